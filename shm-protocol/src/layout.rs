@@ -1,0 +1,92 @@
+//! The layouts as data: one table per structure, asserted at compile time where the structure is
+//! defined and compared with `docs/FORMAT.md` by a test, so that neither can drift.
+
+/// One field of a structure: where it is and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Name in the code.
+    pub name: &'static str,
+    /// Offset in bytes from the start of the structure.
+    pub offset: usize,
+    /// Size in bytes.
+    pub size: usize,
+}
+
+/// One structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Title, as in `docs/FORMAT.md`.
+    pub title: &'static str,
+    /// Size in bytes.
+    pub size: usize,
+    /// Fields in order.
+    pub fields: &'static [Field],
+}
+
+/// Every structure of the format.
+pub fn tables() -> Vec<Table> {
+    vec![
+        crate::record::RawRecord::TABLE,
+        crate::page::RawPageHeader::TABLE,
+        crate::page::RawPageFooter::TABLE,
+        crate::page::IndexEntry::TABLE,
+        crate::meta::RawMeta::TABLE,
+        #[cfg(not(loom))]
+        crate::segment::SegmentHeader::TABLE,
+        #[cfg(not(loom))]
+        crate::segment::CommittedLine::TABLE,
+        #[cfg(not(loom))]
+        crate::segment::DurableLine::TABLE,
+        #[cfg(not(loom))]
+        crate::segment::StatusLine::TABLE,
+        #[cfg(not(loom))]
+        crate::segment::Counters::TABLE,
+        #[cfg(not(loom))]
+        crate::segment::PageSlot::TABLE,
+        #[cfg(not(loom))]
+        crate::segment::IndexSlot::TABLE,
+    ]
+}
+
+impl Table {
+    /// The table in the form `docs/FORMAT.md` holds it.
+    pub fn to_markdown(&self) -> String {
+        let mut out = String::from("| offset | size | field |\n|---:|---:|---|\n");
+        for field in self.fields {
+            out.push_str(&format!("| {} | {} | {} |\n", field.offset, field.size, field.name));
+        }
+        out
+    }
+}
+
+/// Asserts size and offsets of a structure and keeps them as a [`Table`].
+macro_rules! describe {
+    ($name:ident, $title:literal, $size:literal, { $($field:ident: $offset:literal,)* }) => {
+        #[cfg(not(loom))]
+        const _: () = {
+            assert!(size_of::<$name>() == $size);
+            $(assert!(core::mem::offset_of!($name, $field) == $offset);)*
+        };
+        impl $name {
+            /// Offsets and sizes, for documentation and its test.
+            pub const TABLE: $crate::layout::Table = $crate::layout::Table {
+                title: $title,
+                size: $size,
+                fields: &$crate::layout::sized([$((stringify!($field), $offset)),*], $size),
+            };
+        }
+    };
+}
+pub(crate) use describe;
+
+/// Turns names and offsets into fields: each ends where the next begins, so nothing is left unnamed.
+pub(crate) const fn sized<const N: usize>(fields: [(&'static str, usize); N], total: usize) -> [Field; N] {
+    let mut out = [Field { name: "", offset: 0, size: 0 }; N];
+    let mut i = 0;
+    while i < N {
+        let end = if i + 1 < N { fields[i + 1].1 } else { total };
+        out[i] = Field { name: fields[i].0, offset: fields[i].1, size: end - fields[i].1 };
+        i += 1;
+    }
+    out
+}

@@ -1,0 +1,122 @@
+//! [`Log`]: a record as a program holds it, before it is appended or after it was read.
+
+use crate::limits::{RECORD_HEADER_LEN, RECORD_SIZE_LIMIT, align_record};
+use std::borrow::Cow;
+use thiserror::Error;
+
+/// A sequenced log record.
+///
+/// The payload's hash is computed once, when the record is constructed, and travels with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log<'a> {
+    seq_no: u64,
+    prev_seq_no: u64,
+    data_hash: u32,
+    data: Cow<'a, [u8]>,
+}
+
+/// Different types of errors when validating a log record.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LogError {
+    /// (sequence number, the predecessor it names, the predecessor it should name)
+    #[error("record {0} names {1} as its predecessor, the record before it is {2}")]
+    Sequence(u64, u64, u64),
+    /// (sequence number, stored hash, computed hash)
+    #[error("payload of record {0} is damaged: stored hash {1:#010x}, computed {2:#010x}")]
+    Corruption(u64, u32, u32),
+}
+
+impl<'a> Log<'a> {
+    /// A record whose serialized [`size`](Log::size) is this many bytes (1 MiB) or more cannot be appended.
+    pub const SIZE_LIMIT: usize = RECORD_SIZE_LIMIT;
+
+    /// A record that borrows its payload. Reads the payload once, for its hash.
+    pub fn new_borrowed(seq_no: u64, prev_seq_no: u64, data: &'a [u8]) -> Log<'a> {
+        Log { seq_no, prev_seq_no, data_hash: crate::payload_hash(data), data: Cow::Borrowed(data) }
+    }
+
+    /// A record that owns its payload. Reads the payload once, for its hash.
+    pub fn new_owned(seq_no: u64, prev_seq_no: u64, data: Vec<u8>) -> Log<'static> {
+        Log { seq_no, prev_seq_no, data_hash: crate::payload_hash(&data), data: Cow::Owned(data) }
+    }
+
+    /// A record whose payload hash is known already, as when it was read from a ring. The hash is taken
+    /// as it is: [`Log::validate_data`] tells whether it fits.
+    pub fn with_hash(seq_no: u64, prev_seq_no: u64, data: &'a [u8], data_hash: u32) -> Log<'a> {
+        Log { seq_no, prev_seq_no, data_hash, data: Cow::Borrowed(data) }
+    }
+
+    /// The same record, borrowing this one's payload.
+    pub fn borrow(&self) -> Log<'_> {
+        Log {
+            seq_no: self.seq_no,
+            prev_seq_no: self.prev_seq_no,
+            data_hash: self.data_hash,
+            data: Cow::Borrowed(&self.data),
+        }
+    }
+
+    /// CRC-32C of the payload, as computed at construction or as stored in the ring.
+    #[inline]
+    pub fn data_hash(&self) -> u32 {
+        self.data_hash
+    }
+
+    /// Computes the payload's hash and compares it.
+    ///
+    /// # Errors
+    /// [`LogError::Corruption`] if the payload is not what it was when the hash was made.
+    pub fn validate_data(&self) -> Result<(), LogError> {
+        let computed = crate::payload_hash(&self.data);
+        if computed == self.data_hash {
+            Ok(())
+        } else {
+            Err(LogError::Corruption(self.seq_no, self.data_hash, computed))
+        }
+    }
+
+    /// Sequence number, at least 1 in a ring.
+    #[inline]
+    pub fn seq_no(&self) -> u64 {
+        self.seq_no
+    }
+
+    /// Sequence number of the record before.
+    #[inline]
+    pub fn prev_seq_no(&self) -> u64 {
+        self.prev_seq_no
+    }
+
+    /// The payload; may be empty.
+    #[inline]
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Serialized size in bytes: header and payload, padded to a multiple of eight.
+    #[inline]
+    pub fn size(&self) -> usize {
+        align_record(RECORD_HEADER_LEN + self.data.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_is_padded_and_counts_the_header() {
+        assert_eq!(Log::new_borrowed(1, 0, b"").size(), 48);
+        assert_eq!(Log::new_borrowed(1, 0, b"x").size(), 56);
+        assert_eq!(Log::new_borrowed(1, 0, &[0; 8]).size(), 56);
+    }
+
+    #[test]
+    fn damage_is_found() {
+        let log = Log::with_hash(9, 8, b"abc", 1);
+        assert!(matches!(log.validate_data(), Err(LogError::Corruption(9, 1, _))));
+        let log = Log::new_owned(9, 8, b"abc".to_vec());
+        assert_eq!(log.validate_data(), Ok(()));
+        assert_eq!(log, log.borrow());
+    }
+}

@@ -1,0 +1,345 @@
+//! One record: a header of 48 bytes, the payload, zeros up to a multiple of eight.
+//!
+//! ```text
+//!  0        4              8         16            24       32        40      44         48
+//!  | length | payload hash | seq no | prev seq no | time ns | durable | epoch | checksum | payload ...
+//! ```
+//!
+//! Two kinds share the header. A *record* carries a payload. A *seal* stands behind the last record of a
+//! page that is full: it has no payload and tells readers to go on with the next page.
+//!
+//! `length` counts header and payload without the padding, so that an empty payload differs from a zeroed
+//! file. Its top eight bits are the flags.
+
+use crate::checksum::PageSeed;
+use crate::limits::{RECORD_HEADER_LEN, RECORD_SIZE_LIMIT, align_record};
+use crate::position::Position;
+use thiserror::Error;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Flag in the top byte of `length`: this is a page's seal, not a record.
+pub const FLAG_SEAL: u32 = 1 << 24;
+const LEN_MASK: u32 = (1 << 24) - 1;
+
+/// A record header as it lies in a page; nothing about it is checked.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct RawRecord {
+    /// Bits 0..24: header + payload in bytes. Bits 24..32: flags.
+    pub length: u32,
+    /// CRC-32C of the payload.
+    pub payload_hash: u32,
+    /// Sequence number; of a seal, that of the last record in the page.
+    pub seq_no: u64,
+    /// Sequence number of the record before; of a seal, the number of records in the page.
+    pub prev_seq_no: u64,
+    /// When the record was appended: nanoseconds since 1970 by the writer's clock, never decreasing.
+    pub time_ns: u64,
+    /// A [`Position`] below which everything was durable before this record was written.
+    pub durable: u64,
+    /// The writer's start that appended it. Never decreases along the log.
+    pub epoch: u32,
+    /// See [`PageSeed`].
+    pub checksum: u32,
+}
+
+crate::layout::describe! {
+    RawRecord, "Record header", 48, {
+        length: 0, payload_hash: 4, seq_no: 8, prev_seq_no: 16, time_ns: 24, durable: 32, epoch: 40, checksum: 44,
+    }
+}
+const _: () = assert!(size_of::<RawRecord>() == RECORD_HEADER_LEN);
+
+/// What is wrong with the bytes at a place where a record should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RecordFault {
+    /// The length field is zero: nothing was ever written here.
+    #[error("no record (zero length)")]
+    Blank,
+    /// Fewer bytes are left in the readable part of the page than a header takes.
+    #[error("only {room} bytes are left, a record header takes 48")]
+    NoRoom {
+        /// Bytes left.
+        room: u64,
+    },
+    /// The length is smaller than a header, not below the limit, or reaches beyond the readable bytes.
+    #[error("record length {length} does not fit (48 to 1048575, {room} bytes left)")]
+    Length {
+        /// Stored length in bytes.
+        length: u32,
+        /// Bytes left.
+        room: u64,
+    },
+    /// Unknown flags.
+    #[error("unknown record flags {flags:#04x}")]
+    Flags {
+        /// The flag byte.
+        flags: u8,
+    },
+    /// The sequence number is not greater than the one before it.
+    #[error("sequence number {seq_no} is not greater than its predecessor {prev_seq_no}")]
+    Sequence {
+        /// Stored sequence number.
+        seq_no: u64,
+        /// Stored number of the record before.
+        prev_seq_no: u64,
+    },
+    /// The header does not match its checksum.
+    #[error("record header checksum {stored:#010x}, computed {computed:#010x}")]
+    Checksum {
+        /// Stored checksum.
+        stored: u32,
+        /// Computed checksum.
+        computed: u32,
+    },
+    /// The payload does not match its hash.
+    #[error("payload hash {stored:#010x}, computed {computed:#010x}")]
+    Payload {
+        /// Stored hash.
+        stored: u32,
+        /// Computed hash.
+        computed: u32,
+    },
+    /// The record does not name the record before it as its predecessor.
+    #[error("record {seq_no} names {found} as its predecessor, the record before it is {expected}")]
+    Chain {
+        /// Sequence number of this record.
+        seq_no: u64,
+        /// The predecessor it names.
+        found: u64,
+        /// The predecessor it should name.
+        expected: u64,
+    },
+    /// The epoch is lower than that of the record before it: left over from an earlier life.
+    #[error("epoch {found} follows epoch {expected}")]
+    Epoch {
+        /// Stored epoch.
+        found: u32,
+        /// Lowest epoch that could stand here.
+        expected: u32,
+    },
+}
+
+/// What a checked header turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A record; its payload follows the header.
+    Record(Record),
+    /// The end of this page; the next record is the first of the next page.
+    Seal(Seal),
+}
+
+/// A record header whose length, flags and numbers have been checked against the room it was found in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record(RawRecord);
+
+/// A checked seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal(RawRecord);
+
+impl RawRecord {
+    /// The header at the start of `bytes`; `None` if there are fewer than 48 bytes.
+    #[inline(always)]
+    pub fn read(bytes: &[u8]) -> Option<RawRecord> {
+        RawRecord::read_from_prefix(bytes).ok().map(|(raw, _)| raw)
+    }
+
+    /// Checks everything that memory safety and progress depend on: a known kind, a length that makes
+    /// sense and lies within `room`, the number of readable bytes from the start of this header on.
+    /// Does not read the payload and does not compute a checksum.
+    #[inline(always)]
+    pub fn check(self, room: u64) -> Result<Frame, RecordFault> {
+        let length = self.length & LEN_MASK;
+        let padded = align_record(length as usize) as u64;
+        if self.length >> 24 != 0 {
+            return self.check_seal(room);
+        }
+        if (length as usize) < RECORD_HEADER_LEN || padded >= RECORD_SIZE_LIMIT as u64 || padded > room {
+            return Err(if self.length == 0 {
+                RecordFault::Blank
+            } else {
+                RecordFault::Length { length, room }
+            });
+        }
+        if self.seq_no <= self.prev_seq_no {
+            return Err(RecordFault::Sequence { seq_no: self.seq_no, prev_seq_no: self.prev_seq_no });
+        }
+        Ok(Frame::Record(Record(self)))
+    }
+
+    #[cold]
+    fn check_seal(self, room: u64) -> Result<Frame, RecordFault> {
+        let length = self.length & LEN_MASK;
+        if self.length & !LEN_MASK != FLAG_SEAL {
+            return Err(RecordFault::Flags { flags: (self.length >> 24) as u8 });
+        }
+        if length as usize != RECORD_HEADER_LEN || u64::from(length) > room {
+            return Err(RecordFault::Length { length, room });
+        }
+        Ok(Frame::Seal(Seal(self)))
+    }
+
+    /// Checks the header against its checksum, `offset` bytes into the page that `seed` belongs to.
+    #[inline]
+    pub fn verify(&self, seed: PageSeed, offset: u32) -> Result<(), RecordFault> {
+        let computed = self.compute(seed, offset);
+        if computed == self.checksum {
+            Ok(())
+        } else {
+            Err(RecordFault::Checksum { stored: self.checksum, computed })
+        }
+    }
+
+    #[inline]
+    fn compute(&self, seed: PageSeed, offset: u32) -> u32 {
+        let mut covered = [0u8; 44];
+        covered.copy_from_slice(&self.as_bytes()[..44]);
+        seed.record(offset, &covered)
+    }
+}
+
+/// What the writer puts into a record's header besides what it computes.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// See [`RawRecord::time_ns`].
+    pub time_ns: u64,
+    /// See [`RawRecord::durable`].
+    pub durable: Position,
+    /// See [`RawRecord::epoch`].
+    pub epoch: u32,
+}
+
+impl Record {
+    /// The header of a record with a payload of `payload_len` bytes and hash `payload_hash`, to stand
+    /// `offset` bytes into the page of `seed`. The caller has checked `payload_len <= PAYLOAD_LEN_MAX`
+    /// and `seq_no > prev_seq_no`.
+    #[inline]
+    pub fn encode(
+        seed: PageSeed,
+        offset: u32,
+        seq: (u64, u64),
+        payload_len: usize,
+        payload_hash: u32,
+        stamp: Stamp,
+    ) -> RawRecord {
+        debug_assert!(payload_len <= crate::limits::PAYLOAD_LEN_MAX && seq.0 > seq.1);
+        let mut raw = RawRecord {
+            length: (RECORD_HEADER_LEN + payload_len) as u32,
+            payload_hash,
+            seq_no: seq.0,
+            prev_seq_no: seq.1,
+            time_ns: stamp.time_ns,
+            durable: stamp.durable.word(),
+            epoch: stamp.epoch,
+            checksum: 0,
+        };
+        raw.checksum = raw.compute(seed, offset);
+        raw
+    }
+
+    /// Sequence number.
+    #[inline(always)]
+    pub fn seq_no(&self) -> u64 {
+        self.0.seq_no
+    }
+
+    /// Sequence number of the record before.
+    #[inline(always)]
+    pub fn prev_seq_no(&self) -> u64 {
+        self.0.prev_seq_no
+    }
+
+    /// Bytes of payload.
+    #[inline(always)]
+    pub fn payload_len(&self) -> usize {
+        self.0.length as usize - RECORD_HEADER_LEN
+    }
+
+    /// Bytes from this record's start to the next one's: header, payload, padding.
+    #[inline(always)]
+    pub fn size(&self) -> usize {
+        align_record(self.0.length as usize)
+    }
+
+    /// Stored hash of the payload.
+    #[inline(always)]
+    pub fn payload_hash(&self) -> u32 {
+        self.0.payload_hash
+    }
+
+    /// When it was appended, in nanoseconds since 1970.
+    #[inline(always)]
+    pub fn time_ns(&self) -> u64 {
+        self.0.time_ns
+    }
+
+    /// Everything below this position was durable before this record was written.
+    #[inline(always)]
+    pub fn durable(&self) -> Position {
+        Position::from_word(self.0.durable)
+    }
+
+    /// The writer's start that appended it.
+    #[inline(always)]
+    pub fn epoch(&self) -> u32 {
+        self.0.epoch
+    }
+
+    /// The stored checksum of the header: with the sequence number it identifies this very record.
+    #[inline(always)]
+    pub fn checksum(&self) -> u32 {
+        self.0.checksum
+    }
+
+    /// Checks `payload` against the stored hash.
+    pub fn verify_payload(&self, payload: &[u8]) -> Result<(), RecordFault> {
+        let computed = crate::payload_hash(payload);
+        if computed == self.0.payload_hash {
+            Ok(())
+        } else {
+            Err(RecordFault::Payload { stored: self.0.payload_hash, computed })
+        }
+    }
+}
+
+impl Seal {
+    /// The seal that follows `records` records, the last of them `last_seq_no`, at `offset`.
+    pub fn encode(seed: PageSeed, offset: u32, last_seq_no: u64, records: u64, stamp: Stamp) -> RawRecord {
+        let mut raw = RawRecord {
+            length: FLAG_SEAL | RECORD_HEADER_LEN as u32,
+            payload_hash: 0,
+            seq_no: last_seq_no,
+            prev_seq_no: records,
+            time_ns: stamp.time_ns,
+            durable: stamp.durable.word(),
+            epoch: stamp.epoch,
+            checksum: 0,
+        };
+        raw.checksum = raw.compute(seed, offset);
+        raw
+    }
+
+    /// Sequence number of the last record in the page.
+    pub fn last_seq_no(&self) -> u64 {
+        self.0.seq_no
+    }
+
+    /// Records in the page.
+    pub fn records(&self) -> u64 {
+        self.0.prev_seq_no
+    }
+
+    /// The writer's start that sealed the page.
+    pub fn epoch(&self) -> u32 {
+        self.0.epoch
+    }
+
+    /// Everything below this position was durable before the page was sealed.
+    pub fn durable(&self) -> Position {
+        Position::from_word(self.0.durable)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! The page directory and the sparse index: where in the ring a record is.
+//!
+//! Slot `page id % number of slots` describes a page. It is reused when the ring has gone round, under a
+//! version that is odd while the slot changes. The index slots that belong to it are guarded by the same
+//! version; while it stands, entries are only ever added at the end.
+//!
+//! ```text
+//! writer: version = odd (relaxed); fence(release); fields ... (relaxed); version = even (release)
+//! reader: v1 = version (acquire); fields ... (relaxed); fence(acquire); v2 = version (relaxed); v1 == v2, even
+//! ```
+
+use crate::page::IndexEntry;
+use crate::sync::{AtomicU64, Ordering, fence, load_acquire};
+
+/// One page of the ring.
+#[repr(C)]
+#[derive(Debug)]
+pub struct PageSlot {
+    /// Odd while the slot changes.
+    version: AtomicU64,
+    /// Id of the page; 0 in a slot that was never used.
+    page_id: AtomicU64,
+    /// Sequence number of its first record.
+    first_seq_no: AtomicU64,
+    /// Predecessor that its first record names.
+    prev_seq_no: AtomicU64,
+    /// Append time of its first record.
+    first_time_ns: AtomicU64,
+    /// Records appended to the ring before this page; `u64::MAX` if not known.
+    records_before: AtomicU64,
+    /// Length of the page file in bytes.
+    page_len: AtomicU64,
+    /// Index entries so far.
+    index_len: AtomicU64,
+    /// Where its seal starts; 0 while the page is being written.
+    records_end: AtomicU64,
+    /// Sequence number of its last record; 0 while the page is being written.
+    last_seq_no: AtomicU64,
+    /// Records in it; 0 while the page is being written.
+    records: AtomicU64,
+    /// Zero.
+    reserved: [AtomicU64; 5],
+}
+
+/// One index entry.
+#[repr(C)]
+#[derive(Debug)]
+pub struct IndexSlot {
+    /// Sequence number of the record.
+    seq_no: AtomicU64,
+    /// Its append time in nanoseconds since 1970.
+    time_ns: AtomicU64,
+    /// Where it starts in the page, in bytes.
+    offset: AtomicU64,
+}
+
+#[cfg(not(loom))]
+crate::layout::describe! {
+    PageSlot, "Page slot", 128, {
+        version: 0, page_id: 8, first_seq_no: 16, prev_seq_no: 24, first_time_ns: 32, records_before: 40,
+        page_len: 48, index_len: 56, records_end: 64, last_seq_no: 72, records: 80, reserved: 88,
+    }
+}
+#[cfg(not(loom))]
+crate::layout::describe! {
+    IndexSlot, "Index slot", 24, { seq_no: 0, time_ns: 8, offset: 16, }
+}
+
+/// What the directory says about a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageInfo {
+    /// Its id.
+    pub page_id: u64,
+    /// Sequence number of its first record.
+    pub first_seq_no: u64,
+    /// Predecessor that its first record names.
+    pub prev_seq_no: u64,
+    /// Append time of its first record.
+    pub first_time_ns: u64,
+    /// Records appended to the ring before this page; [`crate::page::RECORDS_UNKNOWN`] if not known.
+    pub records_before: u64,
+    /// Length of the page file in bytes.
+    pub page_len: u64,
+    /// Index entries.
+    pub index_len: u64,
+    /// Where its seal starts; 0 while the page is being written.
+    pub records_end: u64,
+    /// Sequence number of its last record; 0 while the page is being written.
+    pub last_seq_no: u64,
+    /// Records in it; 0 while the page is being written.
+    pub records: u64,
+}
+
+/// What to look for in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexKey {
+    /// The last entry whose sequence number is not above this.
+    SeqNo(u64),
+    /// The last entry whose append time is before this.
+    TimeBefore(u64),
+}
+
+impl IndexKey {
+    fn admits(self, slot: &IndexSlot) -> bool {
+        match self {
+            IndexKey::SeqNo(seq_no) => slot.seq_no.load(Ordering::Relaxed) <= seq_no,
+            IndexKey::TimeBefore(time_ns) => slot.time_ns.load(Ordering::Relaxed) < time_ns,
+        }
+    }
+}
+
+impl PageSlot {
+    /// Runs `look` and gives its answer if the slot did not change meanwhile.
+    fn stable<T>(&self, look: impl FnOnce() -> Option<T>) -> Option<T> {
+        let before = load_acquire(&self.version); // SYNC(slot)
+        if before % 2 == 1 {
+            return None;
+        }
+        let answer = look()?;
+        fence(Ordering::Acquire); // SYNC(slot-change)
+        (self.version.load(Ordering::Relaxed) == before).then_some(answer)
+    }
+
+    /// The slot's content; `None` while it changes.
+    pub(super) fn read(&self) -> Option<PageInfo> {
+        self.stable(|| {
+            Some(PageInfo {
+                index_len: load_acquire(&self.index_len), // SYNC(index-entry)
+                page_id: self.page_id.load(Ordering::Relaxed),
+                first_seq_no: self.first_seq_no.load(Ordering::Relaxed),
+                prev_seq_no: self.prev_seq_no.load(Ordering::Relaxed),
+                first_time_ns: self.first_time_ns.load(Ordering::Relaxed),
+                records_before: self.records_before.load(Ordering::Relaxed),
+                page_len: self.page_len.load(Ordering::Relaxed),
+                records_end: load_acquire(&self.records_end), // SYNC(page-sealed)
+                last_seq_no: self.last_seq_no.load(Ordering::Relaxed),
+                records: self.records.load(Ordering::Relaxed),
+            })
+        })
+    }
+
+    /// The last entry of `entries`, this slot's part of the index, that `key` admits, if this slot is page `page`.
+    pub(super) fn floor(&self, page: u64, entries: &[IndexSlot], key: IndexKey) -> Option<IndexEntry> {
+        self.stable(|| {
+            let len = load_acquire(&self.index_len).min(entries.len() as u64) as usize; // SYNC(index-entry)
+            if self.page_id.load(Ordering::Relaxed) != page {
+                return None;
+            }
+            let after = entries[..len].partition_point(|slot| key.admits(slot));
+            let found = entries[..len].get(after.checked_sub(1)?)?;
+            Some(IndexEntry {
+                seq_no: found.seq_no.load(Ordering::Relaxed),
+                time_ns: found.time_ns.load(Ordering::Relaxed),
+                offset: found.offset.load(Ordering::Relaxed),
+            })
+        })
+    }
+
+    /// Gives the slot to another page. Readers meet either the old content, or none, or the new.
+    pub(super) fn replace(&self, info: &PageInfo) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version | 1, Ordering::Relaxed);
+        fence(Ordering::Release); // SYNC(slot-change)
+        self.page_id.store(info.page_id, Ordering::Relaxed);
+        self.first_seq_no.store(info.first_seq_no, Ordering::Relaxed);
+        self.prev_seq_no.store(info.prev_seq_no, Ordering::Relaxed);
+        self.first_time_ns.store(info.first_time_ns, Ordering::Relaxed);
+        self.records_before.store(info.records_before, Ordering::Relaxed);
+        self.page_len.store(info.page_len, Ordering::Relaxed);
+        self.index_len.store(0, Ordering::Relaxed);
+        self.records_end.store(info.records_end, Ordering::Relaxed);
+        self.last_seq_no.store(info.last_seq_no, Ordering::Relaxed);
+        self.records.store(info.records, Ordering::Relaxed);
+        self.version.store((version | 1) + 1, Ordering::Release); // SYNC(slot)
+    }
+
+    /// Adds an entry at the end of `entries`; `false` if it is full.
+    pub(super) fn push(&self, entries: &[IndexSlot], entry: &IndexEntry) -> bool {
+        let len = self.index_len.load(Ordering::Relaxed);
+        let Some(slot) = entries.get(len as usize) else { return false };
+        slot.seq_no.store(entry.seq_no, Ordering::Relaxed);
+        slot.time_ns.store(entry.time_ns, Ordering::Relaxed);
+        slot.offset.store(entry.offset, Ordering::Relaxed);
+        self.index_len.store(len + 1, Ordering::Release); // SYNC(index-entry)
+        true
+    }
+
+    /// Says that the page is complete.
+    pub(super) fn seal(&self, records_end: u64, last_seq_no: u64, records: u64) {
+        self.last_seq_no.store(last_seq_no, Ordering::Relaxed);
+        self.records.store(records, Ordering::Relaxed);
+        self.records_end.store(records_end, Ordering::Release); // SYNC(page-sealed)
+    }
+
+    pub(super) fn page_id(&self) -> u64 {
+        self.page_id.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+impl PageSlot {
+    pub(super) fn blank() -> PageSlot {
+        PageSlot {
+            version: AtomicU64::new(0),
+            page_id: AtomicU64::new(0),
+            first_seq_no: AtomicU64::new(0),
+            prev_seq_no: AtomicU64::new(0),
+            first_time_ns: AtomicU64::new(0),
+            records_before: AtomicU64::new(0),
+            page_len: AtomicU64::new(0),
+            index_len: AtomicU64::new(0),
+            records_end: AtomicU64::new(0),
+            last_seq_no: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            reserved: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+}
+
+#[cfg(test)]
+impl IndexSlot {
+    pub(super) fn blank() -> IndexSlot {
+        IndexSlot { seq_no: AtomicU64::new(0), time_ns: AtomicU64::new(0), offset: AtomicU64::new(0) }
+    }
+}

@@ -1,0 +1,227 @@
+//! The segment's header: written once by the writer, its magic number last, and never changed.
+
+use super::SLOTS_OFFSET;
+use super::directory::{IndexSlot, PageSlot};
+use crate::RingId;
+use crate::limits::{INDEX_CAPACITY_MAX, RING_SIZE_MAX, SEGMENT_LEN_MAX, WAKE_WORDS_MAX};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, load_acquire};
+use thiserror::Error;
+
+/// First eight bytes of a segment whose header is complete, read as a little-endian number.
+pub const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"WALDOCS\n");
+
+/// The first 128 bytes of a segment.
+#[repr(C)]
+#[derive(Debug)]
+pub struct SegmentHeader {
+    /// [`SEGMENT_MAGIC`], stored last.
+    pub(super) magic: AtomicU64,
+    /// [`crate::FORMAT_VERSION`].
+    pub(super) version: AtomicU32,
+    /// Number of wake words: 1 to 64.
+    pub(super) wake_words: AtomicU32,
+    /// Features a reader must know. None are defined.
+    pub(super) incompatible: AtomicU64,
+    /// Features a reader may ignore. None are defined.
+    pub(super) compatible: AtomicU64,
+    /// The ring.
+    pub(super) ring_id: [AtomicU64; 2],
+    /// The kernel's boot id when it was made: a segment that outlived a reboot is stale.
+    pub(super) boot_id: [AtomicU64; 2],
+    /// Random, one per segment made: tells two segments of one ring apart.
+    pub(super) instance: AtomicU64,
+    /// Length of the segment in bytes.
+    pub(super) segment_len: AtomicU64,
+    /// Number of page slots.
+    pub(super) page_slots: AtomicU32,
+    /// Index slots per page slot.
+    pub(super) index_capacity: AtomicU32,
+    /// Offset of the index slots.
+    pub(super) index_offset: AtomicU64,
+    /// Zero.
+    pub(super) reserved: [AtomicU64; 4],
+}
+
+#[cfg(not(loom))]
+crate::layout::describe! {
+    SegmentHeader, "Control segment header", 128, {
+        magic: 0, version: 8, wake_words: 12, incompatible: 16, compatible: 24, ring_id: 32, boot_id: 48,
+        instance: 64, segment_len: 72, page_slots: 80, index_capacity: 84, index_offset: 88, reserved: 96,
+    }
+}
+
+/// Lengths of a segment. Made by [`Shape::new`], so consistent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    page_slots: u32,
+    index_capacity: u32,
+    wake_words: u32,
+}
+
+impl Shape {
+    /// A segment for `page_slots` pages (1 to 65538) with `index_capacity` index entries each and
+    /// `wake_words` futex words (1 to 64). `None` if one is out of range or the segment would exceed 4 GiB.
+    pub fn new(page_slots: u32, index_capacity: u32, wake_words: u32) -> Option<Shape> {
+        let shape = Shape { page_slots, index_capacity, wake_words };
+        let fits = (1..=RING_SIZE_MAX + 2).contains(&page_slots)
+            && (1..=INDEX_CAPACITY_MAX).contains(&index_capacity)
+            && (1..=WAKE_WORDS_MAX).contains(&wake_words)
+            && shape.segment_len() <= SEGMENT_LEN_MAX;
+        fits.then_some(shape)
+    }
+
+    /// Number of page slots.
+    pub fn page_slots(&self) -> u32 {
+        self.page_slots
+    }
+
+    /// Index slots per page slot.
+    pub fn index_capacity(&self) -> u32 {
+        self.index_capacity
+    }
+
+    /// Number of wake words.
+    pub fn wake_words(&self) -> u32 {
+        self.wake_words
+    }
+
+    pub(super) fn index_slots(&self) -> u64 {
+        u64::from(self.page_slots) * u64::from(self.index_capacity)
+    }
+
+    /// Offset of the first index slot.
+    pub fn index_offset(&self) -> u64 {
+        SLOTS_OFFSET as u64 + u64::from(self.page_slots) * size_of::<PageSlot>() as u64
+    }
+
+    /// Length of the segment in bytes, a multiple of 4096.
+    pub fn segment_len(&self) -> u64 {
+        (self.index_offset() + self.index_slots() * size_of::<IndexSlot>() as u64).next_multiple_of(4096)
+    }
+}
+
+/// What makes one segment different from every other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentIdentity {
+    /// The ring.
+    pub ring_id: RingId,
+    /// The kernel's boot id.
+    pub boot_id: [u8; 16],
+    /// Random number of this segment.
+    pub instance: u64,
+}
+
+/// What is wrong with a control segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SegmentFault {
+    /// Shorter than the header.
+    #[error("the control segment is too short ({len} bytes)")]
+    TooShort {
+        /// Its length.
+        len: u64,
+    },
+    /// Not a control segment, or one whose writer has not finished making it.
+    #[error("not a waldo control segment, or not complete yet (wrong magic number)")]
+    Magic,
+    /// Made by a newer version.
+    #[error("control segment version {found}, this program knows {known}: use a newer waldo")]
+    Version {
+        /// Stored version.
+        found: u32,
+        /// Version known.
+        known: u32,
+    },
+    /// Uses features this version does not know.
+    #[error("control segment uses unknown features {flags:#x}: use a newer waldo")]
+    Incompatible {
+        /// The unknown feature bits.
+        flags: u64,
+    },
+    /// Counts and lengths do not fit together or exceed the limits or the object's length.
+    #[error("control segment's lengths are impossible")]
+    Range,
+    /// Of another ring.
+    #[error("the control segment belongs to another ring")]
+    ForeignRing,
+    /// Left over from before a reboot.
+    #[error("the control segment is from before the last reboot")]
+    Stale,
+}
+
+impl SegmentHeader {
+    /// Checks the header of a mapping of `mapped_len` bytes. Each field is loaded once, into private memory.
+    ///
+    /// # Errors
+    /// [`SegmentFault`]: the first thing that is wrong. Ring and boot are for the caller to compare.
+    pub fn check(&self, mapped_len: u64) -> Result<(Shape, SegmentIdentity), SegmentFault> {
+        if load_acquire(&self.magic) != SEGMENT_MAGIC {
+            // SYNC(segment-ready)
+            return Err(SegmentFault::Magic);
+        }
+        let version = self.version.load(Ordering::Relaxed);
+        if version != crate::FORMAT_VERSION {
+            return Err(SegmentFault::Version { found: version, known: crate::FORMAT_VERSION });
+        }
+        let flags = self.incompatible.load(Ordering::Relaxed);
+        if flags != 0 {
+            return Err(SegmentFault::Incompatible { flags });
+        }
+        let shape = Shape::new(
+            self.page_slots.load(Ordering::Relaxed),
+            self.index_capacity.load(Ordering::Relaxed),
+            self.wake_words.load(Ordering::Relaxed),
+        )
+        .ok_or(SegmentFault::Range)?;
+        let consistent = self.segment_len.load(Ordering::Relaxed) == shape.segment_len()
+            && self.index_offset.load(Ordering::Relaxed) == shape.index_offset()
+            && shape.segment_len() <= mapped_len;
+        if !consistent {
+            return Err(SegmentFault::Range);
+        }
+        Ok((shape, self.identity()))
+    }
+
+    pub(super) fn identity(&self) -> SegmentIdentity {
+        SegmentIdentity {
+            ring_id: load_bytes(&self.ring_id),
+            boot_id: load_bytes(&self.boot_id),
+            instance: self.instance.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Fills in everything and, last, the magic number.
+    pub(super) fn publish(&self, shape: Shape, identity: SegmentIdentity) {
+        self.magic.store(0, Ordering::Relaxed);
+        self.version.store(crate::FORMAT_VERSION, Ordering::Relaxed);
+        self.wake_words.store(shape.wake_words, Ordering::Relaxed);
+        self.incompatible.store(0, Ordering::Relaxed);
+        self.compatible.store(0, Ordering::Relaxed);
+        store_bytes(&self.ring_id, &identity.ring_id);
+        store_bytes(&self.boot_id, &identity.boot_id);
+        self.instance.store(identity.instance, Ordering::Relaxed);
+        self.segment_len.store(shape.segment_len(), Ordering::Relaxed);
+        self.page_slots.store(shape.page_slots, Ordering::Relaxed);
+        self.index_capacity.store(shape.index_capacity, Ordering::Relaxed);
+        self.index_offset.store(shape.index_offset(), Ordering::Relaxed);
+        for word in &self.reserved {
+            word.store(0, Ordering::Relaxed);
+        }
+        self.magic.store(SEGMENT_MAGIC, Ordering::Release); // SYNC(segment-ready)
+    }
+}
+
+fn load_bytes(words: &[AtomicU64; 2]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&words[0].load(Ordering::Relaxed).to_le_bytes());
+    bytes[8..].copy_from_slice(&words[1].load(Ordering::Relaxed).to_le_bytes());
+    bytes
+}
+
+fn store_bytes(words: &[AtomicU64; 2], bytes: &[u8; 16]) {
+    for (word, chunk) in words.iter().zip(bytes.chunks_exact(8)) {
+        let mut buf = [0; 8];
+        buf.copy_from_slice(chunk);
+        word.store(u64::from_le_bytes(buf), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,217 @@
+//! The words readers look at all the time: watermarks, status, counters, wake words.
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering, load_acquire_u32};
+
+/// The line readers follow.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct CommittedLine {
+    /// A packed [`crate::Position`]: everything below is committed.
+    pub(super) position: AtomicU64,
+    /// Sequence number of the last committed record; 0 if there is none.
+    pub(super) tip_seq_no: AtomicU64,
+    /// Zero.
+    pub(super) reserved: [AtomicU64; 14],
+}
+
+/// The line readers of durable records follow.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct DurableLine {
+    /// A packed [`crate::Position`]: everything below is durable.
+    pub(super) position: AtomicU64,
+    /// Zero.
+    pub(super) reserved: [AtomicU64; 15],
+}
+
+/// How the writer is.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct StatusLine {
+    /// A [`WriterState`].
+    pub(super) state: AtomicU32,
+    /// The error number behind [`WriterState::Failed`]; 0 otherwise.
+    pub(super) errno: AtomicU32,
+    /// The writer's starts so far; grows by one at each.
+    pub(super) epoch: AtomicU32,
+    /// The writer's process id, for people; never used to decide anything.
+    pub(super) writer_pid: AtomicU32,
+    /// When the writer was last seen alive: nanoseconds of CLOCK_BOOTTIME.
+    pub(super) heartbeat_ns: AtomicU64,
+    /// Id of the oldest page in the ring; 0 while there is none.
+    pub(super) oldest_page: AtomicU64,
+    /// Nanoseconds between heartbeats.
+    pub(super) heartbeat_interval_ns: AtomicU64,
+    /// Zero.
+    pub(super) reserved: [AtomicU64; 11],
+}
+
+/// What the writer has done since it started, each a number that only grows unless its name says otherwise.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Counters {
+    pub(super) words: [AtomicU64; 48],
+}
+
+/// One futex word, on a cache line of its own.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct WakeWord {
+    word: AtomicU32,
+    reserved: [AtomicU32; 15],
+}
+
+#[cfg(not(loom))]
+crate::layout::describe! {
+    CommittedLine, "Committed line", 128, { position: 0, tip_seq_no: 8, reserved: 16, }
+}
+#[cfg(not(loom))]
+crate::layout::describe! {
+    DurableLine, "Durable line", 128, { position: 0, reserved: 8, }
+}
+#[cfg(not(loom))]
+crate::layout::describe! {
+    StatusLine, "Status line", 128, {
+        state: 0, errno: 4, epoch: 8, writer_pid: 12, heartbeat_ns: 16, oldest_page: 24,
+        heartbeat_interval_ns: 32, reserved: 40,
+    }
+}
+#[cfg(not(loom))]
+crate::layout::describe! {
+    Counters, "Counters", 384, { words: 0, }
+}
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<WakeWord>() == 64);
+
+/// What the writer says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+#[non_exhaustive]
+pub enum WriterState {
+    /// The segment is being filled in; nothing in it may be used yet.
+    Init = 0,
+    /// A writer is reading the files; the watermarks of its predecessor still hold.
+    Recovering = 1,
+    /// A writer runs.
+    Live = 2,
+    /// The writer closed the ring; everything is durable.
+    Closed = 3,
+    /// The writer met an error it must not go on after, and stopped. See `errno`.
+    Failed = 4,
+    /// This segment is out of use: another has taken its place.
+    Retired = 5,
+}
+
+impl WriterState {
+    /// The state with this number; `None` if there is none.
+    pub fn from_word(word: u32) -> Option<WriterState> {
+        use WriterState::*;
+        [Init, Recovering, Live, Closed, Failed, Retired].into_iter().find(|s| *s as u32 == word)
+    }
+}
+
+impl StatusLine {
+    /// The writer's state; `None` if the word makes no sense. Orders later loads of `errno` and `epoch`
+    /// after the writer's stores.
+    pub fn state(&self) -> Option<WriterState> {
+        WriterState::from_word(load_acquire_u32(&self.state)) // SYNC(state)
+    }
+
+    /// Error number of a failed writer, else 0.
+    pub fn errno(&self) -> u32 {
+        self.errno.load(Ordering::Relaxed)
+    }
+
+    /// The writer's starts so far.
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Process id of the writer, for people.
+    pub fn writer_pid(&self) -> u32 {
+        self.writer_pid.load(Ordering::Relaxed)
+    }
+
+    /// When the writer was last seen alive: nanoseconds of CLOCK_BOOTTIME.
+    pub fn heartbeat_ns(&self) -> u64 {
+        self.heartbeat_ns.load(Ordering::Relaxed)
+    }
+
+    /// Nanoseconds between heartbeats.
+    pub fn heartbeat_interval_ns(&self) -> u64 {
+        self.heartbeat_interval_ns.load(Ordering::Relaxed)
+    }
+
+    /// Id of the oldest page in the ring; 0 while there is none.
+    pub fn oldest_page(&self) -> u64 {
+        self.oldest_page.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters by name; the number is the word's place in [`Counters`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+#[non_exhaustive]
+pub enum Counter {
+    /// Records appended.
+    Records = 0,
+    /// Bytes of payload appended.
+    PayloadBytes = 1,
+    /// Bytes written to pages, headers and padding included.
+    WrittenBytes = 2,
+    /// Calls of append, or groups committed together.
+    Appends = 3,
+    /// Completed flushes.
+    Flushes = 4,
+    /// Pages begun.
+    Rotations = 5,
+    /// Pages begun that were recycled.
+    RecycledPages = 6,
+    /// Pages begun that had to be made anew.
+    FreshPages = 7,
+    /// Trimmed pages that somebody still maps, now. Not monotonic.
+    StuckPages = 8,
+    /// Pages trimmed.
+    TrimmedPages = 9,
+    /// Rotations that had to wait for a page.
+    RotationStalls = 10,
+    /// Times that sleeping readers were woken.
+    Wakes = 11,
+    /// Whether io_uring is in use: 1 or 0. Not monotonic.
+    UringActive = 12,
+    /// Bytes of all page files in the ring, the waiting ones included. Not monotonic.
+    DiskBytes = 13,
+}
+
+impl Counter {
+    /// Every counter with its name in reports.
+    pub const ALL: [(Counter, &'static str); 14] = [
+        (Counter::Records, "records"),
+        (Counter::PayloadBytes, "payload_bytes"),
+        (Counter::WrittenBytes, "written_bytes"),
+        (Counter::Appends, "appends"),
+        (Counter::Flushes, "flushes"),
+        (Counter::Rotations, "rotations"),
+        (Counter::RecycledPages, "recycled_pages"),
+        (Counter::FreshPages, "fresh_pages"),
+        (Counter::StuckPages, "stuck_pages"),
+        (Counter::TrimmedPages, "trimmed_pages"),
+        (Counter::RotationStalls, "rotation_stalls"),
+        (Counter::Wakes, "wakes"),
+        (Counter::UringActive, "uring_active"),
+        (Counter::DiskBytes, "disk_bytes"),
+    ];
+}
+
+impl Counters {
+    /// One counter's value now.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.words[counter as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl WakeWord {
+    pub(super) fn word(&self) -> &AtomicU32 {
+        &self.word
+    }
+}

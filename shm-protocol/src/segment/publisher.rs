@@ -1,0 +1,126 @@
+//! The writer's side of the segment: every store there is.
+
+use super::Segment;
+use super::directory::PageInfo;
+use super::header::{SegmentIdentity, Shape};
+use super::lines::{Counter, WriterState};
+use crate::page::IndexEntry;
+use crate::position::Position;
+use crate::sync::{AtomicU32, Ordering};
+
+/// Write access to a control segment. There is one writer process; inside it, each method says which of its
+/// threads may call it at a time. Violating that spoils what readers see, never memory safety.
+#[derive(Clone, Copy)]
+pub struct Publisher<'a> {
+    segment: Segment<'a>,
+}
+
+impl<'a> Publisher<'a> {
+    /// Store access to `segment`, whose memory must be mapped for writing.
+    ///
+    /// # Safety
+    /// The mapping behind `segment` must be writable for `'a`.
+    #[allow(unsafe_code, reason = "an unsafe contract: the memory must be writable")]
+    pub unsafe fn new(segment: Segment<'a>) -> Publisher<'a> {
+        Publisher { segment }
+    }
+
+    /// The readers' view.
+    pub fn segment(&self) -> &Segment<'a> {
+        &self.segment
+    }
+
+    /// Fills in the header of a new, zeroed segment; its magic number comes last.
+    pub fn format(&self, shape: Shape, identity: SegmentIdentity) {
+        self.segment.header.publish(shape, identity);
+    }
+
+    /// Publishes the committed watermark and the tip. One thread at a time. Orders everything stored before,
+    /// in the directory as well as by the kernel in the page, ahead of it.
+    #[inline]
+    pub fn commit(&self, position: Position, tip_seq_no: u64) {
+        let line = self.segment.committed;
+        line.tip_seq_no.store(tip_seq_no, Ordering::Relaxed);
+        line.position.store(position.word(), Ordering::Release); // SYNC(publish)
+    }
+
+    /// Publishes the durable watermark. Never moves it back while the writer lives. One thread at a time.
+    #[inline]
+    pub fn set_durable(&self, position: Position) {
+        self.segment.durable.position.store(position.word(), Ordering::Release); // SYNC(durable)
+    }
+
+    /// Publishes the writer's state; epoch, pid and errno first.
+    pub fn set_state(&self, state: WriterState) {
+        self.segment.status.state.store(state as u32, Ordering::Release); // SYNC(state)
+    }
+
+    /// Publishes a final error: number first, then the state.
+    pub fn fail(&self, errno: u32) {
+        self.segment.status.errno.store(errno, Ordering::Relaxed);
+        self.set_state(WriterState::Failed);
+    }
+
+    /// Names the writer that is starting.
+    pub fn set_writer(&self, epoch: u32, pid: u32, heartbeat_interval_ns: u64) {
+        let status = self.segment.status;
+        status.errno.store(0, Ordering::Relaxed);
+        status.epoch.store(epoch, Ordering::Relaxed);
+        status.writer_pid.store(pid, Ordering::Relaxed);
+        status.heartbeat_interval_ns.store(heartbeat_interval_ns, Ordering::Relaxed);
+    }
+
+    /// Says "alive at `boottime_ns`".
+    pub fn beat(&self, boottime_ns: u64) {
+        self.segment.status.heartbeat_ns.store(boottime_ns, Ordering::Relaxed);
+    }
+
+    /// Names the oldest page. To be called before that page's predecessor loses its name.
+    pub fn set_oldest_page(&self, page: u64) {
+        self.segment.status.oldest_page.store(page, Ordering::Relaxed);
+    }
+
+    /// Enters page `info.page_id` into the directory in place of the one that held its slot. One thread at a time.
+    pub fn enter_page(&self, info: &PageInfo) {
+        self.segment.slots[self.segment.slot_no(info.page_id)].replace(info);
+    }
+
+    /// Adds an index entry to page `page`, which must be in the directory; `false` if its index is full.
+    /// One thread at a time.
+    pub fn push_index(&self, page: u64, entry: &IndexEntry) -> bool {
+        let slot_no = self.segment.slot_no(page);
+        let slot = &self.segment.slots[slot_no];
+        slot.page_id() == page && slot.push(self.segment.index_of(slot_no), entry)
+    }
+
+    /// Says that page `page` is complete.
+    pub fn seal_page(&self, page: u64, records_end: u64, last_seq_no: u64, records: u64) {
+        let slot = &self.segment.slots[self.segment.slot_no(page)];
+        if slot.page_id() == page {
+            slot.seal(records_end, last_seq_no, records);
+        }
+    }
+
+    /// Adds to a counter. Not atomic as a whole: one thread at a time per counter.
+    #[inline]
+    pub fn add(&self, counter: Counter, n: u64) {
+        let word = &self.segment.counters.words[counter as usize];
+        word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Sets a counter.
+    pub fn set(&self, counter: Counter, value: u64) {
+        self.segment.counters.words[counter as usize].store(value, Ordering::Relaxed);
+    }
+
+    /// Changes wake word `n` and returns it, for the FUTEX_WAKE that must follow. One thread at a time.
+    ///
+    /// A reader loads the word, then finds nothing to read, then sleeps on the value it loaded. What it missed
+    /// was published before this change, so either it sees the change and does not sleep, or it is asleep
+    /// before the wake.
+    pub fn bump_wake(&self, n: u32) -> &'a AtomicU32 {
+        let word = self.segment.wake_word(n);
+        word.fetch_add(1, Ordering::Release); // SYNC(wake)
+        word
+    }
+}
