@@ -55,7 +55,8 @@ impl Link {
                 if name.len() > 1
                     && name.len() < 255
                     && name.starts_with('/')
-                    && !name[1..].contains('/') =>
+                    && !name[1..].contains('/')
+                    && !matches!(name, "/." | "/..") =>
             {
                 Ok(Link::Posix(name.to_owned()))
             }
@@ -86,6 +87,7 @@ mod tests {
             "waldo-control 1\n",
             "waldo-control 1\nposix a\n",
             "waldo-control 1\nposix /a/b\n",
+            "waldo-control 1\nposix /..\n",
             "waldo-control 1\npath rel\n",
             "waldo-control 1\npath /a\nx\n",
         ] {

@@ -145,7 +145,8 @@ impl Meta {
         ((self.counter % 2) * META_SLOT_LEN as u64, slot)
     }
 
-    /// Reads the file's content and picks the newest valid slot.
+    /// Reads the file's content and picks the newest valid slot. If only one is valid, its `clean_end` is
+    /// left out: the other may have been newer.
     ///
     /// # Errors
     /// [`MetaFault`] if neither slot can be used.
@@ -159,7 +160,8 @@ impl Meta {
             // A slot of a newer version must not be outvoted by an older neighbour.
             (Err(fault @ (MetaFault::Version { .. } | MetaFault::Incompatible { .. })), _)
             | (_, Err(fault @ (MetaFault::Version { .. } | MetaFault::Incompatible { .. }))) => Err(fault),
-            (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
+            // The lost slot may have been the newer one, and have said that the log went on.
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(Meta { clean_end: Position::NONE, ..one }),
             (Err(MetaFault::Magic), Err(fault)) | (Err(fault), Err(_)) => Err(fault),
         }
     }

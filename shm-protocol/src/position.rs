@@ -59,7 +59,7 @@ impl Position {
         self.0
     }
 
-    /// Id of the page; 0 in [`Position::NONE`] only.
+    /// Id of the page; 0 if this names no place.
     #[inline(always)]
     pub const fn page(self) -> u64 {
         self.0 >> OFFSET_BITS
@@ -71,9 +71,9 @@ impl Position {
         ((self.0 & OFFSET_MASK) * RECORD_ALIGN as u64) as u32
     }
 
-    /// Whether this is [`Position::NONE`].
+    /// Whether this names no place: [`Position::NONE`], or a damaged word that names page 0.
     pub const fn is_none(self) -> bool {
-        self.0 == 0
+        self.page() == 0
     }
 }
 
@@ -98,6 +98,7 @@ mod tests {
         let last = Position::new(PAGE_ID_MAX, PAGE_LEN_MAX - 8).unwrap();
         assert_eq!((last.page(), u64::from(last.offset())), (PAGE_ID_MAX, PAGE_LEN_MAX - 8));
         assert_eq!(last.word(), u64::MAX);
+        assert!(Position::from_word(1).is_none() && !Position::from_word(1 << OFFSET_BITS).is_none());
         assert!(Position::new(0, 8).is_none());
         assert!(Position::new(PAGE_ID_MAX + 1, 8).is_none());
         assert!(Position::new(1, PAGE_LEN_MAX).is_none());

@@ -64,7 +64,7 @@ pub enum RecordFault {
         room: u64,
     },
     /// The length is smaller than a header, not below the limit, or reaches beyond the readable bytes.
-    #[error("record length {length} does not fit (48 to 1048575, {room} bytes left)")]
+    #[error("record length {length} does not fit (48 to 1048568, {room} bytes left)")]
     Length {
         /// Stored length in bytes.
         length: u32,
@@ -110,6 +110,20 @@ pub enum RecordFault {
         found: u64,
         /// The predecessor it should name.
         expected: u64,
+    },
+    /// The seal does not fit the records that stand before it.
+    #[error(
+        "seal counts {records} records up to {last_seq_no}, there are {found_records} up to {found_last_seq_no}"
+    )]
+    Seal {
+        /// Records that the seal counts.
+        records: u64,
+        /// Sequence number that the seal names as the last.
+        last_seq_no: u64,
+        /// Records found.
+        found_records: u64,
+        /// Sequence number of the last record found, 0 if there is none.
+        found_last_seq_no: u64,
     },
     /// The epoch is lower than that of the record before it: left over from an earlier life.
     #[error("epoch {found} follows epoch {expected}")]

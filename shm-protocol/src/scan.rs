@@ -106,7 +106,7 @@ impl PageScan {
             return self.fault(RecordFault::Epoch { found: raw.epoch, expected: self.summary.epoch });
         }
         match frame {
-            Frame::Seal(seal) => Step::Seal { offset, seal },
+            Frame::Seal(seal) => self.step_seal(seal),
             Frame::Record(record) => {
                 let Some(payload) = bytes.get(RECORD_HEADER_LEN..RECORD_HEADER_LEN + record.payload_len())
                 else {
@@ -118,6 +118,19 @@ impl PageScan {
                 }
             }
         }
+    }
+
+    fn step_seal(&self, seal: Seal) -> Step {
+        let summary = &self.summary;
+        if seal.records() == summary.records && seal.last_seq_no() == summary.last_seq_no {
+            return Step::Seal { offset: self.offset, seal };
+        }
+        self.fault(RecordFault::Seal {
+            records: seal.records(),
+            last_seq_no: seal.last_seq_no(),
+            found_records: summary.records,
+            found_last_seq_no: summary.last_seq_no,
+        })
     }
 
     fn accept(&mut self, record: &Record, payload: &[u8]) -> Result<(), RecordFault> {
@@ -153,3 +166,6 @@ impl PageScan {
         Step::Fault { offset: self.offset, fault }
     }
 }
+
+#[cfg(test)]
+mod tests;

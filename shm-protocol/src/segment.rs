@@ -183,12 +183,15 @@ impl<'a> Segment<'a> {
     /// What the directory says about page `page`; `None` if it is not there (trimmed, not begun, or being
     /// replaced at this moment). To be taken as a hint: the page file has the last word.
     pub fn page(&self, page: u64) -> Option<PageInfo> {
-        self.slots[self.slot_no(page)].read().filter(|info| info.page_id == page)
+        self.slots[self.slot_no(page)].read().filter(|info| page != 0 && info.page_id == page)
     }
 
     /// The last index entry of page `page` that is not above `key` (for a time: strictly before it); `None` if
     /// there is none or the page is gone. A hint: the record it points at has to be checked.
     pub fn index_floor(&self, page: u64, key: IndexKey) -> Option<IndexEntry> {
+        if page == 0 {
+            return None; // the id of a slot that was never used
+        }
         let slot_no = self.slot_no(page);
         self.slots[slot_no].floor(page, self.index_of(slot_no), key)
     }

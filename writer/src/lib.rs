@@ -1,1 +1,36 @@
-//! x
+//! The one writer of a Waldo ring: opens and recovers it, appends records, publishes how far the log goes.
+//!
+//! [`Writer`] belongs to one thread and does everything on it: the low-latency path. [`SharedWriter`] lets any
+//! number of threads and async tasks append, and lets them share flushes.
+//!
+//! Reading order: `recover`, `writer`, `preparer`, then the threads that look after readers (`notifier`) and
+//! durability (`flusher`). Every file operation goes through [`disk`].
+
+mod active;
+mod clock;
+mod control;
+pub mod disk;
+mod engine;
+mod error;
+mod flusher;
+mod futex;
+mod lock;
+mod metafile;
+mod notifier;
+mod options;
+mod page;
+mod poison;
+mod preparer;
+mod recover;
+mod shared;
+mod shared_state;
+mod writer;
+
+pub use engine::EngineKind;
+pub use error::{AppendError, OpenError};
+pub use options::{ControlPlace, Durability, Io, WriterOptions};
+pub use poison::Failure;
+pub use recover::{Cut, OpenReport};
+pub use shared::SharedWriter;
+pub use waldo_shm_protocol::Log;
+pub use writer::{Appended, Writer};

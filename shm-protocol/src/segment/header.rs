@@ -225,3 +225,25 @@ fn store_bytes(words: &[AtomicU64; 2], bytes: &[u8; 16]) {
         word.store(u64::from_le_bytes(buf), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+impl SegmentHeader {
+    pub(super) fn blank() -> SegmentHeader {
+        let zeros = || std::array::from_fn(|_| AtomicU64::new(0));
+        SegmentHeader {
+            magic: AtomicU64::new(0),
+            version: AtomicU32::new(0),
+            wake_words: AtomicU32::new(0),
+            incompatible: AtomicU64::new(0),
+            compatible: AtomicU64::new(0),
+            ring_id: zeros(),
+            boot_id: zeros(),
+            instance: AtomicU64::new(0),
+            segment_len: AtomicU64::new(0),
+            page_slots: AtomicU32::new(0),
+            index_capacity: AtomicU32::new(0),
+            index_offset: AtomicU64::new(0),
+            reserved: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+}

@@ -30,7 +30,8 @@ pub struct DurableLine {
 pub struct StatusLine {
     /// A [`WriterState`].
     pub(super) state: AtomicU32,
-    /// The error number behind [`WriterState::Failed`]; 0 otherwise.
+    /// The error number behind [`WriterState::Failed`]. Stays when the state changes, so that it fits whenever the
+    /// state says "failed".
     pub(super) errno: AtomicU32,
     /// The writer's starts so far; grows by one at each.
     pub(super) epoch: AtomicU32,
@@ -117,7 +118,8 @@ impl StatusLine {
         WriterState::from_word(load_acquire_u32(&self.state)) // SYNC(state)
     }
 
-    /// Error number of a failed writer, else 0.
+    /// Error number of the writer that failed last, 0 if none has. Means something in state
+    /// [`WriterState::Failed`] only.
     pub fn errno(&self) -> u32 {
         self.errno.load(Ordering::Relaxed)
     }
@@ -213,5 +215,12 @@ impl Counters {
 impl WakeWord {
     pub(super) fn word(&self) -> &AtomicU32 {
         &self.word
+    }
+}
+
+#[cfg(all(test, loom))]
+impl Counters {
+    pub(super) fn blank() -> Counters {
+        Counters { words: std::array::from_fn(|_| AtomicU64::new(0)) }
     }
 }

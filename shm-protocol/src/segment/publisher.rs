@@ -61,10 +61,10 @@ impl<'a> Publisher<'a> {
         self.set_state(WriterState::Failed);
     }
 
-    /// Names the writer that is starting.
+    /// Names the writer that is starting. The error number of its predecessor stays: a reader may be about to load
+    /// it, having seen the state "failed".
     pub fn set_writer(&self, epoch: u32, pid: u32, heartbeat_interval_ns: u64) {
         let status = self.segment.status;
-        status.errno.store(0, Ordering::Relaxed);
         status.epoch.store(epoch, Ordering::Relaxed);
         status.writer_pid.store(pid, Ordering::Relaxed);
         status.heartbeat_interval_ns.store(heartbeat_interval_ns, Ordering::Relaxed);

@@ -1,0 +1,248 @@
+//! The control segment in the writer's hands: made, or taken over from the writer before.
+
+#![allow(unsafe_code, reason = "maps the control segment for writing")]
+
+use crate::disk::Disk;
+use crate::error::OpenError;
+use crate::futex;
+use crate::options::{ControlPlace, WriterOptions};
+use memmap2::{MmapMut, MmapOptions};
+use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+use nix::sys::mman::{shm_open, shm_unlink};
+use nix::sys::stat::Mode;
+use shared_memory::ShmemConf;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::ptr::NonNull;
+use waldo_shm_protocol::link::{LINK_LEN_MAX, Link};
+use waldo_shm_protocol::segment::{Publisher, Segment, SegmentIdentity, Shape, WriterState, header_at};
+use waldo_shm_protocol::{RingId, names};
+
+/// The mapped segment. Dropping it unmaps; the segment itself stays unless [`Control::remove`] is called.
+pub(crate) struct Control {
+    publisher: Publisher<'static>,
+    map: MmapMut,
+    link: Link,
+}
+
+impl Control {
+    /// The writer's view. Bound to `self`, whose mapping it looks into.
+    pub(crate) fn publisher(&self) -> &Publisher<'_> {
+        &self.publisher
+    }
+
+    /// Takes over the segment of the writer before, if it is of the same shape, ring and boot; otherwise retires
+    /// it and makes a new one. On return the state is [`WriterState::Recovering`].
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        home: &Path,
+        options: &WriterOptions,
+        ring_id: RingId,
+        shape: Shape,
+    ) -> Result<Control, OpenError> {
+        let link = match &options.control {
+            ControlPlace::Posix => Link::Posix(posix_name(&ring_id)),
+            ControlPlace::Path(path) => Link::Path(path.to_string_lossy().into_owned()),
+        };
+        let refuse = |source: io::Error| OpenError::Control {
+            name: name_of(&link).to_owned(),
+            hint: match source.raw_os_error() {
+                Some(libc::ENOSPC) => ". Give /dev/shm more room, or lower ring_size or index_capacity",
+                Some(libc::EACCES | libc::EPERM) => ". Remove it if it is another user's left-over",
+                _ => "",
+            },
+            source,
+        };
+        let identity = SegmentIdentity { ring_id, boot_id: boot_id().map_err(refuse)?, instance: random_u64() };
+        let previous = read_link(home).unwrap_or_else(|| link.clone());
+        let taken_over = match open_writable(&previous) {
+            Ok(file) => Control::take_over(&file, &previous, &link, shape, identity).map_err(refuse)?,
+            Err(_) => None,
+        };
+        let control = match taken_over {
+            Some(control) => control,
+            None => {
+                // A name left over under which something unusable stands; it has been retired if it was a segment.
+                match remove_object(&link) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refuse(error)),
+                    _ => {}
+                }
+                let map = create_object(&link, shape.segment_len(), options.mode).map_err(refuse)?;
+                let control = Control::over(map, link.clone(), shape);
+                control.publisher.format(shape, identity);
+                control
+            }
+        };
+        control.publisher.set_state(WriterState::Recovering);
+        write_link(disk, &link, options.mode).map_err(refuse)?;
+        Ok(control)
+    }
+
+    fn over(map: MmapMut, link: Link, shape: Shape) -> Control {
+        debug_assert!(map.len() as u64 >= shape.segment_len());
+        let base = NonNull::from(&map[0]).cast::<u8>();
+        // `map[0]` forms a reference to one byte only; the rest is reached through the map's own pointer.
+        let base = NonNull::new(map.as_ptr().cast_mut()).unwrap_or(base);
+        // SAFETY: the mapping is page-aligned and at least `segment_len` long, and it is owned by the same value
+        // as the views, which never leave it for longer than a borrow (`publisher`). Other processes map the
+        // object read-only; no one shrinks it (mode, and our name for it).
+        let segment: Segment<'static> = unsafe { Segment::from_raw(base, shape) };
+        // SAFETY: a MmapMut is mapped for writing.
+        let publisher = unsafe { Publisher::new(segment) };
+        Control { publisher, map, link }
+    }
+
+    /// `None` if the segment cannot be used; it has been retired then, if it was one of this ring.
+    fn take_over(
+        file: &File,
+        previous: &Link,
+        link: &Link,
+        shape: Shape,
+        identity: SegmentIdentity,
+    ) -> io::Result<Option<Control>> {
+        let stat = file.metadata()?;
+        let ours = stat.is_file() && stat.uid() == nix::unistd::geteuid().as_raw();
+        if !ours || stat.len() < 4096 {
+            return Ok(None);
+        }
+        // SAFETY: the object is ours (checked above), and nobody else maps it for writing: the ring's lock is held.
+        let map = unsafe { MmapOptions::new().map_mut(file) }?;
+        let Some(base) = NonNull::new(map.as_ptr().cast_mut()) else { return Ok(None) };
+        // SAFETY: page-aligned, at least 4096 bytes, all access atomic.
+        let header = unsafe { header_at(base) };
+        let Ok((found, owner)) = header.check(map.len() as u64) else { return Ok(None) };
+        let same_ring = owner.ring_id == identity.ring_id;
+        if same_ring && owner.boot_id == identity.boot_id && found == shape && previous == link {
+            return Ok(Some(Control::over(map, previous.clone(), found)));
+        }
+        if same_ring {
+            Control::over(map, previous.clone(), found).retire();
+        }
+        Ok(None)
+    }
+
+    fn retire(self) {
+        self.publisher.set_state(WriterState::Retired);
+        self.wake_all();
+        let _ = remove_object(&self.link);
+    }
+
+    /// Wakes every sleeper at once, for what happens once in a writer's life.
+    pub(crate) fn wake_all(&self) {
+        for n in 0..self.publisher.segment().wake_words() {
+            futex::wake(self.publisher.bump_wake(n), i32::MAX);
+        }
+    }
+
+    /// Takes the segment's name and the link away; those who have it mapped keep it.
+    pub(crate) fn remove(&self, disk: &dyn Disk) {
+        let _ = remove_object(&self.link);
+        let _ = disk.remove(names::LINK);
+    }
+
+    /// Bytes of the segment.
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+}
+
+fn name_of(link: &Link) -> &str {
+    match link {
+        Link::Posix(name) | Link::Path(name) => name,
+    }
+}
+
+fn posix_name(ring_id: &RingId) -> String {
+    let hex: String = ring_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("/waldo-{hex}")
+}
+
+fn read_link(home: &Path) -> Option<Link> {
+    let content = fs::read(home.join(names::LINK)).ok()?;
+    (content.len() <= LINK_LEN_MAX).then(|| Link::parse(&content).ok())?
+}
+
+fn write_link(disk: &dyn Disk, link: &Link, mode: u32) -> io::Result<()> {
+    let scratch = format!("{}link", names::SCRATCH_PREFIX);
+    let _ = disk.remove(&scratch);
+    disk.create(&scratch, mode)?.write_all_at(link.render().as_bytes(), 0)?;
+    disk.rename(&scratch, names::LINK)
+}
+
+fn open_writable(link: &Link) -> io::Result<File> {
+    match link {
+        Link::Posix(name) => Ok(File::from(shm_open(name.as_str(), OFlag::O_RDWR, Mode::empty())?)),
+        Link::Path(path) => OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path),
+    }
+}
+
+fn remove_object(link: &Link) -> io::Result<()> {
+    match link {
+        Link::Posix(name) => Ok(shm_unlink(name.as_str())?),
+        Link::Path(path) => fs::remove_file(path),
+    }
+}
+
+/// Makes the object and gives it its memory at once: without that, a full tmpfs would be a SIGBUS later.
+fn create_object(link: &Link, len: u64, mode: u32) -> io::Result<MmapMut> {
+    let outcome = allocate_object(link, len, mode);
+    if outcome.is_err() {
+        let _ = remove_object(link);
+    }
+    outcome
+}
+
+fn allocate_object(link: &Link, len: u64, mode: u32) -> io::Result<MmapMut> {
+    let size = usize::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let file = match link {
+        Link::Posix(name) => {
+            let mut shmem = ShmemConf::new()
+                .os_id(name)
+                .size(size)
+                .create()
+                .map_err(|error| io::Error::other(error.to_string()))?;
+            // The object outlives this handle; it is removed by name when its time has come.
+            shmem.set_owner(false);
+            File::from(shm_open(name.as_str(), OFlag::O_RDWR, Mode::empty())?)
+        }
+        Link::Path(path) => OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)?,
+    };
+    file.set_permissions(Permissions::from_mode(mode))?;
+    let bytes = libc::off_t::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
+    fallocate(&file, FallocateFlags::empty(), 0, bytes)?;
+    // SAFETY: an object just made with O_EXCL, of this length, which no one shrinks.
+    unsafe { MmapOptions::new().len(size).map_mut(&file) }
+}
+
+/// The kernel's boot id, as sixteen bytes.
+fn boot_id() -> io::Result<[u8; 16]> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let number = u128::from_str_radix(&digits, 16).map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok(number.to_be_bytes())
+}
+
+pub(crate) fn random_bytes() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    // Every std HashMap is keyed from the same source; this one needs no dependency and no unsafe code.
+    for half in bytes.chunks_exact_mut(8) {
+        half.copy_from_slice(&random_u64().to_le_bytes());
+    }
+    bytes
+}
+
+fn random_u64() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u64(crate::clock::boottime_ns());
+    hasher.write_u32(std::process::id());
+    hasher.finish()
+}

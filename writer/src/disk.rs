@@ -1,0 +1,96 @@
+//! The one seam between the writer and the file system: everything that touches a page file or the home
+//! directory goes through [`Disk`] and [`DiskFile`], so that a simulated disk can stand in.
+
+mod fs_kind;
+mod os;
+
+pub use os::OsDisk;
+pub(crate) use fs_kind::check_file_system;
+
+use std::io;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A home directory. Names are plain file names in it.
+pub trait Disk: Send + Sync + 'static {
+    /// Makes a new file of permission `mode` and opens it for reading and writing. Fails if the name is taken.
+    fn create(&self, name: &str, mode: u32) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens a regular file for reading and writing. Symbolic links are refused.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Renames a file, replacing the target.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Takes a file's name away.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// The names in the directory, in no order.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Makes every name change so far durable.
+    fn sync_dir(&self) -> io::Result<()>;
+    /// The full path of a name, for messages.
+    fn path(&self, name: &str) -> PathBuf;
+}
+
+/// An open file. There is exactly one of these per page in the writer, or the lease in
+/// [`DiskFile::if_unshared`] could never be had.
+pub trait DiskFile: Send + Sync + 'static {
+    /// Writes some of `bytes` at `offset`; returns how many.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// The same, and what was written is durable when this returns.
+    fn write_durable_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Reads some bytes at `offset`; 0 at the end of the file.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Makes everything written so far durable. After an error nothing is known about any of it.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Gives the file blocks up to `len` bytes and makes it that long.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Runs `action` while it is certain that nobody else has the file open or mapped, and nobody can open it;
+    /// `Ok(false)` if somebody has. `action` must be short: an open() elsewhere waits for it.
+    fn if_unshared(&self, action: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool>;
+    /// The descriptor, for io_uring; `None` where there is no such thing.
+    fn fd(&self) -> Option<RawFd>;
+}
+
+/// What holds of every file: whole writes and reads out of partial ones.
+impl dyn DiskFile {
+    /// Writes all of `bytes` at `offset`.
+    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        all(bytes, offset, |rest, at| self.write_at(rest, at))
+    }
+
+    /// Writes all of `bytes` at `offset`; durable when it returns.
+    pub fn write_all_durable_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        all(bytes, offset, |rest, at| self.write_durable_at(rest, at))
+    }
+
+    /// Fills `bytes` from `offset` on as far as the file goes; returns how many bytes that was.
+    pub fn read_up_to(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.read_at(&mut bytes[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+}
+
+fn all(mut rest: &[u8], mut at: u64, mut write: impl FnMut(&[u8], u64) -> io::Result<usize>) -> io::Result<()> {
+    while !rest.is_empty() {
+        match write(rest, at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                rest = &rest[n..];
+                at += n as u64;
+            }
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! The real file system.
+
+#![allow(unsafe_code, reason = "system calls without safe wrappers: pwritev2, leases")]
+
+use super::{Disk, DiskFile};
+use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+use nix::sys::stat::Mode;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A directory of the operating system.
+#[derive(Debug)]
+pub struct OsDisk {
+    home: PathBuf,
+    dir: File,
+}
+
+impl OsDisk {
+    /// Opens the directory `home`.
+    pub fn open(home: &Path) -> io::Result<OsDisk> {
+        let dir = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(home)?;
+        Ok(OsDisk { home: home.to_owned(), dir })
+    }
+}
+
+impl Disk for OsDisk {
+    fn create(&self, name: &str, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.path(name);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)?;
+        // The umask has had its say in open(): the mode is what was asked for.
+        file.set_permissions(Permissions::from_mode(mode))?;
+        Ok(Arc::new(OsFile::new(file)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let file = File::from(nix::fcntl::openat(&self.dir, name, flags, Mode::empty())?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Arc::new(OsFile::new(file)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.home)? {
+            // Names that are not UTF-8 are not ours.
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        Ok(names)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.dir.sync_all()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.join(name)
+    }
+}
+
+#[derive(Debug)]
+struct OsFile {
+    file: File,
+    /// Whether `pwritev2` knows RWF_DSYNC here; some file systems do not.
+    dsync: AtomicBool,
+}
+
+impl OsFile {
+    fn new(file: File) -> OsFile {
+        OsFile { file, dsync: AtomicBool::new(true) }
+    }
+}
+
+impl DiskFile for OsFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, offset)
+    }
+
+    fn write_durable_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        if self.dsync.load(Ordering::Relaxed) {
+            let iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+            let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+            // SAFETY: `iov` describes `bytes`, which the kernel only reads and which lives through the call.
+            let n = unsafe { libc::pwritev2(self.file.as_raw_fd(), &iov, 1, offset, libc::RWF_DSYNC) };
+            match usize::try_from(n) {
+                Ok(n) => return Ok(n),
+                Err(_) => match io::Error::last_os_error() {
+                    error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                        self.dsync.store(false, Ordering::Relaxed);
+                    }
+                    error => return Err(error),
+                },
+            }
+        }
+        let n = self.file.write_at(bytes, offset)?;
+        self.file.sync_data()?;
+        Ok(n)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let bytes = libc::off_t::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
+        match fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {
+            // The zeros written next allocate as well.
+            Err(nix::errno::Errno::EOPNOTSUPP) => self.file.set_len(len),
+            other => Ok(other?),
+        }
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn if_unshared(&self, action: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool> {
+        let Some(lease) = Lease::take(&self.file)? else { return Ok(false) };
+        let outcome = action();
+        drop(lease);
+        outcome.map(|()| true)
+    }
+
+    fn fd(&self) -> Option<RawFd> {
+        Some(self.file.as_raw_fd())
+    }
+}
+
+/// A write lease (D1a): while it is held, this is the only open description of the file, nobody maps it, and
+/// whoever opens it waits.
+struct Lease<'a>(&'a File);
+
+impl<'a> Lease<'a> {
+    fn take(file: &'a File) -> io::Result<Option<Lease<'a>>> {
+        let fd = file.as_raw_fd();
+        // An open() that runs into the lease sends a signal whose default action would end the process: it goes
+        // to this thread, and is blocked here. It stays pending, which harms nobody.
+        block_sigio()?;
+        // SAFETY: takes no arguments and cannot fail.
+        let tid = unsafe { libc::gettid() };
+        let owner = FOwnerEx { kind: F_OWNER_TID, pid: tid };
+        // SAFETY: `owner` has the layout of the kernel's `struct f_owner_ex` and lives through the call.
+        if unsafe { libc::fcntl(fd, F_SETOWN_EX, &raw const owner) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: passes integers only.
+        if unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_WRLCK) } == 0 {
+            return Ok(Some(Lease(file)));
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            // Somebody has it open or mapped.
+            Some(libc::EAGAIN) => Ok(None),
+            // No leases here, or not the owner: nothing can be proven, so nothing is recycled.
+            Some(libc::EINVAL | libc::EACCES | libc::EPERM | libc::ENOLCK | libc::EOPNOTSUPP) => Ok(None),
+            _ => Err(error),
+        }
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        // SAFETY: passes integers only. It can fail only where there is no lease to drop.
+        unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
+    }
+}
+
+const F_SETOWN_EX: libc::c_int = 15;
+const F_OWNER_TID: libc::c_int = 0;
+
+#[repr(C)]
+struct FOwnerEx {
+    kind: libc::c_int,
+    pid: libc::pid_t,
+}
+
+fn block_sigio() -> io::Result<()> {
+    let mut set = nix::sys::signal::SigSet::empty();
+    set.add(nix::sys::signal::Signal::SIGIO);
+    Ok(set.thread_block()?)
+}

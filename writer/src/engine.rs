@@ -1,0 +1,279 @@
+//! How bytes get from the appending thread into a page file (D7).
+//!
+//! An [`Engine`] owns the write buffers. The writer fills one at a time and sends it; with io_uring several are
+//! in flight, and they are reported complete in the order they were sent.
+
+mod buffer;
+mod probe;
+mod uring;
+
+use crate::error::OpenError;
+use crate::options::{Io, WriterOptions};
+use crate::page::Page;
+use buffer::Buffers;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use uring::Uring;
+
+/// What the writer ended up with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EngineKind {
+    /// io_uring, with single writes of up to `inline_max` bytes done in place.
+    Uring {
+        /// Largest single write in bytes that is done with `pwrite`; 0 if none is.
+        inline_max: usize,
+        /// Whether buffers and files are registered with the kernel.
+        registered: bool,
+    },
+    /// `pwrite` and `fdatasync`.
+    Pwrite,
+}
+
+/// A piece of the log that is being written.
+struct Piece<T> {
+    /// `None` once it is written and the buffer has been taken for something else.
+    buffer: Option<usize>,
+    page: Arc<Page>,
+    offset: u64,
+    len: usize,
+    /// Bytes of it that are written.
+    done: usize,
+    complete: bool,
+    token: T,
+}
+
+/// `T` is what the writer wants back when a piece is written.
+pub(crate) struct Engine<T> {
+    uring: Option<Uring>,
+    inline_max: usize,
+    queue_depth: usize,
+    pieces: VecDeque<Piece<T>>,
+    /// Number of the piece at the front of `pieces`, counted from the first ever sent.
+    front: u64,
+    free: Vec<usize>,
+    filling: Option<(usize, usize)>,
+    // Behind the ring, so that it goes first: the kernel may read the buffers as long as there is one.
+    buffers: Buffers,
+}
+
+impl<T> Engine<T> {
+    /// Sets up buffers and, where it is wanted and possible, io_uring.
+    pub(crate) fn open(
+        options: &WriterOptions,
+        lock: RawFd,
+        scratch: &Arc<dyn crate::disk::DiskFile>,
+    ) -> Result<Engine<T>, OpenError> {
+        let buffers = Buffers::allocate(options.buffers as usize, options.buffer_len, options.huge_buffers)?;
+        let depth = options.queue_depth.min(u32::from(options.buffers));
+        let uring = match options.io {
+            Io::Pwrite => None,
+            Io::Uring => Some(Uring::open(depth, &buffers, lock).map_err(|source| OpenError::Uring { source })?),
+            Io::Auto => match Uring::open(depth, &buffers, lock) {
+                Ok(uring) if scratch.fd().is_some() => Some(uring),
+                Ok(_) => None,
+                Err(error) => {
+                    tracing::warn!("io_uring is not available here ({error}); using pwrite and fdatasync");
+                    None
+                }
+            },
+        };
+        let mut engine = Engine {
+            uring,
+            inline_max: 0,
+            queue_depth: depth as usize,
+            pieces: VecDeque::new(),
+            front: 0,
+            free: (0..options.buffers as usize).collect(),
+            filling: None,
+            buffers,
+        };
+        if options.io == Io::Auto
+            && let Some(uring) = &mut engine.uring
+        {
+            engine.inline_max = probe::inline_max(uring, &engine.buffers, scratch)
+                .map_err(|source| OpenError::Uring { source })?;
+        }
+        Ok(engine)
+    }
+
+    pub(crate) fn kind(&self) -> EngineKind {
+        match &self.uring {
+            Some(uring) => {
+                EngineKind::Uring { inline_max: self.inline_max, registered: uring.buffers_registered() }
+            }
+            None => EngineKind::Pwrite,
+        }
+    }
+
+    /// Copies as much of `bytes` as goes into the buffer being filled; returns how much. 0 means that the
+    /// buffer is full and has to be sent. Waits for a buffer if all are in flight.
+    #[inline]
+    pub(crate) fn fill(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (buffer, len) = match self.filling {
+            Some(filling) => filling,
+            None => (self.take_buffer()?, 0),
+        };
+        let room = &mut self.buffers.get_mut(buffer)[len..];
+        let n = room.len().min(bytes.len());
+        room[..n].copy_from_slice(&bytes[..n]);
+        self.filling = Some((buffer, len + n));
+        Ok(n)
+    }
+
+    /// Bytes in the buffer being filled.
+    pub(crate) fn filled(&self) -> usize {
+        self.filling.map_or(0, |(_, len)| len)
+    }
+
+    /// Forgets what is in the buffer being filled.
+    pub(crate) fn discard(&mut self) {
+        if let Some((buffer, _)) = self.filling.take() {
+            self.free.push(buffer);
+        }
+    }
+
+    fn take_buffer(&mut self) -> io::Result<usize> {
+        loop {
+            if let Some(buffer) = self.free.pop() {
+                return Ok(buffer);
+            }
+            if let Some(uring) = &mut self.uring
+                && !self.pieces.iter().any(|piece| piece.complete && piece.buffer.is_some())
+            {
+                Self::reap(uring, &mut self.pieces, self.front, &self.buffers, true)?;
+            }
+            // Written pieces keep their place until the writer asks for them, but need no buffer any more.
+            self.free.extend(self.pieces.iter_mut().filter(|p| p.complete).filter_map(|p| p.buffer.take()));
+        }
+    }
+
+    /// Sends the buffer being filled to `page` at `offset`. It is written in place if nothing is in flight and
+    /// it is small enough, otherwise in the background.
+    pub(crate) fn send(&mut self, page: &Arc<Page>, offset: u64, last: bool, token: T) -> io::Result<()> {
+        let Some((buffer, len)) = self.filling.take() else { return Ok(()) };
+        let piece =
+            Piece { buffer: Some(buffer), page: Arc::clone(page), offset, len, done: 0, complete: false, token };
+        self.pieces.push_back(piece);
+        let alone = self.pieces.iter().filter(|piece| !piece.complete).count() == 1;
+        let number = self.front + self.pieces.len() as u64 - 1;
+        let in_place = self.uring.is_none() || (last && alone && len <= self.inline_max);
+        let bytes = &self.buffers.get(buffer)[..len];
+        if in_place {
+            page.file.write_all_at(bytes, offset)?;
+            if let Some(piece) = self.pieces.back_mut() {
+                piece.complete = true;
+            }
+            return Ok(());
+        }
+        if let Some(uring) = &mut self.uring {
+            while uring.in_flight() >= self.queue_depth {
+                Self::reap(uring, &mut self.pieces, self.front, &self.buffers, true)?;
+            }
+            uring.write(&page.file, buffer, &self.buffers, 0..len, offset, number)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the buffer being filled and makes it durable, in one call. For a piece that stands alone.
+    pub(crate) fn write_durable(&mut self, page: &Arc<Page>, offset: u64) -> io::Result<()> {
+        let Some((buffer, len)) = self.filling.take() else { return Ok(()) };
+        let outcome = page.file.write_all_durable_at(&self.buffers.get(buffer)[..len], offset);
+        self.free.push(buffer);
+        outcome
+    }
+
+    /// Whether a durable piece of `len` bytes should go through [`Engine::write_durable`].
+    pub(crate) fn durable_in_place(&self) -> bool {
+        self.pieces.is_empty() && (self.uring.is_none() || self.inline_max > 0)
+    }
+
+    /// The next piece that is completely written, in the order of sending; with `wait`, waits for it. `None` if
+    /// nothing is in flight, or without `wait`, nothing is complete.
+    pub(crate) fn next_done(&mut self, wait: bool) -> io::Result<Option<T>> {
+        let Some(front) = self.pieces.front() else { return Ok(None) };
+        if !front.complete {
+            if wait {
+                self.await_front()?;
+            } else if let Some(uring) = &mut self.uring {
+                Self::reap(uring, &mut self.pieces, self.front, &self.buffers, false)?;
+            }
+        }
+        match self.pieces.front() {
+            Some(front) if front.complete => Ok(self.pop_front()),
+            _ => Ok(None),
+        }
+    }
+
+    fn pop_front(&mut self) -> Option<T> {
+        let piece = self.pieces.pop_front()?;
+        self.front += 1;
+        self.free.extend(piece.buffer);
+        Some(piece.token)
+    }
+
+    fn await_front(&mut self) -> io::Result<()> {
+        while self.pieces.front().is_some_and(|piece| !piece.complete) {
+            let Some(uring) = &mut self.uring else { return Ok(()) };
+            Self::reap(uring, &mut self.pieces, self.front, &self.buffers, true)?;
+        }
+        Ok(())
+    }
+
+    /// Takes completions; short writes and interrupted ones are sent again for what is left.
+    fn reap(
+        uring: &mut Uring,
+        pieces: &mut VecDeque<Piece<T>>,
+        front: u64,
+        buffers: &Buffers,
+        wait: bool,
+    ) -> io::Result<()> {
+        uring.submit(wait)?;
+        while let Some((number, result)) = uring.completion() {
+            let index = number.checked_sub(front).and_then(|index| usize::try_from(index).ok());
+            let Some(piece) = index.and_then(|index| pieces.get_mut(index)) else { continue };
+            match result {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => piece.done += n,
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::ECANCELED)) => {}
+                Err(error) => return Err(error),
+            }
+            if piece.done >= piece.len {
+                piece.complete = true;
+            } else if let Some(buffer) = piece.buffer {
+                let rest = piece.done..piece.len;
+                let at = piece.offset + piece.done as u64;
+                uring.write(&piece.page.file, buffer, buffers, rest, at, number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything written to `page` durable. Nothing may be in flight.
+    pub(crate) fn sync(&mut self, page: &Page) -> io::Result<()> {
+        match &mut self.uring {
+            Some(uring) if self.inline_max == 0 => uring.sync(&page.file),
+            _ => page.file.sync_data(),
+        }
+    }
+
+    /// Waits until the kernel is done with every buffer, whatever the outcome.
+    pub(crate) fn abandon(&mut self) {
+        if let Some(uring) = &mut self.uring {
+            uring.drain();
+        }
+        self.discard();
+        while self.pop_front().is_some() {}
+    }
+}
+
+impl<T> Drop for Engine<T> {
+    fn drop(&mut self) {
+        if let Some(uring) = &mut self.uring {
+            uring.drain();
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Making committed records durable in the background, and on request.
+
+use crate::page::Page;
+use crate::poison::Failure;
+use crate::shared_state::Core;
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use waldo_shm_protocol::Position;
+use waldo_shm_protocol::segment::Counter;
+
+/// Pages with bytes that may not be durable.
+#[derive(Default)]
+pub(crate) struct Dirty {
+    pages: Mutex<Pages>,
+    /// Held while flushing: `durable` is then moved by one thread at a time.
+    flushing: Mutex<()>,
+    stop: Mutex<bool>,
+    stopped: Condvar,
+}
+
+#[derive(Default)]
+struct Pages {
+    open: Vec<Arc<Page>>,
+    /// A page was given its name since the directory was last made durable.
+    names_changed: bool,
+}
+
+impl Dirty {
+    /// Counts `page` among those to flush until a flush has covered it and the log has left it.
+    pub(crate) fn add(&self, page: Arc<Page>) {
+        let mut pages = self.pages.lock();
+        pages.open.push(page);
+        pages.names_changed = true;
+    }
+
+    pub(crate) fn stop(&self) {
+        *self.stop.lock() = true;
+        self.stopped.notify_all();
+    }
+}
+
+impl Core {
+    /// Makes everything that is committed now durable. On an error the writer is finished (D9).
+    pub(crate) fn flush(&self) -> Result<Position, Failure> {
+        let _one_at_a_time = self.dirty.flushing.lock();
+        if let Some(failure) = self.poison.get() {
+            return Err(failure.clone());
+        }
+        // Every byte below this is in the page cache already, so a flush that begins now covers it.
+        let target = self.committed();
+        if self.durable() >= target {
+            return Ok(target);
+        }
+        let (pages, names_changed) = {
+            let mut pages = self.dirty.pages.lock();
+            (pages.open.clone(), std::mem::take(&mut pages.names_changed))
+        };
+        if names_changed {
+            self.disk.sync_dir().map_err(|error| self.fail("flushing the home directory", error))?;
+        }
+        for page in pages.iter().filter(|page| page.id <= target.page()) {
+            page.file
+                .sync_data()
+                .map_err(|error| self.fail(&format!("flushing page {}", page.id), error))?;
+            self.control.publisher().add(Counter::Flushes, 1);
+        }
+        self.dirty.pages.lock().open.retain(|page| page.id >= target.page());
+        self.control.publisher().set_durable(target);
+        self.ring_bell();
+        Ok(target)
+    }
+}
+
+/// Starts the background flush.
+pub(crate) fn start(core: Arc<Core>, interval: Duration) -> std::io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("waldo-flush".into()).spawn(move || {
+        loop {
+            let mut stop = core.dirty.stop.lock();
+            if !*stop {
+                core.dirty.stopped.wait_for(&mut stop, interval);
+            }
+            if *stop {
+                return;
+            }
+            drop(stop);
+            // The failure is kept, and told to whoever appends next.
+            if core.flush().is_err() {
+                return;
+            }
+        }
+    })
+}

@@ -1,0 +1,106 @@
+//! The thread that wakes sleeping readers and beats the heart, so that the appending thread does neither (D3).
+
+use crate::clock;
+use crate::futex;
+use crate::shared_state::Core;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use std::thread;
+use std::time::Duration;
+use waldo_shm_protocol::Position;
+use waldo_shm_protocol::segment::Counter;
+
+/// Sleepers woken by one system call. Small groups with a yield between them leave the writer its share of the
+/// processor when tens of thousands become runnable (measured for the design: with groups of 64 a writer at
+/// 10,000 appends a second stays on time, with one wake for all it does not).
+const GROUP: i32 = 64;
+/// Empty looks in a row after which the thread goes to sleep until the bell rings.
+const IDLE_LOOKS: u32 = 40;
+
+/// How the appending thread gets the notifier's attention.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    /// 1 while the notifier sleeps until it is rung, 0 while it looks by itself.
+    asleep: AtomicU32,
+    stop: AtomicBool,
+}
+
+impl Bell {
+    /// To be called after something was published. Costs a fence and a load while the notifier is awake.
+    #[inline]
+    pub(crate) fn published(&self) -> bool {
+        // SYNC(bell): either this load sees that the notifier is going to sleep, or the notifier's last look sees
+        // what was published: both sides store, fence, load.
+        fence(Ordering::SeqCst);
+        self.asleep.load(Ordering::Relaxed) == 1
+    }
+
+    pub(crate) fn ring(&self) {
+        if self.asleep.swap(0, Ordering::Relaxed) == 1 {
+            futex::wake(&self.asleep, 1);
+        }
+    }
+
+    /// Ends the thread.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // SYNC(bell): as in `published`
+        self.ring();
+    }
+
+    fn sleep(&self, published: impl Fn() -> bool, timeout: Duration) {
+        self.asleep.store(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // SYNC(bell): see `published`
+        if !published() && !self.stop.load(Ordering::Relaxed) {
+            futex::wait(&self.asleep, 1, timeout);
+        }
+        self.asleep.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Starts the thread.
+pub(crate) fn start(core: Arc<Core>, heartbeat: Duration, pace: Duration) -> std::io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("waldo-notify".into()).spawn(move || run(&core, heartbeat, pace))
+}
+
+fn watermarks(core: &Core) -> (Position, Position) {
+    let segment = core.control.publisher().segment();
+    (segment.committed(), segment.durable())
+}
+
+fn run(core: &Core, heartbeat: Duration, pace: Duration) {
+    let mut told = watermarks(core);
+    let mut idle = 0;
+    let mut beat_due = 0;
+    while !core.bell.stop.load(Ordering::Relaxed) {
+        let now = clock::boottime_ns();
+        if now >= beat_due {
+            core.control.publisher().beat(now);
+            beat_due = now + heartbeat.as_nanos() as u64;
+        }
+        let current = watermarks(core);
+        if current != told {
+            told = current;
+            idle = 0;
+            wake_sleepers(core);
+            thread::sleep(pace);
+        } else if idle < IDLE_LOOKS {
+            idle += 1;
+            thread::sleep(pace);
+        } else {
+            let left = Duration::from_nanos(beat_due.saturating_sub(clock::boottime_ns()));
+            core.bell.sleep(|| watermarks(core) != told, left);
+        }
+    }
+}
+
+fn wake_sleepers(core: &Core) {
+    let publisher = core.control.publisher();
+    for n in 0..publisher.segment().wake_words() {
+        let word = publisher.bump_wake(n);
+        while futex::wake(word, GROUP) == GROUP as usize {
+            thread::yield_now();
+        }
+    }
+    publisher.add(Counter::Wakes, 1);
+}

@@ -1,0 +1,175 @@
+//! How a ring is written.
+
+use crate::error::OpenError;
+use std::path::PathBuf;
+use std::time::Duration;
+use waldo_shm_protocol::limits::{RECORD_SIZE_LIMIT, RING_SIZE_MAX};
+use waldo_shm_protocol::page::PageGeometry;
+use waldo_shm_protocol::segment::Shape;
+
+/// When an append is acknowledged and visible to readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Once it survives power loss: every append, or group of appends, ends with a completed flush.
+    Sync,
+    /// Once it is in the page cache: it survives the writer's death but not the machine's. A background flush
+    /// makes it durable at this interval at the latest.
+    Interval(Duration),
+}
+
+/// How records reach the page files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Io {
+    /// io_uring where the kernel allows it, with small writes done in place where a measurement at open says
+    /// that this is faster.
+    Auto,
+    /// io_uring for every write; opening fails where it is not to be had.
+    Uring,
+    /// `pwrite` and `fdatasync` on the appending thread.
+    Pwrite,
+}
+
+/// Where the control segment is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlPlace {
+    /// A POSIX shared memory object named after the ring.
+    Posix,
+    /// A file at this absolute path, which should be on a tmpfs. For containers: one bind mount.
+    Path(PathBuf),
+}
+
+/// Options of a writer. All of them may change from one opening to the next: pages there already keep their
+/// length, new ones get the new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriterOptions {
+    /// Pages in the ring: 1 to 65536. When one more is begun, the oldest goes.
+    pub ring_size: u32,
+    /// Bytes of a page file: 16 KiB to 2 GiB, a multiple of 4096.
+    pub page_len: u64,
+    /// Records in a page at most, at least 1.
+    pub page_records_max: u64,
+    /// Sparse-index entries in a page at most: 1 to 2^20. A full index makes seeks in the page slower.
+    pub index_capacity: u32,
+    /// Bytes between two index entries, about; at least 1.
+    pub index_sparse_bytes: usize,
+    /// Records between two index entries; at least 1.
+    pub index_sparse_count: usize,
+    /// When an append is acknowledged.
+    pub durability: Durability,
+    /// How records reach the files.
+    pub io: Io,
+    /// Writes in flight at once with io_uring: 1 to 4096.
+    pub queue_depth: u32,
+    /// Write buffers: 1 to 1024.
+    pub buffers: u16,
+    /// Bytes of one write buffer: 4 KiB to 64 MiB, a multiple of 4096.
+    pub buffer_len: usize,
+    /// Take the buffers from the system's reserve of 2 MiB pages; opening fails if there are not enough.
+    pub huge_buffers: bool,
+    /// Permission bits of page files, metadata and control segment. Readers need read permission only.
+    pub mode: u32,
+    /// Where the control segment is made.
+    pub control: ControlPlace,
+    /// Remove the control segment at a clean close. Otherwise it stays for the next writer, and readers that
+    /// sleep on it go on at once when it comes.
+    pub remove_control: bool,
+    /// Time between heartbeats, 10 ms to 10 s.
+    pub heartbeat: Duration,
+    /// Shortest time between two rounds of waking sleeping readers.
+    pub min_wake_interval: Duration,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        WriterOptions {
+            ring_size: 8,
+            page_len: 64 << 20,
+            page_records_max: u64::MAX,
+            index_capacity: 4096,
+            index_sparse_bytes: 16 << 10,
+            index_sparse_count: 256,
+            durability: Durability::Sync,
+            io: Io::Auto,
+            queue_depth: 8,
+            buffers: 8,
+            buffer_len: 256 << 10,
+            huge_buffers: false,
+            mode: 0o640,
+            control: ControlPlace::Posix,
+            remove_control: false,
+            heartbeat: Duration::from_millis(250),
+            min_wake_interval: Duration::from_micros(50),
+        }
+    }
+}
+
+/// Bytes of a huge page; what `huge_buffers` asks for.
+pub(crate) const HUGE_PAGE_LEN: usize = 2 << 20;
+
+impl WriterOptions {
+    /// Checks every value and derives the lengths of pages and control segment.
+    pub(crate) fn check(&self) -> Result<(PageGeometry, Shape), OpenError> {
+        let refuse = |reason: String| Err(OpenError::Options { reason });
+        if self.ring_size == 0 || self.ring_size > RING_SIZE_MAX {
+            return refuse(format!("ring_size is {}, it must be 1 to {RING_SIZE_MAX}", self.ring_size));
+        }
+        if self.page_records_max == 0 {
+            return refuse("page_records_max is 0, a page must hold at least 1 record".into());
+        }
+        if self.index_sparse_bytes == 0 || self.index_sparse_count == 0 {
+            return refuse("index_sparse_bytes and index_sparse_count must be at least 1".into());
+        }
+        if self.queue_depth == 0 || self.queue_depth > 4096 {
+            return refuse(format!("queue_depth is {}, it must be 1 to 4096", self.queue_depth));
+        }
+        if self.buffers == 0 || self.buffers > 1024 {
+            return refuse(format!("the number of buffers is {}, it must be 1 to 1024", self.buffers));
+        }
+        let whole_pages = self.buffer_len.is_multiple_of(4096);
+        if !(4096..=64 << 20).contains(&self.buffer_len) || !whole_pages {
+            let len = self.buffer_len;
+            return refuse(format!("buffer_len is {len}, it must be 4096 to 67108864 and a multiple of 4096"));
+        }
+        if self.huge_buffers && !self.buffer_len.is_multiple_of(HUGE_PAGE_LEN) {
+            let len = self.buffer_len;
+            return refuse(format!(
+                "huge buffers need a buffer_len that is a multiple of {HUGE_PAGE_LEN} (2 MiB), it is {len}"
+            ));
+        }
+        if self.mode & !0o666 != 0 || self.mode & 0o600 != 0o600 {
+            return refuse(format!("mode is {:#o}, it must be 0600 plus read or write bits for others", self.mode));
+        }
+        if let ControlPlace::Path(path) = &self.control
+            && !path.is_absolute()
+        {
+            return refuse(format!("the control segment's path {} must be absolute", path.display()));
+        }
+        if !(Duration::from_millis(10)..=Duration::from_secs(10)).contains(&self.heartbeat) {
+            return refuse(format!("heartbeat is {:?}, it must be 10 ms to 10 s", self.heartbeat));
+        }
+        if let Durability::Interval(interval) = self.durability
+            && interval.is_zero()
+        {
+            return refuse("a sync interval of 0 means Durability::Sync: use that".into());
+        }
+        let Some(geometry) = PageGeometry::new(self.page_len, self.index_capacity) else {
+            return refuse(format!(
+                "page_len {} with index_capacity {} cannot work: page_len must be 16384 to 2147483648, a multiple \
+                 of 4096, and leave room for records beside 24 bytes per index entry",
+                self.page_len, self.index_capacity
+            ));
+        };
+        let Some(shape) = Shape::new(self.ring_size + 2, self.index_capacity, 1) else {
+            return refuse(format!(
+                "ring_size {} with index_capacity {} needs a control segment of more than 4 GiB: lower one",
+                self.ring_size, self.index_capacity
+            ));
+        };
+        Ok((geometry, shape))
+    }
+
+    /// The largest serialized record that fits a page of these options.
+    pub(crate) fn record_size_max(geometry: &PageGeometry) -> u64 {
+        geometry.record_size_max().min(RECORD_SIZE_LIMIT as u64 - 1)
+    }
+}

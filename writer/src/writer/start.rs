@@ -1,0 +1,262 @@
+//! From a directory to a live writer.
+
+use super::Writer;
+use crate::active::ActivePage;
+use crate::control::{Control, random_bytes};
+use crate::disk::{Disk, OsDisk, check_file_system};
+use crate::engine::Engine;
+use crate::error::OpenError;
+use crate::lock::WriterLock;
+use crate::metafile::MetaFile;
+use crate::options::{Durability, Io, WriterOptions};
+use crate::page::{Page, PageMold};
+use crate::preparer::Preparer;
+use crate::recover::{self, Found, OpenReport, Survey};
+use crate::shared_state::Core;
+use crate::{clock, flusher, notifier};
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use waldo_shm_protocol::meta::Meta;
+use waldo_shm_protocol::page::{PageGeometry, RECORDS_UNKNOWN};
+use waldo_shm_protocol::segment::{PageInfo, Shape, WriterState};
+use waldo_shm_protocol::{Position, names};
+
+pub(super) fn open(home: &Path, options: WriterOptions) -> Result<Writer, OpenError> {
+    let (geometry, shape) = options.check()?;
+    fs::create_dir_all(home).map_err(OpenError::io("create the directory", home))?;
+    check_file_system(home)?;
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(home).map_err(OpenError::io("open", home))?);
+    let lock = WriterLock::take(home)?;
+    let (mut meta, created) = open_meta(&*disk, home, &options, geometry)?;
+    let engine = open_engine(&*disk, &options, &lock)?;
+    let mut survey = recover::survey(&*disk, &meta.meta)?;
+
+    let control = Control::open(&*disk, home, &options, meta.meta.ring_id, shape)?;
+    let epoch = meta.meta.epoch + 1;
+    let heartbeat_ns = u64::try_from(options.heartbeat.as_nanos()).unwrap_or(u64::MAX);
+    control.publisher().set_writer(epoch, std::process::id(), heartbeat_ns);
+    let clean = survey.clean && !created;
+    let cut = raise_epoch(&mut meta, &options, geometry, epoch, &survey)
+        .map_err(OpenError::io("write", disk.path(names::META)))
+        .and_then(|()| recover::mend(&*disk, &mut survey))
+        .inspect_err(|_| {
+            control.publisher().fail(libc::EIO as u32);
+            control.wake_all();
+        })?;
+    if let Some(cut) = &cut {
+        tracing::warn!("{}: torn tail cut at page {} offset {}", home.display(), cut.page, cut.offset);
+    }
+    let opened = OpenReport {
+        created,
+        clean,
+        epoch,
+        pages: survey.pages.len() as u64,
+        tip: survey.tip(),
+        cut,
+        engine: engine.kind(),
+    };
+    let core = Arc::new(Core {
+        disk,
+        control,
+        bell: Default::default(),
+        poison: Default::default(),
+        dirty: Default::default(),
+    });
+    let start = Start { core, engine, meta, geometry, shape, options, opened, lock, home: home.to_owned() };
+    start.go_live(survey)
+}
+
+/// Before anything else is written: a start that dies half-way must not lend its number to the next.
+fn raise_epoch(
+    meta: &mut MetaFile,
+    options: &WriterOptions,
+    geometry: PageGeometry,
+    epoch: u32,
+    survey: &Survey,
+) -> std::io::Result<()> {
+    meta.update(|meta| {
+        meta.epoch = epoch;
+        meta.ring_size = options.ring_size;
+        meta.geometry = geometry;
+        meta.durable = survey.durable;
+        meta.clean_end = Position::NONE;
+    })
+}
+
+fn open_meta(
+    disk: &dyn Disk,
+    home: &Path,
+    options: &WriterOptions,
+    geometry: PageGeometry,
+) -> Result<(MetaFile, bool), OpenError> {
+    if let Some(meta) = MetaFile::open(disk)? {
+        return Ok((meta, false));
+    }
+    let names = disk.list().map_err(OpenError::io("list", home))?;
+    if names.iter().any(|name| names::parse_page(name).is_some()) {
+        return Err(OpenError::NoMeta { home: home.to_owned() });
+    }
+    // A creation that died half-way leaves scratch files only.
+    for name in names.iter().filter(|name| name.starts_with(names::SCRATCH_PREFIX)) {
+        disk.remove(name).map_err(OpenError::io("remove", disk.path(name)))?;
+    }
+    let meta = Meta {
+        ring_id: random_bytes(),
+        counter: 0,
+        ring_size: options.ring_size,
+        geometry,
+        epoch: 0,
+        created_ns: clock::realtime_ns(),
+        clean_end: Position::NONE,
+        durable: Position::NONE,
+    };
+    Ok((MetaFile::create(disk, options.mode, meta)?, true))
+}
+
+/// The engine measures on a file in the home directory, which goes again at once.
+fn open_engine<T>(
+    disk: &dyn Disk,
+    options: &WriterOptions,
+    lock: &WriterLock,
+) -> Result<Engine<T>, OpenError> {
+    let name = format!("{}probe", names::SCRATCH_PREFIX);
+    let path = disk.path(&name);
+    let _ = disk.remove(&name);
+    let scratch = disk.create(&name, 0o600).map_err(OpenError::io("create", &path))?;
+    disk.remove(&name).map_err(OpenError::io("remove", &path))?;
+    if options.io == Io::Auto {
+        let len = options.buffer_len.min(1 << 20) as u64;
+        scratch.allocate(len).map_err(OpenError::io("allocate", &path))?;
+    }
+    Engine::open(options, lock.fd(), &scratch)
+}
+
+struct Start {
+    core: Arc<Core>,
+    engine: Engine<super::Mark>,
+    meta: MetaFile,
+    geometry: PageGeometry,
+    shape: Shape,
+    options: WriterOptions,
+    opened: OpenReport,
+    lock: WriterLock,
+    home: PathBuf,
+}
+
+impl Start {
+    /// Fills the control segment with what the survey found, starts the threads, and says that a writer runs.
+    fn go_live(self, mut survey: Survey) -> Result<Writer, OpenError> {
+        let sync = self.options.durability == Durability::Sync;
+        let mold = PageMold {
+            ring_id: self.meta.meta.ring_id,
+            geometry: self.geometry,
+            epoch: self.opened.epoch,
+            mode: self.options.mode,
+            durable: sync,
+        };
+        let tip = survey.tip();
+        let last_time_ns = survey.pages.iter().map(|found| found.summary.last_time_ns).max().unwrap_or(0);
+        let mut ready = survey.ready.take().filter(|page| page.header.geometry() == self.geometry);
+        let refused = |id| OpenError::io("create", self.core.disk.path(&names::page(id)));
+        let complete = survey.pages.last().is_none_or(|found| found.sealed);
+        let active = if complete {
+            let id = survey.pages.last().map_or(1, |found| found.page.id + 1);
+            let before = survey.pages.last().map_or(0, |found| match found.summary.records_before {
+                RECORDS_UNKNOWN => RECORDS_UNKNOWN,
+                before => before + found.summary.records,
+            });
+            let page = match ready.take() {
+                Some(page) => page,
+                None => PageMold { durable: true, ..mold }.fresh(&*self.core.disk, id).map_err(refused(id))?,
+            };
+            ActivePage::empty(Arc::new(page), before, self.opened.epoch)
+        } else {
+            match survey.pages.pop() {
+                Some(last) => ActivePage::resumed(last.page, last.summary, last.index),
+                None => return Err(refused(0)(std::io::ErrorKind::NotFound.into())),
+            }
+        };
+        self.publish(&survey.pages, &active, tip);
+
+        let preparer = Preparer::new();
+        let mut held: VecDeque<Arc<Page>> = survey.pages.iter().map(|found| Arc::clone(&found.page)).collect();
+        held.push_back(Arc::clone(&active.page));
+        let cannot = |source| OpenError::Io { action: "start threads for", path: self.home.clone(), source };
+        let ring_size = self.options.ring_size as usize;
+        let mut threads = vec![
+            preparer.start(Arc::clone(&self.core), mold, ring_size, held, ready).map_err(cannot)?,
+            notifier::start(Arc::clone(&self.core), self.options.heartbeat, self.options.min_wake_interval)
+                .map_err(cannot)?,
+        ];
+        if let Durability::Interval(interval) = self.options.durability {
+            self.core.dirty.add(Arc::clone(&active.page));
+            threads.push(flusher::start(Arc::clone(&self.core), interval).map_err(cannot)?);
+        }
+        let mut record_size_max = WriterOptions::record_size_max(&self.geometry);
+        if active.summary.records == 0 {
+            // It was made with other options, and has to take the next record whatever its size.
+            record_size_max = record_size_max.min(active.page.header.geometry().record_size_max());
+        }
+        Ok(Writer {
+            piece_start: active.offset,
+            core: self.core,
+            engine: self.engine,
+            preparer,
+            active,
+            pending: VecDeque::new(),
+            unsynced: Vec::new(),
+            unpublished: (0, 0),
+            written: None,
+            tip,
+            last_time_ns,
+            epoch: self.opened.epoch,
+            sync,
+            record_size_max,
+            options: self.options,
+            meta: self.meta,
+            opened: self.opened,
+            threads,
+            closed: false,
+            home: self.home,
+            _lock: self.lock,
+        })
+    }
+
+    fn publish(&self, sealed: &[Found], active: &ActivePage, tip: Option<u64>) {
+        let publisher = *self.core.control.publisher();
+        // With fewer slots than pages, the oldest are about to be trimmed.
+        let slots = self.shape.page_slots() as usize - 1;
+        for found in &sealed[sealed.len().saturating_sub(slots)..] {
+            let summary = &found.summary;
+            publisher.enter_page(&PageInfo {
+                page_id: found.page.id,
+                first_seq_no: summary.first_seq_no,
+                prev_seq_no: summary.prev_seq_no,
+                first_time_ns: summary.first_time_ns,
+                records_before: summary.records_before,
+                page_len: found.page.header.geometry().page_len(),
+                index_len: 0,
+                records_end: summary.records_end,
+                last_seq_no: summary.last_seq_no,
+                records: summary.records,
+            });
+            for entry in &found.index {
+                publisher.push_index(found.page.id, entry);
+            }
+        }
+        publisher.enter_page(&active.info());
+        for entry in &active.index {
+            publisher.push_index(active.page.id, entry);
+        }
+        publisher.set_oldest_page(sealed.first().map_or(active.page.id, |found| found.page.id));
+        let end = Position::new(active.page.id, active.offset).unwrap_or_default();
+        publisher.commit(end, tip.unwrap_or(0));
+        publisher.set_durable(end);
+        publisher.beat(clock::boottime_ns());
+        publisher.set(waldo_shm_protocol::segment::Counter::UringActive, u64::from(self.engine.kind() != crate::EngineKind::Pwrite));
+        publisher.set_state(WriterState::Live);
+        self.core.control.wake_all();
+    }
+}
