@@ -138,6 +138,11 @@ impl<'a> Segment<'a> {
         self.committed.tip_seq_no()
     }
 
+    /// Records appended to the ring since it was made; `None` if that is not known. Unordered: for information.
+    pub fn records(&self) -> Option<u64> {
+        Some(self.committed.records.load(Ordering::Relaxed)).filter(|n| *n != crate::page::RECORDS_UNKNOWN)
+    }
+
     /// How the writer is.
     pub fn status(&self) -> &'a StatusLine {
         self.status

@@ -23,7 +23,8 @@ use waldo_shm_protocol::{RingId, names};
 /// The mapped segment. Dropping it unmaps; the segment itself stays unless [`Control::remove`] is called.
 pub(crate) struct Control {
     publisher: Publisher<'static>,
-    map: MmapMut,
+    /// What `publisher` looks into.
+    _map: MmapMut,
     link: Link,
 }
 
@@ -91,7 +92,7 @@ impl Control {
         let segment: Segment<'static> = unsafe { Segment::from_raw(base, shape) };
         // SAFETY: a MmapMut is mapped for writing.
         let publisher = unsafe { Publisher::new(segment) };
-        Control { publisher, map, link }
+        Control { publisher, _map: map, link }
     }
 
     /// `None` if the segment cannot be used; it has been retired then, if it was one of this ring.
@@ -140,11 +141,6 @@ impl Control {
     pub(crate) fn remove(&self, disk: &dyn Disk) {
         let _ = remove_object(&self.link);
         let _ = disk.remove(names::LINK);
-    }
-
-    /// Bytes of the segment.
-    pub(crate) fn len(&self) -> usize {
-        self.map.len()
     }
 }
 

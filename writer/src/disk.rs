@@ -44,7 +44,7 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Gives the file blocks up to `len` bytes and makes it that long.
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// Length in bytes.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
     /// Runs `action` while it is certain that nobody else has the file open or mapped, and nobody can open it;
     /// `Ok(false)` if somebody has. `action` must be short: an open() elsewhere waits for it.
     fn if_unshared(&self, action: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool>;

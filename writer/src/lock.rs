@@ -46,7 +46,7 @@ impl WriterLock {
                 let holder = if pid.is_empty() { "another process".into() } else { format!("process {pid}") };
                 return Err(OpenError::Locked { path, holder });
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(5));
         }
         let name_holder = |file: &mut File| -> io::Result<()> {
             file.set_len(0)?;
@@ -63,10 +63,23 @@ impl WriterLock {
     }
 }
 
+impl Drop for WriterLock {
+    /// Gives the lock up for good. Closing the descriptor alone would leave it to io_uring, which lets go of its
+    /// reference some time later. By now nothing of this writer is in flight: the engine has gone before.
+    fn drop(&mut self) {
+        // It is released with the description anyway; this only makes it prompt.
+        let _ = set_lock(&self.0, libc::F_UNLCK);
+    }
+}
+
 fn try_lock(file: &File) -> io::Result<()> {
+    set_lock(file, libc::F_WRLCK)
+}
+
+fn set_lock(file: &File, kind: libc::c_int) -> io::Result<()> {
     // SAFETY: an all-zero flock is a valid value: a lock from offset 0 to the end, no pid.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     // SAFETY: `lock` lives through the call.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) } {

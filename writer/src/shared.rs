@@ -1,6 +1,319 @@
 //! [`SharedWriter`]: one writer for many threads and tasks.
+//!
+//! ```text
+//!   caller --writer free, nothing queued--> appends by itself, no hop
+//!      |
+//!      +--otherwise--> queue --> committer thread: appends all that is queued, one flush for all, answers
+//! ```
+//!
+//! What arrives while a flush is under way shares the next one (group commit). No timers.
 
-use crate::writer::Writer;
+mod queue;
+#[cfg(test)]
+mod tests;
 
-/// x
-pub struct SharedWriter(Writer);
+use crate::error::AppendError;
+use crate::options::Durability;
+use crate::recover::OpenReport;
+use crate::writer::{Appended, Entry, Writer};
+use parking_lot::Mutex;
+use queue::{Queue, Request, Work};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use waldo_shm_protocol::Log;
+
+/// Appends of up to this many payload bytes are done on an async caller's own thread when nothing waits: about
+/// the time of one task switch.
+const INLINE_BYTES: usize = 64 << 10;
+
+/// A [`Writer`] that any number of threads and async tasks append through. Clones share it.
+///
+/// The ring is closed by [`SharedWriter::close`], or when the last clone is dropped, which blocks until then.
+#[derive(Clone)]
+pub struct SharedWriter(Arc<Handle>);
+
+struct Handle {
+    inner: Arc<Inner>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Inner {
+    /// `None` once closed.
+    writer: Mutex<Option<Writer>>,
+    queue: Queue,
+    /// 0 stands for none: no record has that number.
+    tip: AtomicU64,
+    sync: bool,
+    home: PathBuf,
+    opened: OpenReport,
+}
+
+impl SharedWriter {
+    /// Shares `writer`. Starts one thread.
+    ///
+    /// # Panics
+    /// If the system cannot start a thread.
+    pub fn new(writer: Writer) -> SharedWriter {
+        let inner = Arc::new(Inner {
+            tip: AtomicU64::new(writer.tip().unwrap_or(0)),
+            sync: writer.options().durability == Durability::Sync,
+            home: writer.home().to_owned(),
+            opened: writer.opened().clone(),
+            queue: Queue::default(),
+            writer: Mutex::new(Some(writer)),
+        });
+        let committer = {
+            let inner = Arc::clone(&inner);
+            thread::Builder::new()
+                .name("waldo-commit".into())
+                .spawn(move || commit(&inner))
+                .unwrap_or_else(|error| panic!("cannot start the committer thread: {error}"))
+        };
+        SharedWriter(Arc::new(Handle { inner, committer: Mutex::new(Some(committer)) }))
+    }
+
+    /// The last record's sequence number; `None` if there is none. One load.
+    pub fn tip(&self) -> Option<u64> {
+        Some(self.0.inner.tip.load(Ordering::Relaxed)).filter(|tip| *tip > 0)
+    }
+
+    /// What was found when the ring was opened.
+    pub fn opened(&self) -> &OpenReport {
+        &self.0.inner.opened
+    }
+
+    /// The ring's directory.
+    pub fn home(&self) -> &Path {
+        &self.0.inner.home
+    }
+
+    /// Requests that wait for the committer, now.
+    pub fn queued(&self) -> usize {
+        self.0.inner.queue.len()
+    }
+
+    /// Appends records that have their numbers; see [`Writer::append`]. Of appends that compete for the same place
+    /// the first one gets it, the others get [`AppendError::Sequence`]. Blocks until it is done.
+    ///
+    /// # Errors
+    /// As [`Writer::append`], and [`AppendError::Closed`].
+    pub fn append(&self, logs: &[Log<'_>]) -> Result<Appended, AppendError> {
+        match self.0.inner.try_now(|writer| writer.append(logs)) {
+            Some(outcome) => outcome,
+            None => self.ask_blocking(|reply| Work::append(logs, reply)),
+        }
+    }
+
+    /// Appends payloads under the next free numbers. Blocks until it is done.
+    ///
+    /// # Errors
+    /// As [`SharedWriter::append`].
+    pub fn append_payloads<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Appended, AppendError> {
+        match self.0.inner.try_now(|writer| writer.append_payloads(payloads)) {
+            Some(outcome) => outcome,
+            None => self.ask_blocking(|reply| Work::append_payloads(payloads, reply)),
+        }
+    }
+
+    /// [`SharedWriter::append`] without blocking the thread for I/O: a small append that need not be durable is
+    /// done at once, everything else by the committer. The payloads are copied then. An append that is cancelled
+    /// may still happen, as a whole or, if the writer fails, up to some record.
+    ///
+    /// # Errors
+    /// As [`SharedWriter::append`].
+    pub async fn append_async(&self, logs: &[Log<'_>]) -> Result<Appended, AppendError> {
+        if self.fits_inline(logs.iter().map(|log| log.data().len()))
+            && let Some(outcome) = self.0.inner.try_now(|writer| writer.append(logs))
+        {
+            return outcome;
+        }
+        self.ask(|reply| Work::append(logs, reply)).await
+    }
+
+    /// [`SharedWriter::append_payloads`] without blocking the thread for I/O.
+    ///
+    /// # Errors
+    /// As [`SharedWriter::append`].
+    pub async fn append_payloads_async<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Appended, AppendError> {
+        if self.fits_inline(payloads.iter().map(|payload| payload.as_ref().len()))
+            && let Some(outcome) = self.0.inner.try_now(|writer| writer.append_payloads(payloads))
+        {
+            return outcome;
+        }
+        self.ask(|reply| Work::append_payloads(payloads, reply)).await
+    }
+
+    /// Makes everything durable that was appended before this call.
+    ///
+    /// # Errors
+    /// [`AppendError::Failed`] or [`AppendError::Closed`].
+    pub fn sync(&self) -> Result<(), AppendError> {
+        self.ask_blocking(Work::sync)
+    }
+
+    /// [`SharedWriter::sync`] without blocking the thread.
+    ///
+    /// # Errors
+    /// As [`SharedWriter::sync`].
+    pub async fn sync_async(&self) -> Result<(), AppendError> {
+        self.ask(Work::sync).await
+    }
+
+    /// Closes the ring for all clones, after what is queued. Everything appended is durable when it returns.
+    ///
+    /// # Errors
+    /// [`AppendError::Failed`] if that could not be done.
+    pub fn close(&self) -> Result<(), AppendError> {
+        match self.ask_blocking(Work::close) {
+            Err(AppendError::Closed) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// [`SharedWriter::close`] without blocking the thread.
+    ///
+    /// # Errors
+    /// As [`SharedWriter::close`].
+    pub async fn close_async(&self) -> Result<(), AppendError> {
+        match self.ask(Work::close).await {
+            Err(AppendError::Closed) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn fits_inline(&self, lens: impl Iterator<Item = usize>) -> bool {
+        !self.0.inner.sync && lens.fold(0, usize::saturating_add) <= INLINE_BYTES
+    }
+
+    fn ask_blocking<T>(&self, work: impl FnOnce(oneshot::Sender<T>) -> Work) -> T
+    where
+        T: Answer,
+    {
+        let (reply, answer) = oneshot::channel();
+        match self.0.inner.queue.push_blocking(work(reply)) {
+            Ok(()) => answer.recv().unwrap_or_else(|_| T::closed()),
+            Err(_) => T::closed(),
+        }
+    }
+
+    fn ask<T>(&self, work: impl FnOnce(oneshot::Sender<T>) -> Work) -> impl Future<Output = T>
+    where
+        T: Answer,
+    {
+        let (reply, answer) = oneshot::channel();
+        let work = work(reply);
+        async move {
+            match self.0.inner.queue.push(work).await {
+                Ok(()) => answer.await.unwrap_or_else(|_| T::closed()),
+                Err(_) => T::closed(),
+            }
+        }
+    }
+}
+
+/// What a request is answered with.
+trait Answer {
+    fn closed() -> Self;
+}
+
+impl<T> Answer for Result<T, AppendError> {
+    fn closed() -> Self {
+        Err(AppendError::Closed)
+    }
+}
+
+impl Inner {
+    /// Runs `append` on the caller's thread if nobody else is at it or waiting.
+    fn try_now<T>(&self, append: impl FnOnce(&mut Writer) -> T) -> Option<T> {
+        if !self.queue.is_empty() {
+            return None;
+        }
+        let mut guard = self.writer.try_lock()?;
+        let writer = guard.as_mut()?;
+        let outcome = append(writer);
+        self.note_tip(writer);
+        Some(outcome)
+    }
+
+    fn note_tip(&self, writer: &Writer) {
+        self.tip.store(writer.tip().unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+/// The committer thread: takes all that is queued whenever the writer is free.
+fn commit(inner: &Inner) {
+    while inner.queue.wait() {
+        let mut guard = inner.writer.lock();
+        // Only now, so that everything that came in meanwhile is in this group.
+        let group = inner.queue.take();
+        let Some(writer) = guard.as_mut() else { continue };
+        let closing = run_group(inner, writer, group);
+        if !closing.is_empty() {
+            let outcome = writer.shut_down();
+            *guard = None;
+            inner.queue.close();
+            for reply in closing {
+                // Whoever asked may have gone.
+                let _ = reply.send(outcome.clone());
+            }
+        }
+    }
+    // Dropping the writer closes the ring.
+    *inner.writer.lock() = None;
+}
+
+/// Appends a group and answers it. Returns who asked for the ring to be closed.
+fn run_group(
+    inner: &Inner,
+    writer: &mut Writer,
+    group: Vec<Request>,
+) -> Vec<oneshot::Sender<Result<(), AppendError>>> {
+    let mut staged = Vec::with_capacity(group.len());
+    let mut syncs = Vec::new();
+    let mut closing = Vec::new();
+    for request in group {
+        match request.work {
+            Work::Append { records, reply } => {
+                let outcome = match records.numbers() {
+                    Some(_) => writer.stage(records.entries()),
+                    None => writer.stage_payloads(records.payloads()),
+                };
+                staged.push((outcome, reply));
+            }
+            Work::Sync { reply } => syncs.push(reply),
+            Work::Close { reply } => closing.push(reply),
+        }
+    }
+    let finished = if staged.is_empty() { Ok(()) } else { writer.finish() };
+    inner.note_tip(writer);
+    for (outcome, reply) in staged {
+        // What was put into the buffers shares the fate of the group; what was refused keeps its reason.
+        let _ = reply.send(outcome.and_then(|appended| finished.clone().map(|()| appended)));
+    }
+    if !syncs.is_empty() {
+        let outcome = writer.sync();
+        for reply in syncs {
+            let _ = reply.send(outcome.clone());
+        }
+    }
+    closing
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.inner.queue.close();
+        if let Some(committer) = self.committer.lock().take() {
+            // If it panicked it has said so; the writer was closed by the unwinding.
+            let _ = committer.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for SharedWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedWriter").field("home", &self.home()).field("tip", &self.tip()).finish()
+    }
+}

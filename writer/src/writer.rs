@@ -46,6 +46,8 @@ pub struct Writer {
     unpublished: (u64, u64),
     /// What has been written, as far as readers have not been told.
     written: Option<Mark>,
+    /// Records appended to the ring since it was made; [`RECORDS_UNKNOWN`] if that is not known.
+    records: u64,
     tip: Option<u64>,
     last_time_ns: u64,
     epoch: u32,
@@ -74,6 +76,26 @@ enum Event {
     Begin(PageInfo),
     Index(u64, IndexEntry),
     Sealed(SealJob),
+}
+
+/// A record to be appended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) seq_no: u64,
+    pub(crate) prev_seq_no: u64,
+    pub(crate) payload: &'a [u8],
+    pub(crate) hash: u32,
+}
+
+impl<'a> From<&'a Log<'_>> for Entry<'a> {
+    fn from(log: &'a Log<'_>) -> Entry<'a> {
+        Entry {
+            seq_no: log.seq_no(),
+            prev_seq_no: log.prev_seq_no(),
+            payload: log.data(),
+            hash: log.data_hash(),
+        }
+    }
 }
 
 /// What an append did.
@@ -125,10 +147,32 @@ impl Writer {
     /// [`AppendError`]. If a record does not fit, none was appended; after [`AppendError::NoPage`] those before
     /// the end of the page were, see [`Writer::tip`].
     pub fn append(&mut self, logs: &[Log<'_>]) -> Result<Appended, AppendError> {
+        let appended = self.stage(logs.iter().map(Entry::from))?;
+        self.finish()?;
+        Ok(appended)
+    }
+
+    /// Appends payloads under the next free numbers: tip + 1 and so on, from 1 in an empty ring.
+    ///
+    /// # Errors
+    /// As [`Writer::append`].
+    pub fn append_payloads<P: AsRef<[u8]>>(&mut self, payloads: &[P]) -> Result<Appended, AppendError> {
+        let appended = self.stage_payloads(payloads.iter().map(|payload| payload.as_ref()))?;
+        self.finish()?;
+        Ok(appended)
+    }
+
+    /// Checks records and puts them into the buffers: they are part of the log once [`Writer::finish`] is done.
+    pub(crate) fn stage<'a>(
+        &mut self,
+        entries: impl ExactSizeIterator<Item = Entry<'a>> + Clone,
+    ) -> Result<Appended, AppendError> {
         self.check_usable()?;
         let mut expected = self.tip;
-        for log in logs {
-            let (seq_no, prev_seq_no) = (log.seq_no(), log.prev_seq_no());
+        let mut first = None;
+        let records = entries.len();
+        for entry in entries.clone() {
+            let Entry { seq_no, prev_seq_no, .. } = entry;
             if let Some(expected) = expected
                 && prev_seq_no != expected
             {
@@ -137,47 +181,42 @@ impl Writer {
             if seq_no <= prev_seq_no {
                 return Err(AppendError::NotIncreasing { seq_no, prev_seq_no });
             }
-            self.check_size(seq_no, log.size())?;
+            self.check_size(seq_no, entry.payload.len())?;
+            first.get_or_insert(seq_no);
             expected = Some(seq_no);
         }
         self.begin_append();
-        for log in logs {
-            let outcome = self.put((log.seq_no(), log.prev_seq_no()), log.data(), log.data_hash());
+        for entry in entries {
+            let outcome = self.put((entry.seq_no, entry.prev_seq_no), entry.payload, entry.hash);
             self.keep_prefix(outcome)?;
         }
-        self.finish()?;
-        let last = self.tip.unwrap_or(0);
-        Ok(Appended {
-            first_seq_no: logs.first().map_or(last, Log::seq_no),
-            last_seq_no: last,
-            records: logs.len(),
-        })
+        let last_seq_no = self.tip.unwrap_or(0);
+        Ok(Appended { first_seq_no: first.unwrap_or(last_seq_no), last_seq_no, records })
     }
 
-    /// Appends payloads under the next free numbers: tip + 1 and so on, from 1 in an empty ring.
-    ///
-    /// # Errors
-    /// As [`Writer::append`].
-    pub fn append_payloads<P: AsRef<[u8]>>(&mut self, payloads: &[P]) -> Result<Appended, AppendError> {
+    /// The same for payloads that the writer numbers.
+    pub(crate) fn stage_payloads<'a>(
+        &mut self,
+        payloads: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+    ) -> Result<Appended, AppendError> {
         self.check_usable()?;
         let tip = self.tip.unwrap_or(0);
-        if u64::MAX - tip < payloads.len() as u64 {
+        let records = payloads.len();
+        if u64::MAX - tip < records as u64 {
             return Err(AppendError::Exhausted { tip });
         }
-        for (i, payload) in payloads.iter().enumerate() {
-            self.check_size(tip + 1 + i as u64, align_record(RECORD_HEADER_LEN + payload.as_ref().len()))?;
+        for (seq_no, payload) in (tip + 1..).zip(payloads.clone()) {
+            self.check_size(seq_no, payload.len())?;
         }
         self.begin_append();
         let mut prev = tip;
         for payload in payloads {
-            let payload = payload.as_ref();
             let outcome = self.put((prev + 1, prev), payload, waldo_shm_protocol::payload_hash(payload));
             self.keep_prefix(outcome)?;
             prev += 1;
         }
-        self.finish()?;
-        let first_seq_no = if payloads.is_empty() { tip } else { tip + 1 };
-        Ok(Appended { first_seq_no, last_seq_no: prev, records: payloads.len() })
+        let first_seq_no = if records == 0 { tip } else { tip + 1 };
+        Ok(Appended { first_seq_no, last_seq_no: prev, records })
     }
 
     /// Makes everything that was appended durable.
@@ -207,8 +246,8 @@ impl Writer {
     }
 
     #[inline]
-    fn check_size(&self, seq_no: u64, size: usize) -> Result<(), AppendError> {
-        let size = size as u64;
+    fn check_size(&self, seq_no: u64, payload_len: usize) -> Result<(), AppendError> {
+        let size = align_record(payload_len.saturating_add(RECORD_HEADER_LEN)) as u64;
         if size > self.record_size_max {
             return Err(AppendError::TooLarge { seq_no, size, max: self.record_size_max });
         }
@@ -334,7 +373,8 @@ impl Writer {
                 None => break,
             }
         }
-        publisher.commit(mark.position, mark.tip);
+        self.records = sum_records(self.records, mark.records);
+        publisher.commit(mark.position, mark.tip, self.records);
         if self.sync {
             publisher.set_durable(mark.position);
         }
@@ -374,10 +414,7 @@ impl Writer {
         if !self.sync {
             self.core.dirty.add(Arc::clone(&page));
         }
-        let records_before = match summary.records_before {
-            RECORDS_UNKNOWN => RECORDS_UNKNOWN,
-            before => before + summary.records,
-        };
+        let records_before = sum_records(summary.records_before, summary.records);
         let next = ActivePage::empty(page, records_before, self.epoch);
         let end = self.position(self.active.offset);
         self.piece_start = next.offset;
@@ -389,7 +426,7 @@ impl Writer {
 
     /// Sees everything through to the watermark: what is in the buffer is written, made durable if that is asked
     /// for, and published.
-    fn finish(&mut self) -> Result<(), AppendError> {
+    pub(crate) fn finish(&mut self) -> Result<(), AppendError> {
         let alone = self.unsynced.is_empty() && self.engine.durable_in_place();
         if self.sync && alone && self.engine.filled() > 0 {
             let mark = self.mark();
@@ -427,7 +464,7 @@ impl Writer {
         AppendError::Failed { cause: self.core.fail(action, source) }
     }
 
-    fn shut_down(&mut self) -> Result<(), AppendError> {
+    pub(crate) fn shut_down(&mut self) -> Result<(), AppendError> {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
@@ -462,6 +499,11 @@ impl Writer {
             meta.clean_end = end;
         })
     }
+}
+
+/// A count of records and some more; what is not known stays so.
+fn sum_records(before: u64, more: u64) -> u64 {
+    if before == RECORDS_UNKNOWN { RECORDS_UNKNOWN } else { before + more }
 }
 
 impl Drop for Writer {

@@ -226,7 +226,7 @@ fn store_bytes(words: &[AtomicU64; 2], bytes: &[u8; 16]) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
 impl SegmentHeader {
     pub(super) fn blank() -> SegmentHeader {
         let zeros = || std::array::from_fn(|_| AtomicU64::new(0));

@@ -10,8 +10,10 @@ pub struct CommittedLine {
     pub(super) position: AtomicU64,
     /// Sequence number of the last committed record; 0 if there is none.
     pub(super) tip_seq_no: AtomicU64,
+    /// Records appended to the ring since it was made; `u64::MAX` if not known.
+    pub(super) records: AtomicU64,
     /// Zero.
-    pub(super) reserved: [AtomicU64; 14],
+    pub(super) reserved: [AtomicU64; 13],
 }
 
 /// The line readers of durable records follow.
@@ -64,7 +66,7 @@ pub struct WakeWord {
 
 #[cfg(not(loom))]
 crate::layout::describe! {
-    CommittedLine, "Committed line", 128, { position: 0, tip_seq_no: 8, reserved: 16, }
+    CommittedLine, "Committed line", 128, { position: 0, tip_seq_no: 8, records: 16, reserved: 24, }
 }
 #[cfg(not(loom))]
 crate::layout::describe! {

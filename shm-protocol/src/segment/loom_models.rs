@@ -72,7 +72,10 @@ fn page(page_id: u64) -> PageInfo {
         first_time_ns: page_id * 1000,
         records_before: RECORDS_UNKNOWN - page_id,
         page_len: page_id << 12,
-        ..PageInfo::default()
+        index_len: 0,
+        records_end: page_id << 10,
+        last_seq_no: page_id * 100 + 99,
+        records: page_id * 7,
     }
 }
 
@@ -104,7 +107,7 @@ impl Shared {
 
     fn append(&self, n: usize) {
         self.write(n);
-        self.memory.publisher().commit(Shared::end(n + 1), n as u64 + 1);
+        self.memory.publisher().commit(Shared::end(n + 1), n as u64 + 1, 0);
     }
 
     /// Reads all that `watermark` says can be read.
@@ -118,23 +121,38 @@ impl Shared {
     }
 }
 
+/// Tries `write` in every order with `read`. The reader is the thread that is started: loom, when it is told to bound
+/// the switches between threads, then also finds the orders in which the reader comes last.
+fn explore(switches: Option<usize>, prepare: fn(&Shared), write: fn(&Shared), read: fn(&Shared)) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = switches;
+    model.check(move || {
+        let shared = Shared::new();
+        prepare(&shared);
+        let reader = thread::spawn({
+            let shared = shared.clone();
+            move || read(&shared)
+        });
+        write(&shared);
+        reader.join().unwrap();
+    });
+}
+
 /// SYNC(publish), SYNC(load-acquire): what lies below the committed watermark may be read, and the watermark never
 /// goes back.
 #[test]
 fn loom_committed_bytes_are_readable() {
-    loom::model(|| {
-        let shared = Shared::new();
-        let writer = thread::spawn({
-            let shared = shared.clone();
-            move || (0..3).for_each(|n| shared.append(n))
-        });
-        let segment = shared.memory.segment();
-        let first = shared.read_below(segment.committed());
-        let second = shared.read_below(segment.committed());
-        assert!(first <= second);
-        writer.join().unwrap();
-        assert_eq!(shared.read_below(segment.committed()), 3);
-    });
+    explore(
+        None,
+        |_| {},
+        |shared| (0..3).for_each(|n| shared.append(n)),
+        |shared| {
+            let segment = shared.memory.segment();
+            let first = shared.read_below(segment.committed());
+            let second = shared.read_below(segment.committed());
+            assert!(first <= second);
+        },
+    );
 }
 
 /// SYNC(durable), SYNC(publish): the flushing thread follows the committed watermark and drags the durable one behind
@@ -143,9 +161,14 @@ fn loom_committed_bytes_are_readable() {
 fn loom_durable_follows_committed() {
     loom::model(|| {
         let shared = Shared::new();
-        let writer = thread::spawn({
+        let reader = thread::spawn({
             let shared = shared.clone();
-            move || (0..2).for_each(|n| shared.append(n))
+            move || {
+                let segment = shared.memory.segment();
+                let durable = segment.durable();
+                shared.read_below(durable);
+                assert!(segment.committed() >= durable);
+            }
         });
         let flusher = thread::spawn({
             let shared = shared.clone();
@@ -154,11 +177,8 @@ fn loom_durable_follows_committed() {
                 shared.memory.publisher().set_durable(flushed);
             }
         });
-        let segment = shared.memory.segment();
-        let durable = segment.durable();
-        shared.read_below(durable);
-        assert!(segment.committed() >= durable);
-        writer.join().unwrap();
+        (0..2).for_each(|n| shared.append(n));
+        reader.join().unwrap();
         flusher.join().unwrap();
     });
 }
@@ -166,158 +186,151 @@ fn loom_durable_follows_committed() {
 /// SYNC(publish): whatever the directory was told before a commit is there for who sees the commit.
 #[test]
 fn loom_directory_is_ahead_of_the_watermark() {
-    loom::model(|| {
-        let shared = Shared::new();
-        let writer = thread::spawn({
-            let shared = shared.clone();
-            move || {
-                let publisher = shared.memory.publisher();
-                publisher.enter_page(&page(1));
-                assert!(publisher.push_index(1, &entry(101)));
-                publisher.commit(Position::start_of(1), 0);
+    explore(
+        None,
+        |_| {},
+        |shared| {
+            let publisher = shared.memory.publisher();
+            publisher.enter_page(&page(1));
+            assert!(publisher.push_index(1, &entry(101)));
+            publisher.commit(Position::start_of(1), 0, 0);
+        },
+        |shared| {
+            let segment = shared.memory.segment();
+            if !segment.committed().is_none() {
+                assert_eq!(segment.page(1), Some(PageInfo { index_len: 1, ..page(1) }));
+                assert_eq!(segment.index_floor(1, IndexKey::SeqNo(200)), Some(entry(101)));
             }
-        });
-        let segment = shared.memory.segment();
-        if !segment.committed().is_none() {
-            assert_eq!(segment.page(1), Some(PageInfo { index_len: 1, ..page(1) }));
-            assert_eq!(segment.index_floor(1, IndexKey::SeqNo(200)), Some(entry(101)));
-        }
-        writer.join().unwrap();
-    });
+        },
+    );
 }
 
 /// SYNC(slot), SYNC(slot-change): a reader meets a slot's old page, or none, or the new page, never a mixture.
 #[test]
 fn loom_slot_reuse_never_mixes_pages() {
-    let mut model = loom::model::Builder::new();
-    // Eleven words with two values each: more switches take hours.
-    model.preemption_bound = Some(1);
-    model.check(|| {
-        let shared = Shared::new();
-        shared.memory.publisher().enter_page(&page(1));
-        let writer = thread::spawn({
-            let shared = shared.clone();
-            move || shared.memory.publisher().enter_page(&page(2))
-        });
-        if let Some(info) = shared.memory.slots[0].read() {
-            assert_eq!(info, page(info.page_id));
-        }
-        writer.join().unwrap();
-        assert_eq!(shared.memory.slots[0].read(), Some(page(2)));
-    });
+    explore(
+        Some(2), // eleven words with two values each: more take hours
+        |shared| shared.memory.publisher().enter_page(&page(1)),
+        |shared| shared.memory.publisher().enter_page(&page(2)),
+        |shared| {
+            if let Some(info) = shared.memory.slots[0].read() {
+                assert_eq!(info, page(info.page_id));
+            }
+        },
+    );
 }
 
-/// SYNC(slot), SYNC(slot-change), SYNC(index-entry): an index entry that is returned for a page is whole and belongs to
-/// that page, while the slot is given to another page and filled again.
-#[test]
-fn loom_index_reuse_never_mixes_pages() {
-    for (asked, expected) in [(1, vec![12]), (2, vec![21, 22])] {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
-        model.check(move || {
-            let shared = Shared::new();
-            let publisher = shared.memory.publisher();
-            publisher.enter_page(&page(1));
-            assert!(publisher.push_index(1, &entry(11)) && publisher.push_index(1, &entry(12)));
-            let writer = thread::spawn({
-                let shared = shared.clone();
-                move || {
-                    let publisher = shared.memory.publisher();
-                    publisher.enter_page(&page(2));
-                    assert!(!publisher.push_index(1, &entry(13)), "page 1 is gone");
-                    assert!(publisher.push_index(2, &entry(21)) && publisher.push_index(2, &entry(22)));
-                    assert!(!publisher.push_index(2, &entry(23)), "the index is full");
-                }
-            });
-            if let Some(found) = shared.memory.segment().index_floor(asked, IndexKey::SeqNo(u64::MAX)) {
-                assert!(expected.contains(&found.seq_no), "{found:?} is not of page {asked}");
-                assert_eq!(found, entry(found.seq_no));
-            }
-            writer.join().unwrap();
-        });
+/// Gives the slot of page 1, which has two entries, to page 2 and fills it again.
+fn reuse_index(shared: &Shared) {
+    let publisher = shared.memory.publisher();
+    publisher.enter_page(&page(2));
+    assert!(!publisher.push_index(1, &entry(13)), "page 1 is gone");
+    assert!(publisher.push_index(2, &entry(21)) && publisher.push_index(2, &entry(22)));
+    assert!(!publisher.push_index(2, &entry(23)), "the index is full");
+}
+
+fn index_of_page_1(shared: &Shared) {
+    let publisher = shared.memory.publisher();
+    publisher.enter_page(&page(1));
+    assert!(publisher.push_index(1, &entry(11)) && publisher.push_index(1, &entry(12)));
+}
+
+/// Asks for the last entry of `page`, which must be one of `entries`, whole, or none.
+fn look_for(shared: &Shared, page: u64, entries: &[u64]) {
+    if let Some(found) = shared.memory.segment().index_floor(page, IndexKey::SeqNo(u64::MAX)) {
+        assert!(entries.contains(&found.seq_no), "{found:?} is not of page {page}");
+        assert_eq!(found, entry(found.seq_no));
     }
+}
+
+/// SYNC(slot), SYNC(slot-change): an index entry that is returned for a page is whole and belongs to that page, while
+/// the slot is given to another page and filled again.
+#[test]
+fn loom_index_of_the_old_page_stays_its_own() {
+    explore(Some(2), index_of_page_1, reuse_index, |shared| look_for(shared, 1, &[12]));
+}
+
+/// SYNC(slot), SYNC(index-entry): nor does the new page ever show an entry of the old one, or half an entry.
+#[test]
+fn loom_index_of_the_new_page_is_its_own() {
+    explore(Some(2), index_of_page_1, reuse_index, |shared| look_for(shared, 2, &[21, 22]));
 }
 
 /// SYNC(page-sealed): a page that is seen to be complete is seen with its last record and its count.
 #[test]
 fn loom_seal_is_whole() {
-    loom::model(|| {
-        let shared = Shared::new();
-        shared.memory.publisher().enter_page(&page(1));
-        let writer = thread::spawn({
-            let shared = shared.clone();
-            move || shared.memory.publisher().seal_page(1, 8192, 199, 99)
-        });
-        let info = shared.memory.segment().page(1).unwrap();
-        let sealed = (info.records_end, info.last_seq_no, info.records);
-        assert!(sealed == (0, 0, 0) || sealed == (8192, 199, 99), "{sealed:?}");
-        writer.join().unwrap();
-    });
+    explore(
+        None,
+        |shared| {
+            let unsealed = PageInfo { records_end: 0, last_seq_no: 0, records: 0, ..page(1) };
+            shared.memory.publisher().enter_page(&unsealed);
+        },
+        |shared| shared.memory.publisher().seal_page(1, 8192, 199, 99),
+        |shared| {
+            let info = shared.memory.segment().page(1).unwrap();
+            let sealed = (info.records_end, info.last_seq_no, info.records);
+            assert!(sealed == (0, 0, 0) || sealed == (8192, 199, 99), "{sealed:?}");
+        },
+    );
 }
 
 /// SYNC(state): who sees a failure sees its error number, also while the next writer takes over.
 #[test]
 fn loom_failure_carries_its_error_number() {
-    loom::model(|| {
-        let shared = Shared::new();
-        let writer = thread::spawn({
-            let shared = shared.clone();
-            move || {
-                let publisher = shared.memory.publisher();
-                publisher.fail(5);
-                publisher.set_writer(2, 77, 1);
-                publisher.set_state(WriterState::Recovering);
+    explore(
+        None,
+        |_| {},
+        |shared| {
+            let publisher = shared.memory.publisher();
+            publisher.fail(5);
+            publisher.set_writer(2, 77, 1);
+            publisher.set_state(WriterState::Recovering);
+        },
+        |shared| {
+            let status = shared.memory.segment().status();
+            match status.state() {
+                Some(WriterState::Failed) => assert_eq!(status.errno(), 5),
+                Some(WriterState::Recovering) => assert_eq!((status.epoch(), status.writer_pid()), (2, 77)),
+                state => assert_eq!(state, Some(WriterState::Init)),
             }
-        });
-        let status = shared.memory.segment().status();
-        match status.state() {
-            Some(WriterState::Failed) => assert_eq!(status.errno(), 5),
-            Some(WriterState::Recovering) => assert_eq!((status.epoch(), status.writer_pid()), (2, 77)),
-            state => assert_eq!(state, Some(WriterState::Init)),
-        }
-        writer.join().unwrap();
-    });
+        },
+    );
 }
 
 /// SYNC(publish): who sees a commit of a new writer sees that writer's epoch, so a reader that compares the epoch after
 /// loading the watermark cannot take a new writer's bytes for a continuation unnoticed.
 #[test]
 fn loom_epoch_is_ahead_of_the_watermark() {
-    loom::model(|| {
-        let shared = Shared::new();
-        shared.memory.publisher().set_writer(1, 70, 1);
-        let writer = thread::spawn({
-            let shared = shared.clone();
-            move || {
-                let publisher = shared.memory.publisher();
-                publisher.set_writer(2, 77, 1);
-                publisher.commit(Shared::end(0), 0);
+    explore(
+        None,
+        |shared| shared.memory.publisher().set_writer(1, 70, 1),
+        |shared| {
+            let publisher = shared.memory.publisher();
+            publisher.set_writer(2, 77, 1);
+            publisher.commit(Shared::end(0), 0, 0);
+        },
+        |shared| {
+            let segment = shared.memory.segment();
+            if !segment.committed().is_none() {
+                assert_eq!(segment.status().epoch(), 2);
             }
-        });
-        let segment = shared.memory.segment();
-        if !segment.committed().is_none() {
-            assert_eq!(segment.status().epoch(), 2);
-        }
-        writer.join().unwrap();
-    });
+        },
+    );
 }
 
 /// SYNC(segment-ready): a header that passes its check is complete.
 #[test]
 fn loom_header_is_complete() {
-    loom::model(|| {
-        let identity = SegmentIdentity { ring_id: [1; 16], boot_id: [2; 16], instance: 3 };
-        let shared = Shared::new();
-        let writer = thread::spawn({
-            let shared = shared.clone();
-            move || shared.memory.publisher().format(shape(), identity)
-        });
-        match shared.memory.header.check(shape().segment_len()) {
-            Ok(found) => assert_eq!(found, (shape(), identity)),
+    const IDENTITY: SegmentIdentity = SegmentIdentity { ring_id: [1; 16], boot_id: [2; 16], instance: 3 };
+    explore(
+        None,
+        |_| {},
+        |shared| shared.memory.publisher().format(shape(), IDENTITY),
+        |shared| match shared.memory.header.check(shape().segment_len()) {
+            Ok(found) => assert_eq!(found, (shape(), IDENTITY)),
             Err(fault) => assert_eq!(fault, SegmentFault::Magic),
-        }
-        writer.join().unwrap();
-    });
+        },
+    );
 }
 
 /// The kernel's futex: comparing and falling asleep are one step with respect to waking. It also tells whether

@@ -35,11 +35,13 @@ impl<'a> Publisher<'a> {
         self.segment.header.publish(shape, identity);
     }
 
-    /// Publishes the committed watermark and the tip. One thread at a time. Orders everything stored before,
+    /// Publishes the committed watermark, the tip, and how many records were ever appended
+    /// ([`crate::page::RECORDS_UNKNOWN`] if that is not known). One thread at a time. Orders everything stored before,
     /// in the directory as well as by the kernel in the page, ahead of it.
     #[inline]
-    pub fn commit(&self, position: Position, tip_seq_no: u64) {
+    pub fn commit(&self, position: Position, tip_seq_no: u64, records: u64) {
         let line = self.segment.committed;
+        line.records.store(records, Ordering::Relaxed);
         line.tip_seq_no.store(tip_seq_no, Ordering::Relaxed);
         line.position.store(position.word(), Ordering::Release); // SYNC(publish)
     }

@@ -8,12 +8,12 @@ use waldo_shm_protocol::{Position, RawRecord};
 
 /// What was found behind the place where the walk through a page ended.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Beyond {
+pub(crate) struct Beyond {
     /// The highest durable position that a good header there names.
-    pub(super) durable: Position,
+    pub(crate) durable: Position,
     /// Where the last good header's record ends; 0 if there is none. Bytes up to there have to be cleared, or
     /// they could be taken for records once the log has grown up to them.
-    pub(super) end: u64,
+    pub(crate) end: u64,
 }
 
 const CHUNK: usize = 1 << 20;

@@ -143,7 +143,7 @@ fn open_pages(disk: &dyn Disk, meta: &Meta, survey: &mut Survey) -> Result<Vec<P
     for id in ids {
         let path = disk.path(&names::page(id));
         let file = disk.open(&names::page(id)).map_err(OpenError::io("open", &path))?;
-        let len = file.len().map_err(OpenError::io("read the length of", &path))?;
+        let len = file.size().map_err(OpenError::io("read the length of", &path))?;
         let mut bytes = [0; 128];
         let read = file.read_up_to(&mut bytes, 0).map_err(OpenError::io("read", &path))?;
         match PageHeader::check(&bytes[..read], len, &meta.ring_id, id) {

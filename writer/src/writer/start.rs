@@ -1,6 +1,6 @@
 //! From a directory to a live writer.
 
-use super::Writer;
+use super::{Writer, sum_records};
 use crate::active::ActivePage;
 use crate::control::{Control, random_bytes};
 use crate::disk::{Disk, OsDisk, check_file_system};
@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use waldo_shm_protocol::meta::Meta;
-use waldo_shm_protocol::page::{PageGeometry, RECORDS_UNKNOWN};
+use waldo_shm_protocol::page::PageGeometry;
 use waldo_shm_protocol::segment::{PageInfo, Shape, WriterState};
 use waldo_shm_protocol::{Position, names};
 
@@ -163,10 +163,10 @@ impl Start {
         let complete = survey.pages.last().is_none_or(|found| found.sealed);
         let active = if complete {
             let id = survey.pages.last().map_or(1, |found| found.page.id + 1);
-            let before = survey.pages.last().map_or(0, |found| match found.summary.records_before {
-                RECORDS_UNKNOWN => RECORDS_UNKNOWN,
-                before => before + found.summary.records,
-            });
+            let before = survey
+                .pages
+                .last()
+                .map_or(0, |found| sum_records(found.summary.records_before, found.summary.records));
             let page = match ready.take() {
                 Some(page) => page,
                 None => PageMold { durable: true, ..mold }.fresh(&*self.core.disk, id).map_err(refused(id))?,
@@ -204,11 +204,11 @@ impl Start {
             core: self.core,
             engine: self.engine,
             preparer,
-            active,
             pending: VecDeque::new(),
             unsynced: Vec::new(),
             unpublished: (0, 0),
             written: None,
+            records: sum_records(active.summary.records_before, active.summary.records),
             tip,
             last_time_ns,
             epoch: self.opened.epoch,
@@ -219,6 +219,7 @@ impl Start {
             opened: self.opened,
             threads,
             closed: false,
+            active,
             home: self.home,
             _lock: self.lock,
         })
@@ -252,7 +253,7 @@ impl Start {
         }
         publisher.set_oldest_page(sealed.first().map_or(active.page.id, |found| found.page.id));
         let end = Position::new(active.page.id, active.offset).unwrap_or_default();
-        publisher.commit(end, tip.unwrap_or(0));
+        publisher.commit(end, tip.unwrap_or(0), sum_records(active.summary.records_before, active.summary.records));
         publisher.set_durable(end);
         publisher.beat(clock::boottime_ns());
         publisher.set(waldo_shm_protocol::segment::Counter::UringActive, u64::from(self.engine.kind() != crate::EngineKind::Pwrite));

@@ -1,0 +1,74 @@
+//! Where the demo takes place: its directory and its processes. Whatever happens, both are gone when it ends.
+
+use anyhow::{Context, bail};
+use nix::fcntl::OFlag;
+use nix::sys::mman::{shm_open, shm_unlink};
+use nix::sys::stat::Mode;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use waldo_shm_protocol::link::Link;
+use waldo_shm_protocol::names;
+
+/// A directory for the board and the ring, removed when this is dropped.
+pub struct Stage {
+    dir: TempDir,
+    home: PathBuf,
+    kept: bool,
+}
+
+impl Stage {
+    /// Makes the directory. With `keep` the ring is made there instead, and stays.
+    pub fn new(keep: Option<&Path>) -> anyhow::Result<Stage> {
+        let dir = tempfile::Builder::new().prefix("waldo-demo-").tempdir();
+        let dir = dir.context("cannot make a temporary directory (TMPDIR names where)")?;
+        let home = match keep {
+            None => dir.path().join("ring"),
+            Some(path) => {
+                std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+                if path
+                    .read_dir()
+                    .with_context(|| format!("cannot list {}", path.display()))?
+                    .next()
+                    .is_some()
+                {
+                    bail!("{} is not empty: --keep takes a new or an empty directory", path.display());
+                }
+                std::path::absolute(path)?
+            }
+        };
+        Ok(Stage { dir, home, kept: keep.is_some() })
+    }
+
+    /// The directory of the ring.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Whether the ring stays.
+    pub fn kept(&self) -> bool {
+        self.kept
+    }
+
+    /// An existing directory on the file system that the ring will be on.
+    pub fn place(&self) -> &Path {
+        if self.kept { &self.home } else { self.dir.path() }
+    }
+
+    /// The file of the board.
+    pub fn board(&self) -> PathBuf {
+        self.dir.path().join("board")
+    }
+}
+
+impl Drop for Stage {
+    /// Removes what a writer that was killed has left in shared memory; the directory removes itself.
+    fn drop(&mut self) {
+        let Ok(content) = std::fs::read(self.home.join(names::LINK)) else { return };
+        if let Ok(Link::Posix(name)) = Link::parse(&content)
+            && shm_open(name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).is_ok()
+        {
+            // If this fails, there is nothing else that could be done.
+            let _ = shm_unlink(name.as_str());
+        }
+    }
+}

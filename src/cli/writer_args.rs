@@ -1,0 +1,103 @@
+//! The arguments of every command that writes, and opening the ring with them.
+
+use super::failure::Usage;
+use super::input::Framing;
+use super::units::parse_size;
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use waldo::writer::{ControlPlace, Durability, Writer, WriterOptions};
+use waldo_shm_protocol::limits::{PAYLOAD_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN, RING_SIZE_MAX};
+use waldo_shm_protocol::meta::Meta;
+use waldo_shm_protocol::names;
+use waldo_shm_protocol::page::PageGeometry;
+
+/// How the ring is made and written.
+#[derive(clap::Args, Debug)]
+pub struct WriterArgs {
+    /// Records are length-prefixed (u32 little-endian, then the bytes) instead of lines.
+    #[arg(long)]
+    pub framed: bool,
+    /// Do not wait for the disk: records are visible at once and flushed once a second.
+    #[arg(long, conflicts_with = "sync_interval")]
+    no_sync: bool,
+    /// Like --no-sync, with a flush every so many milliseconds.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    sync_interval: Option<u64>,
+    /// Pages in the ring; beyond that the oldest is dropped.
+    #[arg(long, value_name = "PAGES", default_value_t = 8,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(RING_SIZE_MAX)))]
+    ring_size: u32,
+    /// Bytes of one page file, a multiple of 4 KiB up to 2 GiB.
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_size)]
+    page_size: u64,
+    /// Read and append at most about this many bytes at a time.
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_size)]
+    batch: u64,
+    /// Put the control segment into this file (on a tmpfs) instead of POSIX shared memory.
+    #[arg(long, value_name = "FILE")]
+    control: Option<PathBuf>,
+    /// Print no summary at the end.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl WriterArgs {
+    /// How records are told apart in the input.
+    pub fn framing(&self) -> Framing {
+        if self.framed { Framing::Lengths } else { Framing::Lines }
+    }
+
+    /// Bytes to read at a time, at most.
+    pub fn batch(&self) -> usize {
+        self.batch.clamp(4096, 1 << 30) as usize
+    }
+
+    /// Opens the ring, making it if there is none. With `stays`, the control segment is left for the next writer
+    /// when this one ends, so that sleeping readers go on at once; without, nothing is left in shared memory.
+    pub fn open(&self, home: &Path, stays: bool) -> anyhow::Result<Writer> {
+        let options = WriterOptions {
+            ring_size: self.ring_size,
+            page_len: self.page_size,
+            index_capacity: index_capacity(self.page_size)?,
+            durability: self.durability(),
+            control: match &self.control {
+                Some(path) => ControlPlace::Path(std::path::absolute(path)?),
+                None => ControlPlace::Posix,
+            },
+            remove_control: !stays,
+            ..WriterOptions::default()
+        };
+        Writer::open(home, options)
+            .with_context(|| format!("cannot open the ring {} for writing", home.display()))
+    }
+
+    fn durability(&self) -> Durability {
+        match self.sync_interval.or(self.no_sync.then_some(1000)) {
+            Some(ms) => Durability::Interval(Duration::from_millis(ms)),
+            None => Durability::Sync,
+        }
+    }
+}
+
+/// Index entries for a page of `page_len` bytes: the usual number, or fewer in a small page, where they would
+/// take the room of the records.
+pub fn index_capacity(page_len: u64) -> anyhow::Result<u32> {
+    let default = WriterOptions::default().index_capacity;
+    let fitting = u32::try_from(page_len / 1024).unwrap_or(u32::MAX).clamp(1, default);
+    match PageGeometry::new(page_len, fitting) {
+        Some(_) => Ok(fitting),
+        None => Err(Usage(format!(
+            "a page of {page_len} bytes is not possible: --page-size takes a multiple of 4096 from 16K to 2G"
+        ))
+        .into()),
+    }
+}
+
+/// The longest payload that fits into a record of the ring at `home`, which has been opened.
+pub fn payload_limit(home: &Path) -> usize {
+    let geometry = std::fs::read(home.join(names::META)).ok().and_then(|file| Meta::check(&file).ok());
+    let Some(meta) = geometry else { return PAYLOAD_LEN_MAX };
+    let room = usize::try_from(meta.geometry.record_size_max()).unwrap_or(usize::MAX);
+    ((room & !(RECORD_ALIGN - 1)) - RECORD_HEADER_LEN).min(PAYLOAD_LEN_MAX)
+}

@@ -1,0 +1,254 @@
+//! [`Waldo`]: a ring opened for appending and querying in one process.
+
+use super::{AppendError, Cursor, Error, Options, QueryError, QueryLogs};
+use futures_core::Stream;
+use std::future::poll_fn;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use waldo_reader::{Batch, Reader, Ring, WriterStatus};
+use waldo_shm_protocol::Log;
+use waldo_shm_protocol::limits::INDEX_ENTRY_LEN;
+use waldo_writer::{SharedWriter, Writer, WriterOptions};
+
+/// Storage engine for persistent storage of sequential log records.
+///
+/// Clones share the storage and may be used from any thread and any async runtime. Queries read the mapped files;
+/// they do not go through the writer. With the last clone the storage is closed, blocking until that is done;
+/// [`Waldo::close`] does not block.
+#[derive(Debug)]
+pub struct Waldo {
+    writer: SharedWriter,
+    ring: Ring,
+    shared: Arc<Shared>,
+    /// The reader of the last query, which is at the right place if the next one goes on there.
+    reader: Option<Reader>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    pending_appends: AtomicU64,
+    pending_queries: AtomicU64,
+}
+
+/// Counts something that is under way, also when it is cancelled.
+struct Pending<'a>(&'a AtomicU64);
+
+impl<'a> Pending<'a> {
+    fn new(count: &'a AtomicU64) -> Pending<'a> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Pending(count)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Metadata of a Waldo instance.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// The record before the oldest one held: querying after it, nothing is missed.
+    pub after_seq_no: u64,
+    /// The last record.
+    pub prev_seq_no: u64,
+    /// Records held.
+    pub log_count: u64,
+    /// Index entries held.
+    pub index_count: u64,
+    /// Bytes of the page files that hold them.
+    pub disk_size: u64,
+    /// Bytes of the index.
+    pub index_size: u64,
+    /// Pages that are being made anew. Always 0: that is done ahead of time.
+    pub pending_resets: u64,
+    /// Appends under way.
+    pub pending_appends: u64,
+    /// Queries under way.
+    pub pending_queries: u64,
+    /// Flushes that are due: 1 if some record is not durable yet.
+    pub pending_fsyncs: u64,
+}
+
+impl Metadata {
+    /// Everything that is under way.
+    pub fn pending_io(&self) -> u64 {
+        self.pending_resets + self.pending_appends + self.pending_queries + self.pending_fsyncs
+    }
+}
+
+impl Waldo {
+    /// Opens the storage in the directory `path`, which is made if it is not there. Recovers what a crash left.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that cannot work; [`Error::Io`] if a file cannot be used, another process has
+    /// the storage open, or something that had been durable is damaged. Nothing is changed in that case.
+    pub async fn open<P: AsRef<Path>>(path: P, opts: Options) -> Result<Waldo, Error> {
+        Waldo::open_with(path, opts.to_writer()?).await
+    }
+
+    /// [`Waldo::open`] with every option of the writer.
+    ///
+    /// # Errors
+    /// As [`Waldo::open`].
+    pub async fn open_with<P: AsRef<Path>>(path: P, options: WriterOptions) -> Result<Waldo, Error> {
+        let home = path.as_ref().to_owned();
+        // Opening reads and flushes files: not on the caller's thread, which may have other tasks to run.
+        let (done, opened) = oneshot::channel();
+        std::thread::Builder::new().name("waldo-open".into()).spawn(move || {
+            let open = || -> Result<(SharedWriter, Ring), Error> {
+                let writer = Writer::open(&home, options)?;
+                let ring = Ring::attach(&home)?;
+                Ok((SharedWriter::new(writer), ring))
+            };
+            // If the caller has gone, the storage is closed here.
+            let _ = done.send(open());
+        })?;
+        let (writer, ring) = opened.await.map_err(|_| io::Error::other("opening was given up"))??;
+        Ok(Waldo { writer, ring, shared: Arc::default(), reader: None })
+    }
+
+    /// What the storage holds; `None` before the first record.
+    pub async fn metadata(&self) -> Option<Metadata> {
+        let prev_seq_no = self.prev_seq_no()?;
+        let status = self.ring.status().ok()?;
+        let count = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        Some(Metadata {
+            after_seq_no: status.after_seq_no?,
+            prev_seq_no: status.tip_seq_no.unwrap_or(prev_seq_no),
+            log_count: status.records.unwrap_or(0),
+            index_count: status.index_entries,
+            disk_size: status.pages * status.page_len,
+            index_size: status.index_entries * INDEX_ENTRY_LEN as u64,
+            pending_resets: 0,
+            pending_appends: count(&self.shared.pending_appends),
+            pending_queries: count(&self.shared.pending_queries),
+            pending_fsyncs: u64::from(status.durable < status.committed),
+        })
+    }
+
+    /// Sequence number of the last record; `None` before the first one. One load.
+    pub fn prev_seq_no(&self) -> Option<u64> {
+        self.writer.tip()
+    }
+
+    /// Appends records in order. Each one's `prev_seq_no` is the `seq_no` before it, the first one's that of the last
+    /// record in the storage; any value starts an empty one. With `file_o_dsync` they are durable when this
+    /// returns. Of appends that compete for the same place one gets it, the others get [`AppendError::Sequence`].
+    ///
+    /// Cancelling leaves either all of the records or none, or after a crash some of them, without a gap.
+    ///
+    /// # Errors
+    /// [`AppendError`]. Records that do not fit the log are refused before anything is appended.
+    pub async fn append(&self, logs: &[Log<'_>]) -> Result<(), AppendError> {
+        if let Some(log) = logs.iter().find(|log| log.size() >= Log::SIZE_LIMIT) {
+            return Err(AppendError::ExceedsLimit(log.seq_no(), log.size()));
+        }
+        if logs.is_empty() {
+            return Ok(());
+        }
+        let _pending = Pending::new(&self.shared.pending_appends);
+        self.writer.append_async(logs).await?;
+        Ok(())
+    }
+
+    /// As many contiguous records as is efficient, from `cursor` on. With `waiting` it waits until there is at least
+    /// one; otherwise there may be none.
+    ///
+    /// # Errors
+    /// [`QueryError::Trimmed`] if the position is no longer held, [`QueryError::Closed`] if the storage has been
+    /// closed, the others if a file cannot be used or is damaged.
+    pub async fn query(&mut self, cursor: Cursor, waiting: bool) -> Result<QueryLogs, QueryError> {
+        let shared = Arc::clone(&self.shared);
+        let _pending = Pending::new(&shared.pending_queries);
+        let mut reader = self.reader_at(cursor)?;
+        match self.poll(&mut reader, cursor) {
+            Ok(None) if waiting => {
+                let (reader, batch) = self.wait(reader).await?;
+                self.reader = Some(reader);
+                Ok(QueryLogs(Some(batch)))
+            }
+            outcome => {
+                self.reader = Some(reader);
+                outcome.map(QueryLogs)
+            }
+        }
+    }
+
+    /// A reader that stands at `cursor`, the one of the last query if there is one.
+    fn reader_at(&mut self, cursor: Cursor) -> Result<Reader, QueryError> {
+        let Some(mut reader) = self.reader.take() else {
+            return self.ring.reader(cursor.into()).map_err(|error| at(error, cursor));
+        };
+        let goes_on = matches!(cursor, Cursor::After(seq_no) if reader.last_seq_no() == Some(seq_no));
+        if !goes_on {
+            reader.seek(cursor.into()).map_err(|error| at(error, cursor))?;
+        }
+        Ok(reader)
+    }
+
+    fn poll(&self, reader: &mut Reader, cursor: Cursor) -> Result<Option<Batch>, QueryError> {
+        loop {
+            match reader.poll() {
+                // The oldest page went between looking it up and reading it: look again.
+                Err(waldo_reader::ReadError::Lapped { .. }) if cursor == Cursor::Trim => {
+                    reader.seek(waldo_reader::Cursor::Trim)?;
+                }
+                outcome => return outcome.map_err(|error| at(error, cursor)),
+            }
+        }
+    }
+
+    /// Waits for the next records, or for the storage to be closed.
+    async fn wait(&self, reader: Reader) -> Result<(Reader, Batch), QueryError> {
+        let mut stream = reader.into_stream();
+        let batch = poll_fn(|context| match Pin::new(&mut stream).poll_next(context) {
+            Poll::Ready(Some(outcome)) => Poll::Ready(outcome.map_err(QueryError::from)),
+            Poll::Ready(None) => Poll::Ready(Err(QueryError::Fault("the stream of records has ended"))),
+            Poll::Pending => match stream.writer() {
+                Ok(WriterStatus::Closed) => Poll::Ready(Err(QueryError::Closed)),
+                Ok(WriterStatus::Failed { errno }) => {
+                    Poll::Ready(Err(QueryError::Io(io::Error::from_raw_os_error(errno))))
+                }
+                Ok(_) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error.into())),
+            },
+        })
+        .await?;
+        Ok((stream.into_reader(), batch))
+    }
+
+    /// Closes this clone. If it is the last one, the storage is closed: everything appended is durable when this
+    /// returns. If closing fails, the next opening recovers what was durable.
+    pub async fn close(self) {
+        // Two last clones that close at the same moment may both see the other: the drop closes then.
+        if Arc::strong_count(&self.shared) == 1 {
+            // The next opening finds the same as after a crash, and says so if something is wrong.
+            let _ = self.writer.close_async().await;
+        }
+    }
+}
+
+/// Names the position that was asked for, where the reader only knows the page it stood at.
+fn at(error: waldo_reader::ReadError, cursor: Cursor) -> QueryError {
+    match (QueryError::from(error), cursor) {
+        (QueryError::Trimmed(_), Cursor::After(seq_no) | Cursor::From(seq_no)) => QueryError::Trimmed(seq_no),
+        (error, _) => error,
+    }
+}
+
+impl Clone for Waldo {
+    fn clone(&self) -> Waldo {
+        Waldo {
+            writer: self.writer.clone(),
+            ring: self.ring.clone(),
+            shared: Arc::clone(&self.shared),
+            reader: None,
+        }
+    }
+}

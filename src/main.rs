@@ -1,0 +1,15 @@
+//! The `waldo` command: append to a ring, follow it, look into it, verify it, and try the whole thing out.
+//!
+//! Exit codes: 0 fine, 1 failure, 2 wrong usage, 128 + signal after an interrupt (130 after Ctrl-C).
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The demo starts this program thousands of times: its processes skip everything they do not need.
+    if let Some(code) = cli::demo::child_main() {
+        return code;
+    }
+    cli::main()
+}

@@ -1,0 +1,204 @@
+//! Requests on their way to the committer: bounded by bytes, so that memory is bounded whatever producers do.
+
+use super::{AppendError, Appended, Entry};
+use parking_lot::{Condvar, Mutex};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Waker};
+use waldo_shm_protocol::Log;
+
+/// Bytes that may wait. One request is let in whatever its size, so that each can get through.
+const BYTES_MAX: usize = 64 << 20;
+
+type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
+
+pub(super) enum Work {
+    Append { records: Records, reply: Reply<Appended> },
+    Sync { reply: Reply<()> },
+    Close { reply: Reply<()> },
+}
+
+/// Records copied out of the caller's hands: payloads one behind the other, and where each ends.
+pub(super) struct Records {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    /// (seq_no, prev_seq_no, hash) of each; `None` if the writer numbers them.
+    numbers: Option<Vec<(u64, u64, u32)>>,
+}
+
+impl Records {
+    fn copy<'a>(payloads: impl Iterator<Item = &'a [u8]> + Clone) -> Records {
+        let mut bytes = Vec::with_capacity(payloads.clone().map(<[u8]>::len).sum());
+        let ends = payloads
+            .map(|payload| {
+                bytes.extend_from_slice(payload);
+                bytes.len()
+            })
+            .collect();
+        Records { bytes, ends, numbers: None }
+    }
+
+    pub(super) fn numbers(&self) -> Option<&[(u64, u64, u32)]> {
+        self.numbers.as_deref()
+    }
+
+    fn payload(&self, index: usize) -> &[u8] {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[index]]
+    }
+
+    pub(super) fn payloads(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
+        (0..self.ends.len()).map(|index| self.payload(index))
+    }
+
+    /// With their numbers; none if the writer numbers them.
+    pub(super) fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'_>> + Clone {
+        self.numbers().unwrap_or_default().iter().enumerate().map(|(index, &(seq_no, prev_seq_no, hash))| {
+            Entry { seq_no, prev_seq_no, payload: self.payload(index), hash }
+        })
+    }
+}
+
+impl Work {
+    pub(super) fn append(logs: &[Log<'_>], reply: Reply<Appended>) -> Work {
+        let mut records = Records::copy(logs.iter().map(Log::data));
+        records.numbers =
+            Some(logs.iter().map(|log| (log.seq_no(), log.prev_seq_no(), log.data_hash())).collect());
+        Work::Append { records, reply }
+    }
+
+    pub(super) fn append_payloads<P: AsRef<[u8]>>(payloads: &[P], reply: Reply<Appended>) -> Work {
+        Work::Append { records: Records::copy(payloads.iter().map(AsRef::as_ref)), reply }
+    }
+
+    pub(super) fn sync(reply: Reply<()>) -> Work {
+        Work::Sync { reply }
+    }
+
+    pub(super) fn close(reply: Reply<()>) -> Work {
+        Work::Close { reply }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            // The numbers take 24 bytes a record; headers are made later.
+            Work::Append { records, .. } => records.bytes.len() + 32 * records.ends.len(),
+            Work::Sync { .. } | Work::Close { .. } => 0,
+        }
+    }
+}
+
+pub(super) struct Request {
+    pub(super) work: Work,
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Requests waiting; readable without the lock.
+    len: AtomicUsize,
+    work: Condvar,
+    space: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    requests: Vec<Request>,
+    bytes: usize,
+    closed: bool,
+    wakers: Vec<Waker>,
+}
+
+/// The queue takes nothing any more.
+pub(super) struct QueueClosed;
+
+impl State {
+    fn has_space(&self) -> bool {
+        self.bytes < BYTES_MAX
+    }
+}
+
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    fn enqueue(&self, state: &mut State, work: Work) {
+        state.bytes += work.bytes();
+        state.requests.push(Request { work });
+        self.len.store(state.requests.len(), Ordering::Relaxed);
+        self.work.notify_one();
+    }
+
+    /// Adds a request; blocks while the queue is full.
+    pub(super) fn push_blocking(&self, work: Work) -> Result<(), QueueClosed> {
+        let mut state = self.state.lock();
+        loop {
+            if state.closed {
+                return Err(QueueClosed);
+            }
+            if state.has_space() {
+                self.enqueue(&mut state, work);
+                return Ok(());
+            }
+            self.space.wait(&mut state);
+        }
+    }
+
+    /// Adds a request; waits while the queue is full.
+    pub(super) async fn push(&self, work: Work) -> Result<(), QueueClosed> {
+        let mut work = Some(work);
+        poll_fn(|context| {
+            let mut state = self.state.lock();
+            if state.closed {
+                return Poll::Ready(Err(QueueClosed));
+            }
+            if state.has_space() {
+                if let Some(work) = work.take() {
+                    self.enqueue(&mut state, work);
+                }
+                return Poll::Ready(Ok(()));
+            }
+            state.wakers.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits for a request; `false` once the queue is closed and empty.
+    pub(super) fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        while state.requests.is_empty() && !state.closed {
+            self.work.wait(&mut state);
+        }
+        !state.requests.is_empty()
+    }
+
+    /// Takes everything there is.
+    pub(super) fn take(&self) -> Vec<Request> {
+        let mut state = self.state.lock();
+        let requests = std::mem::take(&mut state.requests);
+        state.bytes = 0;
+        self.len.store(0, Ordering::Relaxed);
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        self.space.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+        requests
+    }
+
+    /// Takes nothing any more. What is queued is still done.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        self.work.notify_all();
+        self.space.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
