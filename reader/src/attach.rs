@@ -1,0 +1,343 @@
+//! Attaching to a ring, and noticing when its control segment is replaced.
+
+use crate::checkpoint::{Checkpoint, parse_id};
+use crate::control::{ControlFile, ControlMap, Object};
+use crate::error::{AttachError, ReadError};
+use crate::files::FilesTail;
+use crate::options::{AttachOptions, Cursor, ReaderOptions};
+use crate::pages::{self, Pages};
+use crate::place::Want;
+use crate::reader::Reader;
+use crate::source::{Attachment, Source, usable};
+use crate::status::{self, RingStatus, WriterStatus};
+use crate::waiter::Waiter;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use waldo_shm_protocol::link::{LINK_LEN_MAX, Link};
+use waldo_shm_protocol::meta::{META_LEN, Meta};
+use waldo_shm_protocol::segment::{SegmentFault, WriterState};
+use waldo_shm_protocol::{Position, RingId, names};
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Looks at a segment that is just being made before it counts as no segment at all.
+const INCOMPLETE_TRIES: u32 = 10;
+const INCOMPLETE_PAUSE: Duration = Duration::from_millis(1);
+
+/// An attachment to a ring. Cheap to clone; all readers made from it, in whatever thread, share the mappings.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    pub(crate) inner: Arc<RingInner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RingInner {
+    pub(crate) home: PathBuf,
+    pub(crate) meta: Meta,
+    pub(crate) options: AttachOptions,
+    pub(crate) pages: Pages,
+    pub(crate) waiter: Waiter,
+    boot_id: [u8; 16],
+    /// Generation of `current`, so that readers need not take the lock to see that they are up to date.
+    generation: AtomicU64,
+    current: Mutex<Arc<Attachment>>,
+}
+
+impl Ring {
+    /// Attaches to the ring in directory `home`. Works with and without a running writer.
+    ///
+    /// # Errors
+    /// [`AttachError`] if there is no ring, if it may not be read, or if what is there makes no sense.
+    pub fn attach(home: impl AsRef<Path>) -> Result<Ring, AttachError> {
+        Ring::attach_with(home, AttachOptions::default())
+    }
+
+    /// [`Ring::attach`] with options.
+    ///
+    /// # Errors
+    /// As [`Ring::attach`].
+    pub fn attach_with(home: impl AsRef<Path>, options: AttachOptions) -> Result<Ring, AttachError> {
+        let home = std::path::absolute(home.as_ref()).map_err(|e| AttachError::io(home.as_ref(), e))?;
+        let meta = read_meta(&home)?;
+        let boot_id = read_boot_id()?;
+        let control = open_control(&home, &meta.ring_id, &boot_id, &options)?;
+        let handover = matches!(control, Found::Unusable { retired: true }).then(Instant::now);
+        let source = match control {
+            Found::Usable(control) => Source::Control(control),
+            _ => {
+                files_source(&home, meta.ring_id).map_err(|e| AttachError::io(&home, io::Error::other(e)))?
+            }
+        };
+        let inner = RingInner {
+            pages: Pages::new(&home, meta.ring_id),
+            waiter: Waiter::default(),
+            generation: AtomicU64::new(1),
+            current: Mutex::new(Arc::new(Attachment { generation: 1, source, handover })),
+            home,
+            meta,
+            options,
+            boot_id,
+        };
+        Ok(Ring { inner: Arc::new(inner) })
+    }
+
+    /// A reader with default options.
+    ///
+    /// # Errors
+    /// As [`Reader::seek`].
+    pub fn reader(&self, cursor: Cursor) -> Result<Reader, ReadError> {
+        self.reader_with(cursor, ReaderOptions::default())
+    }
+
+    /// A reader that starts at `cursor`.
+    ///
+    /// # Errors
+    /// As [`Reader::seek`].
+    pub fn reader_with(&self, cursor: Cursor, options: ReaderOptions) -> Result<Reader, ReadError> {
+        let mut reader = Reader::new(self.inner.clone(), options);
+        reader.go(cursor.into())?;
+        Ok(reader)
+    }
+
+    /// A reader that goes on behind the record `checkpoint` was made of.
+    ///
+    /// # Errors
+    /// [`ReadError::ForeignCheckpoint`], [`ReadError::Diverged`] if another record has that number now,
+    /// [`ReadError::Rewound`] if the log ends before it, [`ReadError::Lapped`] if records behind it have been trimmed.
+    pub fn resume(&self, checkpoint: &Checkpoint, options: ReaderOptions) -> Result<Reader, ReadError> {
+        if checkpoint.ring_id != self.inner.meta.ring_id {
+            return Err(ReadError::ForeignCheckpoint { home: self.inner.home.clone() });
+        }
+        let mut reader = Reader::new(self.inner.clone(), options);
+        reader.go(Want::Resume(*checkpoint))?;
+        Ok(reader)
+    }
+
+    /// How the ring is at this moment.
+    ///
+    /// # Errors
+    /// [`ReadError::Control`] if the control segment makes no sense, [`ReadError::Io`] in files mode.
+    pub fn status(&self) -> Result<RingStatus, ReadError> {
+        let current = self.inner.attend(&self.inner.current())?;
+        status::snapshot(&self.inner, &current)
+    }
+
+    /// The ring's directory, absolute.
+    pub fn home(&self) -> &Path {
+        &self.inner.home
+    }
+
+    /// The ring's identity.
+    pub fn ring_id(&self) -> RingId {
+        self.inner.meta.ring_id
+    }
+}
+
+impl RingInner {
+    /// The attachment in use.
+    pub(crate) fn current(&self) -> Arc<Attachment> {
+        self.lock().clone()
+    }
+
+    /// Generation of the attachment in use.
+    #[inline(always)]
+    pub(crate) fn generation(&self) -> u64 {
+        // Relaxed: a hint to go and take the lock.
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Attachment>> {
+        // Only ever replaced as a whole.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The attachment to use instead of `seen` if `seen` cannot be used any more, else `seen`. In files mode,
+    /// looks at the files and for a segment, not more often than is worth while.
+    ///
+    /// # Errors
+    /// What is wrong with the files or with the segment that has taken the place of an old one.
+    pub(crate) fn attend(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
+        match &seen.source {
+            Source::Control(_) if seen.usable(&self.options) => Ok(seen.clone()),
+            Source::Control(_) => self.refresh(seen),
+            Source::Files(files) => {
+                if !files.due() {
+                    return Ok(seen.clone());
+                }
+                let fresh = self.refresh(seen)?;
+                if Arc::ptr_eq(&fresh, seen) {
+                    files.look()?;
+                }
+                Ok(fresh)
+            }
+        }
+    }
+
+    /// Looks where the link leads now. Gives `seen` back if that is where we are, or if there is nothing better.
+    ///
+    /// # Errors
+    /// As [`RingInner::attend`].
+    pub(crate) fn refresh(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
+        let mut current = self.lock();
+        if current.generation != seen.generation {
+            return Ok(current.clone());
+        }
+        let (held, in_use) = match &seen.source {
+            Source::Control(control) => (Some(control), usable(control, &self.options)),
+            Source::Files(_) => (None, false),
+        };
+        let found = match self.look_for_control(held) {
+            Ok(found) => found,
+            // As long as what we have works, a broken successor is nobody's problem.
+            Err(_) if in_use => return Ok(seen.clone()),
+            Err(error) => return Err(error.into()),
+        };
+        let (source, handover) = match found {
+            Some(control) => (Source::Control(control), None),
+            None if held.is_none() || in_use => return Ok(seen.clone()),
+            None => {
+                let retired = held.map(|c| c.segment().status().state()) == Some(Some(WriterState::Retired));
+                (files_source(&self.home, self.meta.ring_id)?, retired.then(Instant::now))
+            }
+        };
+        let next = Arc::new(Attachment { generation: seen.generation + 1, source, handover });
+        *current = next.clone();
+        self.generation.store(next.generation, Ordering::Relaxed);
+        Ok(next)
+    }
+
+    /// A usable segment other than `held`.
+    fn look_for_control(&self, held: Option<&ControlMap>) -> Result<Option<ControlMap>, AttachError> {
+        if let Some(held) = held
+            && held_object(&self.home).is_ok_and(|object| object == Some(held.object()))
+        {
+            return Ok(None);
+        }
+        match open_control(&self.home, &self.meta.ring_id, &self.boot_id, &self.options) {
+            Ok(Found::Usable(control)) => {
+                Ok(Some(control).filter(|c| held.is_none_or(|held| held.instance() != c.instance())))
+            }
+            Ok(Found::Unusable { .. } | Found::Nothing) => Ok(None),
+            // Being made at this moment, or not for us: the files go on without it.
+            Err(error) if passing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What a look for a control segment came to.
+enum Found {
+    Usable(ControlMap),
+    Unusable { retired: bool },
+    Nothing,
+}
+
+fn files_source(home: &Path, ring_id: RingId) -> Result<Source, ReadError> {
+    let files = FilesTail::new(home, ring_id);
+    files.look()?;
+    Ok(Source::Files(Box::new(files)))
+}
+
+fn open_control(
+    home: &Path,
+    ring_id: &RingId,
+    boot_id: &[u8; 16],
+    options: &AttachOptions,
+) -> Result<Found, AttachError> {
+    if options.files_only {
+        return Ok(Found::Nothing);
+    }
+    let mut tries = 0;
+    loop {
+        let Some(link) = read_link(home)? else { return Ok(Found::Nothing) };
+        let mapped = match ControlFile::open(link) {
+            Ok(Some(file)) => file.map(ring_id, boot_id),
+            Ok(None) => return Ok(Found::Nothing),
+            Err(error) => Err(error),
+        };
+        match mapped {
+            Ok(control) if usable(&control, options) => return Ok(Found::Usable(control)),
+            Ok(control) => {
+                let retired = control.segment().status().state() == Some(WriterState::Retired);
+                return Ok(Found::Unusable { retired });
+            }
+            Err(AttachError::Control { fault: SegmentFault::Stale, .. }) => return Ok(Found::Nothing),
+            Err(error) if tries < INCOMPLETE_TRIES && passing(&error) => {
+                tries += 1;
+                std::thread::sleep(INCOMPLETE_PAUSE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether a writer that is making the segment at this moment would explain what is wrong with it: its name
+/// comes first, then its permissions and its length, then its content.
+fn passing(error: &AttachError) -> bool {
+    match error {
+        AttachError::Control { fault, .. } => {
+            matches!(fault, SegmentFault::Magic | SegmentFault::TooShort { .. })
+        }
+        AttachError::Io { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+        _ => false,
+    }
+}
+
+/// Where the log ends, if a writer is running; `None` if none is, or nothing can be learned about it.
+///
+/// # Errors
+/// If the system has no boot id.
+pub(crate) fn live_end(home: &Path, ring_id: &RingId) -> Result<Option<Position>, AttachError> {
+    let options = AttachOptions::default();
+    let Ok(Found::Usable(control)) = open_control(home, ring_id, &read_boot_id()?, &options) else {
+        return Ok(None);
+    };
+    let committed = control.segment().committed();
+    let attachment = Attachment { generation: 0, source: Source::Control(control), handover: None };
+    let live = matches!(attachment.writer(&options), Ok(WriterStatus::Live)) && !committed.is_none();
+    Ok(live.then_some(committed))
+}
+
+/// The inode that the link leads to now.
+fn held_object(home: &Path) -> Result<Option<Object>, AttachError> {
+    let Some(link) = read_link(home)? else { return Ok(None) };
+    Ok(ControlFile::open(link)?.map(|file| file.object))
+}
+
+fn read_link(home: &Path) -> Result<Option<Link>, AttachError> {
+    let path = home.join(names::LINK);
+    let mut bytes = [0; LINK_LEN_MAX + 1];
+    match open(&path).and_then(|file| pages::read_at(&file, &mut bytes, 0)) {
+        Ok(len) => match Link::parse(&bytes[..len]) {
+            Ok(link) => Ok(Some(link)),
+            Err(fault) => Err(AttachError::Link { path, fault }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(AttachError::io(path, error)),
+    }
+}
+
+pub(crate) fn read_meta(home: &Path) -> Result<Meta, AttachError> {
+    let path = home.join(names::META);
+    let mut bytes = vec![0; META_LEN + 1];
+    match open(&path).and_then(|file| pages::read_at(&file, &mut bytes, 0)) {
+        Ok(len) => Meta::check(&bytes[..len]).map_err(|fault| AttachError::Meta { path, fault }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(AttachError::NotARing { home: home.to_path_buf() })
+        }
+        Err(error) => Err(AttachError::io(path, error)),
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(path)
+}
+
+fn read_boot_id() -> Result<[u8; 16], AttachError> {
+    let text = std::fs::read_to_string(BOOT_ID).map_err(|e| AttachError::io(BOOT_ID, e))?;
+    parse_id(&text).ok_or_else(|| AttachError::io(BOOT_ID, io::ErrorKind::InvalidData.into()))
+}

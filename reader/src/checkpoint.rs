@@ -1,0 +1,192 @@
+//! A reader's progress, to be kept in a file across restarts.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use thiserror::Error;
+use waldo_shm_protocol::{RingId, payload_hash};
+
+const TITLE: &str = "waldo-checkpoint 1";
+/// Longest checkpoint file in bytes.
+const LEN_MAX: u64 = 4096;
+
+/// Names one record of one ring so that another record with the same number is not taken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The ring.
+    pub ring_id: RingId,
+    /// The record's sequence number: the last one that has been dealt with.
+    pub seq_no: u64,
+    /// The writer's start that appended it.
+    pub epoch: u32,
+    /// The checksum of its header.
+    pub checksum: u32,
+}
+
+/// Why a checkpoint could not be saved or loaded.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// What the system said.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Written by a newer version.
+    #[error("{}: not a checkpoint of version 1", .path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Damaged or edited.
+    #[error("{}: the checkpoint is damaged ({what}); remove it and seek instead", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+impl Checkpoint {
+    /// Writes it to `path`, replacing what is there in one step: after a crash the file holds either the old
+    /// checkpoint or this one, never a mixture. Flushed to disk before it returns.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Io`]; the old file is left as it was.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        static UNIQUE: AtomicU32 = AtomicU32::new(0);
+        let path = path.as_ref();
+        let io = |source| CheckpointError::Io { path: path.to_path_buf(), source };
+        let name = path.file_name().ok_or_else(|| io(io::ErrorKind::InvalidInput.into()))?;
+        let dir = match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        let mut scratch_name = name.to_os_string();
+        scratch_name.push(format!(".{}-{}.tmp", std::process::id(), UNIQUE.fetch_add(1, Ordering::Relaxed)));
+        let scratch = dir.join(scratch_name);
+        let written = self.write_new(&scratch).and_then(|()| std::fs::rename(&scratch, path));
+        if let Err(error) = written {
+            // Best effort: the error that matters is the first one.
+            let _ = std::fs::remove_file(&scratch);
+            return Err(io(error));
+        }
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
+    }
+
+    fn write_new(&self, path: &Path) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.write_all(self.render().as_bytes())?;
+        file.sync_all()
+    }
+
+    /// Reads what [`Checkpoint::save`] wrote. `None` if there is no such file.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the file cannot be read or is not a whole checkpoint.
+    pub fn load(path: impl AsRef<Path>) -> Result<Option<Checkpoint>, CheckpointError> {
+        let path = path.as_ref();
+        let mut text = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(LEN_MAX).read_to_end(&mut text));
+        match read {
+            Ok(_) => Checkpoint::parse(&text, path).map(Some),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(CheckpointError::Io { path: path.to_path_buf(), source }),
+        }
+    }
+
+    fn render(&self) -> String {
+        let ring: String = self.ring_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let body = format!(
+            "{TITLE}\nring {ring}\nseq_no {}\nepoch {}\nrecord {:08x}\n",
+            self.seq_no, self.epoch, self.checksum
+        );
+        format!("{body}checksum {:08x}\n", payload_hash(body.as_bytes()))
+    }
+
+    fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, CheckpointError> {
+        let damaged = |what| CheckpointError::Damaged { path: path.to_path_buf(), what };
+        let text = std::str::from_utf8(bytes).map_err(|_| damaged("not text"))?;
+        if text.split('\n').next() != Some(TITLE) {
+            return Err(CheckpointError::Version { path: path.to_path_buf() });
+        }
+        let body_len = text.find("checksum ").ok_or_else(|| damaged("its end is missing"))?;
+        let (body, end) = text.split_at(body_len);
+        if end != format!("checksum {:08x}\n", payload_hash(body.as_bytes())) {
+            return Err(damaged("checksum"));
+        }
+        let mut lines = body.lines().skip(1);
+        let mut field = |name: &'static str| {
+            lines
+                .next()
+                .and_then(|line| line.strip_prefix(name))
+                .and_then(|rest| rest.strip_prefix(' '))
+                .ok_or_else(|| damaged(name))
+        };
+        let (ring, seq_no) = (field("ring")?, field("seq_no")?);
+        let (epoch, record) = (field("epoch")?, field("record")?);
+        Ok(Checkpoint {
+            ring_id: parse_id(ring).ok_or_else(|| damaged("ring"))?,
+            seq_no: seq_no.parse().map_err(|_| damaged("seq_no"))?,
+            epoch: epoch.parse().map_err(|_| damaged("epoch"))?,
+            checksum: u32::from_str_radix(record, 16).map_err(|_| damaged("record"))?,
+        })
+    }
+}
+
+/// Reads 32 hexadecimal digits; dashes between them are passed over.
+pub(crate) fn parse_id(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
+    if digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    u128::from_str_radix(&digits, 16).ok().map(u128::to_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHECKPOINT: Checkpoint =
+        Checkpoint { ring_id: [0xa5; 16], seq_no: u64::MAX, epoch: 7, checksum: 0x0102_0304 };
+
+    #[test]
+    fn saved_is_loaded_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cp");
+        assert!(Checkpoint::load(&path).unwrap().is_none());
+        CHECKPOINT.save(&path).unwrap();
+        let next = Checkpoint { seq_no: 5, ..CHECKPOINT };
+        next.save(&path).unwrap();
+        assert_eq!(Checkpoint::load(&path).unwrap(), Some(next));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let whole = CHECKPOINT.render().into_bytes();
+        let path = Path::new("x");
+        assert_eq!(Checkpoint::parse(&whole, path).unwrap(), CHECKPOINT);
+        for at in 0..whole.len() {
+            assert!(Checkpoint::parse(&whole[..at], path).is_err(), "cut at {at}");
+            for bit in 0..8 {
+                let mut wrong = whole.clone();
+                wrong[at] ^= 1 << bit;
+                assert!(Checkpoint::parse(&wrong, path).is_err(), "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_boot_id_is_read() {
+        let id = parse_id("00010203-0405-0607-0809-0a0b0c0d0e0f\n").unwrap();
+        assert_eq!(id, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(parse_id("+0010203-0405-0607-0809-0a0b0c0d0e0f"), None);
+        assert_eq!(parse_id("00"), None);
+    }
+}

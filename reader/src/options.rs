@@ -1,0 +1,139 @@
+//! What a caller can choose.
+
+use std::time::{Duration, SystemTime};
+
+/// How to attach to a ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttachOptions {
+    /// Ignore a control segment and read the files alone. Records then show up within 100 ms. Default: `false`.
+    pub files_only: bool,
+    /// How often a sleeping reader looks at how the writer is and whether it has moved; each sleep is this long
+    /// give or take half of it, so that thousands of readers do not wake at once. Default: 5 s.
+    pub check_interval: Duration,
+    /// A writer whose heartbeat is older than this, and older than eight of its intervals, is reported as
+    /// [`WriterStatus::Stalled`](crate::WriterStatus::Stalled). Default: 5 s.
+    pub stalled_after: Duration,
+}
+
+impl Default for AttachOptions {
+    fn default() -> AttachOptions {
+        AttachOptions {
+            files_only: false,
+            check_interval: Duration::from_secs(5),
+            stalled_after: Duration::from_secs(5),
+        }
+    }
+}
+
+impl AttachOptions {
+    /// The same, with `files_only` set to this.
+    pub fn files_only(mut self, files_only: bool) -> AttachOptions {
+        self.files_only = files_only;
+        self
+    }
+
+    /// The same, with this `check_interval`.
+    pub fn check_interval(mut self, interval: Duration) -> AttachOptions {
+        self.check_interval = interval;
+        self
+    }
+
+    /// The same, with this `stalled_after`.
+    pub fn stalled_after(mut self, age: Duration) -> AttachOptions {
+        self.stalled_after = age;
+        self
+    }
+}
+
+/// Where to start reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// Behind the newest record: what comes from now on.
+    Tip,
+    /// At the oldest record that is still there.
+    Trim,
+    /// Behind the record with this number: the first one with a greater number. `After(0)` is everything.
+    After(u64),
+    /// At the first record whose number is this or greater.
+    From(u64),
+    /// At the first record that was appended at this time or later, by the writer's clock; at the oldest one
+    /// still there if that is younger.
+    Since(SystemTime),
+}
+
+/// Which records a reader sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Visibility {
+    /// Those that are in the page cache: they survive the writer's death.
+    #[default]
+    Committed,
+    /// Those that survive power loss as well.
+    Durable,
+}
+
+/// How much of a record is checked before it is handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Integrity {
+    /// Lengths, kinds and the chain of sequence numbers.
+    Structure,
+    /// Also each header's checksum and epoch.
+    #[default]
+    Headers,
+    /// Also each payload's hash: reads every byte once more.
+    Payloads,
+}
+
+/// What to do when the next record has been trimmed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLapped {
+    /// Return [`ReadError::Lapped`](crate::ReadError::Lapped) until the caller seeks.
+    #[default]
+    Fail,
+    /// Go on at the oldest record and note it in [`Reader::lapses`](crate::Reader::lapses).
+    Oldest,
+    /// Go on behind the newest record and note it in [`Reader::lapses`](crate::Reader::lapses).
+    Tip,
+}
+
+/// How to pass the time until there is a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WaitStrategy {
+    /// Keep looking: shortest delay, one CPU each.
+    Spin,
+    /// Keep looking, offering the CPU to others in between.
+    Yield,
+    /// Sleep on a futex: no CPU while idle.
+    Park,
+    /// Look for 2 to 50 us, depending on how often that has helped, then sleep.
+    #[default]
+    Adaptive,
+}
+
+/// How to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReaderOptions {
+    /// Which records are seen. Default: committed ones.
+    pub visibility: Visibility,
+    /// What is checked. Default: headers.
+    pub integrity: Integrity,
+    /// What happens when the ring overtakes the reader. Default: an error.
+    pub on_lapped: OnLapped,
+    /// How to wait. Default: adaptive.
+    pub wait: WaitStrategy,
+    /// Most bytes of records (headers included) in one batch; a larger record comes alone. Default: 256 KiB.
+    /// For lookups of single records choose 1.
+    pub batch_bytes: usize,
+}
+
+impl Default for ReaderOptions {
+    fn default() -> ReaderOptions {
+        ReaderOptions {
+            visibility: Visibility::default(),
+            integrity: Integrity::default(),
+            on_lapped: OnLapped::default(),
+            wait: WaitStrategy::default(),
+            batch_bytes: 256 * 1024,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! One page file, mapped read-only. The only place where bytes of a page become a slice.
+#![allow(unsafe_code, reason = "forms slices over mapped files")]
+
+use crate::watermark::Watermark;
+use memmap2::{MmapOptions, MmapRaw};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use waldo_shm_protocol::PageSeed;
+use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RECORD_ALIGN};
+use waldo_shm_protocol::page::PageHeader;
+
+/// A mapped page. The kernel keeps the inode for as long as this lives, whatever happens to the file's name.
+pub(crate) struct PageMap {
+    raw: MmapRaw,
+    path: PathBuf,
+    id: u64,
+    seed: PageSeed,
+    records_limit: u32,
+    /// Bytes from the start of the page that are known to be committed; only grows.
+    admitted: AtomicU32,
+}
+
+impl PageMap {
+    /// Maps `file`, whose header has been read and checked, from start to end.
+    ///
+    /// # Errors
+    /// What mmap says.
+    pub(crate) fn new(file: &File, path: &Path, header: &PageHeader) -> io::Result<PageMap> {
+        let fields = header.fields();
+        let len = usize::try_from(fields.page_len).map_err(io::Error::other)?;
+        let raw = MmapOptions::new().len(len).map_raw_read_only(file)?;
+        Ok(PageMap {
+            raw,
+            path: path.to_path_buf(),
+            id: fields.page_id,
+            seed: PageSeed::new(&fields.ring_id, fields.page_id),
+            // A checked geometry keeps this below 2 GiB.
+            records_limit: u32::try_from(fields.records_limit).map_err(io::Error::other)?,
+            admitted: AtomicU32::new(0),
+        })
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    #[inline(always)]
+    pub(crate) fn seed(&self) -> PageSeed {
+        self.seed
+    }
+
+    /// Where this page's committed records end at the latest, according to `watermark`; `None` if that cannot
+    /// be for this page. Lets [`PageMap::bytes`] go up to there.
+    #[inline]
+    pub(crate) fn admit(&self, watermark: Watermark) -> Option<u32> {
+        let position = watermark.position();
+        let limit = if position.page() > self.id { self.records_limit } else { position.offset() };
+        let fits = position.page() >= self.id
+            && (PAGE_HEADER_LEN as u32..=self.records_limit).contains(&limit)
+            && limit.is_multiple_of(RECORD_ALIGN as u32);
+        if !fits {
+            return None;
+        }
+        // Relaxed: the bytes were ordered by whoever loaded the watermark, and whoever else gets to see this
+        // number without having loaded a watermark was handed a batch by a thread that had.
+        if self.admitted.load(Ordering::Relaxed) < limit {
+            self.admitted.fetch_max(limit, Ordering::Relaxed);
+        }
+        Some(limit)
+    }
+
+    /// The bytes from `start` to `end`; `None` if they are not known to be committed.
+    #[inline]
+    pub(crate) fn bytes(&self, start: u32, end: u32) -> Option<&[u8]> {
+        if start > end || end > self.admitted.load(Ordering::Relaxed) {
+            return None;
+        }
+        // SAFETY: `start <= end <= admitted <= records_limit <= ` length of the mapping (`admit`, `new`).
+        let base = unsafe { self.raw.as_ptr().add(start as usize) };
+        // SAFETY: in bounds as above; mapped and readable while `self` lives, which the slice borrows. Not written
+        // by anybody: bytes below a watermark are immutable while the file is open or mapped anywhere, and the
+        // file is never shortened (upheld by the writer; `Watermark` says who vouches). Nothing lies between the
+        // seal of a page that is not the newest and `records_limit` that anybody writes to.
+        Some(unsafe { std::slice::from_raw_parts(base, (end - start) as usize) })
+    }
+}
+
+impl std::fmt::Debug for PageMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PageMap")
+            .field("id", &self.id)
+            .field("admitted", &self.admitted)
+            .finish_non_exhaustive()
+    }
+}

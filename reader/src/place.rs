@@ -1,0 +1,93 @@
+//! Where a reader stands.
+
+use crate::options::Cursor;
+use crate::{Checkpoint, clock};
+use waldo_shm_protocol::Position;
+use waldo_shm_protocol::record::Record;
+
+/// A start that has been asked for, in the form the search works with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    Tip,
+    Trim,
+    /// The first record with a greater number.
+    After(u64),
+    /// The first record not older than this, in nanoseconds since 1970.
+    Since(u64),
+    /// Behind the very record that the checkpoint was made of.
+    Resume(Checkpoint),
+}
+
+impl From<Cursor> for Want {
+    fn from(cursor: Cursor) -> Want {
+        match cursor {
+            Cursor::Tip => Want::Tip,
+            Cursor::Trim => Want::Trim,
+            Cursor::After(seq_no) => Want::After(seq_no),
+            // Numbers start at 1, so "0 or greater" and "1 or greater" are both everything.
+            Cursor::From(seq_no) => Want::After(seq_no.saturating_sub(1)),
+            Cursor::Since(time) => Want::Since(clock::unix_ns(time)),
+        }
+    }
+}
+
+/// A reader's place in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Not known yet: the ring has no records, or its writer is still opening it.
+    Pending(Want),
+    /// The next record starts here, or will.
+    At(Position),
+}
+
+/// Records to pass over before the first is handed out: the cursor lay beyond the tip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Skip {
+    Nothing,
+    /// Those with numbers up to this.
+    Through(u64),
+    /// Those appended before this.
+    Before(u64),
+}
+
+impl Skip {
+    #[inline(always)]
+    pub(crate) fn skips(self, record: &Record) -> bool {
+        match self {
+            Skip::Nothing => false,
+            Skip::Through(seq_no) => record.seq_no() <= seq_no,
+            Skip::Before(time_ns) => record.time_ns() < time_ns,
+        }
+    }
+}
+
+/// The record before a reader's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Last {
+    pub(crate) seq_no: u64,
+    /// What identifies it, if it has been seen itself.
+    pub(crate) mark: Option<Mark>,
+}
+
+/// What identifies a record, and where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) epoch: u32,
+    pub(crate) checksum: u32,
+    /// Page and offset, if known.
+    pub(crate) at: Option<(u64, u32)>,
+}
+
+impl Last {
+    /// Known by number alone.
+    pub(crate) fn number(seq_no: u64) -> Last {
+        Last { seq_no, mark: None }
+    }
+
+    /// `record`, seen at `offset` of page `page`.
+    #[inline]
+    pub(crate) fn seen(record: &Record, page: u64, offset: u32) -> Last {
+        let mark = Mark { epoch: record.epoch(), checksum: record.checksum(), at: Some((page, offset)) };
+        Last { seq_no: record.seq_no(), mark: Some(mark) }
+    }
+}

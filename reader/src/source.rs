@@ -1,0 +1,216 @@
+//! Where a reader learns what may be read: a control segment, or the files themselves.
+
+use crate::clock;
+use crate::control::ControlMap;
+use crate::error::ReadError;
+use crate::files::FilesTail;
+use crate::options::{AttachOptions, Visibility};
+use crate::status::WriterStatus;
+use crate::watermark::Watermark;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use waldo_shm_protocol::Position;
+use waldo_shm_protocol::limits::RING_SIZE_MAX;
+use waldo_shm_protocol::page::IndexEntry;
+use waldo_shm_protocol::segment::{IndexKey, PageInfo, SegmentFault, WriterState};
+
+/// After a segment was retired, its successor is expected within this time.
+const HANDOVER: Duration = Duration::from_secs(1);
+/// A heartbeat interval above this is taken for nonsense.
+const INTERVAL_MAX_NS: u64 = 60_000_000_000;
+
+/// Where to look.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Control(ControlMap),
+    Files(Box<FilesTail>),
+}
+
+/// One source and when it was taken up. Immutable: a ring that moves gets a new one with the next generation.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    pub(crate) generation: u64,
+    pub(crate) source: Source,
+    /// When a segment was given up for the files because it was retired.
+    pub(crate) handover: Option<Instant>,
+}
+
+/// Everything a sleeper watches, to be compared with what it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Observed {
+    generation: u64,
+    committed: u64,
+    durable: u64,
+    state: Option<WriterState>,
+    epoch: u32,
+}
+
+impl Attachment {
+    /// Up to where a reader with this visibility may read now.
+    #[inline(always)]
+    pub(crate) fn watermark(&self, visibility: Visibility) -> Watermark {
+        match &self.source {
+            Source::Control(control) => {
+                let committed = control.segment().committed();
+                Watermark::vouched(match visibility {
+                    Visibility::Committed => committed,
+                    // A durable watermark beyond the committed one would vouch for bytes that are not there.
+                    Visibility::Durable => control.segment().durable().min(committed),
+                })
+            }
+            Source::Files(files) => files.watermark(),
+        }
+    }
+
+    pub(crate) fn observe(&self) -> Observed {
+        let (durable, state, epoch) = match &self.source {
+            Source::Control(control) => {
+                let segment = control.segment();
+                (segment.durable().word(), segment.status().state(), segment.status().epoch())
+            }
+            Source::Files(files) => (0, files.closed().then_some(WriterState::Closed), 0),
+        };
+        let committed = self.watermark(Visibility::Committed).word();
+        Observed { generation: self.generation, committed, durable, state, epoch }
+    }
+
+    /// Oldest page in the ring; 0 while there is none. Untrusted.
+    pub(crate) fn oldest_page(&self) -> u64 {
+        match &self.source {
+            Source::Control(control) => control.segment().oldest_page(),
+            Source::Files(files) => files.oldest_page(),
+        }
+    }
+
+    /// What is known about a page. A hint.
+    pub(crate) fn page(&self, id: u64) -> Option<PageInfo> {
+        match &self.source {
+            // A slot that is being replaced is so for nanoseconds: look twice.
+            Source::Control(control) => control.segment().page(id).or_else(|| control.segment().page(id)),
+            Source::Files(files) => files.page(id),
+        }
+    }
+
+    /// A record at or before `key` in page `id`. A hint.
+    pub(crate) fn index_floor(&self, id: u64, key: IndexKey) -> Option<IndexEntry> {
+        match &self.source {
+            Source::Control(control) => control.segment().index_floor(id, key),
+            Source::Files(files) => files.index_floor(id, key),
+        }
+    }
+
+    /// Most pages that can be in the ring, with some to spare for one that is being trimmed or made ready.
+    pub(crate) fn pages_max(&self) -> u64 {
+        2 + match &self.source {
+            Source::Control(control) => u64::from(control.segment().shape().page_slots()),
+            Source::Files(_) => u64::from(RING_SIZE_MAX),
+        }
+    }
+
+    /// The writer's starts so far; 0 if nobody says.
+    #[inline(always)]
+    pub(crate) fn epoch(&self) -> u32 {
+        match &self.source {
+            Source::Control(control) => control.segment().status().epoch(),
+            Source::Files(_) => 0,
+        }
+    }
+
+    /// Last committed sequence number, for messages.
+    pub(crate) fn tip_seq_no(&self) -> Option<u64> {
+        let tip = match &self.source {
+            Source::Control(control) => control.segment().tip_seq_no(),
+            Source::Files(files) => files.tip_seq_no(),
+        };
+        (tip > 0).then_some(tip)
+    }
+
+    /// The control segment's path, or the home directory's in files mode: for messages.
+    pub(crate) fn path(&self, home: &std::path::Path) -> PathBuf {
+        match &self.source {
+            Source::Control(control) => control.path(),
+            Source::Files(_) => home.to_path_buf(),
+        }
+    }
+
+    /// Whether the source may be in need of being replaced, or of a look: cheap, to be asked at each poll.
+    #[inline(always)]
+    pub(crate) fn needs_attention(&self, epoch: u32) -> bool {
+        match &self.source {
+            Source::Control(control) => {
+                let status = control.segment().status();
+                status.epoch() != epoch
+                    || status.state() == Some(WriterState::Retired)
+                    || control.segment().committed().is_none()
+            }
+            Source::Files(files) => files.due(),
+        }
+    }
+
+    /// Whether a segment can be followed. One that is out of use, or whose writer ended before it had published
+    /// anything, says less than the files do.
+    pub(crate) fn usable(&self, options: &AttachOptions) -> bool {
+        match &self.source {
+            Source::Control(control) => usable(control, options),
+            Source::Files(_) => true,
+        }
+    }
+
+    /// How the writer is.
+    ///
+    /// # Errors
+    /// [`ReadError::Control`] if the state word makes no sense.
+    pub(crate) fn writer(&self, options: &AttachOptions) -> Result<WriterStatus, ReadError> {
+        match &self.source {
+            Source::Control(control) => {
+                let status = control.segment().status();
+                let age = heartbeat_age(control);
+                let stalled = age > stall_limit(control, options);
+                Ok(match status.state() {
+                    Some(WriterState::Closed) => WriterStatus::Closed,
+                    Some(WriterState::Failed) => {
+                        WriterStatus::Failed { errno: i32::try_from(status.errno()).unwrap_or(i32::MAX) }
+                    }
+                    Some(WriterState::Live | WriterState::Recovering | WriterState::Init) if stalled => {
+                        WriterStatus::Stalled { age }
+                    }
+                    Some(WriterState::Live) => WriterStatus::Live,
+                    Some(_) => WriterStatus::Recovering,
+                    None => {
+                        return Err(ReadError::Control { path: control.path(), fault: SegmentFault::Range });
+                    }
+                })
+            }
+            Source::Files(_) if self.handover.is_some_and(|at| at.elapsed() < HANDOVER) => {
+                Ok(WriterStatus::Recovering)
+            }
+            Source::Files(files) if files.closed() => Ok(WriterStatus::Closed),
+            Source::Files(_) => Ok(WriterStatus::Absent),
+        }
+    }
+}
+
+/// See [`Attachment::usable`].
+pub(crate) fn usable(control: &ControlMap, options: &AttachOptions) -> bool {
+    let nothing = control.segment().committed() == Position::NONE;
+    match control.segment().status().state() {
+        Some(WriterState::Retired) => false,
+        Some(WriterState::Closed | WriterState::Failed) => !nothing,
+        Some(WriterState::Init | WriterState::Recovering) => {
+            !nothing || heartbeat_age(control) <= stall_limit(control, options)
+        }
+        // Nonsense is for the reader to report.
+        _ => true,
+    }
+}
+
+/// Time since the writer was last seen alive.
+pub(crate) fn heartbeat_age(control: &ControlMap) -> Duration {
+    let beat = control.segment().status().heartbeat_ns();
+    Duration::from_nanos(clock::boottime_ns().saturating_sub(beat))
+}
+
+fn stall_limit(control: &ControlMap, options: &AttachOptions) -> Duration {
+    let interval = control.segment().status().heartbeat_interval_ns().min(INTERVAL_MAX_NS);
+    options.stalled_after.max(Duration::from_nanos(interval * 8))
+}

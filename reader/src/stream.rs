@@ -1,0 +1,82 @@
+//! A reader as an asynchronous stream.
+
+use crate::batch::Batch;
+use crate::error::ReadError;
+use crate::reader::Reader;
+use crate::status::WriterStatus;
+use crate::waiter::Ticket;
+use futures_core::{FusedStream, Stream};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The batches of a reader as they come, on any runtime. All streams of a process that belong to one
+/// [`Ring`](crate::Ring) share one sleeping thread, so ten thousand of them are nothing special.
+///
+/// The stream goes on for ever, through restarts of the writer; it ends after the first error. The reader, which
+/// can be sent elsewhere with [`Reader::seek`], is got back with [`Batches::into_reader`].
+#[derive(Debug)]
+pub struct Batches {
+    reader: Reader,
+    ticket: Ticket,
+    failed: bool,
+}
+
+impl Batches {
+    pub(crate) fn new(mut reader: Reader) -> Batches {
+        reader.kept.clear();
+        let ticket = Ticket::new(reader.ring.clone());
+        Batches { reader, ticket, failed: false }
+    }
+
+    /// The reader, at its present place.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The reader back.
+    pub fn into_reader(self) -> Reader {
+        self.reader
+    }
+
+    /// How the writer is now: a stream stays silent about it.
+    ///
+    /// # Errors
+    /// [`ReadError::Control`] if the control segment makes no sense.
+    pub fn writer(&self) -> Result<WriterStatus, ReadError> {
+        let ring = &self.reader.ring;
+        ring.attend(&ring.current())?.writer(&ring.options)
+    }
+
+    fn next(&mut self, cx: &mut Context<'_>) -> Result<Option<Batch>, ReadError> {
+        if let Some(batch) = self.reader.poll()? {
+            return Ok(Some(batch));
+        }
+        self.ticket.register(cx.waker())?;
+        // What came between the first look and the registration would wake nobody.
+        self.reader.poll()
+    }
+}
+
+impl Stream for Batches {
+    type Item = Result<Batch, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.failed {
+            return Poll::Ready(None);
+        }
+        match self.next(cx) {
+            Ok(Some(batch)) => Poll::Ready(Some(Ok(batch))),
+            Ok(None) => Poll::Pending,
+            Err(error) => {
+                self.failed = true;
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+}
+
+impl FusedStream for Batches {
+    fn is_terminated(&self) -> bool {
+        self.failed
+    }
+}

@@ -1,0 +1,189 @@
+//! One page, walked from its first record to its end.
+
+use super::{Damage, VerifyError};
+use crate::pages::read_at;
+use std::fs::File;
+use std::path::Path;
+use waldo_shm_protocol::limits::{INDEX_ENTRY_LEN, PAGE_FOOTER_LEN, RECORD_ALIGN, RECORD_HEADER_LEN};
+use waldo_shm_protocol::page::{IndexEntry, PageFault, PageFooter, PageHeader, PageSummary};
+use waldo_shm_protocol::record::{RawRecord, RecordFault, Seal};
+use waldo_shm_protocol::scan::{PageScan, Step, WINDOW_MIN};
+use waldo_shm_protocol::{PageSeed, Position};
+
+const WINDOW: usize = 4 * WINDOW_MIN;
+
+/// How a page ends.
+pub(super) enum End {
+    Seal(Seal),
+    /// Where the running writer had got to.
+    Live,
+    Fault(RecordFault),
+}
+
+/// A walk through a page file.
+pub(super) struct PageWalk<'a> {
+    file: &'a File,
+    path: &'a Path,
+    header: &'a PageHeader,
+    scan: PageScan,
+    /// Where to end, if not at the seal.
+    end: Option<u64>,
+    /// The index, as far as it can be read without trusting it; records are struck off as they are met.
+    index: Vec<IndexEntry>,
+    /// Entries met so far.
+    met: usize,
+    pub(super) payload_bytes: u64,
+    /// Highest durable position that a record names.
+    pub(super) durable: Position,
+}
+
+impl<'a> PageWalk<'a> {
+    pub(super) fn new(
+        file: &'a File,
+        path: &'a Path,
+        header: &'a PageHeader,
+        (prev, epoch): (Option<u64>, u32),
+        end: Option<u64>,
+    ) -> PageWalk<'a> {
+        let scan = PageScan::new(header, prev, epoch, true);
+        let mut walk = PageWalk {
+            file,
+            path,
+            header,
+            scan,
+            end,
+            index: Vec::new(),
+            met: 0,
+            payload_bytes: 0,
+            durable: Position::NONE,
+        };
+        if let Ok(footer) = walk.footer() {
+            walk.index = walk.read_index(&footer).unwrap_or_default();
+        }
+        walk
+    }
+
+    pub(super) fn summary(&self) -> &PageSummary {
+        self.scan.summary()
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.scan.offset()
+    }
+
+    pub(super) fn footer_offset(&self) -> u64 {
+        self.header.geometry().footer_offset()
+    }
+
+    fn limit(&self) -> u64 {
+        self.header.fields().records_limit
+    }
+
+    fn read(&self, bytes: &mut [u8], offset: u64) -> Result<usize, VerifyError> {
+        read_at(self.file, bytes, offset)
+            .map_err(|source| VerifyError::Io { path: self.path.to_path_buf(), source })
+    }
+
+    /// Walks to the end, telling `on_window` the offset now and then.
+    pub(super) fn run(&mut self, mut on_window: impl FnMut(u64)) -> Result<End, VerifyError> {
+        let mut window = vec![0; usize::try_from(self.limit()).unwrap_or(WINDOW).min(WINDOW)];
+        loop {
+            let start = self.scan.offset();
+            on_window(start);
+            let want =
+                usize::try_from(self.limit().saturating_sub(start)).unwrap_or(WINDOW).min(window.len());
+            let got = self.read(&mut window[..want], start)?;
+            loop {
+                if self.end.is_some_and(|end| self.scan.offset() >= end) {
+                    return Ok(End::Live);
+                }
+                match self.scan.step(&window[..got], start) {
+                    Step::Record { offset, record } => {
+                        self.payload_bytes += record.payload_len() as u64;
+                        self.durable = self.durable.max(record.durable());
+                        let next = self.index.get(self.met);
+                        let entry = IndexEntry { seq_no: record.seq_no(), time_ns: record.time_ns(), offset };
+                        self.met += usize::from(next == Some(&entry));
+                    }
+                    Step::Seal { seal, .. } => return Ok(End::Seal(seal)),
+                    Step::Fault { fault, .. } => return Ok(End::Fault(fault)),
+                    Step::More { offset } if offset > start => break,
+                    // A whole window, and not one record in it: the file got shorter while it was read.
+                    Step::More { .. } => return Ok(End::Fault(RecordFault::NoRoom { room: got as u64 })),
+                }
+            }
+        }
+    }
+
+    /// Whether the first record is good.
+    pub(super) fn first(&mut self) -> Result<bool, VerifyError> {
+        let start = self.scan.offset();
+        let want = usize::try_from(self.limit() - start).unwrap_or(WINDOW_MIN).min(WINDOW_MIN);
+        let mut window = vec![0; want];
+        let got = self.read(&mut window, start)?;
+        Ok(matches!(self.scan.step(&window[..got], start), Step::Record { .. } | Step::Seal { .. }))
+    }
+
+    pub(super) fn footer(&self) -> Result<PageFooter, PageFault> {
+        let mut bytes = [0; PAGE_FOOTER_LEN];
+        let got = self.read(&mut bytes, self.footer_offset()).unwrap_or(0);
+        PageFooter::check(&bytes[..got], self.header)
+    }
+
+    fn read_index(&self, footer: &PageFooter) -> Result<Vec<IndexEntry>, PageFault> {
+        let (start, len) = footer.index_range(&self.header.geometry());
+        let mut bytes = vec![0; len];
+        let got = self.read(&mut bytes, start).unwrap_or(0);
+        footer.check_index(&bytes[..got])
+    }
+
+    /// Has every index entry been met?
+    pub(super) fn check_index(&self, footer: &PageFooter) -> Result<(), (u64, Damage)> {
+        let (start, _) = footer.index_range(&self.header.geometry());
+        let index = self.read_index(footer).map_err(|fault| (start, Damage::Index(fault)))?;
+        match index.get(self.met) {
+            None => Ok(()),
+            Some(entry) => Err((
+                start + (self.met * INDEX_ENTRY_LEN) as u64,
+                Damage::IndexEntry { seq_no: entry.seq_no, offset: entry.offset },
+            )),
+        }
+    }
+}
+
+/// What lies beyond a bad record.
+pub(super) struct Beyond {
+    /// Headers with a good checksum.
+    pub(super) records: u64,
+    /// Highest durable position that one of them names.
+    pub(super) durable: Position,
+}
+
+/// Looks for records behind `offset`, where the walk ended: each multiple of eight may start one.
+pub(super) fn records_beyond(walk: &PageWalk<'_>, offset: u64) -> Result<Beyond, VerifyError> {
+    let fields = walk.header.fields();
+    let seed = PageSeed::new(&fields.ring_id, fields.page_id);
+    let mut beyond = Beyond { records: 0, durable: Position::NONE };
+    let mut window = vec![0; WINDOW];
+    let mut at = offset + RECORD_ALIGN as u64;
+    while at + RECORD_HEADER_LEN as u64 <= walk.limit() {
+        let want = usize::try_from(walk.limit() - at).unwrap_or(WINDOW).min(WINDOW);
+        let got = walk.read(&mut window[..want], at)?;
+        let mut skip = 0;
+        while let Some(raw) = window[..got].get(skip..).and_then(RawRecord::read) {
+            let here = at + skip as u64;
+            let good = raw.check(walk.limit() - here).is_ok()
+                && u32::try_from(here).is_ok_and(|offset| raw.verify(seed, offset).is_ok());
+            if good {
+                beyond.records += 1;
+                beyond.durable = beyond.durable.max(Position::from_word(raw.durable));
+            }
+            skip += RECORD_ALIGN;
+        }
+        if skip == 0 {
+            break;
+        }
+        at += skip as u64;
+    }
+    Ok(beyond)
+}

@@ -1,0 +1,191 @@
+//! Waiting for records.
+
+use crate::batch::Batch;
+use crate::clock::jittered;
+use crate::error::ReadError;
+use crate::futex;
+use crate::options::WaitStrategy;
+use crate::reader::Reader;
+use crate::source::Source;
+use crate::status::WriterStatus;
+use std::mem::discriminant;
+use std::time::{Duration, Instant};
+
+const SPIN_MIN: Duration = Duration::from_micros(2);
+const SPIN_MAX: Duration = Duration::from_micros(50);
+/// Time between two looks at the writer's status while spinning.
+const SPIN_ROUND: Duration = Duration::from_millis(1);
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wakeup {
+    /// There is something to poll for.
+    Records,
+    /// The time is up.
+    TimedOut,
+    /// The writer's state has changed, or was not [`WriterStatus::Live`] to begin with. Told once per change.
+    Writer(WriterStatus),
+}
+
+/// How a reader waits: what it has told of the writer, and how much spinning has helped lately.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    told: WriterStatus,
+    epoch: u32,
+    spin: Duration,
+    /// When to look next at link and status.
+    next_check: Option<Instant>,
+}
+
+impl Pace {
+    pub(crate) fn new(epoch: u32) -> Pace {
+        Pace { told: WriterStatus::Live, epoch, spin: SPIN_MAX / 2, next_check: None }
+    }
+
+    /// Notes how the writer is; gives what is to be told about it.
+    fn change(&mut self, now: WriterStatus, epoch: u32) -> Option<WriterStatus> {
+        let restarted = now == WriterStatus::Live && epoch != self.epoch;
+        let known = match (self.told, now) {
+            (WriterStatus::Failed { errno: a }, WriterStatus::Failed { errno: b }) => a == b,
+            (a, b) => discriminant(&a) == discriminant(&b),
+        };
+        self.told = now;
+        if now == WriterStatus::Live {
+            self.epoch = epoch;
+        }
+        if restarted { Some(WriterStatus::Restarted { epoch }) } else { (!known).then_some(now) }
+    }
+}
+
+impl Reader {
+    /// Waits until there is something to poll for, the writer's state changes, or `timeout` has passed; without
+    /// a timeout it does not return before one of the first two. It never waits in vain for a writer that is
+    /// gone: that is a change of state, and is told once.
+    ///
+    /// # Errors
+    /// What [`Reader::poll`] would meet while looking after the control segment.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Wakeup, ReadError> {
+        if self.news() {
+            return Ok(Wakeup::Records);
+        }
+        // A deadline beyond what the clock can hold is none.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.kept.clear();
+        let mut spun = false;
+        loop {
+            // Loaded before looking at anything: what changes after the look changes the token, or wakes.
+            let token = self.token();
+            self.attend()?;
+            if self.news() {
+                return Ok(Wakeup::Records);
+            }
+            let status = self.attachment.writer(&self.ring.options)?;
+            if let Some(change) = self.pace.change(status, self.attachment.epoch()) {
+                return Ok(Wakeup::Writer(change));
+            }
+            let now = Instant::now();
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+            if left == Some(Duration::ZERO) {
+                return Ok(Wakeup::TimedOut);
+            }
+            match self.options.wait {
+                WaitStrategy::Spin => {
+                    self.spin(left.unwrap_or(SPIN_ROUND).min(SPIN_ROUND), std::hint::spin_loop);
+                }
+                WaitStrategy::Yield => {
+                    self.spin(left.unwrap_or(SPIN_ROUND).min(SPIN_ROUND), std::thread::yield_now);
+                }
+                WaitStrategy::Adaptive if !spun => {
+                    spun = true;
+                    let hit = self.spin(left.unwrap_or(SPIN_MAX).min(self.pace.spin), std::hint::spin_loop);
+                    let next = if hit { self.pace.spin * 2 } else { self.pace.spin / 2 };
+                    self.pace.spin = next.clamp(SPIN_MIN, SPIN_MAX);
+                }
+                WaitStrategy::Adaptive | WaitStrategy::Park => self.park(token, left),
+            }
+            self.check_link()?;
+        }
+    }
+
+    /// The next records, waiting for them if there are none. `None` if `timeout` passed without any; a change of
+    /// the writer's state does not end the wait.
+    ///
+    /// # Errors
+    /// As [`Reader::poll`].
+    pub fn recv(&mut self, timeout: Option<Duration>) -> Result<Option<Batch>, ReadError> {
+        if let Some(batch) = self.poll()? {
+            return Ok(Some(batch));
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.wait(left)? {
+                Wakeup::Records => {
+                    if let Some(batch) = self.poll()? {
+                        return Ok(Some(batch));
+                    }
+                    // Passed over, or nothing after all.
+                    if left == Some(Duration::ZERO) {
+                        return Ok(None);
+                    }
+                }
+                Wakeup::TimedOut => return Ok(None),
+                Wakeup::Writer(_) => {}
+            }
+        }
+    }
+
+    fn token(&self) -> u32 {
+        match &self.attachment.source {
+            Source::Control(control) => control.segment().wake_token(std::process::id()),
+            Source::Files(_) => 0,
+        }
+    }
+
+    /// Looks for news for as long as `time`. `true` if there are some.
+    fn spin(&self, time: Duration, relax: impl Fn()) -> bool {
+        let start = Instant::now();
+        loop {
+            for _ in 0..32 {
+                if self.news() {
+                    return true;
+                }
+                relax();
+            }
+            // The clock costs as much as several looks.
+            if start.elapsed() >= time {
+                return false;
+            }
+        }
+    }
+
+    /// Sleeps until woken, at most `left`, and not so long that a dead writer would go unnoticed.
+    fn park(&self, token: u32, left: Option<Duration>) {
+        match &self.attachment.source {
+            Source::Control(control) => {
+                let slice = jittered(self.ring.options.check_interval);
+                let slice = left.map_or(slice, |left| left.min(slice));
+                futex::wait(control.segment().wake_word(std::process::id()), token, slice);
+            }
+            Source::Files(files) => {
+                let pause = files.pause();
+                std::thread::sleep(left.map_or(pause, |left| left.min(pause)));
+            }
+        }
+    }
+
+    /// Once per interval: has the link come to lead elsewhere?
+    fn check_link(&mut self) -> Result<(), ReadError> {
+        let now = Instant::now();
+        let due = self.pace.next_check.is_some_and(|at| now >= at);
+        if due || self.pace.next_check.is_none() {
+            self.pace.next_check = now.checked_add(jittered(self.ring.options.check_interval));
+        }
+        // With records at hand there is no hurry; in files mode every look includes the link.
+        if due && matches!(self.attachment.source, Source::Control(_)) && !self.news() {
+            self.refresh()?;
+        }
+        Ok(())
+    }
+}

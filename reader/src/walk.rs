@@ -1,0 +1,122 @@
+//! Walking from record to record in a mapped page.
+
+use crate::options::Integrity;
+use crate::page_map::PageMap;
+use waldo_shm_protocol::PageSeed;
+use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
+use waldo_shm_protocol::record::{Frame, RawRecord, Record, RecordFault, Seal};
+
+/// A walk over the committed bytes of one page.
+pub(crate) struct Walk<'a> {
+    /// The readable bytes from `base` on.
+    bytes: &'a [u8],
+    base: u32,
+    offset: u32,
+    seed: PageSeed,
+    /// Sequence number of the record before, if known.
+    prev: Option<u64>,
+    /// Lowest epoch that may come next.
+    epoch: u32,
+    integrity: Integrity,
+}
+
+/// One step.
+pub(crate) enum Step {
+    /// A record that passed the checks asked for.
+    Record { offset: u32, record: Record },
+    /// The page's end; the walk stays in front of it.
+    Seal(Seal),
+    /// Nothing more is readable.
+    End,
+    /// Damage; the walk stays in front of it.
+    Fault(RecordFault),
+}
+
+impl<'a> Walk<'a> {
+    /// A walk from `offset` to `limit`; `None` if the page has not admitted so much.
+    pub(crate) fn new(
+        map: &'a PageMap,
+        (offset, limit): (u32, u32),
+        prev: Option<u64>,
+        epoch: u32,
+        integrity: Integrity,
+    ) -> Option<Walk<'a>> {
+        let bytes = map.bytes(offset, limit)?;
+        Some(Walk { bytes, base: offset, offset, seed: map.seed(), prev, epoch, integrity })
+    }
+
+    /// Where the next record starts.
+    pub(crate) fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// Takes one step.
+    #[inline]
+    pub(crate) fn step(&mut self) -> Step {
+        let ahead = &self.bytes[(self.offset - self.base) as usize..];
+        if ahead.is_empty() {
+            return Step::End;
+        }
+        match self.check(ahead) {
+            Ok(Frame::Record(record)) => {
+                let offset = self.offset;
+                self.prev = Some(record.seq_no());
+                self.epoch = record.epoch();
+                self.offset += record.size() as u32;
+                Step::Record { offset, record }
+            }
+            Ok(Frame::Seal(seal)) => Step::Seal(seal),
+            Err(fault) => Step::Fault(fault),
+        }
+    }
+
+    #[inline]
+    fn check(&self, ahead: &[u8]) -> Result<Frame, RecordFault> {
+        let room = ahead.len() as u64;
+        let raw = RawRecord::read(ahead).ok_or(RecordFault::NoRoom { room })?;
+        let frame = raw.check(room)?;
+        if self.integrity >= Integrity::Headers {
+            raw.verify(self.seed, self.offset)?;
+            if raw.epoch < self.epoch {
+                return Err(RecordFault::Epoch { found: raw.epoch, expected: self.epoch });
+            }
+        }
+        match &frame {
+            Frame::Record(record) => {
+                chain(self.prev, record)?;
+                if self.integrity == Integrity::Payloads {
+                    record.verify_payload(&ahead[RECORD_HEADER_LEN..][..record.payload_len()])?;
+                }
+            }
+            Frame::Seal(seal) => {
+                if let Some(expected) = self.prev
+                    && seal.last_seq_no() != expected
+                {
+                    let found = seal.last_seq_no();
+                    return Err(RecordFault::Chain { seq_no: found, found, expected });
+                }
+            }
+        }
+        Ok(frame)
+    }
+}
+
+/// Checks that `record` names `prev` as its predecessor, if that is known.
+#[inline(always)]
+pub(crate) fn chain(prev: Option<u64>, record: &Record) -> Result<(), RecordFault> {
+    match prev {
+        Some(expected) if record.prev_seq_no() != expected => {
+            Err(RecordFault::Chain { seq_no: record.seq_no(), found: record.prev_seq_no(), expected })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The header at `offset`, its structure checked against the readable bytes up to `limit`.
+#[inline]
+pub(crate) fn frame(map: &PageMap, offset: u32, limit: u32) -> Result<(RawRecord, Frame), RecordFault> {
+    let bytes = map.bytes(offset, limit).ok_or(RecordFault::NoRoom { room: 0 })?;
+    let room = bytes.len() as u64;
+    let raw = RawRecord::read(bytes).ok_or(RecordFault::NoRoom { room })?;
+    Ok((raw, raw.check(room)?))
+}
