@@ -1,6 +1,8 @@
 //! The one seam between the writer and the file system: everything that touches a page file or the home
 //! directory goes through [`Disk`] and [`DiskFile`], so that a simulated disk can stand in.
 
+#[cfg(test)]
+pub(crate) mod faulty;
 mod fs_kind;
 mod os;
 

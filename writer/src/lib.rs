@@ -24,6 +24,8 @@ mod preparer;
 mod recover;
 mod shared;
 mod shared_state;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 pub use engine::EngineKind;

@@ -6,6 +6,7 @@ mod tests;
 
 use crate::active::ActivePage;
 use crate::clock;
+use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::{AppendError, OpenError};
 use crate::lock::WriterLock;
@@ -117,6 +118,19 @@ impl Writer {
     /// [`OpenError`]. If something that had been durable is damaged, nothing has been changed.
     pub fn open(home: impl AsRef<Path>, options: WriterOptions) -> Result<Writer, OpenError> {
         start::open(home.as_ref(), options)
+    }
+
+    /// Opens the ring that `disk` holds: another implementation of the files than the operating system's. The lock
+    /// and a link to the control segment are still real files in `home`, which must exist.
+    ///
+    /// # Errors
+    /// As [`Writer::open`].
+    pub fn open_on(
+        home: impl AsRef<Path>,
+        disk: Arc<dyn Disk>,
+        options: WriterOptions,
+    ) -> Result<Writer, OpenError> {
+        start::open_on(home.as_ref(), disk, options)
     }
 
     /// The last record's sequence number; `None` if there is none.
@@ -517,5 +531,13 @@ impl Drop for Writer {
 impl std::fmt::Debug for Writer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Writer").field("home", &self.home).field("tip", &self.tip).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Writer {
+    /// A counter, for tests of other modules.
+    pub(crate) fn core_counter(&self, counter: Counter) -> u64 {
+        self.core.control.publisher().segment().counters().get(counter)
     }
 }

@@ -29,7 +29,8 @@ pub(super) struct Uring {
 
 impl Uring {
     pub(super) fn open(depth: u32, buffers: &Buffers, lock: RawFd) -> io::Result<Uring> {
-        let ring = IoUring::builder().setup_single_issuer().build(depth.max(2)).or_else(|_| IoUring::new(depth.max(2)))?;
+        // Not for a single issuer: a writer may be handed from thread to thread.
+        let ring = IoUring::new(depth.max(2))?;
         let mut probe = io_uring::Probe::new();
         ring.submitter().register_probe(&mut probe)?;
         let needed = [opcode::Write::CODE, opcode::WriteFixed::CODE, opcode::Fsync::CODE];

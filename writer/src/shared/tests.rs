@@ -1,1 +1,182 @@
+//! Many appenders on one writer.
 
+use crate::testing::*;
+use crate::{AppendError, Durability, Io, Log, SharedWriter};
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use waldo_shm_protocol::segment::Counter;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(std::sync::Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return value;
+        }
+        std::thread::park();
+    }
+}
+
+#[test]
+fn every_appender_gets_numbers_of_its_own() {
+    for options in regimes() {
+        let home = Home::new();
+        let writer = SharedWriter::new(home.open(&options));
+        let numbers: Vec<u64> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|thread| {
+                    let writer = writer.clone();
+                    scope.spawn(move || {
+                        let mut numbers = Vec::new();
+                        for i in 0..40u64 {
+                            let body = format!("{thread} {i}");
+                            let appended = if i % 2 == 0 {
+                                writer.append_payloads(&[&body, &body])
+                            } else {
+                                block_on(writer.append_payloads_async(&[&body, &body]))
+                            };
+                            let appended = appended.unwrap();
+                            assert_eq!(appended.records, 2);
+                            numbers.extend(appended.first_seq_no..=appended.last_seq_no);
+                        }
+                        numbers
+                    })
+                })
+                .collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        let unique: BTreeSet<u64> = numbers.iter().copied().collect();
+        assert_eq!(unique, (1..=640).collect());
+        assert_eq!(writer.tip(), Some(640));
+        writer.close().unwrap();
+        assert_eq!(home.open(&options).tip(), Some(640));
+    }
+}
+
+#[test]
+fn of_appends_that_compete_one_wins() {
+    for durability in [Durability::Sync, LAZY] {
+        let home = Home::new();
+        let writer = SharedWriter::new(home.open(&small(Io::Pwrite, durability)));
+        for round in 0..20 {
+            let wins: usize = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..6)
+                    .map(|_| {
+                        let writer = writer.clone();
+                        scope.spawn(move || {
+                            let log = Log::new_borrowed(round + 1, round, b"me");
+                            match block_on(writer.append_async(&[log])) {
+                                Ok(_) => 1,
+                                Err(AppendError::Sequence { .. }) => 0,
+                                Err(other) => panic!("{other}"),
+                            }
+                        })
+                    })
+                    .collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            });
+            assert_eq!(wins, 1);
+        }
+    }
+}
+
+#[test]
+fn what_waits_together_shares_a_flush() {
+    let home = Home::new();
+    let writer = SharedWriter::new(home.open(&small(Io::Pwrite, Durability::Sync)));
+    // While somebody holds the writer, everybody else queues up.
+    let mut guard = writer.0.inner.writer.lock();
+    let before = {
+        let inner = guard.as_mut().unwrap();
+        inner.core_counter(Counter::Flushes)
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            let writer = writer.clone();
+            scope.spawn(move || writer.append_payloads(&[b"together"]).unwrap());
+        }
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while writer.queued() < 20 {
+            assert!(std::time::Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+        drop(guard);
+    });
+    let guard = writer.0.inner.writer.lock();
+    let flushes = guard.as_ref().unwrap().core_counter(Counter::Flushes) - before;
+    assert_eq!(flushes, 1, "twenty appends, one flush");
+}
+
+#[test]
+fn a_refused_append_does_not_spoil_the_others_of_its_group() {
+    let home = Home::new();
+    let writer = SharedWriter::new(home.open(&small(Io::Pwrite, LAZY)));
+    let guard = writer.0.inner.writer.lock();
+    let (good, bad) = std::thread::scope(|scope| {
+        let other = writer.clone();
+        let bad = scope.spawn(move || other.append(&[Log::new_borrowed(9, 8, b"x"), Log::new_borrowed(9, 9, b"y")]));
+        let other = writer.clone();
+        let good = scope.spawn(move || other.append_payloads(&[b"good"]));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while writer.queued() < 2 {
+            assert!(std::time::Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+        drop(guard);
+        (good.join().unwrap(), bad.join().unwrap())
+    });
+    assert_eq!(good.unwrap().records, 1);
+    assert!(matches!(bad, Err(AppendError::Sequence { .. } | AppendError::NotIncreasing { .. })), "{bad:?}");
+}
+
+#[test]
+fn closed_means_closed_for_every_clone() {
+    let home = Home::new();
+    let writer = SharedWriter::new(home.open(&small(Io::Pwrite, LAZY)));
+    let clone = writer.clone();
+    clone.append_payloads(&[b"a"]).unwrap();
+    block_on(writer.close_async()).unwrap();
+    assert!(matches!(clone.append_payloads(&[b"b"]), Err(AppendError::Closed)));
+    assert!(matches!(block_on(clone.append_payloads_async(&[b"b"])), Err(AppendError::Closed)));
+    assert!(matches!(clone.sync(), Err(AppendError::Closed)));
+    clone.close().unwrap();
+    let reopened = home.open(&small(Io::Pwrite, LAZY));
+    assert!(reopened.opened().clean);
+    assert_eq!(reopened.tip(), Some(1));
+}
+
+#[test]
+fn dropping_the_last_clone_closes() {
+    let home = Home::new();
+    let writer = SharedWriter::new(home.open(&small(Io::Pwrite, LAZY)));
+    writer.append_payloads(&payloads(1..=10)).unwrap();
+    drop(writer.clone());
+    writer.append_payloads(&payloads(11..=20)).unwrap();
+    drop(writer);
+    assert!(home.open(&small(Io::Pwrite, LAZY)).opened().clean);
+}
+
+#[test]
+fn an_append_that_is_cancelled_leaves_no_gap() {
+    let home = Home::new();
+    let writer = SharedWriter::new(home.open(&small(Io::Pwrite, Durability::Sync)));
+    for _ in 0..50 {
+        let batch = payloads(1..=5);
+        let mut future = pin!(writer.append_payloads_async(&batch));
+        let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    }
+    writer.close().unwrap();
+    let (records, _) = read_all(home.path());
+    let numbers: Vec<u64> = records.iter().map(|record| record.0).collect();
+    let last = *numbers.last().unwrap();
+    assert_eq!(last % 5, 0, "an append is there as a whole or not at all");
+    assert_eq!(numbers, (last + 1 - numbers.len() as u64..=last).collect::<Vec<_>>());
+}

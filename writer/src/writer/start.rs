@@ -24,10 +24,15 @@ use waldo_shm_protocol::segment::{PageInfo, Shape, WriterState};
 use waldo_shm_protocol::{Position, names};
 
 pub(super) fn open(home: &Path, options: WriterOptions) -> Result<Writer, OpenError> {
-    let (geometry, shape) = options.check()?;
+    options.check()?;
     fs::create_dir_all(home).map_err(OpenError::io("create the directory", home))?;
     check_file_system(home)?;
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(home).map_err(OpenError::io("open", home))?);
+    let disk = OsDisk::open(home).map_err(OpenError::io("open", home))?;
+    open_on(home, Arc::new(disk), options)
+}
+
+pub(super) fn open_on(home: &Path, disk: Arc<dyn Disk>, options: WriterOptions) -> Result<Writer, OpenError> {
+    let (geometry, shape) = options.check()?;
     let lock = WriterLock::take(home)?;
     let (mut meta, created) = open_meta(&*disk, home, &options, geometry)?;
     let engine = open_engine(&*disk, &options, &lock)?;

@@ -1,1 +1,356 @@
+//! Appending, rotating, trimming, recycling, closing; and what faults of the disk do.
 
+use crate::disk::faulty::{Faults, FaultyDisk};
+use crate::testing::*;
+use crate::{AppendError, ControlPlace, Durability, EngineKind, Io, Log, OpenError, Writer, WriterOptions};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use waldo_shm_protocol::limits::PAYLOAD_LEN_MAX;
+use waldo_shm_protocol::segment::{Counter, WriterState};
+
+fn counter(writer: &Writer, counter: Counter) -> u64 {
+    writer.core.control.publisher().segment().counters().get(counter)
+}
+
+#[test]
+fn what_is_appended_is_in_the_files_in_every_regime() {
+    for options in regimes() {
+        let home = Home::new();
+        let mut writer = home.open(&options);
+        for start in (1..=400).step_by(7) {
+            let appended = writer.append_payloads(&payloads(start..=start + 6)).unwrap();
+            assert_eq!((appended.first_seq_no, appended.last_seq_no, appended.records), (start, start + 6, 7));
+        }
+        let last = writer.tip().unwrap();
+        assert_run(home.path(), last);
+        assert!(counter(&writer, Counter::Rotations) > 4, "{options:?}");
+        writer.close().unwrap();
+        assert_run(home.path(), last);
+        let writer = home.open(&options);
+        assert!(writer.opened().clean && writer.opened().cut.is_none(), "{:?}", writer.opened());
+        assert_eq!(writer.tip(), Some(last));
+        assert_eq!(writer.opened().epoch, 2);
+    }
+}
+
+#[test]
+fn disk_use_is_bounded_and_pages_are_recycled() {
+    for options in regimes() {
+        let home = Home::new();
+        let mut writer = home.open(&options);
+        for start in (1..=3000).step_by(10) {
+            writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+            let files = std::fs::read_dir(home.path()).unwrap().count();
+            // Pages of the ring, one ready, one being trimmed; and meta, lock and link.
+            assert!(files <= options.ring_size as usize + 2 + 3, "{files} files");
+        }
+        assert!(counter(&writer, Counter::RecycledPages) > counter(&writer, Counter::FreshPages));
+        assert_eq!(counter(&writer, Counter::StuckPages), 0);
+    }
+}
+
+#[test]
+fn a_mapped_page_is_never_recycled() {
+    let options = small(Io::Pwrite, LAZY);
+    let home = Home::new();
+    let mut writer = home.open(&options);
+    writer.append_payloads(&payloads(1..=10)).unwrap();
+    let file = std::fs::File::open(home.page(1)).unwrap();
+    let before = std::fs::read(home.page(1)).unwrap();
+    let end = writer.active.offset as usize;
+    // Held open only, without a mapping: that must be enough.
+    for start in (11..=2000).step_by(10) {
+        writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+    }
+    let mut now = vec![0; end];
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut now, 0).unwrap();
+    assert_eq!(now, before[..end]);
+    assert_eq!(counter(&writer, Counter::StuckPages), 1);
+    drop(file);
+    for start in (2001..=2200).step_by(10) {
+        writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+    }
+    // Trimming looks after stuck pages; the last trim may still be under way when the last append returns.
+    writer.preparer.take().unwrap();
+    assert_eq!(counter(&writer, Counter::StuckPages), 0);
+}
+
+#[test]
+fn extremes_of_length() {
+    for io in [Io::Pwrite, Io::Uring] {
+        let home = Home::new();
+        let options = WriterOptions { page_len: 4 << 20, buffer_len: 64 << 10, io, ..small(io, LAZY) };
+        let mut writer = home.open(&options);
+        let largest = vec![5; PAYLOAD_LEN_MAX];
+        writer.append_payloads(&[&[][..], &largest, &[], b"x"]).unwrap();
+        let too_large = vec![0; PAYLOAD_LEN_MAX + 1];
+        let error = writer.append_payloads(&[&b"a"[..], &too_large]).unwrap_err();
+        assert!(matches!(error, AppendError::TooLarge { seq_no: 6, .. }), "{error}");
+        assert_eq!(writer.tip(), Some(4), "nothing of a refused batch is appended");
+        let (records, _) = read_all(home.path());
+        assert_eq!(records[0].1, b"");
+        assert_eq!(records[1].1, largest);
+        assert_eq!(records[3].1, b"x");
+        // A batch larger than the ring.
+        let batch: Vec<Vec<u8>> = (0..40).map(|i| vec![i; 600_000]).collect();
+        writer.append_payloads(&batch).unwrap();
+        assert_eq!(read_all(home.path()).0.last().unwrap().1, vec![39; 600_000]);
+    }
+}
+
+#[test]
+fn numbers_must_continue_the_log() {
+    let home = Home::new();
+    let mut writer = home.open(&small(Io::Pwrite, LAZY));
+    // Any predecessor begins an empty ring.
+    writer.append(&[Log::new_borrowed(10, 7, b"a"), Log::new_borrowed(15, 10, b"b")]).unwrap();
+    let wrong = writer.append(&[Log::new_borrowed(16, 14, b"c")]).unwrap_err();
+    assert!(matches!(wrong, AppendError::Sequence { seq_no: 16, prev_seq_no: 14, expected: 15 }));
+    let batch = [Log::new_borrowed(16, 15, b"c"), Log::new_borrowed(18, 17, b"d")];
+    assert!(matches!(writer.append(&batch), Err(AppendError::Sequence { seq_no: 18, expected: 16, .. })));
+    assert!(matches!(
+        writer.append(&[Log::new_borrowed(15, 15, b"c")]),
+        Err(AppendError::NotIncreasing { .. })
+    ));
+    assert_eq!(writer.tip(), Some(15));
+    assert_eq!(writer.append(&[]).unwrap().records, 0);
+    writer.append(&[Log::new_borrowed(u64::MAX, 15, b"last")]).unwrap();
+    assert!(matches!(writer.append_payloads(&[b"more"]), Err(AppendError::Exhausted { tip: u64::MAX })));
+    drop(writer);
+    assert_eq!(home.open(&small(Io::Pwrite, LAZY)).tip(), Some(u64::MAX));
+}
+
+#[test]
+fn lazy_records_become_durable_by_sync_and_by_close() {
+    let home = Home::new();
+    let mut writer = home.open(&small(Io::Pwrite, LAZY));
+    writer.append_payloads(&payloads(1..=100)).unwrap();
+    assert!(writer.core.durable() < writer.core.committed());
+    writer.sync().unwrap();
+    assert_eq!(writer.core.durable(), writer.core.committed());
+    assert!(counter(&writer, Counter::Flushes) > 0);
+}
+
+#[test]
+fn a_short_interval_flushes_by_itself() {
+    let home = Home::new();
+    let interval = Durability::Interval(std::time::Duration::from_millis(5));
+    let mut writer = home.open(&small(Io::Pwrite, interval));
+    writer.append_payloads(&payloads(1..=100)).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while writer.core.durable() < writer.core.committed() {
+        assert!(std::time::Instant::now() < deadline, "no flush came");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn options_may_change_between_openings() {
+    let home = Home::new();
+    let options = small(Io::Pwrite, Durability::Sync);
+    let mut writer = home.open(&options);
+    writer.append_payloads(&payloads(1..=150)).unwrap();
+    writer.close().unwrap();
+    let larger = WriterOptions { page_len: 64 << 10, ring_size: 2, index_capacity: 32, ..options.clone() };
+    let mut writer = home.open(&larger);
+    assert_eq!(writer.tip(), Some(150));
+    for start in (151..=500).step_by(10) {
+        writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+    }
+    assert_run(home.path(), 500);
+    writer.close().unwrap();
+    let lens: Vec<u64> =
+        home.page_ids().iter().map(|id| std::fs::metadata(home.page(*id)).unwrap().len()).collect();
+    assert!(lens.iter().all(|len| *len == 64 << 10), "{lens:?}");
+    home.open(&options).append_payloads(&payloads(501..=900)).unwrap();
+    assert_run(home.path(), 900);
+}
+
+#[test]
+fn options_that_cannot_work_are_refused_with_the_reason() {
+    let home = Home::new();
+    let good = small(Io::Pwrite, LAZY);
+    let cases = [
+        (WriterOptions { ring_size: 0, ..good.clone() }, "ring_size"),
+        (WriterOptions { page_len: 5000, ..good.clone() }, "page_len"),
+        (WriterOptions { page_len: 1 << 40, ..good.clone() }, "page_len"),
+        (WriterOptions { index_capacity: 100_000, ..good.clone() }, "index_capacity"),
+        (WriterOptions { index_sparse_bytes: 0, ..good.clone() }, "index_sparse_bytes"),
+        (WriterOptions { queue_depth: 0, ..good.clone() }, "queue_depth"),
+        (WriterOptions { buffers: 0, ..good.clone() }, "buffers"),
+        (WriterOptions { buffer_len: 5000, ..good.clone() }, "buffer_len"),
+        (WriterOptions { huge_buffers: true, ..good.clone() }, "2 MiB"),
+        (WriterOptions { mode: 0o777, ..good.clone() }, "mode"),
+        (WriterOptions { control: ControlPlace::Path("x".into()), ..good.clone() }, "absolute"),
+        (WriterOptions { durability: Durability::Interval(std::time::Duration::ZERO), ..good }, "interval"),
+    ];
+    for (options, word) in cases {
+        match Writer::open(home.path(), options) {
+            Err(error @ OpenError::Options { .. }) => assert!(error.to_string().contains(word), "{error}"),
+            other => panic!("{word}: {other:?}"),
+        }
+    }
+    assert_eq!(home.content(), Vec::new(), "a refused opening leaves nothing behind");
+}
+
+#[test]
+fn huge_buffers_are_used_or_refused_with_a_hint() {
+    let home = Home::new();
+    let options = WriterOptions { huge_buffers: true, buffer_len: 2 << 20, ..small(Io::Pwrite, LAZY) };
+    match Writer::open(home.path(), options) {
+        Ok(mut writer) => drop(writer.append_payloads(&payloads(1..=50)).unwrap()),
+        Err(error) => assert!(error.to_string().contains("vm.nr_hugepages"), "{error}"),
+    }
+}
+
+#[test]
+fn engines_are_what_was_asked_for() {
+    let home = Home::new();
+    assert_eq!(home.open(&small(Io::Pwrite, LAZY)).opened().engine, EngineKind::Pwrite);
+    let kind = home.open(&small(Io::Uring, LAZY)).opened().engine;
+    assert!(matches!(kind, EngineKind::Uring { inline_max: 0, .. }), "{kind:?}");
+}
+
+#[test]
+fn a_control_segment_at_a_path() {
+    let home = Home::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = elsewhere.path().join("ring.control");
+    let options =
+        WriterOptions { control: ControlPlace::Path(path.clone()), ..small(Io::Pwrite, LAZY) };
+    let mut writer = home.open(&options);
+    writer.append_payloads(&payloads(1..=10)).unwrap();
+    let instance = writer.core.control.publisher().segment().identity().instance;
+    writer.close().unwrap();
+    assert!(path.exists());
+    let writer = home.open(&options);
+    assert_eq!(writer.core.control.publisher().segment().identity().instance, instance, "taken over");
+    writer.close().unwrap();
+    let writer = home.open(&WriterOptions { ring_size: 9, ..options.clone() });
+    assert_ne!(writer.core.control.publisher().segment().identity().instance, instance, "other shape");
+    writer.close().unwrap();
+    home.open(&WriterOptions { remove_control: true, ..options }).close().unwrap();
+    assert!(!path.exists());
+}
+
+// ---- faults ---------------------------------------------------------------------------------------------------
+
+fn faulty(home: &Home, durability: Durability) -> (Writer, Arc<Faults>) {
+    let disk = FaultyDisk::open(home.path());
+    let faults = Arc::clone(&disk.faults);
+    let writer = Writer::open_on(home.path(), Arc::new(disk), small(Io::Pwrite, durability)).unwrap();
+    (writer, faults)
+}
+
+#[test]
+fn short_and_interrupted_writes_are_completed() {
+    for durability in [Durability::Sync, LAZY] {
+        let home = Home::new();
+        let (mut writer, faults) = faulty(&home, durability);
+        faults.piece.store(700, Ordering::Relaxed);
+        faults.interrupt.store(1, Ordering::Relaxed);
+        for start in (1..=200).step_by(5) {
+            writer.append_payloads(&payloads(start..=start + 4)).unwrap();
+        }
+        assert_run(home.path(), 200);
+        writer.close().unwrap();
+        let (writer, _) = faulty(&home, durability);
+        assert_eq!(writer.tip(), Some(200));
+    }
+}
+
+#[test]
+fn a_failed_flush_is_final_and_durable_stays_where_it_was() {
+    for durability in [Durability::Sync, LAZY] {
+        let home = Home::new();
+        let (mut writer, faults) = faulty(&home, durability);
+        writer.append_payloads(&payloads(1..=20)).unwrap();
+        writer.sync().unwrap();
+        let durable = writer.core.durable();
+        faults.sync.store(libc::EIO as u64, Ordering::Relaxed);
+        let appended = writer.append_payloads(&payloads(21..=30));
+        if durability == Durability::Sync {
+            assert!(matches!(appended, Err(AppendError::Failed { .. })), "{appended:?}");
+        } else {
+            appended.unwrap();
+            assert!(matches!(writer.sync(), Err(AppendError::Failed { .. })));
+        }
+        // The disk works again, but nobody can know what it lost meanwhile.
+        faults.sync.store(0, Ordering::Relaxed);
+        assert!(matches!(writer.append_payloads(&[b"more"]), Err(AppendError::Failed { .. })));
+        assert!(matches!(writer.sync(), Err(AppendError::Failed { .. })));
+        assert_eq!(writer.core.durable(), durable);
+        let status = writer.core.control.publisher().segment().status();
+        assert_eq!((status.state(), status.errno()), (Some(WriterState::Failed), libc::EIO as u32));
+        assert!(writer.close().is_err());
+        // Opening again writes what was not provably durable once more, then goes on.
+        let (mut writer, faults) = faulty(&home, durability);
+        assert!(!writer.opened().clean);
+        assert!(faults.syncs.load(Ordering::Relaxed) > 0);
+        let tip = writer.tip().unwrap();
+        assert!((20..=30).contains(&tip), "{tip}");
+        writer.append_payloads(&payloads(tip + 1..=tip + 20)).unwrap();
+        assert_run(home.path(), tip + 20);
+    }
+}
+
+#[test]
+fn a_failed_write_is_final() {
+    let home = Home::new();
+    let (mut writer, faults) = faulty(&home, LAZY);
+    writer.append_payloads(&payloads(1..=20)).unwrap();
+    faults.write.store(libc::EIO as u64, Ordering::Relaxed);
+    let error = writer.append_payloads(&payloads(21..=22)).unwrap_err();
+    assert!(matches!(&error, AppendError::Failed { cause } if cause.errno() == libc::EIO), "{error}");
+    faults.write.store(0, Ordering::Relaxed);
+    assert!(writer.append_payloads(&payloads(21..=22)).is_err());
+    drop(writer);
+    let (writer, _) = faulty(&home, LAZY);
+    assert_eq!(writer.tip(), Some(20));
+}
+
+#[test]
+fn a_full_disk_ends_the_batch_and_not_the_writer() {
+    for durability in [Durability::Sync, LAZY] {
+        let home = Home::new();
+        let (mut writer, faults) = faulty(&home, durability);
+        faults.create.store(libc::ENOSPC as u64, Ordering::Relaxed);
+        let mut tip = 0;
+        let error = loop {
+            match writer.append_payloads(&payloads(tip + 1..=tip + 10)) {
+                Ok(appended) => tip = appended.last_seq_no,
+                Err(error) => break error,
+            }
+        };
+        let AppendError::NoPage { cause, tip: told } = &error else { panic!("{error}") };
+        assert_eq!(cause.errno(), libc::ENOSPC);
+        assert!(*told >= tip, "records before the end of the page count");
+        let tip = writer.tip().unwrap();
+        assert_eq!(*told, tip);
+        assert_run(home.path(), tip);
+        assert!(matches!(
+            writer.append_payloads(&[vec![0; 1400]]),
+            Err(AppendError::NoPage { .. })
+        ));
+        faults.create.store(0, Ordering::Relaxed);
+        writer.append_payloads(&payloads(tip + 1..=tip + 60)).unwrap();
+        assert_run(home.path(), tip + 60);
+    }
+}
+
+#[test]
+fn a_page_is_durable_with_its_name_before_it_is_used() {
+    let home = Home::new();
+    let (mut writer, faults) = faulty(&home, Durability::Sync);
+    for start in (1..=1000).step_by(10) {
+        writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+    }
+    writer.preparer.stop();
+    let log = faults.log();
+    let named: Vec<usize> =
+        (0..log.len()).filter(|at| log[*at].contains(" page-") && log[*at].starts_with("rename scratch")).collect();
+    assert!(named.len() > 5);
+    for at in &named[..named.len() - 1] {
+        assert_eq!(log[at + 1], "sync_dir", "after {}", log[*at]);
+    }
+}

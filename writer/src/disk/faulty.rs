@@ -1,0 +1,174 @@
+//! A disk that fails on demand, for tests: the real one with faults in front.
+
+use super::{Disk, DiskFile, OsDisk};
+use parking_lot::Mutex;
+use std::io;
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What goes wrong from now on. Errors are errno values; 0 is none.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// Every write of a page.
+    pub(crate) write: AtomicU64,
+    /// Every flush of a page, RWF_DSYNC writes included (the bytes get into the page cache).
+    pub(crate) sync: AtomicU64,
+    /// Making a new page file.
+    pub(crate) create: AtomicU64,
+    /// Writes and reads move at most this many bytes; 0 is no limit.
+    pub(crate) piece: AtomicU64,
+    /// Every second write or read is interrupted.
+    pub(crate) interrupt: AtomicU64,
+    /// Successful flushes so far.
+    pub(crate) syncs: AtomicU64,
+    calls: AtomicU64,
+    log: Mutex<Vec<String>>,
+}
+
+impl Faults {
+    fn check(word: &AtomicU64) -> io::Result<()> {
+        match word.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            errno => Err(io::Error::from_raw_os_error(errno as i32)),
+        }
+    }
+
+    fn piece<'a>(&self, bytes: &'a [u8]) -> io::Result<&'a [u8]> {
+        self.interrupted()?;
+        match self.piece.load(Ordering::Relaxed) as usize {
+            0 => Ok(bytes),
+            max => Ok(&bytes[..bytes.len().min(max)]),
+        }
+    }
+
+    fn interrupted(&self) -> io::Result<()> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        if self.interrupt.load(Ordering::Relaxed) == 1 {
+            match call % 3 {
+                0 => return Err(io::Error::from_raw_os_error(libc::EINTR)),
+                1 => return Err(io::Error::from_raw_os_error(libc::EAGAIN)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Names that were made, renamed and removed, in order.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().clone()
+    }
+}
+
+pub(crate) struct FaultyDisk {
+    inner: OsDisk,
+    pub(crate) faults: Arc<Faults>,
+}
+
+impl FaultyDisk {
+    pub(crate) fn open(home: &Path) -> FaultyDisk {
+        std::fs::create_dir_all(home).unwrap();
+        FaultyDisk { inner: OsDisk::open(home).unwrap(), faults: Arc::default() }
+    }
+
+    fn wrap(&self, name: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        let faults = Arc::clone(&self.faults);
+        let page = name.contains("page-") || name.contains("fresh-");
+        Arc::new(FaultyFile { inner: file, faults, page })
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create(&self, name: &str, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
+        if name.contains("fresh-") {
+            Faults::check(&self.faults.create)?;
+        }
+        self.faults.log.lock().push(format!("create {name}"));
+        Ok(self.wrap(name, self.inner.create(name, mode)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.wrap(name, self.inner.open(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.faults.log.lock().push(format!("rename {from} {to}"));
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.faults.log.lock().push(format!("remove {name}"));
+        self.inner.remove(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.inner.list()
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.faults.log.lock().push("sync_dir".into());
+        self.inner.sync_dir()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.inner.path(name)
+    }
+}
+
+struct FaultyFile {
+    inner: Arc<dyn DiskFile>,
+    faults: Arc<Faults>,
+    page: bool,
+}
+
+impl DiskFile for FaultyFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        if self.page {
+            Faults::check(&self.faults.write)?;
+        }
+        self.inner.write_at(self.faults.piece(bytes)?, offset)
+    }
+
+    fn write_durable_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let n = self.write_at(bytes, offset)?;
+        self.sync_data()?;
+        Ok(n)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.faults.interrupted().or_else(|error| match error.raw_os_error() {
+            Some(libc::EAGAIN) => Ok(()),
+            _ => Err(error),
+        })?;
+        let len = match self.faults.piece.load(Ordering::Relaxed) as usize {
+            0 => bytes.len(),
+            max => bytes.len().min(max),
+        };
+        self.inner.read_at(&mut bytes[..len], offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.page {
+            Faults::check(&self.faults.sync)?;
+            self.faults.syncs.fetch_add(1, Ordering::Relaxed);
+        }
+        self.inner.sync_data()
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.inner.allocate(len)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.inner.size()
+    }
+
+    fn if_unshared(&self, action: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool> {
+        self.inner.if_unshared(action)
+    }
+
+    fn fd(&self) -> Option<RawFd> {
+        None
+    }
+}

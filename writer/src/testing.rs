@@ -1,0 +1,153 @@
+//! What the tests of several modules need: a home that cleans up after itself, and the ring's content read from
+//! the files alone.
+
+use crate::{Durability, Io, Writer, WriterOptions};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use waldo_shm_protocol::link::Link;
+use waldo_shm_protocol::page::PageHeader;
+use waldo_shm_protocol::scan::{PageScan, Step};
+use waldo_shm_protocol::{names, record::RecordFault};
+
+/// A home directory; goes with its control segment when dropped.
+pub(crate) struct Home(tempfile::TempDir);
+
+impl Home {
+    pub(crate) fn new() -> Home {
+        Home(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn page(&self, id: u64) -> PathBuf {
+        self.path().join(names::page(id))
+    }
+
+    pub(crate) fn open(&self, options: &WriterOptions) -> Writer {
+        Writer::open(self.path(), options.clone()).unwrap()
+    }
+
+    /// Makes `target` a copy of the files as they are now.
+    pub(crate) fn copy_to(&self, target: &Home) {
+        for entry in std::fs::read_dir(self.path()).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name();
+            // The copy has a control segment of its own.
+            if name != names::LINK {
+                std::fs::copy(entry.path(), target.path().join(name)).unwrap();
+            }
+        }
+    }
+
+    /// Names and contents of everything but lock and link.
+    pub(crate) fn content(&self) -> Vec<(String, Vec<u8>)> {
+        let mut content: Vec<_> = std::fs::read_dir(self.path())
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.file_name() != names::LINK && entry.file_name() != names::LOCK)
+            .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+            .collect();
+        content.sort();
+        content
+    }
+
+    pub(crate) fn page_ids(&self) -> Vec<u64> {
+        self.content().iter().filter_map(|(name, _)| names::parse_page(name)).collect()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let link = std::fs::read(self.path().join(names::LINK)).ok();
+        match link.and_then(|content| Link::parse(&content).ok()) {
+            Some(Link::Posix(name)) => drop(nix::sys::mman::shm_unlink(name.as_str())),
+            Some(Link::Path(path)) => drop(std::fs::remove_file(path)),
+            None => {}
+        }
+    }
+}
+
+/// Small pages, so that every corner is met soon.
+pub(crate) fn small(io: Io, durability: Durability) -> WriterOptions {
+    WriterOptions {
+        ring_size: 4,
+        page_len: 32 << 10,
+        index_capacity: 16,
+        index_sparse_bytes: 1024,
+        index_sparse_count: 8,
+        buffer_len: 4096,
+        buffers: 4,
+        queue_depth: 4,
+        durability,
+        io,
+        ..WriterOptions::default()
+    }
+}
+
+/// A flush only when it is asked for.
+pub(crate) const LAZY: Durability = Durability::Interval(Duration::from_secs(3600));
+
+/// Both engines in both modes.
+pub(crate) fn regimes() -> Vec<WriterOptions> {
+    let mut all = Vec::new();
+    for io in [Io::Pwrite, Io::Uring, Io::Auto] {
+        for durability in [Durability::Sync, LAZY] {
+            all.push(small(io, durability));
+        }
+    }
+    all
+}
+
+/// The payload of record `seq_no`: its length and bytes follow from its number.
+pub(crate) fn payload(seq_no: u64) -> Vec<u8> {
+    let len = (seq_no * 7919) % 1500;
+    (0..len).map(|i| (seq_no.wrapping_mul(31).wrapping_add(i * 7)) as u8).collect()
+}
+
+pub(crate) fn payloads(range: std::ops::RangeInclusive<u64>) -> Vec<Vec<u8>> {
+    range.map(payload).collect()
+}
+
+/// Every record that the page files hold, with all checks; what ended each page, but for its seal, is told too.
+pub(crate) fn read_all(home: &Path) -> (Vec<(u64, Vec<u8>)>, Vec<(u64, RecordFault)>) {
+    let mut ids: Vec<u64> = std::fs::read_dir(home)
+        .unwrap()
+        .filter_map(|entry| names::parse_page(entry.unwrap().file_name().to_str()?))
+        .collect();
+    ids.sort_unstable();
+    let (mut records, mut faults, mut prev) = (Vec::new(), Vec::new(), None);
+    for id in ids {
+        let bytes = std::fs::read(home.join(names::page(id))).unwrap();
+        let header = PageHeader::check_any(&bytes, bytes.len() as u64).unwrap();
+        let mut scan = PageScan::new(&header, prev, 0, true);
+        loop {
+            match scan.step(&bytes, 0) {
+                Step::Record { offset, record } => {
+                    let start = offset as usize + 48;
+                    records.push((record.seq_no(), bytes[start..start + record.payload_len()].to_vec()));
+                    prev = Some(record.seq_no());
+                }
+                Step::Seal { .. } => break,
+                Step::Fault { fault, .. } => {
+                    faults.push((id, fault));
+                    break;
+                }
+                Step::More { .. } => unreachable!("the window is the page"),
+            }
+        }
+    }
+    (records, faults)
+}
+
+/// Asserts that the files hold an unbroken run of records up to `last`, each as it was made by [`payload`].
+pub(crate) fn assert_run(home: &Path, last: u64) {
+    let (records, _) = read_all(home);
+    let first = last + 1 - records.len() as u64;
+    for (record, seq_no) in records.iter().zip(first..) {
+        assert_eq!(record.0, seq_no);
+        assert_eq!(record.1, payload(seq_no), "payload of record {seq_no}");
+    }
+    assert_eq!(records.last().map(|record| record.0), Some(last));
+}
