@@ -1,7 +1,7 @@
 //! Attaching to a ring, and noticing when its control segment is replaced.
 
 use crate::checkpoint::{Checkpoint, parse_id};
-use crate::control::{ControlFile, ControlMap, Object};
+use crate::control::{ControlFile, ControlMap, Object, Here};
 use crate::error::{AttachError, ReadError};
 use crate::files::FilesTail;
 use crate::options::{AttachOptions, Cursor, ReaderOptions};
@@ -13,7 +13,7 @@ use crate::status::{self, RingStatus, WriterStatus};
 use crate::waiter::Waiter;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,7 +41,7 @@ pub(crate) struct RingInner {
     pub(crate) options: AttachOptions,
     pub(crate) pages: Pages,
     pub(crate) waiter: Waiter,
-    boot_id: [u8; 16],
+    here: Here,
     /// Generation of `current`, so that readers need not take the lock to see that they are up to date.
     generation: AtomicU64,
     current: Mutex<Arc<Attachment>>,
@@ -63,8 +63,8 @@ impl Ring {
     pub fn attach_with(home: impl AsRef<Path>, options: AttachOptions) -> Result<Ring, AttachError> {
         let home = std::path::absolute(home.as_ref()).map_err(|e| AttachError::io(home.as_ref(), e))?;
         let meta = read_meta(&home)?;
-        let boot_id = read_boot_id()?;
-        let control = open_control(&home, &meta.ring_id, &boot_id, &options)?;
+        let here = read_here(&home)?;
+        let control = open_control(&home, &meta.ring_id, &here, &options)?;
         let handover = matches!(control, Found::Unusable { retired: true }).then(Instant::now);
         let source = match control {
             Found::Usable(control) => Source::Control(control),
@@ -80,7 +80,7 @@ impl Ring {
             home,
             meta,
             options,
-            boot_id,
+            here,
         };
         Ok(Ring { inner: Arc::new(inner) })
     }
@@ -217,7 +217,7 @@ impl RingInner {
         {
             return Ok(None);
         }
-        match open_control(&self.home, &self.meta.ring_id, &self.boot_id, &self.options) {
+        match open_control(&self.home, &self.meta.ring_id, &self.here, &self.options) {
             Ok(Found::Usable(control)) => {
                 Ok(Some(control).filter(|c| held.is_none_or(|held| held.instance() != c.instance())))
             }
@@ -245,7 +245,7 @@ fn files_source(home: &Path, ring_id: RingId) -> Result<Source, ReadError> {
 fn open_control(
     home: &Path,
     ring_id: &RingId,
-    boot_id: &[u8; 16],
+    here: &Here,
     options: &AttachOptions,
 ) -> Result<Found, AttachError> {
     if options.files_only {
@@ -255,7 +255,7 @@ fn open_control(
     loop {
         let Some(link) = read_link(home)? else { return Ok(Found::Nothing) };
         let mapped = match ControlFile::open(link) {
-            Ok(Some(file)) => file.map(ring_id, boot_id),
+            Ok(Some(file)) => file.map(ring_id, here),
             Ok(None) => return Ok(Found::Nothing),
             Err(error) => Err(error),
         };
@@ -265,7 +265,9 @@ fn open_control(
                 let retired = control.segment().status().state() == Some(WriterState::Retired);
                 return Ok(Found::Unusable { retired });
             }
-            Err(AttachError::Control { fault: SegmentFault::Stale, .. }) => return Ok(Found::Nothing),
+            Err(AttachError::Control { fault: SegmentFault::Stale | SegmentFault::ForeignHome, .. }) => {
+                return Ok(Found::Nothing);
+            }
             Err(error) if tries < INCOMPLETE_TRIES && passing(&error) => {
                 tries += 1;
                 std::thread::sleep(INCOMPLETE_PAUSE);
@@ -293,7 +295,7 @@ fn passing(error: &AttachError) -> bool {
 /// If the system has no boot id.
 pub(crate) fn live_end(home: &Path, ring_id: &RingId) -> Result<Option<Position>, AttachError> {
     let options = AttachOptions::default();
-    let Ok(Found::Usable(control)) = open_control(home, ring_id, &read_boot_id()?, &options) else {
+    let Ok(Found::Usable(control)) = open_control(home, ring_id, &read_here(home)?, &options) else {
         return Ok(None);
     };
     let committed = control.segment().committed();
@@ -337,7 +339,9 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(path)
 }
 
-fn read_boot_id() -> Result<[u8; 16], AttachError> {
+fn read_here(home: &Path) -> Result<Here, AttachError> {
     let text = std::fs::read_to_string(BOOT_ID).map_err(|e| AttachError::io(BOOT_ID, e))?;
-    parse_id(&text).ok_or_else(|| AttachError::io(BOOT_ID, io::ErrorKind::InvalidData.into()))
+    let boot_id = parse_id(&text).ok_or_else(|| AttachError::io(BOOT_ID, io::ErrorKind::InvalidData.into()))?;
+    let stat = std::fs::metadata(home).map_err(|e| AttachError::io(home, e))?;
+    Ok(Here { boot_id, home: [stat.dev(), stat.ino()] })
 }

@@ -49,6 +49,13 @@ pub(crate) fn path_of(link: &Link) -> PathBuf {
     }
 }
 
+/// What a segment must have been made for: this boot, this directory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Here {
+    pub(crate) boot_id: [u8; 16],
+    pub(crate) home: [u64; 2],
+}
+
 impl ControlFile {
     /// Opens what `link` names, for reading only. `None` if it does not exist.
     ///
@@ -83,7 +90,7 @@ impl ControlFile {
     ///
     /// # Errors
     /// [`AttachError::Io`] if it cannot be mapped, [`AttachError::Control`] if its content is no good.
-    pub(crate) fn map(self, ring_id: &RingId, boot_id: &[u8; 16]) -> Result<ControlMap, AttachError> {
+    pub(crate) fn map(self, ring_id: &RingId, here: &Here) -> Result<ControlMap, AttachError> {
         let path = path_of(&self.link);
         let fault = |fault| AttachError::Control { path: path.clone(), fault };
         if self.len < COMMITTED_OFFSET as u64 {
@@ -102,8 +109,11 @@ impl ControlFile {
         if identity.ring_id != *ring_id {
             return Err(fault(SegmentFault::ForeignRing));
         }
-        if identity.boot_id != *boot_id {
+        if identity.boot_id != here.boot_id {
             return Err(fault(SegmentFault::Stale));
+        }
+        if identity.home != here.home {
+            return Err(fault(SegmentFault::ForeignHome));
         }
         // SAFETY: page-aligned; `check` made sure that `shape.segment_len()` lies within the mapping. `'static` is a
         // stand-in for "as long as `map`", which moves into the same value; `ControlMap::segment` shortens it.

@@ -162,7 +162,12 @@ impl Forge {
         let boot_id =
             crate::checkpoint::parse_id(&std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap())
                 .unwrap();
-        publisher.format(shape, SegmentIdentity { ring_id: RING, boot_id, instance: self.instances });
+        let stat = std::fs::metadata(self.home()).unwrap();
+        let home = {
+            use std::os::unix::fs::MetadataExt;
+            [stat.dev(), stat.ino()]
+        };
+        publisher.format(shape, SegmentIdentity { ring_id: RING, boot_id, home, instance: self.instances });
         publisher.set_writer(self.epoch, std::process::id(), 250_000_000);
         publisher.beat(crate::clock::boottime_ns());
         publisher.set_oldest_page(self.oldest);

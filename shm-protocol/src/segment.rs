@@ -14,10 +14,12 @@
 mod directory;
 mod header;
 mod lines;
-#[cfg(all(test, loom))]
+#[cfg(test)]
+#[cfg(loom)]
 mod loom_models;
 mod publisher;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 
 pub use directory::{IndexKey, IndexSlot, PageInfo, PageSlot};

@@ -43,8 +43,10 @@ impl Control {
         ring_id: RingId,
         shape: Shape,
     ) -> Result<Control, OpenError> {
+        let stat = fs::metadata(home).map_err(OpenError::io("look at", home))?;
+        let directory = [stat.dev(), stat.ino()];
         let link = match &options.control {
-            ControlPlace::Posix => Link::Posix(posix_name(&ring_id)),
+            ControlPlace::Posix => Link::Posix(posix_name(&ring_id, directory)),
             ControlPlace::Path(path) => Link::Path(path.to_string_lossy().into_owned()),
         };
         let refuse = |source: io::Error| OpenError::Control {
@@ -56,7 +58,7 @@ impl Control {
             },
             source,
         };
-        let identity = SegmentIdentity { ring_id, boot_id: boot_id().map_err(refuse)?, instance: random_u64() };
+        let identity = SegmentIdentity { ring_id, boot_id: boot_id().map_err(refuse)?, home: directory, instance: random_u64() };
         let previous = read_link(home).unwrap_or_else(|| link.clone());
         let taken_over = match open_writable(&previous) {
             Ok(file) => Control::take_over(&file, &previous, &link, shape, identity).map_err(refuse)?,
@@ -114,7 +116,13 @@ impl Control {
         // SAFETY: page-aligned, at least 4096 bytes, all access atomic.
         let header = unsafe { header_at(base) };
         let Ok((found, owner)) = header.check(map.len() as u64) else { return Ok(None) };
-        let same_ring = owner.ring_id == identity.ring_id;
+        if owner.ring_id == identity.ring_id && owner.home != identity.home && previous == link {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "it belongs to the ring this one was copied from: name another path, or remove it if that ring is gone",
+            ));
+        }
+        let same_ring = owner.ring_id == identity.ring_id && owner.home == identity.home;
         if same_ring && owner.boot_id == identity.boot_id && found == shape && previous == link {
             return Ok(Some(Control::over(map, previous.clone(), found)));
         }
@@ -150,9 +158,10 @@ fn name_of(link: &Link) -> &str {
     }
 }
 
-fn posix_name(ring_id: &RingId) -> String {
+/// Named after the ring and its directory, so that a copy of a ring gets a segment of its own.
+fn posix_name(ring_id: &RingId, [device, inode]: [u64; 2]) -> String {
     let hex: String = ring_id.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("/waldo-{hex}")
+    format!("/waldo-{hex}-{device:x}-{inode:x}")
 }
 
 fn read_link(home: &Path) -> Option<Link> {

@@ -36,7 +36,11 @@ impl Home {
             let name = entry.file_name();
             // The copy has a control segment of its own.
             if name != names::LINK {
-                std::fs::copy(entry.path(), target.path().join(name)).unwrap();
+                // A writer that runs may just be naming its next page.
+                match std::fs::copy(entry.path(), target.path().join(name)) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    other => drop(other.unwrap()),
+                }
             }
         }
     }

@@ -536,6 +536,11 @@ impl std::fmt::Debug for Writer {
 
 #[cfg(test)]
 impl Writer {
+    /// Waits until complete pages have their footers.
+    pub(crate) fn settle(&self) {
+        self.preparer.settle();
+    }
+
     /// A counter, for tests of other modules.
     pub(crate) fn core_counter(&self, counter: Counter) -> u64 {
         self.core.control.publisher().segment().counters().get(counter)

@@ -38,15 +38,17 @@ pub struct SegmentHeader {
     pub(super) index_capacity: AtomicU32,
     /// Offset of the index slots.
     pub(super) index_offset: AtomicU64,
+    /// Device and inode number of the ring's directory: a copy of a ring is another ring.
+    pub(super) home: [AtomicU64; 2],
     /// Zero.
-    pub(super) reserved: [AtomicU64; 4],
+    pub(super) reserved: [AtomicU64; 2],
 }
 
 #[cfg(not(loom))]
 crate::layout::describe! {
     SegmentHeader, "Control segment header", 128, {
         magic: 0, version: 8, wake_words: 12, incompatible: 16, compatible: 24, ring_id: 32, boot_id: 48,
-        instance: 64, segment_len: 72, page_slots: 80, index_capacity: 84, index_offset: 88, reserved: 96,
+        instance: 64, segment_len: 72, page_slots: 80, index_capacity: 84, index_offset: 88, home: 96, reserved: 112,
     }
 }
 
@@ -107,6 +109,8 @@ pub struct SegmentIdentity {
     pub ring_id: RingId,
     /// The kernel's boot id.
     pub boot_id: [u8; 16],
+    /// Device and inode number of the ring's directory.
+    pub home: [u64; 2],
     /// Random number of this segment.
     pub instance: u64,
 }
@@ -144,6 +148,9 @@ pub enum SegmentFault {
     /// Of another ring.
     #[error("the control segment belongs to another ring")]
     ForeignRing,
+    /// Of another directory: the ring was copied, and the link still leads to where it was copied from.
+    #[error("the control segment was made for another directory than this one")]
+    ForeignHome,
     /// Left over from before a reboot.
     #[error("the control segment is from before the last reboot")]
     Stale,
@@ -186,6 +193,7 @@ impl SegmentHeader {
         SegmentIdentity {
             ring_id: load_bytes(&self.ring_id),
             boot_id: load_bytes(&self.boot_id),
+            home: [self.home[0].load(Ordering::Relaxed), self.home[1].load(Ordering::Relaxed)],
             instance: self.instance.load(Ordering::Relaxed),
         }
     }
@@ -199,6 +207,9 @@ impl SegmentHeader {
         self.compatible.store(0, Ordering::Relaxed);
         store_bytes(&self.ring_id, &identity.ring_id);
         store_bytes(&self.boot_id, &identity.boot_id);
+        for (word, number) in self.home.iter().zip(identity.home) {
+            word.store(number, Ordering::Relaxed);
+        }
         self.instance.store(identity.instance, Ordering::Relaxed);
         self.segment_len.store(shape.segment_len(), Ordering::Relaxed);
         self.page_slots.store(shape.page_slots, Ordering::Relaxed);
@@ -243,6 +254,7 @@ impl SegmentHeader {
             page_slots: AtomicU32::new(0),
             index_capacity: AtomicU32::new(0),
             index_offset: AtomicU64::new(0),
+            home: zeros(),
             reserved: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }

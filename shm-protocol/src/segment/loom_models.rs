@@ -90,6 +90,9 @@ struct Shared {
     bytes: [UnsafeCell<u64>; 3],
 }
 
+// SAFETY: the cells are there to be shared; loom reports it if they are accessed at the same time.
+unsafe impl Sync for Shared {}
+
 impl Shared {
     fn new() -> Arc<Shared> {
         Arc::new(Shared { memory: Memory::new(), bytes: std::array::from_fn(|_| UnsafeCell::new(0)) })
@@ -321,7 +324,8 @@ fn loom_epoch_is_ahead_of_the_watermark() {
 /// SYNC(segment-ready): a header that passes its check is complete.
 #[test]
 fn loom_header_is_complete() {
-    const IDENTITY: SegmentIdentity = SegmentIdentity { ring_id: [1; 16], boot_id: [2; 16], instance: 3 };
+    const IDENTITY: SegmentIdentity =
+        SegmentIdentity { ring_id: [1; 16], boot_id: [2; 16], home: [4, 5], instance: 3 };
     explore(
         None,
         |_| {},

@@ -115,7 +115,7 @@ impl<'a> Publisher<'a> {
         self.segment.counters.words[counter as usize].store(value, Ordering::Relaxed);
     }
 
-    /// Changes wake word `n` and returns it, for the FUTEX_WAKE that must follow. One thread at a time.
+    /// Changes wake word `n` and returns it, for the FUTEX_WAKE that must follow. Any thread.
     ///
     /// A reader loads the word, then finds nothing to read, then sleeps on the value it loaded. What it missed
     /// was published before this change, so either it sees the change and does not sleep, or it is asleep

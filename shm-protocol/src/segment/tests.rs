@@ -54,7 +54,8 @@ impl Memory {
     }
 }
 
-const IDENTITY: SegmentIdentity = SegmentIdentity { ring_id: *b"0123456789abcdef", boot_id: [9; 16], instance: 77 };
+const IDENTITY: SegmentIdentity =
+    SegmentIdentity { ring_id: *b"0123456789abcdef", boot_id: [9; 16], home: [3, 4], instance: 77 };
 
 fn info(page_id: u64) -> PageInfo {
     PageInfo {

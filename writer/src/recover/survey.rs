@@ -61,6 +61,19 @@ impl Survey {
 
 /// Reads the ring in `disk`.
 pub(crate) fn survey(disk: &dyn Disk, meta: &Meta) -> Result<Survey, OpenError> {
+    let survey = walk(disk, meta, u64::MAX)?;
+    // A footer may have reached the disk before the records it speaks for. Where that is possible, in pages that
+    // are not durable as a whole, only the records count. How far the log was durable, the first walk has told.
+    let trusted = survey.durable.page();
+    let doubtful = |found: &Found| found.sealed && found.page.id >= trusted;
+    if !survey.clean && survey.pages.iter().any(doubtful) {
+        return walk(disk, meta, trusted);
+    }
+    Ok(survey)
+}
+
+/// Goes through the pages in order, believing the footers of those below page `trusted`.
+fn walk(disk: &dyn Disk, meta: &Meta, trusted: u64) -> Result<Survey, OpenError> {
     let mut survey = Survey {
         pages: Vec::new(),
         ready: None,
@@ -73,7 +86,8 @@ pub(crate) fn survey(disk: &dyn Disk, meta: &Meta) -> Result<Survey, OpenError> 
     let mut pages = open_pages(disk, meta, &mut survey)?.into_iter().peekable();
     while let Some(page) = pages.next() {
         let before = survey.pages.last().map(|found| found.summary);
-        let found = match read_footer(disk, &page, meta)? {
+        let footer = if page.id < trusted { read_footer(disk, &page, meta)? } else { None };
+        let found = match footer {
             Some(found) => found,
             None => {
                 let (mut found, fault) = scan(disk, page, before.as_ref(), &mut survey)?;

@@ -354,3 +354,21 @@ fn a_page_is_durable_with_its_name_before_it_is_used() {
         assert_eq!(log[at + 1], "sync_dir", "after {}", log[*at]);
     }
 }
+
+#[test]
+fn a_copy_of_a_ring_leaves_the_control_segment_of_the_original_alone() {
+    let home = Home::new();
+    let mut writer = home.open(&small(Io::Pwrite, LAZY));
+    writer.append_payloads(&payloads(1..=10)).unwrap();
+    let copy = Home::new();
+    home.copy_to(&copy);
+    std::fs::copy(home.path().join("control.link"), copy.path().join("control.link")).unwrap();
+    let mut other = copy.open(&small(Io::Pwrite, LAZY));
+    let identity = |writer: &Writer| writer.core.control.publisher().segment().identity();
+    assert_ne!(identity(&other).instance, identity(&writer).instance);
+    other.append_payloads(&payloads(11..=20)).unwrap();
+    let segment = *writer.core.control.publisher().segment();
+    assert_eq!((segment.status().state(), segment.tip_seq_no()), (Some(WriterState::Live), 10));
+    other.close().unwrap();
+    writer.append_payloads(&payloads(11..=12)).unwrap();
+}
