@@ -1,7 +1,7 @@
 //! `ring.meta`: what a ring is, in two slots of 4096 bytes written in turn.
 //!
 //! A slot counts if its checksum fits; of two, the one with the higher counter. So a torn write of one
-//! slot leaves the other, and the epoch in the newest slot is never lower than any that was used.
+//! slot leaves the other, and the epoch that [`Meta::check`] gives is never lower than any that was used.
 
 use crate::RingId;
 use crate::checksum::plain;
@@ -145,8 +145,8 @@ impl Meta {
         ((self.counter % 2) * META_SLOT_LEN as u64, slot)
     }
 
-    /// Reads the file's content and picks the newest valid slot. If only one is valid, its `clean_end` is
-    /// left out: the other may have been newer.
+    /// Reads the file's content and picks the newest valid slot. If only one is valid, the other may have been
+    /// newer: then `clean_end` is left out and `epoch` is one higher than the slot says.
     ///
     /// # Errors
     /// [`MetaFault`] if neither slot can be used.
@@ -160,8 +160,11 @@ impl Meta {
             // A slot of a newer version must not be outvoted by an older neighbour.
             (Err(fault @ (MetaFault::Version { .. } | MetaFault::Incompatible { .. })), _)
             | (_, Err(fault @ (MetaFault::Version { .. } | MetaFault::Incompatible { .. }))) => Err(fault),
-            // The lost slot may have been the newer one, and have said that the log went on.
-            (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(Meta { clean_end: Position::NONE, ..one }),
+            // The lost slot may have been the newer one: it may have said that the log went on, and a writer may
+            // have started under the next number.
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) => {
+                Ok(Meta { clean_end: Position::NONE, epoch: one.epoch.saturating_add(1), ..one })
+            }
             (Err(MetaFault::Magic), Err(fault)) | (Err(fault), Err(_)) => Err(fault),
         }
     }

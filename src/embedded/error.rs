@@ -95,7 +95,9 @@ impl From<waldo_writer::AppendError> for AppendError {
                 AppendError::Sequence(seq_no, prev_seq_no, expected)
             }
             // It names as its predecessor a record that cannot come before it.
-            E::NotIncreasing { seq_no, prev_seq_no } => AppendError::Sequence(seq_no, prev_seq_no, prev_seq_no),
+            E::NotIncreasing { seq_no, prev_seq_no } => {
+                AppendError::Sequence(seq_no, prev_seq_no, prev_seq_no)
+            }
             E::TooLarge { seq_no, size, .. } => {
                 AppendError::ExceedsLimit(seq_no, usize::try_from(size).unwrap_or(usize::MAX))
             }

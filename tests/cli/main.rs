@@ -1,0 +1,9 @@
+//! The `waldo` command as a user meets it: real processes, real files.
+#![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
+
+mod demo;
+mod errors;
+mod follow;
+mod inspect;
+mod round_trip;
+mod support;
