@@ -124,18 +124,25 @@ impl FilesTail {
     ///
     /// # Errors
     /// [`ReadError::Io`] or [`ReadError::Page`] if the newest page cannot be read. A bad record is no error here:
-    /// the log ends before it.
+    /// the log ends before it, unless the metadata says that it had been durable.
     pub(crate) fn look(&self) -> Result<bool, ReadError> {
         let mut tail = self.lock();
+        // Before the walk: what it names was in the files by then.
+        let meta = read_meta(&self.home);
+        let proven = meta.map_or(Position::NONE, |meta| meta.durable.max(meta.clean_end));
         let found = tail.advance(&self.home, &self.ring_id);
         tail.looked = Some(Instant::now());
-        let (oldest, end, tip) = found?;
+        let (oldest, mut end, tip) = found?;
+        if !end.is_none() && end < proven {
+            // The walk met damage. Readers may go there, and are told.
+            end = proven;
+        }
         let moved = self.watermark.load(Ordering::Relaxed) != end.word();
         tail.quiet = if moved { 0 } else { (tail.quiet + 1).min(16) };
         self.oldest.store(oldest, Ordering::Relaxed);
         self.tip_seq_no.store(tip, Ordering::Relaxed);
         self.watermark.store(end.word(), Ordering::Release); // SYNC(files-watermark)
-        let closed = read_meta(&self.home).is_some_and(|meta| !meta.clean_end.is_none());
+        let closed = meta.is_some_and(|meta| !meta.clean_end.is_none());
         self.closed.store(closed, Ordering::Relaxed);
         Ok(moved)
     }

@@ -292,6 +292,8 @@ impl Writer {
         self.emit(&[0; RECORD_ALIGN][..size - RECORD_HEADER_LEN - payload.len()])?;
         let begins_page = self.active.summary.records == 0;
         let entry = self.active.count(seq, self.last_time_ns, size, &self.options);
+        // A page taken over from the writer before carries that one's.
+        self.active.summary.epoch = self.epoch;
         let at = self.position(offset);
         if begins_page {
             self.pending.push_back((at, Event::Begin(self.active.info())));

@@ -41,11 +41,14 @@ pub(super) fn open_on(home: &Path, disk: Arc<dyn Disk>, options: WriterOptions) 
     let control = Control::open(&*disk, home, &options, meta.meta.ring_id, shape)?;
     let epoch = meta.meta.epoch + 1;
     let heartbeat_ns = u64::try_from(options.heartbeat.as_nanos()).unwrap_or(u64::MAX);
-    control.publisher().set_writer(epoch, std::process::id(), heartbeat_ns);
     let clean = survey.clean && !created;
     let cut = raise_epoch(&mut meta, &options, geometry, epoch, &survey)
         .map_err(OpenError::io("write", disk.path(names::META)))
-        .and_then(|()| recover::mend(&*disk, &mut survey))
+        .and_then(|()| {
+            // Not before the number is taken for good: readers look at their place again when it changes.
+            control.publisher().set_writer(epoch, std::process::id(), heartbeat_ns);
+            recover::mend(&*disk, &mut survey)
+        })
         .inspect_err(|_| {
             control.publisher().fail(libc::EIO as u32);
             control.wake_all();

@@ -1,0 +1,132 @@
+//! Readers that are stopped while the ring goes round, and pages that are recycled under everybody's eyes.
+
+use crate::roles::writer_append;
+use crate::support::child::Child;
+use crate::support::payload::payloads;
+use crate::support::ring::{Setup, TestRing, counter};
+use waldo::reader::RingStatus;
+use waldo::writer::{Io, Writer};
+
+fn setups() -> [Setup; 2] {
+    [Io::Pwrite, Io::Uring].map(|io| Setup { io, ring_size: 3, ..Setup::default() })
+}
+
+/// Appends until the ring has turned `pages` more pages.
+fn turn(writer: &mut Writer, ring: &TestRing, pages: u64, max: usize) -> RingStatus {
+    let tip_page = ring.status().tip_page;
+    while ring.status().tip_page < tip_page + pages {
+        writer_append(writer, 100, 10, max);
+    }
+    ring.status()
+}
+
+#[test]
+fn what_a_stopped_reader_has_mapped_stays_as_it_was() {
+    for setup in setups() {
+        let ring = TestRing::new();
+        let mut writer = ring.writer(&setup);
+        writer_append(&mut writer, 10, 10, setup.max);
+        let mut holder = Child::spawn("holder", setup.args(ring.home()));
+        assert_eq!(holder.numbers("holding"), [1, 10]);
+        holder.stop();
+
+        let status = turn(&mut writer, &ring, 20, setup.max);
+        assert!(counter(&status, "recycled_pages") > 5, "{status:?}");
+        assert_eq!(counter(&status, "stuck_pages"), 1, "{status:?}");
+
+        holder.say("look");
+        holder.resume();
+        holder.expect("unchanged");
+        let [requested, oldest, lost] = holder.numbers("lapsed")[..] else { panic!() };
+        // It finished its page: 64 KiB hold more than ten records.
+        assert!(requested > 10);
+        assert_eq!(oldest, requested + lost + 1);
+        assert_eq!(Some(oldest), ring.status().oldest_seq_no);
+        holder.expect("parted");
+        holder.kill();
+        let status = turn(&mut writer, &ring, 2, setup.max);
+        assert_eq!(counter(&status, "stuck_pages"), 0, "{status:?}");
+    }
+}
+
+#[test]
+fn a_lapped_reader_goes_on_at_the_oldest_record() {
+    let setup = Setup { ring_size: 3, ..Setup::default() };
+    let ring = TestRing::new();
+    let mut writer = ring.writer(&setup);
+    writer_append(&mut writer, 10, 10, setup.max);
+    let mut holder = Child::spawn("holder", setup.args(ring.home()));
+    holder.expect("holding");
+    let status = turn(&mut writer, &ring, 12, setup.max);
+    holder.say("look");
+    holder.expect("unchanged");
+    let [_, oldest, _] = holder.numbers("lapsed")[..] else { panic!() };
+    holder.expect("parted");
+    holder.say("read on");
+    assert_eq!(holder.numbers("done"), [oldest, status.tip_seq_no.unwrap()]);
+    holder.finish();
+}
+
+#[test]
+fn a_reader_stopped_while_it_follows_is_told_exactly_what_it_missed() {
+    for setup in setups() {
+        let ring = TestRing::new();
+        let mut writer = ring.writer(&setup);
+        let args = setup.args(ring.home()).with("may_lapse", 1).with("report", 50);
+        let mut reader = Child::spawn("follower", args);
+        reader.expect("ready");
+        for _ in 0..3 {
+            let tip = writer.tip().unwrap_or(0);
+            // Wherever it is just now.
+            while reader.skip_to_at_least("at", tip + 1).is_none() {
+                writer_append(&mut writer, 20, 5, setup.max);
+            }
+            reader.stop();
+            turn(&mut writer, &ring, 5 * u64::from(setup.ring_size), setup.max);
+            reader.resume();
+            reader.skip_to("lapsed");
+        }
+        let total = writer.tip().unwrap();
+        reader.say(total);
+        let [received, lost, last] = reader.skip_to("done")[..] else { panic!() };
+        assert_eq!(last, total);
+        assert_eq!(received + lost, total);
+        assert!(lost > 0);
+        reader.finish();
+        writer.close().unwrap();
+    }
+}
+
+#[test]
+fn a_page_is_never_recycled_under_a_reader_that_just_opened_it() {
+    const PAGES: u64 = 1500;
+    for page_len in [16 << 10, 64 << 10] {
+        let setup = Setup { ring_size: 2, page_len, ..Setup::default() };
+        let ring = TestRing::new();
+        let mut writer = ring.writer(&setup);
+        writer_append(&mut writer, 1, 1, setup.max);
+        let args = || setup.args(ring.home()).with("pages", PAGES);
+        let mut readers: Vec<Child> = (0..2).map(|_| Child::spawn("churn", args())).collect();
+        for reader in &mut readers {
+            reader.expect("ready");
+        }
+        let mut done = Vec::new();
+        while !readers.is_empty() {
+            for _ in 0..50 {
+                let next = writer.tip().unwrap() + 1;
+                writer.append_payloads(&payloads(next, next + 20, setup.max)).unwrap();
+            }
+            readers.retain_mut(|reader| {
+                // One that has ended says what it came to, or the test fails for its silence.
+                let message = if reader.ended() { Some(reader.hear()) } else { reader.hear_now() };
+                done.extend(message.clone());
+                message.is_none()
+            });
+        }
+        assert!(done.iter().all(|message| message[0] == "done"), "{done:?}");
+        let status = ring.status();
+        println!("{page_len}: {done:?}, {:?}", status.counters);
+        assert!(counter(&status, "recycled_pages") > 100, "{status:?}");
+        assert!(counter(&status, "disk_bytes") <= 4 * page_len, "{status:?}");
+    }
+}

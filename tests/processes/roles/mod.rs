@@ -1,0 +1,22 @@
+//! What the child processes do.
+
+mod churn;
+mod follower;
+mod holder;
+mod restricted;
+mod writer;
+
+pub use restricted::{NOBODY, restrict};
+pub use writer::append as writer_append;
+
+use crate::support::args::Args;
+
+pub fn play(role: &str, args: &Args) {
+    match role {
+        "writer" => writer::play(args),
+        "follower" => follower::play(args),
+        "holder" => holder::play(args),
+        "churn" => churn::play(args),
+        _ => panic!("no role {role}"),
+    }
+}

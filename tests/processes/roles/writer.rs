@@ -1,0 +1,83 @@
+//! The writer of a ring, told what to do line by line.
+
+use crate::support::args::Args;
+use crate::support::child::tell;
+use crate::support::payload::{mix, payloads};
+use crate::support::ring::Setup;
+use std::io::BufRead;
+use std::path::Path;
+use waldo::writer::{OpenError, Writer};
+
+/// Says `opened CLEAN TIP EPOCH CUT ENGINE` or `refused KIND MESSAGE`, then obeys:
+///
+/// `append N BATCH` answers `acked TIP`; `sync` answers `synced`; `close` answers `closed` and ends;
+/// `torrent SEED BATCHES` appends batches of random length, answering `acked TIP` after each.
+pub fn play(args: &Args) {
+    let setup = Setup::from_args(args);
+    let mut writer = match Writer::open(Path::new(args.get("home")), setup.options()) {
+        Ok(writer) => writer,
+        Err(error) => return tell(format!("refused {} {error}", kind(&error))),
+    };
+    let opened = writer.opened().clone();
+    let cut = opened.cut.map_or(0, |cut| cut.zeroed.max(1));
+    tell(format!(
+        "opened {} {} {} {cut} {:?}",
+        opened.clean,
+        opened.tip.unwrap_or(0),
+        opened.epoch,
+        opened.engine
+    ));
+    for line in std::io::stdin().lock().lines() {
+        let line = line.unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |at: usize| -> u64 { words[at].parse().unwrap() };
+        match words[0] {
+            "append" => {
+                append(&mut writer, number(1), number(2), setup.max);
+                tell(format!("acked {}", writer.tip().unwrap_or(0)));
+            }
+            "torrent" => torrent(&mut writer, number(1), number(2), setup.max),
+            "sync" => {
+                writer.sync().unwrap();
+                tell("synced");
+            }
+            "close" => {
+                writer.close().unwrap();
+                return tell("closed");
+            }
+            _ => panic!("no command {line}"),
+        }
+    }
+}
+
+pub fn append(writer: &mut Writer, count: u64, batch: u64, max: usize) {
+    let mut next = writer.tip().unwrap_or(0) + 1;
+    let end = next + count;
+    while next < end {
+        let last = (next + batch).min(end) - 1;
+        let appended = writer.append_payloads(&payloads(next, last, max)).unwrap();
+        assert_eq!((appended.first_seq_no, appended.last_seq_no), (next, last));
+        next = last + 1;
+    }
+}
+
+fn torrent(writer: &mut Writer, seed: u64, batches: u64, max: usize) {
+    let mut state = mix(seed);
+    for _ in 0..batches {
+        state = mix(state);
+        let next = writer.tip().unwrap_or(0) + 1;
+        writer.append_payloads(&payloads(next, next + state % 20, max)).unwrap();
+        tell(format!("acked {}", writer.tip().unwrap_or(0)));
+    }
+}
+
+fn kind(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Locked { .. } => "Locked",
+        OpenError::Uring { .. } => "Uring",
+        OpenError::Io { .. } => "Io",
+        OpenError::Corrupt { .. } => "Corrupt",
+        OpenError::Control { .. } => "Control",
+        _ => "Other",
+    }
+}

@@ -1,0 +1,118 @@
+//! The repository's own rules that no compiler checks.
+
+#![allow(clippy::unwrap_used, reason = "tests: what cannot be read fails the test")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            out.push(path);
+        }
+    }
+}
+
+/// Which of our crates a manifest's ordinary dependencies name.
+fn edges(manifest: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(manifest).unwrap();
+    let mut inside = false;
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            inside = line.contains("dependencies") && !line.contains("workspace.dependencies");
+        } else if inside && line.starts_with("waldo") {
+            found.insert(line.split(['.', ' ', '=']).next().unwrap().to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn the_crates_depend_on_each_other_as_the_architecture_says() {
+    let set = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<BTreeSet<_>>();
+    let root = root();
+    assert_eq!(edges(&root.join("shm-protocol/Cargo.toml")), set(&[]));
+    assert_eq!(edges(&root.join("writer/Cargo.toml")), set(&["waldo-shm-protocol"]));
+    assert_eq!(edges(&root.join("reader/Cargo.toml")), set(&["waldo-shm-protocol"]));
+    assert_eq!(
+        edges(&root.join("Cargo.toml")),
+        set(&["waldo-reader", "waldo-shm-protocol", "waldo-writer"])
+    );
+}
+
+#[test]
+fn every_dependency_has_its_line_in_the_architecture() {
+    let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    for manifest in ["Cargo.toml", "shm-protocol/Cargo.toml", "writer/Cargo.toml", "reader/Cargo.toml"] {
+        let text = std::fs::read_to_string(root().join(manifest)).unwrap();
+        let mut inside = false;
+        for line in text.lines() {
+            if line.starts_with('[') {
+                inside = line.contains("dependencies]") && !line.starts_with("[workspace");
+                continue;
+            }
+            let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            if inside && !name.is_empty() && !name.starts_with(['#', '"', ']']) && !name.starts_with("waldo") {
+                assert!(architecture.contains(&format!("`{name}`")), "{manifest}: {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_and_none_is_a_drawer() {
+    let mut files = Vec::new();
+    for dir in ["src", "shm-protocol/src", "writer/src", "reader/src", "tests", "benches", "examples"] {
+        sources(&root().join(dir), &mut files);
+    }
+    assert!(files.len() > 50);
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let head = text.lines().next().unwrap_or_default();
+        assert!(head.starts_with("//!") || head.starts_with("#![doc"), "{}: no head", file.display());
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        assert!(!["util", "utils", "common", "helpers", "manager", "misc"].contains(&name), "{}", file.display());
+        // A comparison whose outcome is dropped checks nothing.
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            assert!(!(line.starts_with("matches!(") && line.ends_with(';')), "{}:{}", file.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_where_the_architecture_says() {
+    let allowed = [
+        "shm-protocol/src/segment.rs",
+        "shm-protocol/src/segment/publisher.rs",
+        "writer/src/control.rs",
+        "writer/src/lock.rs",
+        "writer/src/futex.rs",
+        "writer/src/engine/buffer.rs",
+        "writer/src/engine/uring.rs",
+        "writer/src/disk/os.rs",
+        "reader/src/control.rs",
+        "reader/src/page_map.rs",
+        "reader/src/futex.rs",
+    ];
+    let mut files = Vec::new();
+    for dir in ["src", "shm-protocol/src", "writer/src", "reader/src"] {
+        sources(&root().join(dir), &mut files);
+    }
+    for file in files {
+        let name = file.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        let test = name.contains("test") || name.contains("loom");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+        let has = code.into_iter().any(|line| line.contains("unsafe {") || line.contains("unsafe fn"));
+        assert!(!has || test || allowed.contains(&name.as_str()), "{name} holds unsafe code");
+    }
+}
