@@ -42,10 +42,7 @@ fn the_crates_depend_on_each_other_as_the_architecture_says() {
     assert_eq!(edges(&root.join("shm-protocol/Cargo.toml")), set(&[]));
     assert_eq!(edges(&root.join("writer/Cargo.toml")), set(&["waldo-shm-protocol"]));
     assert_eq!(edges(&root.join("reader/Cargo.toml")), set(&["waldo-shm-protocol"]));
-    assert_eq!(
-        edges(&root.join("Cargo.toml")),
-        set(&["waldo-reader", "waldo-shm-protocol", "waldo-writer"])
-    );
+    assert_eq!(edges(&root.join("Cargo.toml")), set(&["waldo-reader", "waldo-shm-protocol", "waldo-writer"]));
 }
 
 #[test]
@@ -60,7 +57,8 @@ fn every_dependency_has_its_line_in_the_architecture() {
                 continue;
             }
             let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
-            if inside && !name.is_empty() && !name.starts_with(['#', '"', ']']) && !name.starts_with("waldo") {
+            if inside && !name.is_empty() && !name.starts_with(['#', '"', ']']) && !name.starts_with("waldo")
+            {
                 assert!(architecture.contains(&format!("`{name}`")), "{manifest}: {name}");
             }
         }
@@ -79,11 +77,20 @@ fn every_file_says_what_it_is_and_none_is_a_drawer() {
         let head = text.lines().next().unwrap_or_default();
         assert!(head.starts_with("//!") || head.starts_with("#![doc"), "{}: no head", file.display());
         let name = file.file_stem().unwrap().to_str().unwrap();
-        assert!(!["util", "utils", "common", "helpers", "manager", "misc"].contains(&name), "{}", file.display());
+        assert!(
+            !["util", "utils", "common", "helpers", "manager", "misc"].contains(&name),
+            "{}",
+            file.display()
+        );
         // A comparison whose outcome is dropped checks nothing.
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
-            assert!(!(line.starts_with("matches!(") && line.ends_with(';')), "{}:{}", file.display(), number + 1);
+            assert!(
+                !(line.starts_with("matches!(") && line.ends_with(';')),
+                "{}:{}",
+                file.display(),
+                number + 1
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Attaching to a ring, and noticing when its control segment is replaced.
 
 use crate::checkpoint::{Checkpoint, parse_id};
-use crate::control::{ControlFile, ControlMap, Object, Here};
+use crate::control::{ControlFile, ControlMap, Here, Object};
 use crate::error::{AttachError, ReadError};
 use crate::files::FilesTail;
 use crate::options::{AttachOptions, Cursor, ReaderOptions};
@@ -341,7 +341,8 @@ fn open(path: &Path) -> io::Result<File> {
 
 fn read_here(home: &Path) -> Result<Here, AttachError> {
     let text = std::fs::read_to_string(BOOT_ID).map_err(|e| AttachError::io(BOOT_ID, e))?;
-    let boot_id = parse_id(&text).ok_or_else(|| AttachError::io(BOOT_ID, io::ErrorKind::InvalidData.into()))?;
+    let boot_id =
+        parse_id(&text).ok_or_else(|| AttachError::io(BOOT_ID, io::ErrorKind::InvalidData.into()))?;
     let stat = std::fs::metadata(home).map_err(|e| AttachError::io(home, e))?;
     Ok(Here { boot_id, home: [stat.dev(), stat.ino()] })
 }

@@ -168,7 +168,9 @@ fn a_reader_is_told_of_damage_and_stays_in_front_of_it() {
             assert!(verified.is_err(), "record {seq_no}, byte {at}: {verified:?}");
             assert_eq!(read, seq_no - 1);
             for error in [damage.expect("an error"), reader.poll().unwrap_err()] {
-                let ReadError::Corrupt { page: 1, offset, seq_no: before, .. } = error else { panic!("{error}") };
+                let ReadError::Corrupt { page: 1, offset, seq_no: before, .. } = error else {
+                    panic!("{error}")
+                };
                 assert_eq!(offset, record.start as u64);
                 assert!(before.is_none_or(|before| before == seq_no - 1), "{before:?}");
             }

@@ -21,14 +21,20 @@ impl ActivePage {
     /// An empty page; `records_before` counts the records appended to the ring before it.
     pub(crate) fn empty(page: Arc<Page>, records_before: u64, epoch: u32) -> ActivePage {
         let offset = PAGE_HEADER_LEN as u64;
-        let summary =
-            PageSummary { records_before, epoch, records_end: offset, ..PageSummary::default() };
+        let summary = PageSummary { records_before, epoch, records_end: offset, ..PageSummary::default() };
         ActivePage { page, offset, summary, index: Vec::new(), bytes_since_entry: 0, records_since_entry: 0 }
     }
 
     /// A page that holds records already.
     pub(crate) fn resumed(page: Arc<Page>, summary: PageSummary, index: Vec<IndexEntry>) -> ActivePage {
-        ActivePage { page, offset: summary.records_end, summary, index, bytes_since_entry: 0, records_since_entry: 0 }
+        ActivePage {
+            page,
+            offset: summary.records_end,
+            summary,
+            index,
+            bytes_since_entry: 0,
+            records_since_entry: 0,
+        }
     }
 
     /// Whether a record of `size` bytes fits and still leaves room for the seal.
@@ -52,8 +58,7 @@ impl ActivePage {
             || self.bytes_since_entry >= options.index_sparse_bytes
             || self.records_since_entry >= options.index_sparse_count;
         let room = self.index.len() < self.page.header.geometry().index_capacity() as usize;
-        let entry =
-            (due && room).then_some(IndexEntry { seq_no: seq.0, time_ns, offset: self.offset });
+        let entry = (due && room).then_some(IndexEntry { seq_no: seq.0, time_ns, offset: self.offset });
         if first {
             self.summary.first_seq_no = seq.0;
             self.summary.prev_seq_no = seq.1;

@@ -58,7 +58,12 @@ impl Control {
             },
             source,
         };
-        let identity = SegmentIdentity { ring_id, boot_id: boot_id().map_err(refuse)?, home: directory, instance: random_u64() };
+        let identity = SegmentIdentity {
+            ring_id,
+            boot_id: boot_id().map_err(refuse)?,
+            home: directory,
+            instance: random_u64(),
+        };
         let previous = read_link(home).unwrap_or_else(|| link.clone());
         let taken_over = match open_writable(&previous) {
             Ok(file) => Control::take_over(&file, &previous, &link, shape, identity).map_err(refuse)?,
@@ -179,7 +184,9 @@ fn write_link(disk: &dyn Disk, link: &Link, mode: u32) -> io::Result<()> {
 fn open_writable(link: &Link) -> io::Result<File> {
     match link {
         Link::Posix(name) => Ok(File::from(shm_open(name.as_str(), OFlag::O_RDWR, Mode::empty())?)),
-        Link::Path(path) => OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path),
+        Link::Path(path) => {
+            OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path)
+        }
     }
 }
 

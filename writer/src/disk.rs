@@ -6,8 +6,8 @@ pub(crate) mod faulty;
 mod fs_kind;
 mod os;
 
-pub use os::OsDisk;
 pub(crate) use fs_kind::check_file_system;
+pub use os::OsDisk;
 
 use std::io;
 use std::os::fd::RawFd;
@@ -81,7 +81,11 @@ impl dyn DiskFile {
     }
 }
 
-fn all(mut rest: &[u8], mut at: u64, mut write: impl FnMut(&[u8], u64) -> io::Result<usize>) -> io::Result<()> {
+fn all(
+    mut rest: &[u8],
+    mut at: u64,
+    mut write: impl FnMut(&[u8], u64) -> io::Result<usize>,
+) -> io::Result<()> {
     while !rest.is_empty() {
         match write(rest, at) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -89,8 +93,7 @@ fn all(mut rest: &[u8], mut at: u64, mut write: impl FnMut(&[u8], u64) -> io::Re
                 rest = &rest[n..];
                 at += n as u64;
             }
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             Err(error) => return Err(error),
         }
     }

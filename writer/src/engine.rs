@@ -70,7 +70,9 @@ impl<T> Engine<T> {
         let depth = options.queue_depth.min(u32::from(options.buffers));
         let uring = match options.io {
             Io::Pwrite => None,
-            Io::Uring => Some(Uring::open(depth, &buffers, lock).map_err(|source| OpenError::Uring { source })?),
+            Io::Uring => {
+                Some(Uring::open(depth, &buffers, lock).map_err(|source| OpenError::Uring { source })?)
+            }
             Io::Auto => match Uring::open(depth, &buffers, lock) {
                 Ok(uring) if scratch.fd().is_some() => Some(uring),
                 Ok(_) => None,
@@ -154,8 +156,15 @@ impl<T> Engine<T> {
     /// it is small enough, otherwise in the background.
     pub(crate) fn send(&mut self, page: &Arc<Page>, offset: u64, last: bool, token: T) -> io::Result<()> {
         let Some((buffer, len)) = self.filling.take() else { return Ok(()) };
-        let piece =
-            Piece { buffer: Some(buffer), page: Arc::clone(page), offset, len, done: 0, complete: false, token };
+        let piece = Piece {
+            buffer: Some(buffer),
+            page: Arc::clone(page),
+            offset,
+            len,
+            done: 0,
+            complete: false,
+            token,
+        };
         self.pieces.push_back(piece);
         let alone = self.pieces.iter().filter(|piece| !piece.complete).count() == 1;
         let number = self.front + self.pieces.len() as u64 - 1;
@@ -238,7 +247,8 @@ impl<T> Engine<T> {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => piece.done += n,
                 Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::ECANCELED)) => {}
+                    if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::ECANCELED)) => {
+                }
                 Err(error) => return Err(error),
             }
             if piece.done >= piece.len {

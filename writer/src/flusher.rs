@@ -61,9 +61,7 @@ impl Core {
             self.disk.sync_dir().map_err(|error| self.fail("flushing the home directory", error))?;
         }
         for page in pages.iter().filter(|page| page.id <= target.page()) {
-            page.file
-                .sync_data()
-                .map_err(|error| self.fail(&format!("flushing page {}", page.id), error))?;
+            page.file.sync_data().map_err(|error| self.fail(&format!("flushing page {}", page.id), error))?;
             self.control.publisher().add(Counter::Flushes, 1);
         }
         self.dirty.pages.lock().open.retain(|page| page.id >= target.page());

@@ -32,7 +32,8 @@ impl WriterLock {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(OpenError::io("open", &path))?;
-        file.set_permissions(Permissions::from_mode(0o600)).map_err(OpenError::io("set the mode of", &path))?;
+        file.set_permissions(Permissions::from_mode(0o600))
+            .map_err(OpenError::io("set the mode of", &path))?;
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = try_lock(&file) {
             if !matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) {

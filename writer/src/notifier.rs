@@ -59,7 +59,11 @@ impl Bell {
 }
 
 /// Starts the thread.
-pub(crate) fn start(core: Arc<Core>, heartbeat: Duration, pace: Duration) -> std::io::Result<thread::JoinHandle<()>> {
+pub(crate) fn start(
+    core: Arc<Core>,
+    heartbeat: Duration,
+    pace: Duration,
+) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("waldo-notify".into()).spawn(move || run(&core, heartbeat, pace))
 }
 

@@ -128,7 +128,9 @@ impl WriterOptions {
         let whole_pages = self.buffer_len.is_multiple_of(4096);
         if !(4096..=64 << 20).contains(&self.buffer_len) || !whole_pages {
             let len = self.buffer_len;
-            return refuse(format!("buffer_len is {len}, it must be 4096 to 67108864 and a multiple of 4096"));
+            return refuse(format!(
+                "buffer_len is {len}, it must be 4096 to 67108864 and a multiple of 4096"
+            ));
         }
         if self.huge_buffers && !self.buffer_len.is_multiple_of(HUGE_PAGE_LEN) {
             let len = self.buffer_len;
@@ -137,7 +139,10 @@ impl WriterOptions {
             ));
         }
         if self.mode & !0o666 != 0 || self.mode & 0o600 != 0o600 {
-            return refuse(format!("mode is {:#o}, it must be 0600 plus read or write bits for others", self.mode));
+            return refuse(format!(
+                "mode is {:#o}, it must be 0600 plus read or write bits for others",
+                self.mode
+            ));
         }
         if let ControlPlace::Path(path) = &self.control
             && !path.is_absolute()

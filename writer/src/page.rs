@@ -4,7 +4,7 @@ use crate::clock;
 use crate::disk::{Disk, DiskFile};
 use std::io;
 use std::sync::Arc;
-use waldo_shm_protocol::page::{PageFooter, PageGeometry, PageHeader, PageSummary, IndexEntry};
+use waldo_shm_protocol::page::{IndexEntry, PageFooter, PageGeometry, PageHeader, PageSummary};
 use waldo_shm_protocol::{PageSeed, RingId, names};
 use zerocopy::IntoBytes;
 
@@ -67,7 +67,13 @@ impl PageMold {
         made
     }
 
-    fn fill_fresh(&self, disk: &dyn Disk, id: u64, scratch: &str, file: Arc<dyn DiskFile>) -> io::Result<Page> {
+    fn fill_fresh(
+        &self,
+        disk: &dyn Disk,
+        id: u64,
+        scratch: &str,
+        file: Arc<dyn DiskFile>,
+    ) -> io::Result<Page> {
         let len = self.geometry.page_len();
         file.allocate(len)?;
         let zeros = vec![0; ZERO_PIECE];

@@ -137,7 +137,10 @@ impl SharedWriter {
     ///
     /// # Errors
     /// As [`SharedWriter::append`].
-    pub async fn append_payloads_async<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Appended, AppendError> {
+    pub async fn append_payloads_async<P: AsRef<[u8]>>(
+        &self,
+        payloads: &[P],
+    ) -> Result<Appended, AppendError> {
         if self.fits_inline(payloads.iter().map(|payload| payload.as_ref().len()))
             && let Some(outcome) = self.0.inner.try_now(|writer| writer.append_payloads(payloads))
         {

@@ -342,7 +342,12 @@ impl Writer {
 
     fn mark(&mut self) -> Mark {
         let (records, payload_bytes) = std::mem::take(&mut self.unpublished);
-        Mark { position: self.position(self.active.offset), tip: self.tip.unwrap_or(0), records, payload_bytes }
+        Mark {
+            position: self.position(self.active.offset),
+            tip: self.tip.unwrap_or(0),
+            records,
+            payload_bytes,
+        }
     }
 
     fn take_done(&mut self, wait: bool) -> Result<(), AppendError> {
@@ -362,11 +367,8 @@ impl Writer {
 
     fn add_written(&mut self, mark: Mark) {
         let sum = self.written.map_or((0, 0), |written| (written.records, written.payload_bytes));
-        self.written = Some(Mark {
-            records: sum.0 + mark.records,
-            payload_bytes: sum.1 + mark.payload_bytes,
-            ..mark
-        });
+        self.written =
+            Some(Mark { records: sum.0 + mark.records, payload_bytes: sum.1 + mark.payload_bytes, ..mark });
     }
 
     /// Moves the watermark over everything that is written.
@@ -383,7 +385,12 @@ impl Writer {
                 }
                 Some((_, Event::Sealed(job))) => {
                     let summary = &job.summary;
-                    publisher.seal_page(job.page.id, summary.records_end, summary.last_seq_no, summary.records);
+                    publisher.seal_page(
+                        job.page.id,
+                        summary.records_end,
+                        summary.last_seq_no,
+                        summary.records,
+                    );
                     self.preparer.seal(job);
                 }
                 None => break,
@@ -412,8 +419,7 @@ impl Writer {
             return Err(AppendError::NoPage { cause, tip: self.tip.unwrap_or(0) });
         }
         let tip = self.tip.unwrap_or(0);
-        let (page, stalled) =
-            self.preparer.take().map_err(|cause| AppendError::NoPage { cause, tip })?;
+        let (page, stalled) = self.preparer.take().map_err(|cause| AppendError::NoPage { cause, tip })?;
         let publisher = *self.core.control.publisher();
         publisher.add(Counter::Rotations, 1);
         publisher.add(Counter::RotationStalls, u64::from(stalled));

@@ -1,3 +1,5 @@
+//! Metadata slots: every fault, torn slots, any bytes.
+
 use super::*;
 use crate::page::PageGeometry;
 use proptest::prelude::*;

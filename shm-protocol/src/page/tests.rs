@@ -1,3 +1,5 @@
+//! Page headers, footers and indexes: every fault, any bit flipped, any bytes.
+
 use super::*;
 use proptest::prelude::*;
 

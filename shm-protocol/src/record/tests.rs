@@ -1,3 +1,5 @@
+//! Records and seals: every fault, the extremes of length and number, any bytes.
+
 use super::*;
 use crate::limits::PAYLOAD_LEN_MAX;
 use crate::{Log, payload_hash};

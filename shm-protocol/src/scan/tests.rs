@@ -1,3 +1,5 @@
+//! Walking a page: windows of every size, torn tails, old lives of the same bytes.
+
 use super::*;
 use crate::limits::{PAGE_LEN_MIN, PAYLOAD_LEN_MAX};
 use crate::page::{PageGeometry, RECORDS_UNKNOWN};

@@ -1,3 +1,5 @@
+//! The control segment, laid over heap memory.
+
 #![allow(unsafe_code, reason = "lays a segment over heap memory")]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Lines and frames as they come in pieces.
+
 use super::*;
 
 /// Gives its bytes in pieces of the given size.

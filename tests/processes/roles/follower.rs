@@ -41,7 +41,9 @@ pub fn play(args: &Args) {
                     last = record.seq_no();
                     received += 1;
                     let report = args.number("report");
-                    if !std::mem::replace(&mut reported, true) || (report > 0 && received.is_multiple_of(report)) {
+                    if !std::mem::replace(&mut reported, true)
+                        || (report > 0 && received.is_multiple_of(report))
+                    {
                         tell(format!("at {last}"));
                     }
                 }

@@ -31,7 +31,14 @@ pub const NEVER_MS: u64 = 3_600_000;
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { io: Io::Pwrite, interval_ms: Some(50), ring_size: 4, page_len: 64 << 10, max: 600, mode: 0o640 }
+        Setup {
+            io: Io::Pwrite,
+            interval_ms: Some(50),
+            ring_size: 4,
+            page_len: 64 << 10,
+            max: 600,
+            mode: 0o640,
+        }
     }
 }
 

@@ -30,12 +30,18 @@ pub(crate) fn check_file_system(home: &Path) -> Result<&'static str, OpenError> 
     match known {
         Some((_, fs, Some(reason))) => Err(OpenError::FileSystem { path: home.to_owned(), fs, reason }),
         Some((_, fs @ "tmpfs", None)) => {
-            tracing::warn!("{} is on tmpfs: records survive the writer, but nothing survives a reboot", home.display());
+            tracing::warn!(
+                "{} is on tmpfs: records survive the writer, but nothing survives a reboot",
+                home.display()
+            );
             Ok(fs)
         }
         // Copy-up is what breaks mappings there, and files made by us live in the upper layer from the start.
         Some((_, fs @ "overlayfs", None)) => {
-            tracing::warn!("{} is on overlayfs: put it on a volume, a `volatile` overlay loses data", home.display());
+            tracing::warn!(
+                "{} is on overlayfs: put it on a volume, a `volatile` overlay loses data",
+                home.display()
+            );
             Ok(fs)
         }
         Some((_, fs, None)) => Ok(fs),

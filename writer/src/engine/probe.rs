@@ -13,7 +13,11 @@ const ROUNDS: usize = 5;
 
 /// The largest of a few sizes up to which one `pwrite` takes no longer than one write through io_uring; 0 if
 /// there is none. A single write can be done in place up to that size; several at once go through the ring.
-pub(super) fn inline_max(uring: &mut Uring, buffers: &Buffers, scratch: &Arc<dyn DiskFile>) -> io::Result<usize> {
+pub(super) fn inline_max(
+    uring: &mut Uring,
+    buffers: &Buffers,
+    scratch: &Arc<dyn DiskFile>,
+) -> io::Result<usize> {
     let mut inline_max = 0;
     for size in SIZES.into_iter().filter(|size| *size <= buffers.get(0).len()) {
         let in_place = median(|| scratch.write_all_at(&buffers.get(0)[..size], 0))?;

@@ -35,7 +35,10 @@ impl Uring {
         ring.submitter().register_probe(&mut probe)?;
         let needed = [opcode::Write::CODE, opcode::WriteFixed::CODE, opcode::Fsync::CODE];
         if !needed.iter().all(|code| probe.is_supported(*code)) {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel's io_uring lacks write or fsync"));
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the kernel's io_uring lacks write or fsync",
+            ));
         }
         let parts: Vec<libc::iovec> = (0..buffers.count())
             .map(|index| {
@@ -47,7 +50,9 @@ impl Uring {
         let registered_buffers = match unsafe { ring.submitter().register_buffers(&parts) } {
             Ok(()) => true,
             Err(error) => {
-                tracing::info!("write buffers are not registered with io_uring ({error}); raise RLIMIT_MEMLOCK");
+                tracing::info!(
+                    "write buffers are not registered with io_uring ({error}); raise RLIMIT_MEMLOCK"
+                );
                 false
             }
         };
@@ -76,7 +81,8 @@ impl Uring {
         if self.slots.is_empty() {
             return Ok(None);
         }
-        let held = |slot: &Option<Arc<dyn DiskFile>>| slot.as_ref().is_some_and(|held| Arc::ptr_eq(held, file));
+        let held =
+            |slot: &Option<Arc<dyn DiskFile>>| slot.as_ref().is_some_and(|held| Arc::ptr_eq(held, file));
         if let Some(slot) = self.slots.iter().position(held) {
             return Ok(Some(types::Fixed(slot as u32)));
         }

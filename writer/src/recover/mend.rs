@@ -21,7 +21,8 @@ pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, 
     }
     let cut = cut_tail(disk, survey)?;
     for found in survey.pages.iter().filter(|found| found.reseal) {
-        reseal(found, survey.durable).map_err(OpenError::io("write", disk.path(&names::page(found.page.id))))?;
+        reseal(found, survey.durable)
+            .map_err(OpenError::io("write", disk.path(&names::page(found.page.id))))?;
     }
     // After a flush that failed, the page cache may hold what the disk does not, and call it clean. What was not
     // provably durable is written again, so that the next flush means it.
@@ -33,7 +34,11 @@ pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, 
         }
     }
     for found in survey.pages.iter().filter(|found| found.page.id >= survey.durable.page() || found.reseal) {
-        found.page.file.sync_data().map_err(OpenError::io("flush", disk.path(&names::page(found.page.id))))?;
+        found
+            .page
+            .file
+            .sync_data()
+            .map_err(OpenError::io("flush", disk.path(&names::page(found.page.id))))?;
     }
     disk.sync_dir().map_err(OpenError::io("flush", disk.path("")))?;
     for found in survey.pages.iter_mut() {
@@ -64,8 +69,12 @@ fn cut_tail(disk: &dyn Disk, survey: &Survey) -> Result<Option<Cut>, OpenError> 
         && survey.pages_removed == 0
         && matches!(
             fault,
-            RecordFault::Blank | RecordFault::NoRoom { .. } | RecordFault::Length { .. } | RecordFault::Flags { .. }
-                | RecordFault::Sequence { .. } | RecordFault::Checksum { .. }
+            RecordFault::Blank
+                | RecordFault::NoRoom { .. }
+                | RecordFault::Length { .. }
+                | RecordFault::Flags { .. }
+                | RecordFault::Sequence { .. }
+                | RecordFault::Checksum { .. }
         );
     let cut = Cut {
         page: last.page.id,
@@ -81,8 +90,13 @@ fn cut_tail(disk: &dyn Disk, survey: &Survey) -> Result<Option<Cut>, OpenError> 
 fn reseal(found: &Found, durable: Position) -> io::Result<()> {
     let summary = &found.summary;
     let stamp = Stamp { time_ns: summary.last_time_ns, durable, epoch: summary.epoch };
-    let seal =
-        Seal::encode(found.page.seed, summary.records_end as u32, summary.last_seq_no, summary.records, stamp);
+    let seal = Seal::encode(
+        found.page.seed,
+        summary.records_end as u32,
+        summary.last_seq_no,
+        summary.records,
+        stamp,
+    );
     found.page.file.write_all_at(seal.as_bytes(), summary.records_end)
 }
 

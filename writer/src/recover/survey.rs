@@ -8,9 +8,7 @@ use std::io;
 use std::sync::Arc;
 use waldo_shm_protocol::limits::{PAGE_FOOTER_LEN, PAGE_HEADER_LEN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::meta::Meta;
-use waldo_shm_protocol::page::{
-    IndexEntry, PageFault, PageFooter, PageHeader, PageSummary, RECORDS_UNKNOWN,
-};
+use waldo_shm_protocol::page::{IndexEntry, PageFault, PageFooter, PageHeader, PageSummary, RECORDS_UNKNOWN};
 use waldo_shm_protocol::record::{Frame, RecordFault};
 use waldo_shm_protocol::scan::{PageScan, Step, WINDOW_MIN};
 use waldo_shm_protocol::{Position, RawRecord, names};
@@ -306,7 +304,8 @@ impl Survey {
         }
         let end = Position::new(found.page.id, offset).unwrap_or_default();
         if end < self.durable {
-            let after = if found.summary.records > 0 { found.summary.last_seq_no } else { self.tip().unwrap_or(0) };
+            let after =
+                if found.summary.records > 0 { found.summary.last_seq_no } else { self.tip().unwrap_or(0) };
             return Err(corrupt(disk, &found.page, offset, after, fault));
         }
         found.summary.records_before = records_before(&found, self.pages.last().map(|f| &f.summary));
@@ -320,9 +319,8 @@ impl Survey {
     /// The last page of the log is known; behind it there can only be pages that were prepared.
     fn keep_ready(&mut self, disk: &dyn Disk, mut later: Vec<Page>) {
         if later.len() == 1 && self.clean {
-            let untouched = later.first().is_some_and(|page| {
-                matches!(first_predecessor(disk, page), Ok(None))
-            });
+            let untouched =
+                later.first().is_some_and(|page| matches!(first_predecessor(disk, page), Ok(None)));
             if untouched {
                 self.ready = later.pop();
             }

@@ -97,7 +97,8 @@ fn a_tail_torn_at_any_byte_is_cut_exactly() {
             if fs::read(torn.page(page)).unwrap() == fs::read(image.page(page)).unwrap() {
                 continue;
             }
-            let intact = fs::read(torn.page(page)).unwrap()[offset as usize..][..RECORD_HEADER_LEN + last_payload]
+            let intact = fs::read(torn.page(page)).unwrap()[offset as usize..]
+                [..RECORD_HEADER_LEN + last_payload]
                 == fs::read(image.page(page)).unwrap()[offset as usize..][..RECORD_HEADER_LEN + last_payload];
             let writer = torn.open(&options());
             let expected = if intact { RECORDS } else { RECORDS - 1 };

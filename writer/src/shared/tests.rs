@@ -122,7 +122,8 @@ fn a_refused_append_does_not_spoil_the_others_of_its_group() {
     let guard = writer.0.inner.writer.lock();
     let (good, bad) = std::thread::scope(|scope| {
         let other = writer.clone();
-        let bad = scope.spawn(move || other.append(&[Log::new_borrowed(9, 8, b"x"), Log::new_borrowed(9, 9, b"y")]));
+        let bad = scope
+            .spawn(move || other.append(&[Log::new_borrowed(9, 8, b"x"), Log::new_borrowed(9, 9, b"y")]));
         let other = writer.clone();
         let good = scope.spawn(move || other.append_payloads(&[b"good"]));
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);

@@ -177,7 +177,9 @@ impl Start {
                 .map_or(0, |found| sum_records(found.summary.records_before, found.summary.records));
             let page = match ready.take() {
                 Some(page) => page,
-                None => PageMold { durable: true, ..mold }.fresh(&*self.core.disk, id).map_err(refused(id))?,
+                None => {
+                    PageMold { durable: true, ..mold }.fresh(&*self.core.disk, id).map_err(refused(id))?
+                }
             };
             ActivePage::empty(Arc::new(page), before, self.opened.epoch)
         } else {
@@ -189,7 +191,8 @@ impl Start {
         self.publish(&survey.pages, &active, tip);
 
         let preparer = Preparer::new();
-        let mut held: VecDeque<Arc<Page>> = survey.pages.iter().map(|found| Arc::clone(&found.page)).collect();
+        let mut held: VecDeque<Arc<Page>> =
+            survey.pages.iter().map(|found| Arc::clone(&found.page)).collect();
         held.push_back(Arc::clone(&active.page));
         let cannot = |source| OpenError::Io { action: "start threads for", path: self.home.clone(), source };
         let ring_size = self.options.ring_size as usize;
@@ -261,10 +264,17 @@ impl Start {
         }
         publisher.set_oldest_page(sealed.first().map_or(active.page.id, |found| found.page.id));
         let end = Position::new(active.page.id, active.offset).unwrap_or_default();
-        publisher.commit(end, tip.unwrap_or(0), sum_records(active.summary.records_before, active.summary.records));
+        publisher.commit(
+            end,
+            tip.unwrap_or(0),
+            sum_records(active.summary.records_before, active.summary.records),
+        );
         publisher.set_durable(end);
         publisher.beat(clock::boottime_ns());
-        publisher.set(waldo_shm_protocol::segment::Counter::UringActive, u64::from(self.engine.kind() != crate::EngineKind::Pwrite));
+        publisher.set(
+            waldo_shm_protocol::segment::Counter::UringActive,
+            u64::from(self.engine.kind() != crate::EngineKind::Pwrite),
+        );
         publisher.set_state(WriterState::Live);
         self.core.control.wake_all();
     }

@@ -19,7 +19,10 @@ fn what_is_appended_is_in_the_files_in_every_regime() {
         let mut writer = home.open(&options);
         for start in (1..=400).step_by(7) {
             let appended = writer.append_payloads(&payloads(start..=start + 6)).unwrap();
-            assert_eq!((appended.first_seq_no, appended.last_seq_no, appended.records), (start, start + 6, 7));
+            assert_eq!(
+                (appended.first_seq_no, appended.last_seq_no, appended.records),
+                (start, start + 6, 7)
+            );
         }
         let last = writer.tip().unwrap();
         assert_run(home.path(), last);
@@ -216,8 +219,7 @@ fn a_control_segment_at_a_path() {
     let home = Home::new();
     let elsewhere = tempfile::tempdir().unwrap();
     let path = elsewhere.path().join("ring.control");
-    let options =
-        WriterOptions { control: ControlPlace::Path(path.clone()), ..small(Io::Pwrite, LAZY) };
+    let options = WriterOptions { control: ControlPlace::Path(path.clone()), ..small(Io::Pwrite, LAZY) };
     let mut writer = home.open(&options);
     writer.append_payloads(&payloads(1..=10)).unwrap();
     let instance = writer.core.control.publisher().segment().identity().instance;
@@ -328,10 +330,7 @@ fn a_full_disk_ends_the_batch_and_not_the_writer() {
         let tip = writer.tip().unwrap();
         assert_eq!(*told, tip);
         assert_run(home.path(), tip);
-        assert!(matches!(
-            writer.append_payloads(&[vec![0; 1400]]),
-            Err(AppendError::NoPage { .. })
-        ));
+        assert!(matches!(writer.append_payloads(&[vec![0; 1400]]), Err(AppendError::NoPage { .. })));
         faults.create.store(0, Ordering::Relaxed);
         writer.append_payloads(&payloads(tip + 1..=tip + 60)).unwrap();
         assert_run(home.path(), tip + 60);
@@ -347,8 +346,9 @@ fn a_page_is_durable_with_its_name_before_it_is_used() {
     }
     writer.preparer.stop();
     let log = faults.log();
-    let named: Vec<usize> =
-        (0..log.len()).filter(|at| log[*at].contains(" page-") && log[*at].starts_with("rename scratch")).collect();
+    let named: Vec<usize> = (0..log.len())
+        .filter(|at| log[*at].contains(" page-") && log[*at].starts_with("rename scratch"))
+        .collect();
     assert!(named.len() > 5);
     for at in &named[..named.len() - 1] {
         assert_eq!(log[at + 1], "sync_dir", "after {}", log[*at]);
