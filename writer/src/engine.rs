@@ -125,6 +125,16 @@ impl<T> Engine<T> {
         Ok(n)
     }
 
+    /// The next `len` bytes of the buffer being filled, to be written by the caller; `None` if there is no such
+    /// buffer yet or it has not that much room.
+    #[inline]
+    pub(crate) fn space(&mut self, len: usize) -> Option<&mut [u8]> {
+        let (buffer, filled) = self.filling?;
+        let space = self.buffers.get_mut(buffer).get_mut(filled..filled + len)?;
+        self.filling = Some((buffer, filled + len));
+        Some(space)
+    }
+
     /// Bytes in the buffer being filled.
     pub(crate) fn filled(&self) -> usize {
         self.filling.map_or(0, |(_, len)| len)

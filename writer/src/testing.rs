@@ -114,8 +114,11 @@ pub(crate) fn payloads(range: std::ops::RangeInclusive<u64>) -> Vec<Vec<u8>> {
     range.map(payload).collect()
 }
 
+/// A record's number and payload.
+pub(crate) type Numbered = (u64, Vec<u8>);
+
 /// Every record that the page files hold, with all checks; what ended each page, but for its seal, is told too.
-pub(crate) fn read_all(home: &Path) -> (Vec<(u64, Vec<u8>)>, Vec<(u64, RecordFault)>) {
+pub(crate) fn read_all(home: &Path) -> (Vec<Numbered>, Vec<(u64, RecordFault)>) {
     let mut ids: Vec<u64> = std::fs::read_dir(home)
         .unwrap()
         .filter_map(|entry| names::parse_page(entry.unwrap().file_name().to_str()?))

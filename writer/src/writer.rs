@@ -287,9 +287,20 @@ impl Writer {
         let offset = self.active.offset;
         let header =
             Record::encode(self.active.page.seed, offset as u32, seq, payload.len(), hash, self.stamp());
-        self.emit(header.as_bytes())?;
-        self.emit(payload)?;
-        self.emit(&[0; RECORD_ALIGN][..size - RECORD_HEADER_LEN - payload.len()])?;
+        let end = RECORD_HEADER_LEN + payload.len();
+        match self.engine.space(size) {
+            Some(space) => {
+                space[..RECORD_HEADER_LEN].copy_from_slice(header.as_bytes());
+                space[RECORD_HEADER_LEN..end].copy_from_slice(payload);
+                space[end..].fill(0);
+            }
+            // It begins a buffer, or goes across several.
+            None => {
+                self.emit(header.as_bytes())?;
+                self.emit(payload)?;
+                self.emit(&[0; RECORD_ALIGN][..size - end])?;
+            }
+        }
         let begins_page = self.active.summary.records == 0;
         let entry = self.active.count(seq, self.last_time_ns, size, &self.options);
         // A page taken over from the writer before carries that one's.

@@ -151,7 +151,7 @@ fn damage_below_the_durable_position_is_refused_and_nothing_is_touched() {
                 overwrite(&damaged, id, len - 128, &[0; 128]);
             }
             let mut byte = [fs::read(damaged.page(page)).unwrap()[offset as usize + at]];
-            if at == size - 8 && payload(number as u64 + 1).len() % 8 != 0 {
+            if at == size - 8 && !payload(number as u64 + 1).len().is_multiple_of(8) {
                 continue; // padding is not covered
             }
             byte[0] ^= 0x10;
@@ -187,7 +187,8 @@ fn a_lost_seal_or_footer_is_made_again() {
 fn missing_foreign_and_impossible_files_are_refused_by_name() {
     let image = crashed(RECORDS);
     assert!(image.page_ids().len() >= 3, "the test needs three pages");
-    let cases: [(&str, &dyn Fn(&Home)); 8] = [
+    type Harm<'a> = &'a dyn Fn(&Home);
+    let cases: [(&str, Harm<'_>); 8] = [
         ("page-0000000000000002 is missing", &|home| fs::remove_file(home.page(2)).unwrap()),
         ("page-0000000000000001", &|home| overwrite(home, 1, 0, b"not a page")),
         ("checksum", &|home| overwrite(home, 1, 70, &[0xee])),
