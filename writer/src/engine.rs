@@ -4,13 +4,14 @@
 //! in flight, and they are reported complete in the order they were sent.
 
 mod buffer;
-mod probe;
+pub(crate) mod probe;
 mod uring;
 
 use crate::error::OpenError;
 use crate::options::{Io, WriterOptions};
 use crate::page::Page;
 use buffer::Buffers;
+use probe::InPlace;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
@@ -25,6 +26,8 @@ pub enum EngineKind {
     Uring {
         /// Largest single write in bytes that is done with `pwrite`; 0 if none is.
         inline_max: usize,
+        /// Whether several writes one behind the other go through the ring.
+        streams: bool,
         /// Whether buffers and files are registered with the kernel.
         registered: bool,
     },
@@ -48,7 +51,7 @@ struct Piece<T> {
 /// `T` is what the writer wants back when a piece is written.
 pub(crate) struct Engine<T> {
     uring: Option<Uring>,
-    inline_max: usize,
+    in_place: InPlace,
     queue_depth: usize,
     pieces: VecDeque<Piece<T>>,
     /// Number of the piece at the front of `pieces`, counted from the first ever sent.
@@ -84,7 +87,7 @@ impl<T> Engine<T> {
         };
         let mut engine = Engine {
             uring,
-            inline_max: 0,
+            in_place: InPlace { alone: 0, streams: false },
             queue_depth: depth as usize,
             pieces: VecDeque::new(),
             front: 0,
@@ -95,7 +98,7 @@ impl<T> Engine<T> {
         if options.io == Io::Auto
             && let Some(uring) = &mut engine.uring
         {
-            engine.inline_max = probe::inline_max(uring, &engine.buffers, scratch)
+            engine.in_place = probe::measure(uring, &engine.buffers, scratch, depth as usize)
                 .map_err(|source| OpenError::Uring { source })?;
         }
         Ok(engine)
@@ -104,7 +107,8 @@ impl<T> Engine<T> {
     pub(crate) fn kind(&self) -> EngineKind {
         match &self.uring {
             Some(uring) => {
-                EngineKind::Uring { inline_max: self.inline_max, registered: uring.buffers_registered() }
+                let InPlace { alone, streams } = self.in_place;
+                EngineKind::Uring { inline_max: alone, streams: !streams, registered: uring.buffers_registered() }
             }
             None => EngineKind::Pwrite,
         }
@@ -178,7 +182,8 @@ impl<T> Engine<T> {
         self.pieces.push_back(piece);
         let alone = self.pieces.iter().filter(|piece| !piece.complete).count() == 1;
         let number = self.front + self.pieces.len() as u64 - 1;
-        let in_place = self.uring.is_none() || (last && alone && len <= self.inline_max);
+        let InPlace { alone: alone_max, streams } = self.in_place;
+        let in_place = self.uring.is_none() || (alone && len <= alone_max && (last || streams));
         let bytes = &self.buffers.get(buffer)[..len];
         if in_place {
             page.file.write_all_at(bytes, offset)?;
@@ -206,7 +211,7 @@ impl<T> Engine<T> {
 
     /// Whether a durable piece of `len` bytes should go through [`Engine::write_durable`].
     pub(crate) fn durable_in_place(&self) -> bool {
-        self.pieces.is_empty() && (self.uring.is_none() || self.inline_max > 0)
+        self.pieces.is_empty() && (self.uring.is_none() || self.in_place.alone > 0)
     }
 
     /// The next piece that is completely written, in the order of sending; with `wait`, waits for it. `None` if
@@ -275,7 +280,7 @@ impl<T> Engine<T> {
     /// Makes everything written to `page` durable. Nothing may be in flight.
     pub(crate) fn sync(&mut self, page: &Page) -> io::Result<()> {
         match &mut self.uring {
-            Some(uring) if self.inline_max == 0 => uring.sync(&page.file),
+            Some(uring) if self.in_place.alone == 0 => uring.sync(&page.file),
             _ => page.file.sync_data(),
         }
     }

@@ -16,12 +16,16 @@ use waldo_shm_protocol::segment::Counter;
 const GROUP: i32 = 64;
 /// Empty looks in a row after which the thread goes to sleep until the bell rings.
 const IDLE_LOOKS: u32 = 40;
+/// Publications without a sleeper after which the notifier takes over the looking.
+const NOBODY_MAX: u32 = 16;
 
 /// How the appending thread gets the notifier's attention.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
     /// 1 while the notifier sleeps until it is rung, 0 while it looks by itself.
     asleep: AtomicU32,
+    /// Publications in a row that found the notifier asleep and no sleeper to wake.
+    nobody: AtomicU32,
     stop: AtomicBool,
 }
 
@@ -35,7 +39,16 @@ impl Bell {
         self.asleep.load(Ordering::Relaxed) == 1
     }
 
+    /// Counts a publication that woke nobody; `true` if there were many.
+    pub(crate) fn nobody_again(&self) -> bool {
+        // Only the publishing thread counts; the notifier resets it, and an update lost to that does no harm.
+        let count = self.nobody.load(Ordering::Relaxed) + 1;
+        self.nobody.store(count, Ordering::Relaxed);
+        count >= NOBODY_MAX
+    }
+
     pub(crate) fn ring(&self) {
+        self.nobody.store(0, Ordering::Relaxed);
         if self.asleep.swap(0, Ordering::Relaxed) == 1 {
             futex::wake(&self.asleep, 1);
         }

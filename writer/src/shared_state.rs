@@ -41,8 +41,9 @@ impl Core {
     /// To be called after something was published: sees to it that sleepers hear of it.
     ///
     /// While the notifier is awake this is a fence and a load. While it sleeps, nothing has been published for a
-    /// moment, and the first sleeper is woken from here: one hop instead of two. Only if there was one, the
-    /// notifier is woken to look after the others.
+    /// moment, and the first sleeper is woken from here: one hop instead of two. If there was one, the notifier is
+    /// woken to look after the others; if there was none time and again, it is woken too, since looking now and
+    /// then costs less than a system call with every append.
     #[inline]
     pub(crate) fn ring_bell(&self) {
         if self.bell.published() {
@@ -57,7 +58,7 @@ impl Core {
         for n in 0..publisher.segment().wake_words() {
             woken += futex::wake(publisher.bump_wake(n), 1);
         }
-        if woken > 0 {
+        if woken > 0 || self.bell.nobody_again() {
             self.bell.ring();
         }
     }

@@ -10,26 +10,53 @@ use std::time::{Duration, Instant};
 
 const SIZES: [usize; 4] = [128, 4096, 64 << 10, 1 << 20];
 const ROUNDS: usize = 5;
+/// Bytes of the scratch file.
+pub(crate) const SCRATCH_LEN: usize = 1 << 20;
 
-/// The largest of a few sizes up to which one `pwrite` takes no longer than one write through io_uring; 0 if
-/// there is none. A single write can be done in place up to that size; several at once go through the ring.
-pub(super) fn inline_max(
+/// What is to be done in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InPlace {
+    /// A piece that is written alone, up to this many bytes; 0 if none is.
+    pub(super) alone: usize,
+    /// Several pieces one behind the other, too.
+    pub(super) streams: bool,
+}
+
+/// Up to which size one `pwrite` takes no longer than one write through io_uring, and whether several at once do.
+pub(super) fn measure(
     uring: &mut Uring,
     buffers: &Buffers,
     scratch: &Arc<dyn DiskFile>,
-) -> io::Result<usize> {
-    let mut inline_max = 0;
-    for size in SIZES.into_iter().filter(|size| *size <= buffers.get(0).len()) {
+    depth: usize,
+) -> io::Result<InPlace> {
+    let len = buffers.get(0).len();
+    let mut alone = 0;
+    for size in SIZES.into_iter().filter(|size| *size <= len) {
         let in_place = median(|| scratch.write_all_at(&buffers.get(0)[..size], 0))?;
         let through_ring = median(|| uring.write_alone(scratch, buffers, size, 0))?;
         if in_place > through_ring {
             break;
         }
-        inline_max = size;
+        alone = size;
     }
     // Nothing larger is ever sent, so the largest size stands for all beyond it.
-    let largest = SIZES.into_iter().rfind(|size| *size <= buffers.get(0).len());
-    Ok(if largest == Some(inline_max) { usize::MAX } else { inline_max })
+    if SIZES.into_iter().rfind(|size| *size <= len) == Some(alone) {
+        alone = usize::MAX;
+    }
+    let pieces = depth.min(buffers.count());
+    let in_place = median(|| (0..pieces).try_for_each(|n| scratch.write_all_at(buffers.get(n), place(n, len))))?;
+    let through_ring = median(|| {
+        for n in 0..pieces {
+            uring.write(scratch, n, buffers, 0..len, place(n, len), n as u64)?;
+        }
+        (0..pieces).try_for_each(|_| uring.await_any())
+    })?;
+    Ok(InPlace { alone, streams: in_place <= through_ring })
+}
+
+/// Pieces go to different places of a scratch file that need not be as long as all of them.
+fn place(number: usize, len: usize) -> u64 {
+    (number * len % SCRATCH_LEN.max(len)) as u64
 }
 
 fn median(mut write: impl FnMut() -> io::Result<()>) -> io::Result<Duration> {

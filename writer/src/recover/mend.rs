@@ -33,7 +33,15 @@ pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, 
                 .map_err(OpenError::io("write again", disk.path(&names::page(found.page.id))))?;
         }
     }
-    for found in survey.pages.iter().filter(|found| found.page.id >= survey.durable.page() || found.reseal) {
+    // The writer died before it wrote the footer, which spares the next opening the scan.
+    for found in survey.pages.iter().filter(|found| needs_footer(found)) {
+        found
+            .page
+            .write_footer(&found.summary, &found.index)
+            .map_err(OpenError::io("write", disk.path(&names::page(found.page.id))))?;
+    }
+    let changed = |found: &&Found| found.page.id >= survey.durable.page() || needs_footer(found);
+    for found in survey.pages.iter().filter(changed) {
         found
             .page
             .file
@@ -46,6 +54,10 @@ pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, 
     }
     survey.durable = survey.durable.max(survey.end());
     Ok(cut)
+}
+
+fn needs_footer(found: &Found) -> bool {
+    found.reseal || (found.sealed && found.scanned)
 }
 
 /// Clears what stands behind the end of the log, as far as it could ever be taken for a record.

@@ -21,8 +21,10 @@ pub(crate) struct Found {
     pub(crate) page: Arc<Page>,
     pub(crate) summary: PageSummary,
     pub(crate) index: Vec<IndexEntry>,
-    /// Complete, with a footer that says so.
+    /// Complete: the seal is there.
     pub(crate) sealed: bool,
+    /// Found by reading the records: if it is complete, its footer is missing or could not be believed.
+    pub(crate) scanned: bool,
     /// Complete, but the seal has to be written again.
     pub(crate) reseal: bool,
 }
@@ -213,7 +215,7 @@ fn read_footer(disk: &dyn Disk, page: &Page, meta: &Meta) -> Result<Option<Found
     read(&mut bytes, index_at)?;
     let Ok(index) = footer.check_index(&bytes) else { return Ok(None) };
     let page = Arc::new(Page::new(page.header, Arc::clone(&page.file)));
-    Ok(Some(Found { page, summary, index, sealed, reseal: false }))
+    Ok(Some(Found { page, summary, index, sealed, scanned: false, reseal: false }))
 }
 
 /// Walks through a page with every check; returns what stopped the walk, unless it was the seal.
@@ -258,7 +260,7 @@ fn scan(
     };
     let summary = *walk.summary();
     let sealed = fault.is_none();
-    Ok((Found { page: Arc::new(page), summary, index, sealed, reseal: false }, fault))
+    Ok((Found { page: Arc::new(page), summary, index, sealed, scanned: true, reseal: false }, fault))
 }
 
 /// The predecessor that a page's first record names; `None` if there is no good record.

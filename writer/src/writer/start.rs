@@ -5,6 +5,7 @@ use crate::active::ActivePage;
 use crate::control::{Control, random_bytes};
 use crate::disk::{Disk, OsDisk, check_file_system};
 use crate::engine::Engine;
+use crate::engine::probe::SCRATCH_LEN;
 use crate::error::OpenError;
 use crate::lock::WriterLock;
 use crate::metafile::MetaFile;
@@ -135,7 +136,7 @@ fn open_engine<T>(
     let scratch = disk.create(&name, 0o600).map_err(OpenError::io("create", &path))?;
     disk.remove(&name).map_err(OpenError::io("remove", &path))?;
     if options.io == Io::Auto {
-        let len = options.buffer_len.min(1 << 20) as u64;
+        let len = SCRATCH_LEN as u64;
         scratch.allocate(len).map_err(OpenError::io("allocate", &path))?;
     }
     Engine::open(options, lock.fd(), &scratch)
