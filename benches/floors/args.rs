@@ -88,7 +88,7 @@ impl Plan {
             smoke,
             time: Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(1)),
             page_len: if smoke {
-                3 << 20
+                2 << 20
             } else if args.full {
                 64 << 20
             } else {

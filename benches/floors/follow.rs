@@ -99,6 +99,7 @@ impl Pair {
         let count = count.max(1);
         self.board.get().seen.0.0.store(0, Ordering::Relaxed);
         self.board.get().flag.0.store(0, Ordering::Relaxed);
+        self.board.get().count.store(count as u64, Ordering::Relaxed);
         self.board.get().order.store(order, Ordering::Release);
         sys::futex_wake(&self.board.get().order);
         self.until("gets ready", |board| board.ready.load(Ordering::Acquire) == order)?;
@@ -192,12 +193,9 @@ fn follow_ring(ring: &Ring, board: &Board, order: u32, wait: WaitStrategy) -> an
     let mut reader = ring.reader_with(Cursor::Tip, ReaderOptions { wait, ..ReaderOptions::default() })?;
     let mut n = 0;
     board.ready.store(order, Ordering::Release);
-    while board.order.load(Ordering::Relaxed) == order {
-        let batch = if wait == WaitStrategy::Spin {
-            reader.poll()?
-        } else {
-            reader.recv(Some(Duration::from_millis(50)))?
-        };
+    let count = board.count.load(Ordering::Relaxed);
+    while n < count {
+        let batch = if wait == WaitStrategy::Spin { reader.poll()? } else { reader.recv(None)? };
         for record in batch.iter().flatten() {
             black_box(record.data()[0]);
             n += 1;
@@ -211,7 +209,8 @@ fn follow_ring(ring: &Ring, board: &Board, order: u32, wait: WaitStrategy) -> an
 fn follow_floor(floor: &[u8], board: &Board, order: u32, sleeping: bool) {
     let (mut n, mut last) = (0, 0);
     board.ready.store(order, Ordering::Release);
-    while board.order.load(Ordering::Relaxed) == order {
+    let count = board.count.load(Ordering::Relaxed);
+    while n < count {
         let flag = board.flag.0.load(Ordering::Acquire);
         if flag != last {
             black_box(floor.get(flag as usize));

@@ -49,6 +49,8 @@ pub fn map(file: &File) -> io::Result<Mmap> {
 pub struct Board {
     /// What the follower shall do next; it sleeps on this word while idle.
     pub order: AtomicU32,
+    /// How many records the order is for.
+    pub count: AtomicU64,
     /// The order that the follower is ready for.
     pub ready: AtomicU32,
     /// The floor's flag or futex word, on a line of its own.

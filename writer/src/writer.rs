@@ -201,8 +201,9 @@ impl Writer {
         }
         self.begin_append();
         for entry in entries {
-            let outcome = self.put((entry.seq_no, entry.prev_seq_no), entry.payload, entry.hash);
-            self.keep_prefix(outcome)?;
+            if let Err(error) = self.put((entry.seq_no, entry.prev_seq_no), entry.payload, entry.hash) {
+                return Err(self.keep_prefix(error));
+            }
         }
         let last_seq_no = self.tip.unwrap_or(0);
         Ok(Appended { first_seq_no: first.unwrap_or(last_seq_no), last_seq_no, records })
@@ -225,8 +226,9 @@ impl Writer {
         self.begin_append();
         let mut prev = tip;
         for payload in payloads {
-            let outcome = self.put((prev + 1, prev), payload, waldo_shm_protocol::payload_hash(payload));
-            self.keep_prefix(outcome)?;
+            if let Err(error) = self.put((prev + 1, prev), payload, waldo_shm_protocol::payload_hash(payload)) {
+                return Err(self.keep_prefix(error));
+            }
             prev += 1;
         }
         let first_seq_no = if records == 0 { tip } else { tip + 1 };
@@ -484,11 +486,12 @@ impl Writer {
     }
 
     /// After a failed put: what was put before it is part of the log, if the writer still works.
-    fn keep_prefix(&mut self, outcome: Result<(), AppendError>) -> Result<(), AppendError> {
-        if let Err(AppendError::NoPage { .. }) = outcome {
-            self.finish()?;
+    #[cold]
+    fn keep_prefix(&mut self, error: AppendError) -> AppendError {
+        match error {
+            AppendError::NoPage { .. } => self.finish().err().unwrap_or(error),
+            other => other,
         }
-        outcome
     }
 
     fn failed(&mut self, action: &str, source: io::Error) -> AppendError {
