@@ -18,7 +18,7 @@
 //! keeps a control segment, the reader follows its watermarks; without one it reads the files and changes over
 //! by itself when a writer comes.
 //!
-//! Reading order: [`Ring`] (`attach`), `control` and `files` (where a ring says what may be read), `pages` and
+//! Reading order: [`Ring`] (`attach`, `link`), `control` and `files` (where a ring says what may be read), `pages` and
 //! `page_map` (opening and mapping), `walk` (records in a page), [`Reader`] (`reader`, `seek`, `wait`), then
 //! [`Batches`] and [`verify`].
 
@@ -31,6 +31,7 @@ mod error;
 mod files;
 mod futex;
 mod lapse;
+mod link;
 mod options;
 mod page_map;
 mod pages;

@@ -5,6 +5,7 @@ use crate::watermark::Watermark;
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use waldo_shm_protocol::PageSeed;
@@ -16,6 +17,8 @@ pub(crate) struct PageMap {
     raw: MmapRaw,
     path: PathBuf,
     id: u64,
+    /// Device and number of its inode.
+    inode: (u64, u64),
     seed: PageSeed,
     records_limit: u32,
     /// Bytes from the start of the page that are known to be committed; only grows.
@@ -30,11 +33,13 @@ impl PageMap {
     pub(crate) fn new(file: &File, path: &Path, header: &PageHeader) -> io::Result<PageMap> {
         let fields = header.fields();
         let len = usize::try_from(fields.page_len).map_err(io::Error::other)?;
+        let stat = file.metadata()?;
         let raw = MmapOptions::new().len(len).map_raw_read_only(file)?;
         Ok(PageMap {
             raw,
             path: path.to_path_buf(),
             id: fields.page_id,
+            inode: (stat.dev(), stat.ino()),
             seed: PageSeed::new(&fields.ring_id, fields.page_id),
             // A checked geometry keeps this below 2 GiB.
             records_limit: u32::try_from(fields.records_limit).map_err(io::Error::other)?,
@@ -42,8 +47,13 @@ impl PageMap {
         })
     }
 
+    #[inline(always)]
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    pub(crate) fn inode(&self) -> (u64, u64) {
+        self.inode
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -73,6 +83,20 @@ impl PageMap {
             self.admitted.fetch_max(limit, Ordering::Relaxed);
         }
         Some(limit)
+    }
+
+    /// Asks the processor to fetch the header at `offset`, should there be one; nothing happens beyond `limit`.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, offset: u32, limit: u32) {
+        #[cfg(target_arch = "x86_64")]
+        if offset < limit {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let at = self.raw.as_ptr().wrapping_add(offset as usize);
+            // SAFETY: a prefetch is a hint; it accesses no memory as the program sees it and never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (offset, limit);
     }
 
     /// The bytes from `start` to `end`; `None` if they are not known to be committed.

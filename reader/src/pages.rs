@@ -4,7 +4,7 @@ use crate::error::ReadError;
 use crate::page_map::PageMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use waldo_shm_protocol::page::{PageFault, PageHeader, RawPageHeader};
@@ -15,14 +15,24 @@ use waldo_shm_protocol::{RingId, names};
 pub(crate) struct Pages {
     home: PathBuf,
     ring_id: RingId,
-    mapped: Mutex<Vec<(u64, Weak<PageMap>)>>,
+    mapped: Mutex<Vec<Mapped>>,
+}
+
+/// A page that somebody in this process has mapped.
+#[derive(Debug)]
+struct Mapped {
+    id: u64,
+    /// The writer's start under which its name was last seen to lead to this file.
+    epoch: u32,
+    map: Weak<PageMap>,
 }
 
 /// What became of an attempt to open a page.
 pub(crate) enum Opened<T> {
     /// There it is.
     Page(T),
-    /// The name leads nowhere, or to a file that has been taken out of the ring: trimmed, most likely.
+    /// The name leads nowhere, or to a file whose header is not that of the page: trimmed, if the ring's oldest page
+    /// is a newer one by now; damage if it still is not after a few tries.
     Gone(ReadError),
 }
 
@@ -31,36 +41,47 @@ impl Pages {
         Pages { home: home.to_path_buf(), ring_id, mapped: Mutex::new(Vec::new()) }
     }
 
-    pub(crate) fn path(&self, id: u64) -> PathBuf {
-        self.home.join(names::page(id))
-    }
-
-    /// Page `id`, mapped; shared with whoever else in this process has it mapped.
+    /// Page `id`, mapped; shared with whoever else in this process has it mapped. `epoch` is the writer's start
+    /// that the caller has seen: a writer that starts may put another file under the name, so what was mapped
+    /// under another start is looked at again.
     ///
     /// # Errors
-    /// [`ReadError::Io`] or [`ReadError::Page`] for anything that trimming does not explain.
-    pub(crate) fn map(&self, id: u64) -> Result<Opened<Arc<PageMap>>, ReadError> {
+    /// [`ReadError::Io`] or [`ReadError::Page`] for what trimming cannot explain.
+    pub(crate) fn map(&self, id: u64, epoch: u32) -> Result<Opened<Arc<PageMap>>, ReadError> {
+        let path = || self.home.join(names::page(id));
         let mut mapped = self.lock();
-        let known = mapped.iter().find(|(page, _)| *page == id).and_then(|(_, map)| map.upgrade());
-        if let Some(map) = known {
-            return Ok(Opened::Page(map));
+        let known = mapped.iter_mut().find(|known| known.id == id);
+        if let Some((known, map)) = known.and_then(|known| known.map.upgrade().map(|map| (known, map))) {
+            if known.epoch == epoch || leads_to(&path(), &map)? {
+                known.epoch = epoch;
+                return Ok(Opened::Page(map));
+            }
         }
         // Under the lock: two readers that enter a page together shall not both map it.
-        let (file, header) = match open(&self.path(id), &self.ring_id, id)? {
+        let path = path();
+        let (file, header) = match open(&path, &self.ring_id, id)? {
             Opened::Page(page) => page,
             Opened::Gone(why) => return Ok(Opened::Gone(why)),
         };
-        let path = self.path(id);
         let map = PageMap::new(&file, &path, &header).map_err(|e| ReadError::io(&path, e))?;
         let map = Arc::new(map);
-        mapped.retain(|(page, map)| *page != id && map.strong_count() > 0);
-        mapped.push((id, Arc::downgrade(&map)));
+        mapped.retain(|known| known.id != id && known.map.strong_count() > 0);
+        mapped.push(Mapped { id, epoch, map: Arc::downgrade(&map) });
         Ok(Opened::Page(map))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(u64, Weak<PageMap>)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Mapped>> {
         // The vector is whole between any two statements above.
         self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether `path` still leads to the file that `map` is of. While it is mapped, its inode cannot be another's.
+fn leads_to(path: &Path, map: &PageMap) -> Result<bool, ReadError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(stat) => Ok((stat.dev(), stat.ino()) == map.inode()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(ReadError::io(path, e)),
     }
 }
 
@@ -86,11 +107,9 @@ pub(crate) fn open(path: &Path, ring_id: &RingId, id: u64) -> Result<Opened<(Fil
     let got = read_at(&file, &mut bytes, 0).map_err(|e| ReadError::io(path, e))?;
     match PageHeader::check(&bytes[..got], stat.len(), ring_id, id) {
         Ok(header) => Ok(Opened::Page((file, header))),
-        Err(fault) => {
-            let gone = matches!(fault, PageFault::Retired | PageFault::WrongPage { .. });
-            let error = ReadError::Page { path: path.to_path_buf(), fault };
-            if gone { Ok(Opened::Gone(error)) } else { Err(error) }
-        }
+        // Whatever is wrong with it, trimming may explain it: the page may have been opened just before its name was
+        // taken away, and read while its header was written over.
+        Err(fault) => Ok(Opened::Gone(ReadError::Page { path: path.to_path_buf(), fault })),
     }
 }
 

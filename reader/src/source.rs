@@ -68,7 +68,7 @@ impl Attachment {
                 let segment = control.segment();
                 (segment.durable().word(), segment.status().state(), segment.status().epoch())
             }
-            Source::Files(files) => (0, files.closed().then_some(WriterState::Closed), 0),
+            Source::Files(files) => (0, files.closed().then_some(WriterState::Closed), files.epoch()),
         };
         let committed = self.watermark(Visibility::Committed).word();
         Observed { generation: self.generation, committed, durable, state, epoch }
@@ -91,6 +91,17 @@ impl Attachment {
         }
     }
 
+    /// Number and append time of the first record of a page. A hint.
+    #[inline]
+    pub(crate) fn page_begin(&self, id: u64) -> Option<(u64, u64)> {
+        match &self.source {
+            Source::Control(control) => {
+                control.segment().page_begin(id).or_else(|| control.segment().page_begin(id))
+            }
+            Source::Files(files) => files.page(id).map(|info| (info.first_seq_no, info.first_time_ns)),
+        }
+    }
+
     /// A record at or before `key` in page `id`. A hint.
     pub(crate) fn index_floor(&self, id: u64, key: IndexKey) -> Option<IndexEntry> {
         match &self.source {
@@ -107,12 +118,12 @@ impl Attachment {
         }
     }
 
-    /// The writer's starts so far; 0 if nobody says.
+    /// The writer's starts so far; 0 if nobody says. To be loaded after the watermark it is to go with.
     #[inline(always)]
     pub(crate) fn epoch(&self) -> u32 {
         match &self.source {
             Source::Control(control) => control.segment().status().epoch(),
-            Source::Files(_) => 0,
+            Source::Files(files) => files.epoch(),
         }
     }
 
@@ -143,8 +154,18 @@ impl Attachment {
                     || status.state() == Some(WriterState::Retired)
                     || control.segment().committed().is_none()
             }
-            Source::Files(files) => files.due(),
+            Source::Files(files) => files.epoch() != epoch || files.due(),
         }
+    }
+
+    /// Whether the files are to be looked at again.
+    pub(crate) fn due(&self) -> bool {
+        matches!(&self.source, Source::Files(files) if files.due())
+    }
+
+    /// Whether a writer has been seen alive lately.
+    pub(crate) fn alive(&self, options: &AttachOptions) -> bool {
+        matches!(&self.source, Source::Control(control) if alive(control, options))
     }
 
     /// Whether a segment can be followed. One that is out of use, or whose writer ended before it had published
@@ -202,6 +223,17 @@ pub(crate) fn usable(control: &ControlMap, options: &AttachOptions) -> bool {
         // Nonsense is for the reader to report.
         _ => true,
     }
+}
+
+/// Whether its writer has not published yet where the log ends: what stands there is its predecessor's.
+pub(crate) fn settling(control: &ControlMap) -> bool {
+    matches!(control.segment().status().state(), Some(WriterState::Init | WriterState::Recovering))
+}
+
+/// Whether a writer that says it runs has been seen alive lately.
+pub(crate) fn alive(control: &ControlMap, options: &AttachOptions) -> bool {
+    let runs = settling(control) || control.segment().status().state() == Some(WriterState::Live);
+    runs && heartbeat_age(control) <= stall_limit(control, options)
 }
 
 /// Time since the writer was last seen alive.

@@ -1,9 +1,12 @@
 //! Tests against a forged writer.
 
+mod damaged;
 mod follow;
 mod hostile;
+mod restarts;
 mod searching;
 mod streams;
+mod trimming;
 mod verifying;
 mod waiting;
 mod without_control;

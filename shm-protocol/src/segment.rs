@@ -193,6 +193,16 @@ impl<'a> Segment<'a> {
         self.slots[self.slot_no(page)].read().filter(|info| page != 0 && info.page_id == page)
     }
 
+    /// Number and append time of the first record of page `page`, as [`Segment::page`] has them, for a bisection that
+    /// needs nothing else; `None` in the same cases.
+    #[inline]
+    pub fn page_begin(&self, page: u64) -> Option<(u64, u64)> {
+        if page == 0 {
+            return None; // the id of a slot that was never used
+        }
+        self.slots[self.slot_no(page)].begin(page)
+    }
+
     /// The last index entry of page `page` that is not above `key` (for a time: strictly before it); `None` if
     /// there is none or the page is gone. A hint: the record it points at has to be checked.
     pub fn index_floor(&self, page: u64, key: IndexKey) -> Option<IndexEntry> {

@@ -4,6 +4,7 @@ use crate::roles::writer_append;
 use crate::support::child::Child;
 use crate::support::payload::payloads;
 use crate::support::ring::{Setup, TestRing, counter};
+use crate::support::wait::wait_until;
 use waldo::reader::RingStatus;
 use waldo::writer::{Io, Writer};
 
@@ -17,6 +18,8 @@ fn turn(writer: &mut Writer, ring: &TestRing, pages: u64, max: usize) -> RingSta
     while ring.status().tip_page < tip_page + pages {
         writer_append(writer, 100, 10, max);
     }
+    // Trimming follows in the background.
+    wait_until("the ring has its size", || ring.status().pages <= u64::from(writer.options().ring_size));
     ring.status()
 }
 
@@ -79,6 +82,7 @@ fn a_reader_stopped_while_it_follows_is_told_exactly_what_it_missed() {
             let tip = writer.tip().unwrap_or(0);
             // Wherever it is just now.
             while reader.skip_to_at_least("at", tip + 1).is_none() {
+                assert!(!reader.ended(), "the reader failed");
                 writer_append(&mut writer, 20, 5, setup.max);
             }
             reader.stop();
@@ -125,7 +129,7 @@ fn a_page_is_never_recycled_under_a_reader_that_just_opened_it() {
         }
         assert!(done.iter().all(|message| message[0] == "done"), "{done:?}");
         let status = ring.status();
-        println!("{page_len}: {done:?}, {:?}", status.counters);
+        println!("{page_len} bytes a page: {done:?}, {:?}", status.counters);
         assert!(counter(&status, "recycled_pages") > 100, "{status:?}");
         assert!(counter(&status, "disk_bytes") <= 4 * page_len, "{status:?}");
     }

@@ -1,11 +1,19 @@
 //! Waldo over real processes: every test starts children that play a writer or a reader, and lets things happen
 //! to them.
+#![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
 
 mod roles;
 mod support;
 
+mod checkpoints;
+mod closing;
+mod control_lost;
 mod crash;
 mod crowd;
+mod disk_full;
 mod follow;
 mod lapped;
+mod locking;
+mod permissions;
 mod torn;
+mod without_uring;

@@ -3,7 +3,7 @@
 use crate::roles::writer_append;
 use crate::support::child::Child;
 use crate::support::payload::{check_batch, payload};
-use crate::support::ring::{NEVER_MS, Setup, TestRing};
+use crate::support::ring::{NEVER_MS, Setup, TestRing, careful};
 use std::fs;
 use std::ops::Range;
 use waldo::protocol::Log;
@@ -15,7 +15,7 @@ const MAX: usize = 200;
 
 /// The last record of the ring: one without padding, so that every one of its bytes counts.
 fn last_record() -> u64 {
-    (20..).find(|n| payload(*n, MAX).len() >= 24 && payload(*n, MAX).len() % 8 == 0).unwrap()
+    (20..).find(|n| payload(*n, MAX).len() >= 24 && payload(*n, MAX).len().is_multiple_of(8)).unwrap()
 }
 
 /// Bytes of record `seq_no` in page 1.
@@ -155,25 +155,34 @@ fn a_reader_is_told_of_damage_and_stays_in_front_of_it() {
             bytes[at] ^= 0x01;
             let copy = ring.copy();
             fs::write(copy.page(1), &bytes).unwrap();
-            let mut reader = copy.reader(Cursor::After(0));
-            let mut read = 0;
-            let damage = loop {
-                match reader.poll() {
-                    Ok(Some(batch)) => read = check_batch(&batch, read, MAX),
-                    Ok(None) => break None,
-                    Err(error) => break Some(error),
-                }
-            };
+            let (read, damage) = read_to_damage(&copy);
             let verified = verify::verify(copy.home(), &mut |_| {});
             assert!(verified.is_err(), "record {seq_no}, byte {at}: {verified:?}");
             assert_eq!(read, seq_no - 1);
-            for error in [damage.expect("an error"), reader.poll().unwrap_err()] {
+            for error in damage {
                 let ReadError::Corrupt { page: 1, offset, seq_no: before, .. } = error else {
                     panic!("{error}")
                 };
                 assert_eq!(offset, record.start as u64);
                 assert!(before.is_none_or(|before| before == seq_no - 1), "{before:?}");
             }
+        }
+    }
+}
+
+/// The last record that can be read, and the errors of two attempts to go on.
+fn read_to_damage(ring: &TestRing) -> (u64, [ReadError; 2]) {
+    let start = || ring.attach().reader_with(Cursor::After(0), careful());
+    let mut read = 0;
+    let mut reader = match start() {
+        Ok(reader) => reader,
+        // The very first record is looked at when the reader is made.
+        Err(error) => return (0, [error, start().map(drop).unwrap_err()]),
+    };
+    loop {
+        match reader.poll() {
+            Ok(batch) => read = check_batch(&batch.expect("an error at the damage"), read, MAX),
+            Err(error) => return (read, [error, reader.poll().map(drop).unwrap_err()]),
         }
     }
 }

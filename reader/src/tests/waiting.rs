@@ -207,3 +207,34 @@ fn the_same_record_after_a_restart_is_fine() {
     forge.append_n(2);
     assert_eq!(drain(&mut reader), [6, 7]);
 }
+
+#[test]
+fn a_segment_that_was_taken_away_with_its_writer_is_not_waited_on() {
+    for closed in [true, false] {
+        let mut forge = Forge::live(65536, 2);
+        forge.append_n(3);
+        let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+        assert_eq!(drain(&mut reader), [1, 2, 3]);
+        let old = forge.control.take().unwrap();
+        if closed {
+            old.state(WriterState::Closed);
+        } else {
+            // Killed, and its segment removed by somebody who tidies up.
+            old.publisher().beat(crate::clock::boottime_ns().saturating_sub(60_000_000_000));
+        }
+        std::fs::remove_file(forge.home().join("control.link")).unwrap();
+        std::fs::remove_file(&old.path).unwrap();
+        // The next writer comes and goes before the reader looks at the link again.
+        forge.epoch = 2;
+        forge.meta.epoch = 2;
+        forge.append_n(2);
+        forge.meta.clean_end = forge.position();
+        forge.write_meta();
+        assert_eq!(crate::testing::read_n(&mut reader, 2), [4, 5]);
+        // A writer that keeps a segment again is found again.
+        forge.epoch = 3;
+        forge.open_control();
+        forge.append_n(1);
+        assert_eq!(crate::testing::read_n(&mut reader, 1), [6]);
+    }
+}

@@ -107,6 +107,49 @@ impl IndexKey {
             IndexKey::TimeBefore(time_ns) => slot.time_ns.load(Ordering::Relaxed) < time_ns,
         }
     }
+
+    /// How far the key lies between two entries: 0 at the first, 1 at the last; anything if they are not in order.
+    fn fraction(self, first: &IndexSlot, last: &IndexSlot) -> f64 {
+        let (word, key): (fn(&IndexSlot) -> &AtomicU64, u64) = match self {
+            IndexKey::SeqNo(seq_no) => (|slot| &slot.seq_no, seq_no),
+            IndexKey::TimeBefore(time_ns) => (|slot| &slot.time_ns, time_ns),
+        };
+        let first = word(first).load(Ordering::Relaxed);
+        let last = word(last).load(Ordering::Relaxed);
+        key.wrapping_sub(first) as f64 / last.wrapping_sub(first) as f64
+    }
+}
+
+/// How many of `entries` the key admits: as `partition_point`, but it starts where the key would be if the entries
+/// were evenly spread, as they mostly are, so that it touches a few cache lines instead of one per halving.
+fn admitted(entries: &[IndexSlot], key: IndexKey) -> usize {
+    let [first, .., last] = entries else { return entries.partition_point(|slot| key.admits(slot)) };
+    if !key.admits(first) {
+        return 0;
+    }
+    if key.admits(last) {
+        return entries.len();
+    }
+    // Everything up to `low` is admitted, nothing from `high` on.
+    let (mut low, mut high) = (0, entries.len() - 1);
+    let guess = ((key.fraction(first, last) * high as f64) as usize).min(high - 1);
+    let mut step = 1;
+    if guess > low && !key.admits(&entries[guess]) {
+        high = guess;
+        while high - low > step && !key.admits(&entries[high - step]) {
+            high -= step;
+            step *= 4;
+        }
+        low = high.saturating_sub(step).max(low);
+    } else {
+        low = guess;
+        while high - low > step && key.admits(&entries[low + step]) {
+            low += step;
+            step *= 4;
+        }
+        high = high.min(low + step);
+    }
+    low + 1 + entries[low + 1..high].partition_point(|slot| key.admits(slot))
 }
 
 impl PageSlot {
@@ -144,6 +187,17 @@ impl PageSlot {
         Some(info)
     }
 
+    /// Number and time of the first record of page `page`, if this slot is of it.
+    #[inline]
+    pub(super) fn begin(&self, page: u64) -> Option<(u64, u64)> {
+        self.stable(|| {
+            if self.page_id.load(Ordering::Relaxed) != page {
+                return None;
+            }
+            Some((self.first_seq_no.load(Ordering::Relaxed), self.first_time_ns.load(Ordering::Relaxed)))
+        })
+    }
+
     /// The last entry of `entries`, this slot's part of the index, that `key` admits, if this slot is page `page`.
     pub(super) fn floor(&self, page: u64, entries: &[IndexSlot], key: IndexKey) -> Option<IndexEntry> {
         self.stable(|| {
@@ -151,7 +205,7 @@ impl PageSlot {
             if self.page_id.load(Ordering::Relaxed) != page {
                 return None;
             }
-            let after = entries[..len].partition_point(|slot| key.admits(slot));
+            let after = admitted(&entries[..len], key);
             let found = entries[..len].get(after.checked_sub(1)?)?;
             Some(IndexEntry {
                 seq_no: found.seq_no.load(Ordering::Relaxed),

@@ -4,6 +4,7 @@ mod churn;
 mod follower;
 mod holder;
 mod restricted;
+mod waiter;
 mod writer;
 
 pub use restricted::{NOBODY, restrict};
@@ -16,6 +17,8 @@ pub fn play(role: &str, args: &Args) {
         "writer" => writer::play(args),
         "follower" => follower::play(args),
         "holder" => holder::play(args),
+        "waiter" => waiter::wait(args),
+        "visitor" => waiter::visit(args),
         "churn" => churn::play(args),
         _ => panic!("no role {role}"),
     }

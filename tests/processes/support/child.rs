@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 pub const ROLE: &str = "WALDO_TEST_ROLE";
@@ -70,10 +70,7 @@ impl Child {
 
     /// The next message if it is there already; `None` also at the end of the child's output.
     pub fn hear_now(&mut self) -> Option<Vec<String>> {
-        match self.messages.try_recv() {
-            Ok(message) => Some(message),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.messages.try_recv().ok()
     }
 
     /// Passes over messages until one begins with `first`; the numbers after it.

@@ -1,0 +1,143 @@
+//! Damage in the page that the log ends in, without a control segment to say where that is.
+
+use crate::testing::{DEADLINE, Forge, drain, numbers};
+use crate::{Cursor, ReadError, Reader};
+use std::time::Instant;
+use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
+
+/// Reads on until the damage, which must be at record `seq` of the forged log.
+fn read_to_damage(forge: &Forge, reader: &mut Reader, seq: u64) -> Vec<u64> {
+    let victim = forge.log.iter().find(|e| e.seq == seq).unwrap();
+    let start = Instant::now();
+    let mut seen = Vec::new();
+    loop {
+        assert!(start.elapsed() < DEADLINE, "only {seen:?} came");
+        match reader.recv(Some(std::time::Duration::from_millis(20))) {
+            Ok(Some(batch)) => seen.extend(numbers(&batch)),
+            Ok(None) => {}
+            Err(ReadError::Corrupt { page, offset, seq_no, .. }) => {
+                assert_eq!((page, offset, seq_no), (victim.page, victim.offset, Some(seq - 1)));
+                assert!(reader.poll().is_err(), "asking again leads past it");
+                return seen;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn below_what_the_metadata_calls_durable() {
+    for clean in [false, true] {
+        let mut forge = Forge::new(16384, 4);
+        forge.append_n(10);
+        let victim = forge.log[6].clone();
+        let end = forge.position();
+        if clean {
+            forge.meta.clean_end = end;
+        } else {
+            forge.meta.durable = end;
+        }
+        forge.write_meta();
+        forge.damage(victim.page, victim.offset + 16, b"Z");
+        let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+        assert_eq!(read_to_damage(&forge, &mut reader, 7), [1, 2, 3, 4, 5, 6]);
+    }
+}
+
+#[test]
+fn below_what_a_record_behind_it_calls_durable() {
+    for torn in [false, true] {
+        let mut forge = Forge::new(16384, 4);
+        forge.append_n(if torn { 6 } else { 7 });
+        forge.durable = forge.position();
+        forge.append_n(3);
+        let victim = forge.log[6].clone();
+        forge.damage(victim.page, victim.offset, &[0; RECORD_HEADER_LEN]);
+        let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+        if torn {
+            // Never durable: the writer cuts it off when it starts.
+            assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5, 6]);
+        } else {
+            assert_eq!(read_to_damage(&forge, &mut reader, 7), [1, 2, 3, 4, 5, 6]);
+        }
+    }
+}
+
+#[test]
+fn in_the_first_record_of_the_newest_page() {
+    let mut forge = Forge::new(16384, 4);
+    while forge.position().page() < 2 {
+        forge.append_n(1);
+    }
+    let first = forge.tip();
+    forge.durable = forge.position();
+    forge.append_n(3);
+    forge.damage(2, 4096 + 16, b"Z");
+    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    assert_eq!(read_to_damage(&forge, &mut reader, first), (1..first).collect::<Vec<_>>());
+}
+
+#[test]
+fn in_the_header_of_the_newest_page() {
+    for durable in [false, true] {
+        let mut forge = Forge::new(16384, 4);
+        while forge.position().page() < 2 {
+            forge.append_n(1);
+        }
+        let in_page = forge.tip() - 1;
+        if durable {
+            forge.durable = forge.position();
+        }
+        forge.append_n(3);
+        forge.damage(2, 40, b"Z");
+        let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+        let mut seen = numbers(&reader.poll().unwrap().unwrap());
+        let end = loop {
+            match reader.poll() {
+                Ok(Some(batch)) => seen.extend(numbers(&batch)),
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        assert_eq!(seen, (1..=in_page).collect::<Vec<_>>());
+        if durable {
+            assert!(
+                matches!(&end, Some(ReadError::Page { path, .. }) if *path == forge.page_path(2)),
+                "{end:?}"
+            );
+        } else {
+            // What a power failure leaves of a page that was being made ready.
+            assert!(end.is_none(), "{end:?}");
+        }
+    }
+}
+
+#[test]
+fn that_comes_while_a_reader_follows() {
+    let mut forge = Forge::new(16384, 4);
+    forge.append_n(5);
+    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5]);
+    // As one would see it all at once after a look.
+    let before = forge.position();
+    forge.append_n(1);
+    let victim = forge.log[5].clone();
+    forge.damage(victim.page, victim.offset + 20, b"Z");
+    forge.durable = forge.position();
+    assert!(before < forge.durable);
+    forge.append_n(2);
+    assert_eq!(read_to_damage(&forge, &mut reader, 6), [0u64; 0]);
+    // Readers that do not go there are not concerned.
+    assert_eq!(drain(&mut forge.attach().reader(Cursor::Tip).unwrap()), [0u64; 0]);
+}
+
+#[test]
+fn a_whole_log_that_is_missing_is_no_empty_ring() {
+    let mut forge = Forge::new(16384, 4);
+    forge.append_n(5);
+    forge.meta.durable = forge.position();
+    forge.write_meta();
+    std::fs::remove_file(forge.page_path(1)).unwrap();
+    let error = forge.attach().reader(Cursor::Trim).unwrap_err();
+    assert!(matches!(&error, ReadError::Io { path, .. } if *path == forge.page_path(1)), "{error}");
+}

@@ -1,0 +1,188 @@
+//! Writers that come after others, and what they may have done to the log.
+
+use crate::testing::{Forge, drain};
+use crate::{AttachOptions, Cursor, ReadError, Reader, ReaderOptions, Ring, Wakeup, WriterStatus};
+use std::time::Duration;
+use waldo_shm_protocol::segment::WriterState;
+
+const PAGE: u64 = 16384;
+
+/// A ring of which `n` records were read, and another that is the same up to record `kept`, written on by the next
+/// writer.
+fn rings(n: u64, kept: u64, written: u64) -> (Forge, Forge) {
+    let mut forge = Forge::live(PAGE, 4);
+    forge.append_n(n);
+    (forge, other(kept, written))
+}
+
+fn other(kept: u64, written: u64) -> Forge {
+    let mut other = Forge::new(PAGE, 4);
+    other.append_n(kept);
+    other.epoch = 2;
+    other.meta.epoch = 2;
+    for _ in 0..written {
+        // As long as the record that stood there before.
+        let seq = other.tip() + 1;
+        other.append(seq, format!("PAYLOAD OF {seq}").as_bytes());
+    }
+    other
+}
+
+/// Puts the files of `other` under the names of those of `forge`.
+fn replace_files(forge: &Forge, other: &Forge) {
+    for id in other.oldest..=other.position().page() {
+        let scratch = forge.home().join("scratch");
+        std::fs::copy(other.page_path(id), &scratch).unwrap();
+        std::fs::rename(scratch, forge.page_path(id)).unwrap();
+    }
+}
+
+/// The writer of `other` takes over the segment of `forge`.
+fn publish(forge: &Forge, other: &Forge) {
+    let control = forge.control.as_ref().unwrap();
+    control.publisher().set_writer(2, 1, 250_000_000);
+    control.publisher().commit(other.position(), other.tip(), other.log.len() as u64);
+    control.wake();
+}
+
+fn assert_rewound(reader: &mut Reader, seq_no: u64) {
+    for _ in 0..2 {
+        match reader.poll() {
+            Err(ReadError::Rewound { seq_no: Some(found), .. }) => assert_eq!(found, seq_no),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_writer_that_comes_between_two_loads_is_not_taken_for_the_one_before() {
+    let (mut forge, other) = rings(5, 4, 3);
+    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    assert_eq!(drain(&mut reader).len(), 5);
+    forge.append_n(1);
+    reader.in_between = Some(Box::new(move || {
+        replace_files(&forge, &other);
+        publish(&forge, &other);
+        // The ring stays until the end of the test.
+        std::mem::forget((forge.control.take(), forge.dir));
+    }));
+    let home = reader.ring.home.clone();
+    let polled = reader.poll();
+    std::fs::remove_dir_all(home).unwrap();
+    assert!(matches!(polled, Err(ReadError::Rewound { seq_no: Some(5), .. })), "{polled:?}");
+}
+
+#[test]
+fn a_rewritten_record_is_noticed_from_the_start_of_the_next_page() {
+    let mut forge = Forge::live(PAGE, 4);
+    while forge.position().page() < 2 {
+        forge.append_n(1);
+    }
+    let n = forge.tip() - 1;
+    let (mut forge, other) = rings(n, n - 1, 3);
+    assert!(forge.position().page() == 1 && other.position().page() == 2);
+    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    forge.rotate();
+    forge.commit();
+    assert_eq!(drain(&mut reader).len() as u64, n);
+    assert!(reader.page.is_none(), "the reader stands before a page that it has not mapped");
+    replace_files(&forge, &other);
+    publish(&forge, &other);
+    assert_rewound(&mut reader, n);
+    reader.seek(Cursor::After(n - 1)).unwrap();
+    assert_eq!(drain(&mut reader), [n, n + 1, n + 2]);
+}
+
+#[test]
+fn another_file_under_the_name_of_the_mapped_page_is_noticed() {
+    let (forge, other) = rings(5, 4, 3);
+    let ring = forge.attach();
+    let mut reader = ring.reader(Cursor::Trim).unwrap();
+    // Holds the old file in the process's cache of mappings, besides the reader itself.
+    let batch = reader.poll().unwrap().unwrap();
+    assert_eq!(batch.len(), 5);
+    replace_files(&forge, &other);
+    publish(&forge, &other);
+    assert_rewound(&mut reader, 5);
+    reader.seek(Cursor::After(4)).unwrap();
+    let fresh = reader.poll().unwrap().unwrap();
+    assert_eq!(fresh.iter().map(|r| r.data().to_vec()).next().unwrap(), b"PAYLOAD OF 5");
+    assert_eq!(batch.iter().last().unwrap().data(), b"payload of 5");
+}
+
+#[test]
+fn another_file_with_the_same_records_is_read_on() {
+    let (forge, other) = rings(5, 5, 3);
+    let ring = forge.attach();
+    let mut reader = ring.reader(Cursor::Trim).unwrap();
+    let mut idle = ring.reader(Cursor::Tip).unwrap();
+    assert_eq!(drain(&mut reader).len(), 5);
+    replace_files(&forge, &other);
+    publish(&forge, &other);
+    // What it had mapped ends at record 5.
+    assert_eq!(drain(&mut reader), [6, 7, 8]);
+    assert_eq!(drain(&mut idle), [6, 7, 8]);
+    assert_eq!(drain(&mut ring.reader(Cursor::After(2)).unwrap()), [3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn a_record_that_has_been_trimmed_since_needs_no_comparison() {
+    let mut forge = Forge::live(PAGE, 4);
+    while forge.position().page() < 2 {
+        forge.append_n(1);
+    }
+    let n = forge.tip();
+    let in_page = forge.log.iter().filter(|e| e.page == 1).count();
+    let options = ReaderOptions { batch_bytes: 1 << 20, ..ReaderOptions::default() };
+    let mut reader = forge.attach().reader_with(Cursor::Trim, options).unwrap();
+    assert_eq!(reader.poll().unwrap().unwrap().len(), in_page);
+    forge.trim();
+    forge.epoch = 2;
+    forge.control.as_ref().unwrap().publisher().set_writer(2, 1, 250_000_000);
+    forge.append_n(1);
+    // It had not seen the end of its page, and nobody can tell any more whether that is still the same.
+    let error = reader.poll().unwrap_err();
+    assert!(matches!(error, ReadError::Lapped { oldest, .. } if oldest == n), "{error}");
+    reader.seek(Cursor::Trim).unwrap();
+    assert_eq!(drain(&mut reader), [n, n + 1]);
+}
+
+#[test]
+fn a_rewritten_record_is_noticed_without_a_segment() {
+    let mut forge = Forge::new(PAGE, 4);
+    forge.append_n(5);
+    let other = other(4, 3);
+    let ring = Ring::attach_with(forge.home(), AttachOptions::default().files_only(true)).unwrap();
+    let mut reader = ring.reader(Cursor::Trim).unwrap();
+    assert_eq!(drain(&mut reader).len(), 5);
+    forge.meta.epoch = 2;
+    forge.write_meta();
+    replace_files(&forge, &other);
+    let error = reader.recv(Some(crate::testing::DEADLINE)).unwrap_err();
+    assert!(matches!(error, ReadError::Rewound { seq_no: Some(5), .. }), "{error}");
+    reader.seek(Cursor::After(4)).unwrap();
+    assert_eq!(drain(&mut reader), [5, 6, 7]);
+}
+
+#[test]
+fn nothing_is_read_while_a_writer_mends_the_files() {
+    let mut forge = Forge::live(PAGE, 4);
+    forge.append_n(5);
+    let options = ReaderOptions { batch_bytes: 1, ..ReaderOptions::default() };
+    let mut reader = forge.attach().reader_with(Cursor::Trim, options).unwrap();
+    assert_eq!(reader.poll().unwrap().unwrap().last_seq_no(), 1);
+    let control = forge.control.as_ref().unwrap();
+    control.state(WriterState::Recovering);
+    control.publisher().set_writer(2, 1, 250_000_000);
+    control.publisher().beat(crate::clock::boottime_ns());
+    assert!(reader.poll().unwrap().is_none());
+    assert_eq!(reader.wait(None).unwrap(), Wakeup::Writer(WriterStatus::Recovering));
+    assert_eq!(reader.wait(Some(Duration::ZERO)).unwrap(), Wakeup::TimedOut);
+    // It has died over it: what its predecessor had committed is all there is.
+    control.publisher().beat(crate::clock::boottime_ns().saturating_sub(60_000_000_000));
+    assert_eq!(reader.poll().unwrap().unwrap().last_seq_no(), 2);
+    control.publisher().beat(crate::clock::boottime_ns());
+    assert!(reader.poll().unwrap().is_none());
+    control.state(WriterState::Live);
+    assert_eq!(drain(&mut reader), [3, 4, 5]);
+}
