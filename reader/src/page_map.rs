@@ -91,9 +91,12 @@ impl PageMap {
         #[cfg(target_arch = "x86_64")]
         if offset < limit {
             use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            const HEADER_END: usize = waldo_shm_protocol::limits::RECORD_HEADER_LEN - 1;
             let at = self.raw.as_ptr().wrapping_add(offset as usize);
             // SAFETY: a prefetch is a hint; it accesses no memory as the program sees it and never faults.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+            // SAFETY: as above. A header may reach into the next cache line.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(HEADER_END).cast()) };
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (offset, limit);

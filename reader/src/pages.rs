@@ -51,11 +51,11 @@ impl Pages {
         let path = || self.home.join(names::page(id));
         let mut mapped = self.lock();
         let known = mapped.iter_mut().find(|known| known.id == id);
-        if let Some((known, map)) = known.and_then(|known| known.map.upgrade().map(|map| (known, map))) {
-            if known.epoch == epoch || leads_to(&path(), &map)? {
-                known.epoch = epoch;
-                return Ok(Opened::Page(map));
-            }
+        if let Some((known, map)) = known.and_then(|known| known.map.upgrade().map(|map| (known, map)))
+            && (known.epoch == epoch || leads_to(&path(), &map)?)
+        {
+            known.epoch = epoch;
+            return Ok(Opened::Page(map));
         }
         // Under the lock: two readers that enter a page together shall not both map it.
         let path = path();

@@ -37,6 +37,8 @@ pub struct Reader {
     pub(crate) page: Option<Arc<PageMap>>,
     /// Pages that lookups have visited, by id; dropped as soon as the reader follows or sleeps.
     pub(crate) kept: Vec<(u64, Arc<PageMap>)>,
+    /// Size of a record that the last lookup passed: the next ones are guessed to be like it.
+    pub(crate) stride: u32,
     /// The record before `place`.
     pub(crate) last: Option<Last>,
     pub(crate) skip: Skip,
@@ -76,6 +78,7 @@ impl Reader {
             place: Place::Pending(Want::Trim),
             page: None,
             kept: Vec::new(),
+            stride: 0,
             last: None,
             skip: Skip::Nothing,
             before_page: None,

@@ -226,9 +226,9 @@ impl Reader {
         let start = self.hint(&map, limit, IndexKey::SeqNo(u64::MAX)).map_or(FIRST, |(offset, _)| offset);
         let (mut last, mut end) = (None, limit);
         if limit - start <= TIP_WALK_MAX {
-            let mut spot = Spot { map: map.clone(), offset: start, last: None, next: None };
+            let mut spot = Spot::at(map.clone(), start, None);
             // Damage before the tip is no concern of a reader that starts at the tip.
-            if spot.walk(limit, |_| true).is_ok() {
+            if spot.walk(limit, |_, _| true).is_ok() {
                 (last, end) = (spot.last, spot.offset);
             }
         }
@@ -264,7 +264,7 @@ impl Reader {
         let hint = self.hint(&map, limit, target.key());
         let hint = hint.filter(|(_, record)| target.is_behind(record.seq_no(), record.time_ns()));
         let spot = match hint {
-            Some((offset, _)) => Spot { map, offset, last: None, next: None },
+            Some((offset, _)) => Spot::at(map, offset, None),
             None => match self.start_of_page(map, span, target, resuming)? {
                 Ok(spot) => spot,
                 Err(error) => return Ok(Attempt::Raced(error)),
@@ -302,7 +302,7 @@ impl Reader {
                 }
             }
             let last = first.map(|record| Last::number(record.prev_seq_no()));
-            return Ok(Ok(Spot { map, offset: FIRST, last, next: None }));
+            return Ok(Ok(Spot::at(map, FIRST, last)));
         }
     }
 
@@ -311,7 +311,7 @@ impl Reader {
     fn walk_pages(&mut self, mut spot: Spot, span: &Span, target: Target) -> Result<Attempt, ReadError> {
         loop {
             let limit = self.limit(&spot.map, span)?;
-            spot.walk(limit, |record| target.is_behind(record.seq_no(), record.time_ns()))?;
+            spot.walk(limit, |seq_no, time_ns| target.is_behind(seq_no, time_ns))?;
             let at_end = spot.map.id() >= span.tip;
             if spot.next.is_some() || at_end {
                 break;
@@ -322,6 +322,9 @@ impl Reader {
                 Opened::Gone(error) => return Ok(Attempt::Raced(error)),
             };
             spot = Spot { map: next, offset: FIRST, ..spot };
+        }
+        if spot.stride > 0 {
+            self.stride = spot.stride;
         }
         let place = self.place_in(&spot.map, spot.offset)?;
         let next = spot.next;

@@ -32,6 +32,14 @@ pub(crate) enum Step {
     Fault(RecordFault),
 }
 
+/// Records gone over without a stop.
+pub(crate) struct Run {
+    pub(crate) len: usize,
+    pub(crate) payload_bytes: usize,
+    /// Offset and number of the last one.
+    pub(crate) last: Option<(u32, u64)>,
+}
+
 impl<'a> Walk<'a> {
     /// A walk from `offset` to `limit`; `None` if the page has not admitted so much.
     pub(crate) fn new(
@@ -70,6 +78,56 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Goes on behind a record for as long as good ones follow, and those gone over since `start` take no more than
+    /// `most` bytes. What ends it otherwise is left for the next step to tell.
+    #[inline]
+    pub(crate) fn run(&mut self, start: u32, most: usize) -> Run {
+        match self.integrity {
+            Integrity::Structure => self.run_at::<false>(start, most),
+            Integrity::Headers | Integrity::Payloads => self.run_at::<true>(start, most),
+        }
+    }
+
+    /// A loop of its own, with its state in registers: this is what reading spends its time in.
+    fn run_at<const HEADERS: bool>(&mut self, start: u32, most: usize) -> Run {
+        let mut run = Run { len: 0, payload_bytes: 0, last: None };
+        let Some(mut prev) = self.prev else { return run };
+        let (bytes, begin) = (self.bytes, (start - self.base) as usize);
+        let mut at = (self.offset - self.base) as usize;
+        let mut last = at;
+        while at - begin < most {
+            let Some(ahead) = bytes.get(at..) else { break };
+            let Some(raw) = RawRecord::read(ahead) else { break };
+            let Ok(Frame::Record(record)) = raw.check(ahead.len() as u64) else { break };
+            let next = at + record.size();
+            if record.prev_seq_no() != prev || next - begin > most {
+                break;
+            }
+            if HEADERS {
+                if raw.epoch < self.epoch || raw.verify(self.seed, self.base + at as u32).is_err() {
+                    break;
+                }
+                self.epoch = raw.epoch;
+                if self.integrity == Integrity::Payloads {
+                    let payload = &ahead[RECORD_HEADER_LEN..][..record.payload_len()];
+                    if record.verify_payload(payload).is_err() {
+                        break;
+                    }
+                }
+            }
+            run.len += 1;
+            run.payload_bytes += record.payload_len();
+            prev = record.seq_no();
+            (last, at) = (at, next);
+        }
+        if run.len > 0 {
+            run.last = Some((self.base + last as u32, prev));
+            self.prev = Some(prev);
+            self.offset = self.base + at as u32;
+        }
+        run
+    }
+
     #[inline]
     fn check(&self, ahead: &[u8]) -> Result<Frame, RecordFault> {
         let room = ahead.len() as u64;
@@ -83,7 +141,9 @@ impl<'a> Walk<'a> {
         }
         match &frame {
             Frame::Record(record) => {
-                chain(self.prev, record)?;
+                if self.prev.is_some_and(|prev| prev != record.prev_seq_no()) {
+                    chain(self.prev, record)?;
+                }
                 if self.integrity == Integrity::Payloads {
                     record.verify_payload(&ahead[RECORD_HEADER_LEN..][..record.payload_len()])?;
                 }
@@ -102,7 +162,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Checks that `record` names `prev` as its predecessor, if that is known.
-#[inline(always)]
+#[cold]
 pub(crate) fn chain(prev: Option<u64>, record: &Record) -> Result<(), RecordFault> {
     match prev {
         Some(expected) if record.prev_seq_no() != expected => {

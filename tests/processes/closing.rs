@@ -113,3 +113,40 @@ fn the_death_of_the_writer_is_noticed_and_what_is_there_can_still_be_read() {
     let mut fresh = attached.reader(Cursor::From(1)).unwrap();
     assert_eq!(check_batch(&fresh.recv(None).unwrap().unwrap(), 0, setup.max), 100);
 }
+
+#[test]
+fn a_failure_of_the_writer_is_told_to_readers_and_final_until_it_is_opened_again() {
+    for interval_ms in [None, Some(20)] {
+        let setup = Setup { interval_ms, ..setup() };
+        let ring = TestRing::new();
+        let mut writer = Child::spawn("writer", setup.args(ring.home()));
+        writer.expect("opened");
+        writer.say("append 10 3");
+        writer.expect("acked");
+        let mut follower = Child::spawn("follower", setup.args(ring.home()));
+        follower.expect("ready");
+        let mut reader = ring.reader(Cursor::Trim);
+        // The first page is 64 KiB long: half of it can be written.
+        writer.say("fail 32768");
+        let [errno, acked] = writer.numbers("failed")[..] else { panic!() };
+        assert_eq!(errno, nix::libc::EFBIG as u64);
+        assert!(acked > 10);
+        assert_eq!(writer_news(&mut reader), WriterStatus::Failed { errno: errno as i32 });
+        let mut reader = ring.reader(Cursor::Trim);
+        let mut last = 0;
+        while let Some(batch) = reader.poll().unwrap() {
+            last = check_batch(&batch, last, setup.max);
+        }
+        assert_eq!(last, acked, "what was acknowledged, and nothing else");
+        writer.kill();
+
+        let mut writer = ring.writer(&setup);
+        assert!(!writer.opened().clean);
+        assert!(writer.tip().unwrap() >= acked);
+        writer_append(&mut writer, 200, 3, setup.max);
+        let tip = writer.tip().unwrap();
+        follower.say(tip);
+        assert_eq!(follower.skip_to("done"), [tip, 0, tip]);
+        follower.finish();
+    }
+}

@@ -108,7 +108,11 @@ impl<T> Engine<T> {
         match &self.uring {
             Some(uring) => {
                 let InPlace { alone, streams } = self.in_place;
-                EngineKind::Uring { inline_max: alone, streams: !streams, registered: uring.buffers_registered() }
+                EngineKind::Uring {
+                    inline_max: alone,
+                    streams: !streams,
+                    registered: uring.buffers_registered(),
+                }
             }
             None => EngineKind::Pwrite,
         }

@@ -41,7 +41,7 @@ pub struct Writer {
     piece_start: u64,
     /// What readers must be told when the watermark passes a position.
     pending: VecDeque<(Position, Event)>,
-    /// Pages written to since the last flush; only with [`Durability::Sync`].
+    /// Pages written to since the last flush; only if appends are durable.
     unsynced: Vec<Arc<Page>>,
     /// Records and payload bytes put since the last piece was sent.
     unpublished: (u64, u64),
@@ -154,7 +154,7 @@ impl Writer {
     }
 
     /// Appends records that have their numbers. The first one's `prev_seq_no` must be the tip (in an empty ring it
-    /// may be anything), every other's the `seq_no` before it. With [`Durability::Sync`] the records are durable
+    /// may be anything), every other's the `seq_no` before it. With [`Durability::Sync`](crate::Durability::Sync) the records are durable
     /// when this returns, otherwise committed.
     ///
     /// # Errors
@@ -226,7 +226,8 @@ impl Writer {
         self.begin_append();
         let mut prev = tip;
         for payload in payloads {
-            if let Err(error) = self.put((prev + 1, prev), payload, waldo_shm_protocol::payload_hash(payload)) {
+            if let Err(error) = self.put((prev + 1, prev), payload, waldo_shm_protocol::payload_hash(payload))
+            {
                 return Err(self.keep_prefix(error));
             }
             prev += 1;

@@ -6,10 +6,10 @@ use crate::error::ReadError;
 use crate::pages::Opened;
 use crate::place::{Last, Place, Skip};
 use crate::source::Source;
-use crate::walk::{Step, Walk};
+use crate::walk::{Step, Walk, frame};
 use crate::watermark::Watermark;
 use waldo_shm_protocol::page::RECORDS_UNKNOWN;
-use waldo_shm_protocol::record::{RecordFault, Seal};
+use waldo_shm_protocol::record::{Frame, RecordFault, Seal};
 use waldo_shm_protocol::{Position, limits};
 
 /// Looks at a page that is not there before that counts as an error.
@@ -99,45 +99,41 @@ impl Reader {
         let Some(mut walk) = Walk::new(&map, (position.offset(), limit), prev, epoch, integrity) else {
             return Err(self.nonsense());
         };
-        let (mut start, mut end) = (position.offset(), position.offset());
-        let (mut len, mut payload_bytes, mut first_seq_no) = (0usize, 0usize, 0u64);
+        let mut start = position.offset();
+        // Of the last record only the place: to carry its header along costs more than to look at it once more.
         let (mut last, mut skip) = (None, self.skip);
-        let most = self.options.batch_bytes;
+        let (mut len, mut payload_bytes, mut first_seq_no) = (0, 0, 0);
         let sealed = loop {
-            // Not one record more is looked at than is handed out, if what there is fills the batch.
-            if len > 0 && (end - start) as usize >= most {
-                break None;
-            }
             match walk.step() {
                 Step::Record { offset, record } => {
-                    if len == 0 {
-                        if skip.skips(&record) {
-                            (start, end) = (walk.offset(), walk.offset());
-                            last = Some((record, offset));
-                            continue;
-                        }
-                        skip = Skip::Nothing;
-                        first_seq_no = record.seq_no();
-                    } else if (walk.offset() - start) as usize > most {
-                        break None;
+                    last = Some((offset, record.seq_no()));
+                    if skip.skips(&record) {
+                        start = walk.offset();
+                        continue;
                     }
-                    len += 1;
-                    payload_bytes += record.payload_len();
-                    end = walk.offset();
-                    last = Some((record, offset));
+                    skip = Skip::Nothing;
+                    first_seq_no = record.seq_no();
+                    // Not one record more is looked at than is handed out, if this one fills the batch.
+                    let run = walk.run(start, self.options.batch_bytes);
+                    len = 1 + run.len;
+                    payload_bytes = record.payload_len() + run.payload_bytes;
+                    last = run.last.or(last);
+                    break None;
                 }
                 Step::Seal(seal) => break Some(seal),
                 Step::End => break None,
-                Step::Fault(_) if len > 0 => break None,
                 Step::Fault(fault) => {
-                    let before = last.map(|(record, _)| record.seq_no()).or(prev);
+                    let before = last.map(|(_, seq_no)| seq_no).or(prev);
                     return Err(corrupt(&map, walk.offset(), fault, before));
                 }
             }
         };
+        let end = walk.offset();
         let at = Position::new(map.id(), end.into()).ok_or_else(|| self.nonsense())?;
-        if let Some((record, offset)) = &last {
-            self.last = Some(Last::seen(record, map.id(), *offset));
+        if let Some((offset, _)) = last
+            && let Ok((_, Frame::Record(record))) = frame(&map, offset, limit)
+        {
+            self.last = Some(Last::seen(&record, map.id(), offset));
         }
         self.place = Place::At(at);
         self.skip = skip;

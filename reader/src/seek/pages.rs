@@ -14,6 +14,9 @@ use waldo_shm_protocol::segment::{IndexKey, SegmentFault};
 /// Pages a reader keeps mapped besides the one it is in, while it looks records up.
 const KEPT_MAX: usize = 64;
 
+/// Most headers on the way from an index entry to its target that are fetched ahead.
+const FETCH_MAX: u64 = 24;
+
 impl Reader {
     /// The last page whose first record lies behind `target`, or the oldest.
     #[inline]
@@ -66,6 +69,11 @@ impl Reader {
     #[inline]
     pub(super) fn hint(&self, map: &PageMap, limit: u32, key: IndexKey) -> Option<(u32, Record)> {
         let entry = self.attachment.index_floor(map.id(), key)?;
+        if let (Ok(offset), IndexKey::SeqNo(seq_no)) = (u32::try_from(entry.offset), key) {
+            // The walk will go from header to header, each of them far from the one before: fetch them all at once.
+            let steps = seq_no.saturating_sub(entry.seq_no).min(FETCH_MAX) as u32;
+            (0..=steps + 1).for_each(|n| map.prefetch(offset.saturating_add(n * self.stride), limit));
+        }
         good_hint(map, limit, &entry).map(|record| (entry.offset as u32, record))
     }
 

@@ -17,56 +17,88 @@ pub(super) struct Spot {
     pub(super) last: Option<Last>,
     /// Number of the record that follows, if one does.
     pub(super) next: Option<u64>,
+    /// Bytes from the last record passed to the one behind it; 0 if none was passed.
+    pub(super) stride: u32,
 }
 
-/// Headers fetched ahead of the walk: records tend to be of one size, so where the next ones are can be guessed.
-const FETCH_AHEAD: u32 = 8;
+impl Spot {
+    pub(super) fn at(map: Arc<PageMap>, offset: u32, last: Option<Last>) -> Spot {
+        Spot { map, offset, last, next: None, stride: 0 }
+    }
+}
 
 impl Spot {
-    /// Walks in this page while `on` says so, up to `limit` or the seal. The records it stops between are checked
-    /// against their checksums, those passed on the way only for structure and chain.
+    /// Walks in this page while `on`, asked with number and time, says so, up to `limit` or the seal. The records it
+    /// stops between are checked against their checksums, those passed on the way only for structure and chain.
     #[inline]
-    pub(super) fn walk(&mut self, limit: u32, on: impl Fn(&Record) -> bool) -> Result<(), ReadError> {
+    pub(super) fn walk(&mut self, limit: u32, on: impl Fn(u64, u64) -> bool) -> Result<(), ReadError> {
         let map = &*self.map;
-        let fault = |offset, fault, prev| corrupt(map, offset, fault, prev);
         let start = self.offset;
-        let no_room = RecordFault::NoRoom { room: 0 };
-        let bytes = map.bytes(start, limit).ok_or_else(|| fault(start, no_room, None))?;
-        let mut prev = self.last.map(|last| last.seq_no);
-        // Only what the next turn needs: this loop is what a lookup spends its time in.
-        let (mut at, mut passed) = (0usize, None);
+        let Some(bytes) = map.bytes(start, limit) else {
+            return Err(corrupt(map, start, RecordFault::NoRoom { room: 0 }, None));
+        };
+        let (at, passed, prev) = pass(bytes, self.last.map(|last| last.seq_no), on);
+        // Here the walk has ended: at a record to stop at, at the seal, at the end, or at damage.
         let mut next = None;
-        while let Some(ahead) = bytes.get(at..).filter(|ahead| !ahead.is_empty()) {
+        let ahead = &bytes[at..];
+        let stop = || {
             let room = ahead.len() as u64;
-            let offset = start + at as u32;
-            let raw =
-                RawRecord::read(ahead).ok_or_else(|| fault(offset, RecordFault::NoRoom { room }, prev))?;
-            let Frame::Record(record) = raw.check(room).map_err(|f| fault(offset, f, prev))? else {
-                raw.verify(map.seed(), offset).map_err(|f| fault(offset, f, prev))?;
-                break;
-            };
-            chain(prev, &record).map_err(|f| fault(offset, f, prev))?;
-            if !on(&record) {
-                raw.verify(map.seed(), offset).map_err(|f| fault(offset, f, prev))?;
-                next = Some(record.seq_no());
-                break;
-            }
-            prev = Some(record.seq_no());
-            passed = Some(offset);
-            map.prefetch(offset.saturating_add(FETCH_AHEAD * record.size() as u32), limit);
-            at += record.size();
-        }
-        self.offset = start + at as u32;
-        self.next = next;
-        if let Some(offset) = passed {
-            let (raw, frame) = frame(map, offset, limit).map_err(|f| fault(offset, f, None))?;
-            raw.verify(map.seed(), offset).map_err(|f| fault(offset, f, None))?;
+            let raw = RawRecord::read(ahead).ok_or(RecordFault::NoRoom { room })?;
+            let frame = raw.check(room)?;
+            raw.verify(map.seed(), start + at as u32)?;
             if let Frame::Record(record) = frame {
-                self.last = Some(Last::seen(&record, map.id(), offset));
+                chain(prev, &record)?;
+                return Ok(Some(record.seq_no()));
             }
+            Ok(None)
+        };
+        let fault = match if ahead.is_empty() { Ok(None) } else { stop() } {
+            Ok(found) => {
+                next = found;
+                None
+            }
+            Err(fault) => Some(fault),
+        };
+        self.offset = start + at as u32;
+        if let Some(fault) = fault {
+            return Err(corrupt(map, self.offset, fault, prev));
+        }
+        self.next = next;
+        let Some(passed) = passed else { return Ok(()) };
+        let offset = start + passed as u32;
+        self.stride = (at - passed) as u32;
+        match frame(map, offset, limit)
+            .and_then(|(raw, frame)| raw.verify(map.seed(), offset).map(|()| frame))
+        {
+            Ok(Frame::Record(record)) => self.last = Some(Last::seen(&record, map.id(), offset)),
+            Ok(Frame::Seal(_)) => {}
+            Err(fault) => return Err(corrupt(map, offset, fault, None)),
         }
         Ok(())
     }
+}
+
+/// Goes over records of `bytes` while `on` says so and their structure and chain are in order. Gives where it stopped,
+/// where the last record begins that was passed, and the number of the record before. A loop of its own, with its
+/// state in registers: this is what a lookup spends its time in.
+#[inline]
+fn pass(
+    bytes: &[u8],
+    first_prev: Option<u64>,
+    on: impl Fn(u64, u64) -> bool,
+) -> (usize, Option<usize>, Option<u64>) {
+    let (mut at, mut passed, mut prev) = (0, None, first_prev);
+    while let Some(ahead) = bytes.get(at..)
+        && let Some(raw) = RawRecord::read(ahead)
+        && let Ok(Frame::Record(record)) = raw.check(ahead.len() as u64)
+        && prev.is_none_or(|prev| prev == record.prev_seq_no())
+        && on(record.seq_no(), record.time_ns())
+    {
+        prev = Some(record.seq_no());
+        passed = Some(at);
+        at += record.size();
+    }
+    (at, passed, prev)
 }
 
 /// The record that an index entry points at, if it is there.

@@ -302,6 +302,40 @@ fn floor_finds_the_last_entry_not_above() {
 }
 
 #[test]
+fn floor_finds_its_way_among_uneven_entries() {
+    // Evenly spread; in two heaps; growing ever faster; all but one at the end; not in order, as damage leaves them.
+    let spreads: [&dyn Fn(u64) -> u64; 5] = [
+        &|n| n * 7 + 3,
+        &|n| if n < 30 { n + 1 } else { n + 1_000_000 },
+        &|n| 1 << n.min(50),
+        &|n| if n == 0 { 1 } else { 1_000_000 + n },
+        &|n| n * 7919 % 64 + 1,
+    ];
+    for (number, spread) in spreads.into_iter().enumerate() {
+        for len in [1, 2, 3, 10, 50] {
+            let memory = Memory::new(1, 64, 1);
+            let (segment, publisher) = (memory.segment(), memory.publisher());
+            publisher.enter_page(&info(1));
+            let numbers: Vec<u64> = (0..len).map(spread).collect();
+            for n in &numbers {
+                assert!(publisher.push_index(1, &entry(*n)));
+            }
+            for key in numbers.iter().flat_map(|n| [n - 1, *n, n + 1]).chain([0, u64::MAX / 20, u64::MAX]) {
+                let found = segment.index_floor(1, IndexKey::SeqNo(key));
+                let before = segment.index_floor(1, IndexKey::TimeBefore(key));
+                if number == 4 {
+                    continue; // an answer, whichever
+                }
+                let expected = numbers.iter().rev().find(|n| **n <= key).map(|n| entry(*n));
+                assert_eq!(found, expected, "{number} {len} {key}");
+                let expected = numbers.iter().rev().map(|n| entry(*n)).find(|e| e.time_ns < key);
+                assert_eq!(before, expected, "{number} {len} {key}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_slot_left_in_the_middle_of_a_change_is_hidden_until_it_is_replaced() {
     let memory = Memory::new(1, 2, 1);
     let (segment, publisher) = (memory.segment(), memory.publisher());

@@ -4,6 +4,7 @@
 use crate::support::args::Args;
 use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 /// User and group `nobody`.
@@ -23,6 +24,15 @@ pub fn restrict(args: &Args) {
         setgid(Gid::from_raw(NOBODY)).unwrap();
         setuid(Uid::from_raw(NOBODY)).unwrap();
     }
+}
+
+/// From now on a write of this thread beyond `len` bytes of a file fails with EFBIG.
+pub fn limit_file_length(len: u64) {
+    // Blocked, the signal that comes with it does not end the process.
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGXFSZ);
+    set.thread_block().unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, len, len).unwrap();
 }
 
 /// From now on `io_uring_setup` fails with EPERM, as it does in many containers.

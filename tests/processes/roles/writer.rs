@@ -1,16 +1,18 @@
 //! The writer of a ring, told what to do line by line.
 
+use super::restricted::limit_file_length;
 use crate::support::args::Args;
 use crate::support::child::tell;
 use crate::support::payload::{mix, payloads};
 use crate::support::ring::Setup;
 use std::io::BufRead;
 use std::path::Path;
-use waldo::writer::{OpenError, Writer};
+use waldo::writer::{AppendError, OpenError, Writer};
 
 /// Says `opened CLEAN TIP EPOCH CUT ENGINE` or `refused KIND MESSAGE`, then obeys:
 ///
 /// `append N BATCH` answers `acked TIP`; `sync` answers `synced`; `close` answers `closed` and ends;
+/// `fail LEN` appends with files limited to `LEN` bytes until that fails, and answers `failed ERRNO TIP`;
 /// `torrent SEED BATCHES` appends batches of random length, answering `acked TIP` after each.
 pub fn play(args: &Args) {
     let setup = Setup::from_args(args);
@@ -37,6 +39,11 @@ pub fn play(args: &Args) {
                 tell(format!("acked {}", writer.tip().unwrap_or(0)));
             }
             "torrent" => torrent(&mut writer, number(1), number(2), setup.max),
+            "fail" => {
+                limit_file_length(number(1));
+                let (errno, tip) = fail(&mut writer, setup.max);
+                tell(format!("failed {errno} {tip}"));
+            }
             "sync" => {
                 writer.sync().unwrap();
                 tell("synced");
@@ -58,6 +65,20 @@ pub fn append(writer: &mut Writer, count: u64, batch: u64, max: usize) {
         let appended = writer.append_payloads(&payloads(next, last, max)).unwrap();
         assert_eq!((appended.first_seq_no, appended.last_seq_no), (next, last));
         next = last + 1;
+    }
+}
+
+/// Appends single records until that fails; the error number and the last record that was acknowledged.
+fn fail(writer: &mut Writer, max: usize) -> (i32, u64) {
+    loop {
+        let tip = writer.tip().unwrap_or(0);
+        let Err(error) = writer.append_payloads(&payloads(tip + 1, tip + 1, max)) else { continue };
+        let AppendError::Failed { cause } = error else { panic!("{error}") };
+        // It stays so.
+        let again = writer.append_payloads(&[b"more"]);
+        assert!(matches!(again, Err(AppendError::Failed { .. })), "{again:?}");
+        assert!(matches!(writer.sync(), Err(AppendError::Failed { .. })));
+        return (cause.errno(), tip);
     }
 }
 

@@ -44,7 +44,8 @@ pub(super) fn measure(
         alone = usize::MAX;
     }
     let pieces = depth.min(buffers.count());
-    let in_place = median(|| (0..pieces).try_for_each(|n| scratch.write_all_at(buffers.get(n), place(n, len))))?;
+    let in_place =
+        median(|| (0..pieces).try_for_each(|n| scratch.write_all_at(buffers.get(n), place(n, len))))?;
     let through_ring = median(|| {
         for n in 0..pieces {
             uring.write(scratch, n, buffers, 0..len, place(n, len), n as u64)?;
