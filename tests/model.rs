@@ -353,6 +353,8 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        // Before its directory goes, in which it may be making a page at this moment.
+        drop(self.writer.take());
         let link = std::fs::read(self.home.path().join(names::LINK)).ok();
         if let Some(Ok(Link::Posix(name))) = link.map(|link| Link::parse(&link)) {
             // Nothing is left in shared memory, whatever happens to the test.

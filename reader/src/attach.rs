@@ -16,10 +16,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use waldo_shm_protocol::RingId;
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::segment::WriterState;
+
+/// Shortest time between two looks at the link of a writer that has ended.
+const LINK_PAUSE: Duration = Duration::from_millis(100);
 
 /// An attachment to a ring. Cheap to clone; all readers made from it, in whatever thread, share the mappings.
 #[derive(Clone, Debug)]
@@ -38,6 +41,9 @@ pub(crate) struct RingInner {
     /// Generation of `current`, so that readers need not take the lock to see that they are up to date.
     generation: AtomicU64,
     current: Mutex<Arc<Attachment>>,
+    since: Instant,
+    /// When the link of a writer that has ended was last looked at, in milliseconds after `since`.
+    link_checked_ms: AtomicU64,
 }
 
 impl Ring {
@@ -69,6 +75,8 @@ impl Ring {
             pages: Pages::new(&home, meta.ring_id),
             waiter: Waiter::default(),
             generation: AtomicU64::new(1),
+            since: Instant::now(),
+            link_checked_ms: AtomicU64::new(0),
             current: Mutex::new(Arc::new(Attachment { generation: 1, source, handover })),
             home,
             meta,
@@ -155,7 +163,11 @@ impl RingInner {
     /// What is wrong with the files or with the segment that has taken the place of an old one.
     pub(crate) fn attend(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
         match &seen.source {
-            Source::Control(_) if seen.usable(&self.options) => Ok(seen.clone()),
+            // The writer has ended, and may have taken the segment's name away: the next one makes another.
+            Source::Control(control) if seen.usable(&self.options) => {
+                let ended = control.segment().status().state() != Some(WriterState::Live);
+                if ended && self.link_due() { self.refresh(seen) } else { Ok(seen.clone()) }
+            }
             Source::Control(_) => self.refresh(seen),
             Source::Files(files) => {
                 if !files.due() {
@@ -168,6 +180,14 @@ impl RingInner {
                 Ok(fresh)
             }
         }
+    }
+
+    /// At most once per [`LINK_PAUSE`] for all readers of the process together: is it time to look at the link?
+    fn link_due(&self) -> bool {
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let last = self.link_checked_ms.load(Ordering::Relaxed);
+        let due = now >= last.saturating_add(LINK_PAUSE.as_millis() as u64);
+        due && self.link_checked_ms.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Looks where the link leads now. Gives `seen` back if that is where we are, or if there is nothing better.

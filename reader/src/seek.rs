@@ -5,6 +5,7 @@
 mod pages;
 mod resume;
 mod spot;
+mod target;
 
 use crate::error::ReadError;
 use crate::options::{Cursor, OnLapped, Visibility};
@@ -16,6 +17,7 @@ use crate::source::{Source, settling};
 use crate::watermark::Watermark;
 use spot::{Spot, in_front_of_seal};
 use std::sync::Arc;
+use target::Target;
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::segment::{IndexKey, SegmentFault, WriterState};
@@ -53,37 +55,6 @@ struct Span {
     watermark: Watermark,
     oldest: u64,
     tip: u64,
-}
-
-/// A record being searched for: the first that does not lie before it.
-#[derive(Clone, Copy)]
-enum Target {
-    After(u64),
-    Since(u64),
-}
-
-impl Target {
-    #[inline(always)]
-    fn is_behind(self, seq_no: u64, time_ns: u64) -> bool {
-        match self {
-            Target::After(after) => seq_no <= after,
-            Target::Since(time) => time_ns < time,
-        }
-    }
-
-    fn key(self) -> IndexKey {
-        match self {
-            Target::After(after) => IndexKey::SeqNo(after),
-            Target::Since(time) => IndexKey::TimeBefore(time),
-        }
-    }
-
-    fn skip(self) -> Skip {
-        match self {
-            Target::After(after) => Skip::Through(after),
-            Target::Since(time) => Skip::Before(time),
-        }
-    }
 }
 
 impl Reader {

@@ -151,7 +151,10 @@ impl Attachment {
             Source::Control(control) => {
                 let status = control.segment().status();
                 status.epoch() != epoch
-                    || status.state() == Some(WriterState::Retired)
+                    || !matches!(
+                        status.state(),
+                        Some(WriterState::Live | WriterState::Recovering | WriterState::Init)
+                    )
                     || control.segment().committed().is_none()
             }
             Source::Files(files) => files.epoch() != epoch || files.due(),

@@ -150,3 +150,28 @@ fn a_failure_of_the_writer_is_told_to_readers_and_final_until_it_is_opened_again
         follower.finish();
     }
 }
+
+#[test]
+fn a_reader_that_only_polls_goes_on_with_the_next_writer() {
+    use waldo::writer::{Writer, WriterOptions};
+    let ring = TestRing::new();
+    let options =
+        WriterOptions { page_len: 64 << 10, index_capacity: 64, remove_control: true, ..Default::default() };
+    let mut reader = None;
+    for round in 0..3u64 {
+        let mut writer = Writer::open(ring.home(), options.clone()).unwrap();
+        writer.append_payloads(&[b"x"; 10]).unwrap();
+        let reader = reader.get_or_insert_with(|| attach(ring.home()).reader(Cursor::Trim).unwrap());
+        let deadline = std::time::Instant::now() + DEADLINE;
+        while reader.last_seq_no().unwrap_or(0) < 10 * (round + 1) {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "round {round}: stuck at {:?}",
+                reader.last_seq_no()
+            );
+            reader.poll().unwrap();
+            std::thread::yield_now();
+        }
+        writer.close().unwrap();
+    }
+}

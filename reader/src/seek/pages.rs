@@ -15,7 +15,9 @@ use waldo_shm_protocol::segment::{IndexKey, SegmentFault};
 const KEPT_MAX: usize = 64;
 
 /// Most headers on the way from an index entry to its target that are fetched ahead.
-const FETCH_MAX: u64 = 24;
+const FETCH_MAX: u64 = 128;
+/// Bytes of a cache line.
+const LINE: u32 = 64;
 
 impl Reader {
     /// The last page whose first record lies behind `target`, or the oldest.
@@ -71,8 +73,9 @@ impl Reader {
         let entry = self.attachment.index_floor(map.id(), key)?;
         if let (Ok(offset), IndexKey::SeqNo(seq_no)) = (u32::try_from(entry.offset), key) {
             // The walk will go from header to header, each of them far from the one before: fetch them all at once.
-            let steps = seq_no.saturating_sub(entry.seq_no).min(FETCH_MAX) as u32;
-            (0..=steps + 1).for_each(|n| map.prefetch(offset.saturating_add(n * self.stride), limit));
+            let (step, way) = (self.stride.max(LINE), seq_no.saturating_sub(entry.seq_no).saturating_add(1));
+            let fetches = way.saturating_mul(self.stride.into()).div_ceil(step.into()).min(FETCH_MAX) as u32;
+            (0..=fetches).for_each(|n| map.prefetch(offset.saturating_add(n * step), limit));
         }
         good_hint(map, limit, &entry).map(|record| (entry.offset as u32, record))
     }

@@ -39,31 +39,13 @@ impl Spot {
         };
         let (at, passed, prev) = pass(bytes, self.last.map(|last| last.seq_no), on);
         // Here the walk has ended: at a record to stop at, at the seal, at the end, or at damage.
-        let mut next = None;
-        let ahead = &bytes[at..];
-        let stop = || {
-            let room = ahead.len() as u64;
-            let raw = RawRecord::read(ahead).ok_or(RecordFault::NoRoom { room })?;
-            let frame = raw.check(room)?;
-            raw.verify(map.seed(), start + at as u32)?;
-            if let Frame::Record(record) = frame {
-                chain(prev, &record)?;
-                return Ok(Some(record.seq_no()));
-            }
-            Ok(None)
-        };
-        let fault = match if ahead.is_empty() { Ok(None) } else { stop() } {
-            Ok(found) => {
-                next = found;
-                None
-            }
-            Err(fault) => Some(fault),
-        };
         self.offset = start + at as u32;
-        if let Some(fault) = fault {
-            return Err(corrupt(map, self.offset, fault, prev));
-        }
-        self.next = next;
+        let ahead = &bytes[at..];
+        self.next = if ahead.is_empty() {
+            None
+        } else {
+            self.stop(ahead, prev).map_err(|fault| corrupt(map, self.offset, fault, prev))?
+        };
         let Some(passed) = passed else { return Ok(()) };
         let offset = start + passed as u32;
         self.stride = (at - passed) as u32;
@@ -75,6 +57,18 @@ impl Spot {
             Err(fault) => return Err(corrupt(map, offset, fault, None)),
         }
         Ok(())
+    }
+
+    /// Checks what the walk has stopped at, in front of `ahead`: the number of a good record, or a good seal.
+    #[inline]
+    fn stop(&self, ahead: &[u8], prev: Option<u64>) -> Result<Option<u64>, RecordFault> {
+        let room = ahead.len() as u64;
+        let raw = RawRecord::read(ahead).ok_or(RecordFault::NoRoom { room })?;
+        let frame = raw.check(room)?;
+        raw.verify(self.map.seed(), self.offset)?;
+        let Frame::Record(record) = frame else { return Ok(None) };
+        chain(prev, &record)?;
+        Ok(Some(record.seq_no()))
     }
 }
 

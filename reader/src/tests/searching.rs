@@ -258,3 +258,18 @@ fn a_checkpoint_in_a_gap_of_the_numbering_has_diverged() {
     let found = forge.attach().resume(&checkpoint, ReaderOptions::default());
     assert!(matches!(found, Err(ReadError::Diverged { seq_no: 7, found: None, .. })), "{found:?}");
 }
+
+#[test]
+fn an_index_entry_far_below_any_number_does_no_harm() {
+    use waldo_shm_protocol::page::IndexEntry;
+    let mut forge = Forge::live(16384, 3);
+    forge.append_n(5);
+    let publisher = forge.control.as_ref().unwrap().publisher();
+    publisher.push_index(1, &IndexEntry { seq_no: 0, time_ns: 0, offset: u64::from(u32::MAX) });
+    let ring = forge.attach();
+    let mut reader = ring.reader(Cursor::After(3)).unwrap();
+    reader.seek(Cursor::After(u64::MAX)).unwrap();
+    assert_eq!(drain(&mut reader), []);
+    reader.seek(Cursor::From(4)).unwrap();
+    assert_eq!(drain(&mut reader), [4, 5]);
+}
