@@ -1,7 +1,8 @@
 //! The subcommands, what they share, and how they end.
 
 mod append;
-pub mod demo;
+pub mod crowd;
+mod demo;
 mod failure;
 mod input;
 mod inspect;

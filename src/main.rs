@@ -7,8 +7,8 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // The demo starts this program thousands of times: its processes skip everything they do not need.
-    if let Some(code) = cli::demo::child_main() {
+    // Some commands start this program thousands of times: those processes skip everything they do not need.
+    if let Some(code) = cli::crowd::child::child_main() {
         return code;
     }
     cli::main()

@@ -1,13 +1,11 @@
 //! `waldo demo`: one writer process, any number of reader processes, and proof that each got every byte.
 
-mod board;
-mod child;
-mod crowd;
+mod cast;
+mod note;
 mod plan;
 mod reader;
 mod report;
 mod run;
-mod stage;
 mod tally;
 mod text;
 mod writer;
@@ -16,7 +14,13 @@ use super::failure::Outcome;
 use super::units::parse_size;
 use std::path::PathBuf;
 
-pub use child::child_main;
+pub use reader::main as reader_main;
+pub use writer::main as writer_main;
+
+/// First argument of a reader process.
+pub const READER: &str = "demo-reader";
+/// First argument of the writer process.
+pub const WRITER: &str = "demo-writer";
 
 /// Let a crowd of reader processes check every byte of what one writer process appends.
 ///

@@ -1,8 +1,10 @@
 //! A reader process: follows the log, checks everything, says what it found.
 
-use super::board::{Memory, Note, Pin};
-use super::child::{Words, die_with, now_ns};
+use super::note::Note;
 use super::tally::Tally;
+use crate::cli::crowd::board::Pin;
+use crate::cli::crowd::child::{Words, die_with, now_ns};
+use crate::cli::crowd::memory::Memory;
 use anyhow::{Context, anyhow};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,7 +26,7 @@ pub fn main(words: &mut Words) -> anyhow::Result<()> {
         Ok(note) => note,
         Err(error) => Note::Failed { reader, error: format!("{error:#}") },
     };
-    pin.post(&note)
+    pin.post(&note.line())
 }
 
 fn read_all(pin: &mut Pin, reader: usize, pace: u64, end_mark: &[u8], home: &Path) -> anyhow::Result<Note> {
@@ -36,7 +38,7 @@ fn read_all(pin: &mut Pin, reader: usize, pace: u64, end_mark: &[u8], home: &Pat
         ..ReaderOptions::default()
     };
     let mut log = ring.reader_with(Cursor::Trim, options)?;
-    pin.post(&Note::Attached { reader })?;
+    pin.post(&Note::Attached { reader }.line())?;
     let mut tally = Tally::new();
     let mut since_note = 0;
     loop {
@@ -51,7 +53,7 @@ fn read_all(pin: &mut Pin, reader: usize, pace: u64, end_mark: &[u8], home: &Pat
         }
         if pace > 0 && since_note >= pace {
             since_note = 0;
-            pin.post(&Note::Seen { reader, seq_no: tally.last_seq_no() })?;
+            pin.post(&Note::Seen { reader, seq_no: tally.last_seq_no() }.line())?;
         }
     }
 }
@@ -71,23 +73,7 @@ fn attach(home: &Path) -> anyhow::Result<Ring> {
 /// Takes the log so that it is still attached, with its pages mapped, when memory is measured.
 fn finish(reader: usize, tally: &Tally, log: &Reader) -> anyhow::Result<Note> {
     let at_ns = now_ns();
-    let memory = memory().context("cannot measure memory")?;
+    let memory = Memory::of("self").context("cannot measure memory")?;
     debug_assert_eq!(log.last_seq_no(), Some(tally.last_seq_no()));
     Ok(Note::Verified { reader, sum: tally.sum(), at_ns, memory })
-}
-
-fn memory() -> std::io::Result<Memory> {
-    let maps = std::fs::read_to_string("/proc/self/smaps_rollup")?;
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    Ok(Memory {
-        private: kib(&maps, "Private_Clean:") + kib(&maps, "Private_Dirty:"),
-        proportional: kib(&maps, "Pss:"),
-        tables: kib(&status, "VmPTE:"),
-    })
-}
-
-/// The number behind `name`; 0 if the kernel does not tell.
-fn kib(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

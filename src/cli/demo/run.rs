@@ -1,13 +1,16 @@
 //! The course of the demo.
 
 use super::Args;
-use super::board::{Board, Memory, Note};
-use super::child::now_ns;
-use super::crowd::{Crowd, Role};
+use super::cast;
+use super::note::Note;
 use super::plan::Plan;
 use super::report::Report;
-use super::stage::Stage;
 use super::tally::Sum;
+use crate::cli::crowd::board::Board;
+use crate::cli::crowd::child::now_ns;
+use crate::cli::crowd::memory::Memory;
+use crate::cli::crowd::processes::{Crowd, Role};
+use crate::cli::crowd::stage::Stage;
 use crate::cli::failure::Outcome;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::units;
@@ -61,7 +64,7 @@ struct Demo<'a> {
 /// Runs the demo.
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::install()?;
-    let stage = Stage::new(args.keep.as_deref())?;
+    let stage = Stage::new("waldo-demo-", args.keep.as_deref())?;
     let plan = Plan::make(args, stage.place())?;
     let readers = args.readers as usize;
     let mut demo = Demo {
@@ -103,11 +106,12 @@ impl Demo<'_> {
     /// The whole demo; `None` if a signal ended it.
     fn play(&mut self, interrupt: &Interrupt) -> anyhow::Result<Option<Report>> {
         let begun = Instant::now();
-        self.crowd.start_writer(&self.stage, &self.plan, self.args)?;
+        let end_mark = format!("end of the demo {:x}-{:x}", std::process::id(), now_ns());
+        cast::start_writer(&mut self.crowd, &self.stage, &self.plan, self.args, &end_mark)?;
         self.bar.set_message("readers started");
         let pace = self.plan.geometry.window / 4;
         for reader in 0..self.fates.len() {
-            self.crowd.start_reader(&self.stage, reader, pace)?;
+            cast::start_reader(&mut self.crowd, &self.stage, reader, pace, &end_mark)?;
             self.bar.set_position(reader as u64 + 1);
             if reader % 64 == 0 {
                 self.look()?;
@@ -179,7 +183,7 @@ impl Demo<'_> {
     fn look(&mut self) -> anyhow::Result<()> {
         // In this order: what a process wrote before it ended is then on the board.
         let ended = self.crowd.ended();
-        let news = self.board.news()?;
+        let news = self.board.news(Note::parse)?;
         if !ended.is_empty() || !news.is_empty() {
             self.last_news = Instant::now();
         }

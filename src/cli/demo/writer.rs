@@ -1,10 +1,11 @@
 //! The writer process: appends when it is told to, and hashes what it appends.
 
-use super::board::{Note, Pin};
-use super::child::Words;
+use super::note::Note;
 use super::plan::Geometry;
 use super::tally::Tally;
 use super::text;
+use crate::cli::crowd::board::Pin;
+use crate::cli::crowd::child::Words;
 use crate::cli::input::{Framing, Input};
 use crate::cli::writer_args::index_capacity;
 use anyhow::Context;
@@ -165,7 +166,7 @@ fn work(
     }
     feeder.append(&[end_mark])?;
     let busy_ns = feeder.busy.as_nanos() as u64;
-    pin.post(&Note::Finished { sum: feeder.tally.sum(), busy_ns })
+    pin.post(&Note::Finished { sum: feeder.tally.sum(), busy_ns }.line())
 }
 
 struct Feeder<'a> {
@@ -207,7 +208,7 @@ impl Feeder<'_> {
                 }
                 if noted.elapsed() > NOTE_TIME {
                     noted = Instant::now();
-                    pin.post(&Note::Written { records: self.tally.last_seq_no() })?;
+                    pin.post(&Note::Written { records: self.tally.last_seq_no() }.line())?;
                 }
             }
             if !more {

@@ -1,4 +1,4 @@
-//! Where the demo takes place: its directory and its processes. Whatever happens, both are gone when it ends.
+//! Where a command with a crowd takes place: a directory that is gone when it ends, whatever happens.
 
 use anyhow::{Context, bail};
 use nix::fcntl::OFlag;
@@ -17,9 +17,10 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Makes the directory. With `keep` the ring is made there instead, and stays.
-    pub fn new(keep: Option<&Path>) -> anyhow::Result<Stage> {
-        let dir = tempfile::Builder::new().prefix("waldo-demo-").tempdir();
+    /// Makes the directory, with a name that begins with `prefix`. With `keep` the ring is made there instead, and
+    /// stays.
+    pub fn new(prefix: &str, keep: Option<&Path>) -> anyhow::Result<Stage> {
+        let dir = tempfile::Builder::new().prefix(prefix).tempdir();
         let dir = dir.context("cannot make a temporary directory (TMPDIR names where)")?;
         let home = match keep {
             None => dir.path().join("ring"),

@@ -1,30 +1,29 @@
-//! The demo's own processes: this program again, under names that no help mentions.
+//! The processes of a crowd: this program again, under names that no help mentions.
 
+use crate::cli::demo;
 use anyhow::{Context, bail};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-/// First argument of a reader process.
-pub const READER: &str = "demo-reader";
-/// First argument of the writer process.
-pub const WRITER: &str = "demo-writer";
+/// What a hidden role does with its arguments.
+type Entry = fn(&mut Words) -> anyhow::Result<()>;
 
-/// If this process is one of the demo's, does its work and gives its exit code. Comes before everything else in
+/// The hidden roles.
+const ROLES: [(&str, Entry); 2] = [(demo::READER, demo::reader_main), (demo::WRITER, demo::writer_main)];
+
+/// If this process has a hidden role, does its work and gives its exit code. Comes before everything else in
 /// `main`, so that a reader costs little more than what reading takes.
 pub fn child_main() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let role = args.next()?;
-    let result = match role.to_str()? {
-        READER => super::reader::main(&mut Words(args.collect::<Vec<_>>().into_iter())),
-        WRITER => super::writer::main(&mut Words(args.collect::<Vec<_>>().into_iter())),
-        _ => return None,
-    };
-    Some(match result {
+    let role = role.to_str()?;
+    let (_, entry) = ROLES.iter().find(|(name, _)| *name == role)?;
+    Some(match entry(&mut Words(args.collect::<Vec<_>>().into_iter())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("waldo: {}: {error:#}", role.to_string_lossy());
+            eprintln!("waldo: {role}: {error:#}");
             ExitCode::FAILURE
         }
     })
@@ -39,7 +38,7 @@ impl Words {
         let word = self.0.next().unwrap_or_default();
         match word.to_str().and_then(|text| text.parse().ok()) {
             Some(value) => Ok(value),
-            None => bail!("this command is for `waldo demo` alone: run that"),
+            None => bail!("this is a part of `waldo demo` or `waldo bench fanout`: run that"),
         }
     }
 
@@ -55,7 +54,7 @@ pub fn die_with(parent: i32) -> anyhow::Result<()> {
         .context("cannot ask for a death signal")?;
     // It may have died before that took effect.
     if nix::unistd::getppid().as_raw() != parent {
-        bail!("the demo has gone away");
+        bail!("whoever started this process has gone away");
     }
     Ok(())
 }

@@ -1,16 +1,12 @@
-//! The demo's processes: starting them, noticing how they end, and leaving none behind.
+//! A command's processes: starting them, noticing how they end, and leaving none behind.
 
-use super::Args;
-use super::child::{READER, WRITER};
-use super::plan::Plan;
-use super::stage::Stage;
 use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
@@ -28,73 +24,44 @@ pub enum Role {
     Reader(usize),
 }
 
-/// The processes that run.
+/// The processes that run: at most one writer, any number of readers.
 pub struct Crowd {
     program: PathBuf,
     running: HashMap<i32, Role>,
     orders: Option<ChildStdin>,
-    /// Tells the end of the demo from a record of the text.
-    end_mark: String,
 }
 
 impl Crowd {
     /// Nobody yet.
     pub fn new() -> anyhow::Result<Crowd> {
         let program = std::env::current_exe().context("cannot tell which program this is")?;
-        let end_mark = format!("end of the demo {:x}-{:x}", std::process::id(), super::child::now_ns());
-        Ok(Crowd { program, running: HashMap::new(), orders: None, end_mark })
+        Ok(Crowd { program, running: HashMap::new(), orders: None })
     }
 
-    /// Starts the writer. It waits for [`Crowd::order`].
-    pub fn start_writer(&mut self, stage: &Stage, plan: &Plan, args: &Args) -> anyhow::Result<()> {
-        let geometry = plan.geometry;
-        let mut command = self.command(WRITER);
-        command
-            .arg(geometry.ring_size.to_string())
-            .arg(geometry.page_len.to_string())
-            .arg(geometry.window.to_string())
-            .arg(plan.records.to_string())
-            .arg(args.seconds.unwrap_or(0).to_string())
-            .arg(args.rate.unwrap_or(0).to_string())
-            .arg((!stage.kept()).to_string())
-            .arg(&self.end_mark)
-            .arg(stage.board())
-            .arg(stage.home())
-            .args(&args.input)
-            .stdin(Stdio::piped());
-        let mut child = command.spawn().context("cannot start the writer process")?;
-        self.orders = child.stdin.take();
-        self.running.insert(child.id().cast_signed(), Role::Writer);
-        Ok(())
-    }
-
-    /// Starts reader number `reader`.
-    pub fn start_reader(&mut self, stage: &Stage, reader: usize, pace: u64) -> anyhow::Result<()> {
-        let mut command = self.command(READER);
-        command
-            .arg(std::process::id().to_string())
-            .arg(reader.to_string())
-            .arg(pace.to_string())
-            .arg(&self.end_mark)
-            .arg(stage.board())
-            .arg(stage.home())
-            .stdin(Stdio::null());
-        let child = command.spawn().with_context(|| {
-            format!(
-                "cannot start reader process {}: if there are too many, see `ulimit -u`, \
-                 /proc/sys/kernel/pid_max and the memory limit",
-                reader + 1
-            )
-        })?;
-        self.running.insert(child.id().cast_signed(), Role::Reader(reader));
-        Ok(())
-    }
-
-    /// In a process group of its own, so that Ctrl-C reaches the demo alone, which then ends the others in order.
-    fn command(&self, role: impl AsRef<OsStr>) -> Command {
+    /// This program in a hidden role, to be given arguments and started. In a process group of its own, so that
+    /// Ctrl-C reaches the command alone, which then ends the others in order.
+    pub fn command(&self, role: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(role).stdout(Stdio::null()).process_group(0);
         command
+    }
+
+    /// Starts the writer. It takes orders from [`Crowd::order`].
+    pub fn start_writer(&mut self, command: &mut Command) -> anyhow::Result<u32> {
+        let mut child = command.stdin(Stdio::piped()).spawn().context("cannot start the writer process")?;
+        self.orders = child.stdin.take();
+        self.running.insert(child.id().cast_signed(), Role::Writer);
+        Ok(child.id())
+    }
+
+    /// Starts reader number `reader`.
+    ///
+    /// # Errors
+    /// What the system says; `WouldBlock` or `OutOfMemory` if it has room for no more processes.
+    pub fn start_reader(&mut self, command: &mut Command, reader: usize) -> io::Result<u32> {
+        let child = command.spawn()?;
+        self.running.insert(child.id().cast_signed(), Role::Reader(reader));
+        Ok(child.id())
     }
 
     /// Tells the writer something.
@@ -125,14 +92,24 @@ impl Crowd {
         self.running.values().any(|r| *r == role)
     }
 
-    /// Ends everybody: the readers at once, the writer in good order if it can.
-    pub fn disperse(&mut self) {
+    /// Readers that have not been seen to end.
+    pub fn readers(&self) -> usize {
+        self.running.values().filter(|role| matches!(role, Role::Reader(_))).count()
+    }
+
+    /// Kills the readers; they end at once, since none has anything to put in order.
+    pub fn kill_readers(&mut self) {
         for (pid, role) in &self.running {
             if matches!(role, Role::Reader(_)) {
                 // It is a child that has not been waited for, so the number is still its own.
                 let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
             }
         }
+    }
+
+    /// Ends everybody: the readers at once, the writer in good order if it can.
+    pub fn disperse(&mut self) {
+        self.kill_readers();
         self.order("end");
         self.orders = None;
         let deadline = Instant::now() + CLOSE_TIME;
@@ -140,7 +117,8 @@ impl Crowd {
             if self.ended().is_empty() {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            if Instant::now() > deadline {
+            // Ten thousands of readers take their time to go; only a writer that hangs is in question.
+            if Instant::now() > deadline && self.readers() == 0 {
                 for pid in self.running.keys() {
                     let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
                 }

@@ -1,11 +1,7 @@
-//! The notice board: a file to which every process of the demo appends lines, and that the demo reads. It takes no
-//! descriptor per process, so thirty thousand of them are no different from ten.
+//! What the processes of the demo tell it, a line each on the board.
 
 use super::tally::Sum;
-use anyhow::Context;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::path::Path;
+use crate::cli::crowd::memory::Memory;
 
 /// A line on the board.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,75 +50,30 @@ pub enum Note {
     },
 }
 
-/// Memory of one process in KiB.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// Its own pages, which no other process shares.
-    pub private: u64,
-    /// Its own pages and its share of the shared ones.
-    pub proportional: u64,
-    /// Page tables.
-    pub tables: u64,
-}
-
-/// A process's way to the board.
-pub struct Pin(File);
-
-impl Pin {
-    /// Opens the board for appending.
-    pub fn open(path: &Path) -> anyhow::Result<Pin> {
-        let file = OpenOptions::new().append(true).open(path).context("cannot open the demo's board")?;
-        Ok(Pin(file))
+impl Note {
+    /// The note as a line.
+    pub fn line(&self) -> String {
+        render(self)
     }
 
-    /// Appends a line, in one piece.
-    pub fn post(&mut self, note: &Note) -> anyhow::Result<()> {
-        self.0.write_all(render(note).as_bytes()).context("cannot write to the demo's board")
-    }
-}
-
-/// The demo's view of the board.
-pub struct Board {
-    file: File,
-    partial: Vec<u8>,
-}
-
-impl Board {
-    /// Makes an empty board.
-    pub fn create(path: &Path) -> anyhow::Result<Board> {
-        let file = OpenOptions::new().read(true).append(true).create_new(true).open(path);
-        Ok(Board { file: file.context("cannot make the demo's board")?, partial: Vec::new() })
-    }
-
-    /// The lines that have come since the last call.
-    pub fn news(&mut self) -> anyhow::Result<Vec<Note>> {
-        self.file.read_to_end(&mut self.partial).context("cannot read the demo's board")?;
-        // A line that is being written just now is left for the next time.
-        let complete = memchr::memrchr(b'\n', &self.partial).map_or(0, |at| at + 1);
-        let notes = self.partial[..complete].split(|b| *b == b'\n').filter(|line| !line.is_empty());
-        let parsed = notes
-            .map(|line| {
-                let text = String::from_utf8_lossy(line);
-                parse(&text).with_context(|| format!("the demo's board holds nonsense: {text}"))
-            })
-            .collect();
-        self.partial.drain(..complete);
-        parsed
+    /// The note that a line is; `None` if it is none.
+    pub fn parse(line: &str) -> Option<Note> {
+        parse(line)
     }
 }
 
 fn render(note: &Note) -> String {
     match note {
-        Note::Attached { reader } => format!("attached {reader}\n"),
-        Note::Seen { reader, seq_no } => format!("seen {reader} {seq_no}\n"),
+        Note::Attached { reader } => format!("attached {reader}"),
+        Note::Seen { reader, seq_no } => format!("seen {reader} {seq_no}"),
         Note::Verified { reader, sum, at_ns, memory } => format!(
-            "verified {reader} {} {} {:032x} {at_ns} {} {} {}\n",
+            "verified {reader} {} {} {:032x} {at_ns} {} {} {}",
             sum.records, sum.bytes, sum.hash, memory.private, memory.proportional, memory.tables
         ),
-        Note::Failed { reader, error } => format!("failed {reader} {}\n", error.replace('\n', " ")),
-        Note::Written { records } => format!("written {records}\n"),
+        Note::Failed { reader, error } => format!("failed {reader} {}", error.replace('\n', " ")),
+        Note::Written { records } => format!("written {records}"),
         Note::Finished { sum, busy_ns } => {
-            format!("finished {} {} {:032x} {busy_ns}\n", sum.records, sum.bytes, sum.hash)
+            format!("finished {} {} {:032x} {busy_ns}", sum.records, sum.bytes, sum.hash)
         }
     }
 }
@@ -182,21 +133,8 @@ mod tests {
             Note::Written { records: 8 },
             Note::Finished { sum, busy_ns: 6 },
         ] {
-            assert_eq!(parse(render(&note).trim_end()), Some(note));
+            assert_eq!(Note::parse(&note.line()), Some(note));
         }
         assert_eq!(parse("verified 1 2"), None);
-    }
-
-    #[test]
-    fn half_a_line_waits_for_its_other_half() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("board");
-        let mut board = Board::create(&path).unwrap();
-        let mut pin = Pin::open(&path).unwrap();
-        pin.0.write_all(b"attached 1\natt").unwrap();
-        assert_eq!(board.news().unwrap(), vec![Note::Attached { reader: 1 }]);
-        assert_eq!(board.news().unwrap(), vec![]);
-        pin.0.write_all(b"ached 2\n").unwrap();
-        assert_eq!(board.news().unwrap(), vec![Note::Attached { reader: 2 }]);
     }
 }
