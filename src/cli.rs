@@ -1,6 +1,7 @@
 //! The subcommands, what they share, and how they end.
 
 mod append;
+mod bench;
 pub mod demo;
 mod failure;
 mod input;
@@ -51,6 +52,7 @@ enum Command {
     Stat(stat::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
+    Bench(bench::Args),
 }
 
 /// Runs the command line.
@@ -68,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Stat(args) => stat::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Bench(args) => bench::run(args),
     };
     failure::exit_code(result)
 }
