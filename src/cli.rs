@@ -3,6 +3,8 @@
 mod append;
 pub mod crowd;
 mod demo;
+mod bench;
+pub mod demo;
 mod failure;
 mod input;
 mod inspect;
@@ -52,6 +54,7 @@ enum Command {
     Stat(stat::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
+    Bench(bench::Args),
 }
 
 /// Runs the command line.
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Stat(args) => stat::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Bench(args) => bench::run(args),
     };
     failure::exit_code(result)
 }
