@@ -1,10 +1,9 @@
 //! The subcommands, what they share, and how they end.
 
 mod append;
+mod bench;
 pub mod crowd;
 mod demo;
-mod bench;
-pub mod demo;
 mod failure;
 mod input;
 mod inspect;

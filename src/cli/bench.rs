@@ -1,5 +1,6 @@
 //! `waldo bench`: what Waldo does on this machine, next to what the bare system does.
 
+pub mod fanout;
 #[allow(dead_code, reason = "for the subcommands, which follow")]
 mod histogram;
 #[allow(dead_code, reason = "for the subcommands, which follow")]
@@ -20,9 +21,13 @@ pub struct Args {
 }
 
 #[derive(clap::Subcommand)]
-enum What {}
+enum What {
+    Fanout(fanout::Args),
+}
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    match args.what {}
+    match args.what {
+        What::Fanout(args) => fanout::run(&args),
+    }
 }

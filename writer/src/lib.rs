@@ -22,6 +22,7 @@ mod page;
 mod poison;
 mod preparer;
 mod recover;
+mod scheduling;
 mod shared;
 mod shared_state;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use error::{AppendError, OpenError};
 pub use options::{ControlPlace, Durability, Io, WriterOptions};
 pub use poison::Failure;
 pub use recover::{Cut, OpenReport};
+pub use scheduling::{Scheduling, SchedulingError};
 pub use shared::SharedWriter;
-pub use waldo_shm_protocol::Log;
+pub use waldo_shm_protocol::{Log, Position};
 pub use writer::{Appended, Writer};

@@ -143,6 +143,11 @@ impl Writer {
         &self.opened
     }
 
+    /// Everything before this is committed.
+    pub fn committed(&self) -> Position {
+        self.core.committed()
+    }
+
     /// The ring's directory.
     pub fn home(&self) -> &Path {
         &self.home

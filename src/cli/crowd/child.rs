@@ -1,7 +1,9 @@
 //! The processes of a crowd: this program again, under names that no help mentions.
 
+use crate::cli::bench::fanout;
 use crate::cli::demo;
 use anyhow::{Context, bail};
+use nix::time::{ClockId, clock_gettime};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +13,14 @@ use std::str::FromStr;
 type Entry = fn(&mut Words) -> anyhow::Result<()>;
 
 /// The hidden roles.
-const ROLES: [(&str, Entry); 2] = [(demo::READER, demo::reader_main), (demo::WRITER, demo::writer_main)];
+const ROLES: [(&str, Entry); 6] = [
+    (demo::READER, demo::reader_main),
+    (demo::WRITER, demo::writer_main),
+    (fanout::READER, fanout::processes_main),
+    (fanout::WRITER, fanout::writer_main),
+    (fanout::STREAMS, fanout::streams_main),
+    (fanout::IDLE, fanout::idle_main),
+];
 
 /// If this process has a hidden role, does its work and gives its exit code. Comes before everything else in
 /// `main`, so that a reader costs little more than what reading takes.
@@ -61,9 +70,23 @@ pub fn die_with(parent: i32) -> anyhow::Result<()> {
 
 /// Nanoseconds of a clock that all processes share.
 pub fn now_ns() -> u64 {
-    match nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC) {
+    clock_ns(ClockId::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds of CPU time that this process has used.
+pub fn cpu_ns() -> u64 {
+    clock_ns(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// Nanoseconds of CPU time that this thread has used.
+pub fn thread_cpu_ns() -> u64 {
+    clock_ns(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock_ns(clock: ClockId) -> u64 {
+    match clock_gettime(clock) {
         Ok(time) => time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64,
-        // This clock exists on every Linux.
+        // These clocks exist on every Linux.
         Err(_) => 0,
     }
 }

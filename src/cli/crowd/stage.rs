@@ -20,8 +20,7 @@ impl Stage {
     /// Makes the directory, with a name that begins with `prefix`. With `keep` the ring is made there instead, and
     /// stays.
     pub fn new(prefix: &str, keep: Option<&Path>) -> anyhow::Result<Stage> {
-        let dir = tempfile::Builder::new().prefix(prefix).tempdir();
-        let dir = dir.context("cannot make a temporary directory (TMPDIR names where)")?;
+        let dir = temporary(prefix, None)?;
         let home = match keep {
             None => dir.path().join("ring"),
             Some(path) => {
@@ -38,6 +37,13 @@ impl Stage {
             }
         };
         Ok(Stage { dir, home, kept: keep.is_some() })
+    }
+
+    /// Makes the directory inside `place` (the temporary directory if it is `None`), with the ring in it.
+    pub fn new_in(prefix: &str, place: Option<&Path>) -> anyhow::Result<Stage> {
+        let dir = temporary(prefix, place)?;
+        let home = dir.path().join("ring");
+        Ok(Stage { dir, home, kept: false })
     }
 
     /// The directory of the ring.
@@ -58,6 +64,17 @@ impl Stage {
     /// The file of the board.
     pub fn board(&self) -> PathBuf {
         self.dir.path().join("board")
+    }
+}
+
+fn temporary(prefix: &str, place: Option<&Path>) -> anyhow::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix(prefix);
+    match place {
+        None => builder.tempdir().context("cannot make a temporary directory (TMPDIR names where)"),
+        Some(place) => builder
+            .tempdir_in(std::path::absolute(place)?)
+            .with_context(|| format!("cannot make a directory in {}", place.display())),
     }
 }
 

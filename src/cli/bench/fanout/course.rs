@@ -1,0 +1,406 @@
+//! The course of the bench: who does what when.
+
+use super::findings::Findings;
+use super::note::Note;
+use super::payload::LEN_MIN;
+use super::{Args, IDLE, Mode, READER, STREAMS, WRITER, caps};
+use crate::cli::bench::report;
+use crate::cli::crowd::board::Board;
+use crate::cli::crowd::memory::{MachineMemory, Memory};
+use crate::cli::crowd::processes::{Crowd, Role};
+use crate::cli::crowd::stage::Stage;
+use crate::cli::failure::{Outcome, Usage};
+use crate::cli::interrupt::Interrupt;
+use crate::cli::units;
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{PipeReader, PipeWriter};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often the command looks at the board.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long nobody may have any news before the command gives up.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// Processes that show what one costs before it reads.
+const IDLE_PROCESSES: usize = 256;
+/// Processes whose memory is looked at.
+const SAMPLES: usize = 64;
+/// Records for which everybody is woken from sleep.
+const PINGS: u32 = 5;
+/// Pages that a ring takes beyond its size.
+const EXTRA_PAGES: u64 = 3;
+
+struct Course<'a> {
+    args: &'a Args,
+    interrupt: &'a Interrupt,
+    board: Board,
+    bar: ProgressBar,
+    findings: Findings,
+    ready: Option<u64>,
+    /// Processes that end from now on are readers that are missed.
+    readers_started: bool,
+    idle: usize,
+    caught_up: usize,
+    last_news: Instant,
+    /// What readers wait at: they go on when `gate` is closed.
+    gate: Option<PipeWriter>,
+    turnstile: PipeReader,
+    pids: Vec<u32>,
+    // Dropped first to last: processes before their directory.
+    crowd: Crowd,
+    stage: Stage,
+}
+
+/// Raised by a signal: the bench ends early, and in good order.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+struct Interrupted;
+
+/// Runs the bench.
+pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+    check(args)?;
+    let interrupt = Interrupt::install()?;
+    let readers = caps::readers(args)?;
+    let stage = Stage::new_in("waldo-fanout-", args.dir.as_deref())?;
+    check_room(args, &stage)?;
+    let (turnstile, gate) = std::io::pipe().context("cannot make a pipe")?;
+    let mut course = Course {
+        args,
+        interrupt: &interrupt,
+        board: Board::create(&stage.board())?,
+        bar: ProgressBar::new(readers as u64),
+        findings: Findings::new(args, readers, stage.place()),
+        ready: None,
+        readers_started: false,
+        idle: 0,
+        caught_up: 0,
+        last_news: Instant::now(),
+        gate: Some(gate),
+        turnstile,
+        pids: Vec::new(),
+        crowd: Crowd::new()?,
+        stage,
+    };
+    let style = ProgressStyle::with_template("{elapsed:>4} [{bar:30}] {pos}/{len} {msg}");
+    // The template is a constant that indicatif understands.
+    course.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    course.bar.enable_steady_tick(Duration::from_millis(250));
+    let result = course.take_place();
+    course.bar.set_message("ending all processes");
+    course.crowd.disperse();
+    course.bar.finish_and_clear();
+    if let Err(error) = result {
+        if !error.is::<Interrupted>() {
+            return Err(error);
+        }
+        let signal = interrupt.signal().unwrap_or(signal_hook::consts::SIGINT);
+        eprintln!("waldo: interrupted; all processes have ended and nothing is left behind");
+        return Ok(Outcome::Interrupted(signal));
+    }
+    course.findings.tell(args)
+}
+
+fn check(args: &Args) -> anyhow::Result<()> {
+    if args.size < LEN_MIN as u64 {
+        return Err(
+            Usage(format!("--size is {}, a record here has at least {LEN_MIN} bytes", args.size)).into()
+        );
+    }
+    if args.size > args.page_size / 16 {
+        return Err(Usage(format!(
+            "--size is {}, too much for pages of {}: make --page-size at least 16 times as large",
+            args.size,
+            units::bytes(args.page_size)
+        ))
+        .into());
+    }
+    args.report.as_deref().map_or(Ok(()), report::check_stem)
+}
+
+fn check_room(args: &Args, stage: &Stage) -> anyhow::Result<()> {
+    let space = nix::sys::statvfs::statvfs(stage.place())
+        .with_context(|| format!("cannot tell how much room there is in {}", stage.place().display()))?;
+    let free = space.blocks_available().saturating_mul(space.fragment_size());
+    let needed = (u64::from(args.ring_size) + EXTRA_PAGES).saturating_mul(args.page_size);
+    if needed > free {
+        bail!(
+            "a ring of {} pages of {} takes {}, {} has {} left: name another place with --dir, or choose a smaller \
+             --ring-size or --page-size",
+            args.ring_size,
+            units::bytes(args.page_size),
+            units::bytes(needed),
+            stage.place().display(),
+            units::bytes(free)
+        );
+    }
+    Ok(())
+}
+
+impl Course<'_> {
+    fn take_place(&mut self) -> anyhow::Result<()> {
+        self.start_writer()?;
+        self.until("filling the ring", |course| course.ready.is_some())?;
+        self.measure_writer("none")?;
+        self.measure_idle_processes()?;
+        self.fresh_page()?;
+        self.start_readers()?;
+        self.measure_writer_beside_idle_readers()?;
+        self.let_readers_follow()?;
+        self.ping()?;
+        self.crowd.order("finish");
+        let all = self.findings.readers;
+        self.count("readers done", all, |course| course.findings.done())?;
+        self.until("readers ended", |course| course.crowd.readers() == 0)?;
+        self.measure_writer("after")
+    }
+
+    fn start_writer(&mut self) -> anyhow::Result<()> {
+        let mut command = self.crowd.command(WRITER);
+        command
+            .arg(self.args.ring_size.to_string())
+            .arg(self.args.page_size.to_string())
+            .arg(self.args.size.to_string())
+            .arg(self.args.sync.to_string())
+            .arg(self.args.wake_interval.map_or(0, |time| time.as_nanos()).to_string())
+            .arg(self.args.scheduling.to_string())
+            .arg(self.stage.board())
+            .arg(self.stage.home());
+        self.crowd.start_writer(&mut command)?;
+        Ok(())
+    }
+
+    /// The writer alone, or as good as.
+    fn measure_writer(&mut self, name: &str) -> anyhow::Result<()> {
+        self.fresh_page()?;
+        self.flushes(name)?;
+        self.loads(name)
+    }
+
+    fn measure_writer_beside_idle_readers(&mut self) -> anyhow::Result<()> {
+        // First, while the newest page is the one that all of them have mapped.
+        self.flushes("idle")?;
+        self.loads("idle")
+    }
+
+    fn flushes(&mut self, name: &str) -> anyhow::Result<()> {
+        self.crowd.order(&format!("flushes {name}"));
+        let what = format!("timing flushes ({name})");
+        self.until(&what, |course| course.findings.has_flushes(name))
+    }
+
+    fn loads(&mut self, name: &str) -> anyhow::Result<()> {
+        let Args { baseline, rate, .. } = self.args;
+        self.crowd.order(&format!("flat flat-{name} {baseline}"));
+        self.crowd.order(&format!("pace paced-{name} {baseline} {rate}"));
+        let (flat, paced) = (format!("flat-{name}"), format!("paced-{name}"));
+        let what = format!("timing appends ({name})");
+        self.until(&what, |course| {
+            course.findings.load(&flat).is_some() && course.findings.load(&paced).is_some()
+        })
+    }
+
+    /// Has the writer begin a page.
+    fn fresh_page(&mut self) -> anyhow::Result<()> {
+        self.ready = None;
+        self.crowd.order("page");
+        self.until("beginning a page", |course| course.ready.is_some())
+    }
+
+    /// What a process costs that does nothing.
+    fn measure_idle_processes(&mut self) -> anyhow::Result<()> {
+        let count =
+            if self.args.mode == Mode::Streams { 1 } else { self.findings.readers.min(IDLE_PROCESSES) };
+        let before = MachineMemory::now()?;
+        for number in 0..count {
+            let mut command = self.crowd.command(IDLE);
+            command.arg(std::process::id().to_string()).arg(self.stage.board()).stdin(self.turnstile()?);
+            self.start(&mut command, number)?;
+        }
+        self.count("idle processes started", count, |course| course.idle)?;
+        self.findings.idle_process = self.memory(before, count)?;
+        self.crowd.kill_readers();
+        self.pids.clear();
+        self.until("idle processes ended", |course| course.crowd.readers() == 0)
+    }
+
+    fn start_readers(&mut self) -> anyhow::Result<()> {
+        let before = MachineMemory::now()?;
+        let (processes, each) = match self.args.mode {
+            Mode::Processes => (self.findings.readers, 1),
+            Mode::Streams => (1, self.findings.readers),
+        };
+        let tip = self.ready.unwrap_or(0);
+        let begun = Instant::now();
+        self.readers_started = true;
+        self.bar.set_message("readers started");
+        for reader in 0..processes {
+            let mut command = self.crowd.command(if each == 1 { READER } else { STREAMS });
+            command
+                .arg(std::process::id().to_string())
+                .arg(self.args.reader_scheduling.to_string())
+                .arg(reader.to_string())
+                .arg(each.to_string())
+                .arg(tip.to_string())
+                .arg(self.args.size.to_string())
+                .arg(self.stage.board())
+                .arg(self.stage.home())
+                .stdin(self.turnstile()?);
+            if !self.start(&mut command, reader)? {
+                self.findings.cut(reader);
+                break;
+            }
+            self.bar.set_position(reader as u64 + 1);
+            if reader % 64 == 0 {
+                self.look()?;
+            }
+        }
+        self.bar.set_length(self.findings.readers as u64);
+        self.count("readers attached", self.findings.readers, |course| course.findings.attached())?;
+        self.findings.start_time = begun.elapsed();
+        self.findings.reader_process = self.memory(before, processes.min(self.findings.readers))?;
+        Ok(())
+    }
+
+    /// `false` if the system has no room for another process.
+    fn start(&mut self, command: &mut Command, reader: usize) -> anyhow::Result<bool> {
+        match self.crowd.start_reader(command, reader) {
+            Ok(pid) => {
+                self.pids.push(pid);
+                Ok(true)
+            }
+            Err(error) if reader > 0 => {
+                eprintln!(
+                    "waldo: process {} could not be started ({error}), going on with {reader}: see \
+                     `sysctl kernel.pid_max kernel.threads-max`, `ulimit -u`, pids.max of the control group, and \
+                     the memory that is left",
+                    reader + 1
+                );
+                Ok(false)
+            }
+            Err(error) => Err(anyhow::Error::new(error).context("cannot start a reader process")),
+        }
+    }
+
+    fn turnstile(&self) -> anyhow::Result<Stdio> {
+        Ok(self.turnstile.try_clone().context("cannot hand a pipe to a process")?.into())
+    }
+
+    /// Memory of a process: what it says itself, in the median, and what the machine has less, divided by all.
+    fn memory(&self, before: MachineMemory, count: usize) -> anyhow::Result<super::findings::Cost> {
+        let now = MachineMemory::now()?;
+        let step = (self.pids.len() / SAMPLES).max(1);
+        // One that has ended meanwhile is noticed elsewhere.
+        let own: Vec<Memory> =
+            self.pids.iter().step_by(step).filter_map(|pid| Memory::of(&pid.to_string()).ok()).collect();
+        let each = |before: u64, now: u64| now.saturating_sub(before) / (count.max(1) as u64);
+        Ok(super::findings::Cost {
+            private: median(own.iter().map(|memory| memory.private).collect()),
+            tables: median(own.iter().map(|memory| memory.tables).collect()),
+            kernel: each(before.kernel, now.kernel),
+            available: each(now.available, before.available),
+        })
+    }
+
+    fn let_readers_follow(&mut self) -> anyhow::Result<()> {
+        let all = self.findings.readers;
+        self.gate = None;
+        self.count("readers following", all, |course| course.caught_up)?;
+        self.crowd.order(&format!("pace active {} {}", self.args.seconds, self.args.rate));
+        self.until("everybody follows", |course| course.findings.load("active").is_some())?;
+        self.caught_up = 0;
+        self.crowd.order("mark");
+        self.count("readers caught up", all, |course| course.caught_up)
+    }
+
+    /// Single records while everybody sleeps.
+    fn ping(&mut self) -> anyhow::Result<()> {
+        // Long enough for everybody to be asleep again; who is not shows as late.
+        let pause = Duration::from_millis(300) + Duration::from_micros(50) * self.findings.readers as u32;
+        for n in 0..PINGS {
+            self.bar.set_message(format!("waking everybody, {} of {PINGS}", n + 1));
+            self.rest(pause)?;
+            self.crowd.order("ping");
+        }
+        self.rest(pause)
+    }
+
+    fn rest(&mut self, time: Duration) -> anyhow::Result<()> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.look()?;
+            self.pause()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until `count` has come to `all`.
+    fn count(&mut self, what: &str, all: usize, count: impl Fn(&Self) -> usize) -> anyhow::Result<()> {
+        self.until(what, |course| {
+            let n = count(course) + course.findings.failed();
+            course.bar.set_position(n.min(all) as u64);
+            n >= all
+        })
+    }
+
+    fn until(&mut self, what: &str, there: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
+        self.last_news = Instant::now();
+        loop {
+            self.look()?;
+            let written = match self.findings.written {
+                0 => String::new(),
+                records => format!(", {} records appended", units::count(records)),
+            };
+            self.bar.set_message(format!("{what}{written}"));
+            if there(self) {
+                return Ok(());
+            }
+            if self.last_news.elapsed() > PATIENCE {
+                bail!("{what}: nothing has happened for {}", units::duration(PATIENCE));
+            }
+            self.pause()?;
+        }
+    }
+
+    fn pause(&self) -> anyhow::Result<()> {
+        match self.interrupt.sleep(LOOK)? {
+            Some(_) => Err(Interrupted.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in what has happened.
+    fn look(&mut self) -> anyhow::Result<()> {
+        if self.interrupt.signal().is_some() {
+            return Err(Interrupted.into());
+        }
+        // In this order: what a process wrote before it ended is then on the board.
+        let ended = self.crowd.ended();
+        let news = self.board.news(Note::parse)?;
+        if !ended.is_empty() || !news.is_empty() {
+            self.last_news = Instant::now();
+        }
+        for note in news {
+            match note {
+                Note::Ready { tip } => self.ready = Some(tip),
+                Note::Idle => self.idle += 1,
+                Note::CaughtUp { .. } => self.caught_up += 1,
+                Note::Failed { reader: None, error } => bail!("the writer process: {error}"),
+                other => self.findings.take(other)?,
+            }
+        }
+        for (role, how) in ended {
+            match role {
+                Role::Writer => bail!("the writer process {how}"),
+                Role::Reader(reader) if self.readers_started => self.findings.ended(reader, &how),
+                Role::Reader(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn median(mut values: Vec<u64>) -> u64 {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied().unwrap_or(0)
+}
