@@ -3,6 +3,7 @@
 
 mod demo;
 mod errors;
+mod fanout;
 mod follow;
 mod inspect;
 mod round_trip;
