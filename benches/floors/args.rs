@@ -49,6 +49,8 @@ pub enum Topic {
     Scan,
     /// Opening and attaching
     Open,
+    /// What a sleeping reader process costs
+    Memory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -21,6 +21,7 @@ mod facts;
 mod floor;
 mod follow;
 mod group;
+mod memory;
 mod open;
 mod ring;
 mod rotate;
@@ -70,6 +71,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Topic::Seek => seek::run(&mut bench)?,
             Topic::Scan => scan::run(&mut bench)?,
             Topic::Open => open::run(&mut bench)?,
+            Topic::Memory => memory::run(&mut bench)?,
         }
     }
     bench.table.finish(args.json.as_deref())?;
