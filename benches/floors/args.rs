@@ -47,8 +47,10 @@ pub enum Topic {
     Seek,
     /// Reading the whole ring
     Scan,
-    /// Opening and attaching
+    /// Opening for writing
     Open,
+    /// Attaching a reader
+    Attach,
     /// What a sleeping reader process costs
     Memory,
 }

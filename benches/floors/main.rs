@@ -15,6 +15,7 @@
 
 mod append;
 mod args;
+mod attach;
 mod batch;
 mod child;
 mod facts;
@@ -71,6 +72,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Topic::Seek => seek::run(&mut bench)?,
             Topic::Scan => scan::run(&mut bench)?,
             Topic::Open => open::run(&mut bench)?,
+            Topic::Attach => attach::run(&mut bench)?,
             Topic::Memory => memory::run(&mut bench)?,
         }
     }
