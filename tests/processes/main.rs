@@ -15,5 +15,6 @@ mod follow;
 mod lapped;
 mod locking;
 mod permissions;
+mod streams;
 mod torn;
 mod without_uring;
