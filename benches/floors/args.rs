@@ -51,6 +51,8 @@ pub enum Topic {
     Open,
     /// Attaching a reader
     Attach,
+    /// Waking many streams of one process
+    Streams,
     /// What a sleeping reader process costs
     Memory,
 }

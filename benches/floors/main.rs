@@ -30,6 +30,7 @@ mod scan;
 mod scratch;
 mod seek;
 mod stats;
+mod streams;
 mod sys;
 mod table;
 
@@ -73,6 +74,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Topic::Scan => scan::run(&mut bench)?,
             Topic::Open => open::run(&mut bench)?,
             Topic::Attach => attach::run(&mut bench)?,
+            Topic::Streams => streams::run(&mut bench)?,
             Topic::Memory => memory::run(&mut bench)?,
         }
     }

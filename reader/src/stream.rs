@@ -24,7 +24,7 @@ pub struct Batches {
 impl Batches {
     pub(crate) fn new(mut reader: Reader) -> Batches {
         reader.kept.clear();
-        let ticket = Ticket::new(reader.ring.clone());
+        let ticket = Ticket::new(reader.ring.clone(), reader.options.visibility);
         Batches { reader, ticket, failed: false }
     }
 
