@@ -10,6 +10,7 @@ mod closing;
 mod control_lost;
 mod crash;
 mod crowd;
+mod crowd_restart;
 mod disk_full;
 mod follow;
 mod lapped;

@@ -3,6 +3,7 @@
 mod churn;
 mod follower;
 mod holder;
+mod member;
 mod restricted;
 mod streams;
 mod waiter;
@@ -21,6 +22,7 @@ pub fn play(role: &str, args: &Args) {
         "holder" => holder::play(args),
         "waiter" => waiter::wait(args),
         "visitor" => waiter::visit(args),
+        "member" => member::play(args),
         "streams" => streams::play(args),
         "churn" => churn::play(args),
         _ => panic!("no role {role}"),
