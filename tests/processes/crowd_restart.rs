@@ -24,14 +24,9 @@ fn crowd(ring: &TestRing, setup: &Setup, count: usize) -> Crowd {
         let (_, words) = crowd.hear();
         assert!(words[0] == "ready" || words == ["at", "500"], "{words:?}");
     }
-    wait_until("all readers sleep", || numbers.iter().all(|number| asleep(crowd.pid(*number))));
+    wait_until("all readers sleep", || numbers.iter().all(|number| crowd.asleep(*number)));
     writer.kill();
     crowd
-}
-
-fn asleep(pid: u32) -> bool {
-    let path = format!("/proc/{pid}/stat");
-    fs::read_to_string(path).unwrap().rsplit_once(") ").unwrap().1.starts_with('S')
 }
 
 /// Reads that process `pid` has made with system calls.
@@ -62,7 +57,7 @@ fn restarts(rounds: u64, reads_max: u64, next: impl Fn(u64) -> Setup) {
             assert_eq!(answer, [tip]);
         }
         let all = start.elapsed();
-        wait_until("all readers sleep", || numbers.iter().all(|number| asleep(crowd.pid(*number))));
+        wait_until("all readers sleep", || numbers.iter().all(|number| crowd.asleep(*number)));
         let most = numbers.iter().zip(before).map(|(n, before)| reads(crowd.pid(*n)) - before).max().unwrap();
         println!(
             "{count} readers, restart {round}: opened after {opened:?}, appended {appended:?}, all read {all:?}; \

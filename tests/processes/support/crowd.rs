@@ -5,6 +5,7 @@ use super::child::{ARGS, MARK, ROLE};
 use super::wait::DEADLINE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::fs;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -62,6 +63,27 @@ impl Crowd {
 
     pub fn signal(&self, number: usize, signal: Signal) {
         kill(Pid::from_raw(self.pid(number) as i32), signal).unwrap();
+    }
+
+    /// Whether all threads of one sleep.
+    pub fn asleep(&self, number: usize) -> bool {
+        self.threads(number, "State:").iter().all(|state| state.starts_with('S'))
+    }
+
+    /// How often the threads of one have gone to sleep.
+    pub fn sleeps(&self, number: usize) -> u64 {
+        let counts = self.threads(number, "voluntary_ctxt_switches:");
+        counts.iter().map(|count| count.parse::<u64>().unwrap()).sum()
+    }
+
+    /// What the kernel says in field `name` of the status of each of its threads: the harness has one of its own.
+    fn threads(&self, number: usize, name: &str) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid(number))).unwrap();
+        let field = |status: String| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            value.trim().to_owned()
+        };
+        tasks.map(|task| field(fs::read_to_string(task.unwrap().path().join("status")).unwrap())).collect()
     }
 
     /// Kills and reaps one.
