@@ -47,8 +47,14 @@ pub enum Topic {
     Seek,
     /// Reading the whole ring
     Scan,
-    /// Opening and attaching
+    /// Opening for writing
     Open,
+    /// Attaching a reader
+    Attach,
+    /// Waking many streams of one process
+    Streams,
+    /// What a sleeping reader process costs
+    Memory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,7 @@
 //! What this program does in a second process.
 
 use crate::follow;
+use crate::memory;
 use crate::open;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -20,6 +21,7 @@ pub fn run(words: &[String]) -> anyhow::Result<()> {
         [role, home, control, page_len, ring_size, bytes] if role == "write" => {
             open::doomed_writer(home, control, page_len.parse()?, ring_size.parse()?, bytes.parse()?)
         }
+        [role, deed, home, control, first] if role == "sleep" => memory::sleeper(deed, home, control, first),
         _ => anyhow::bail!("a second process does not know what to do with {words:?}"),
     }
 }
@@ -37,6 +39,10 @@ impl Second {
     /// What it prints; once.
     pub fn output(&mut self) -> Option<ChildStdout> {
         self.0.stdout.take()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
     }
 
     pub fn is_running(&mut self) -> io::Result<bool> {

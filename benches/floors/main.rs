@@ -15,12 +15,14 @@
 
 mod append;
 mod args;
+mod attach;
 mod batch;
 mod child;
 mod facts;
 mod floor;
 mod follow;
 mod group;
+mod memory;
 mod open;
 mod ring;
 mod rotate;
@@ -28,6 +30,7 @@ mod scan;
 mod scratch;
 mod seek;
 mod stats;
+mod streams;
 mod sys;
 mod table;
 
@@ -70,6 +73,9 @@ fn main() -> anyhow::Result<ExitCode> {
             Topic::Seek => seek::run(&mut bench)?,
             Topic::Scan => scan::run(&mut bench)?,
             Topic::Open => open::run(&mut bench)?,
+            Topic::Attach => attach::run(&mut bench)?,
+            Topic::Streams => streams::run(&mut bench)?,
+            Topic::Memory => memory::run(&mut bench)?,
         }
     }
     bench.table.finish(args.json.as_deref())?;

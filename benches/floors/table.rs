@@ -17,6 +17,8 @@ pub enum Unit {
     Rate,
     /// How many; less is better.
     Count,
+    /// 1024 bytes; less is better.
+    Kib,
 }
 
 impl Unit {
@@ -36,6 +38,7 @@ impl Unit {
             Unit::Bytes => format!("{:.2} GB/s", value / 1e9),
             Unit::Rate => scaled(&[(1e6, "M/s"), (1e3, "k/s")], "/s"),
             Unit::Count => format!("{value}"),
+            Unit::Kib => format!("{value:.0} KiB"),
         }
     }
 }
