@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::PageGeometry;
+use waldo_shm_protocol::record::Stamp;
 use waldo_shm_protocol::segment::{PageInfo, Shape, WriterState};
 use waldo_shm_protocol::{Position, names};
 
@@ -222,8 +223,7 @@ impl Start {
             written: None,
             records: sum_records(active.summary.records_before, active.summary.records),
             tip,
-            last_time_ns,
-            epoch: self.opened.epoch,
+            stamp: Stamp { time_ns: last_time_ns, durable: Position::NONE, epoch: self.opened.epoch },
             sync,
             record_size_max,
             options: self.options,
