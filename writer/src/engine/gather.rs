@@ -2,8 +2,8 @@
 
 use std::io::IoSlice;
 
-/// Payloads in one write at most: with what stands between them well below the kernel's limit of 1024 parts.
-const PARTS_MAX: usize = 64;
+/// Payloads in one write at most: with what stands between them below the kernel's limit of 1024 parts.
+const PARTS_MAX: usize = 250;
 
 /// Payloads and their places between stretches of the buffer being filled, which holds headers and padding.
 ///
@@ -25,7 +25,7 @@ impl<'a> Gather<'a> {
 
     /// Adds a payload that stands behind the first `at` bytes of the buffer. Not when it [is full](Gather::is_full).
     pub(crate) fn push(&mut self, at: usize, payload: &'a [u8]) {
-        self.parts.get_or_insert([(0, &[]); PARTS_MAX])[self.len] = (at, payload);
+        self.parts.get_or_insert_with(|| [(0, [].as_slice()); PARTS_MAX])[self.len] = (at, payload);
         self.len += 1;
         self.bytes += payload.len() as u64;
     }

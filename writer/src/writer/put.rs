@@ -16,9 +16,9 @@ use waldo_shm_protocol::segment::Counter;
 use waldo_shm_protocol::{PageSeed, payload_hash};
 use zerocopy::IntoBytes;
 
-/// Payloads of this many bytes are written from where they are. Shorter ones are copied: the kernel takes longer
-/// for one more part than the copy does (docs/PERFORMANCE.md has the figures).
-const GATHER_MIN: usize = 4 << 10;
+/// Payloads of this many bytes are written from where they are. Shorter ones are copied: the kernel takes as long
+/// for one more part as the copy does (docs/PERFORMANCE.md has the figures).
+const GATHER_MIN: usize = 1536;
 /// An append of fewer bytes is copied as a whole: it goes with others into one write and one flush.
 const GATHER_BATCH_MIN: u64 = 64 << 10;
 /// A write of gathered payloads is not longer than this unless one payload is: so far readers lag behind.

@@ -372,3 +372,56 @@ fn a_copy_of_a_ring_leaves_the_control_segment_of_the_original_alone() {
     other.close().unwrap();
     writer.append_payloads(&payloads(11..=12)).unwrap();
 }
+
+#[test]
+fn large_payloads_are_written_from_where_they_are_in_any_mixture() {
+    // Lengths around every threshold, so that copied and gathered records follow each other, pages turn in
+    // between, and more payloads come than go into one write.
+    let lens = [0, 1, 7, 100, 1535, 1536, 1537, 4096, 5000, 12_000, 70_000];
+    let batch: Vec<Vec<u8>> = (0..700usize)
+        .map(|n| (0..lens[n * 7 % lens.len()]).map(|at| (n * 31 + at * 7) as u8).collect())
+        .collect();
+    for durability in [Durability::Sync, LAZY] {
+        for (io, piece) in [(Io::Pwrite, 0), (Io::Pwrite, 3001), (Io::Uring, 0), (Io::Auto, 0)] {
+            let home = Home::new();
+            let options = WriterOptions {
+                page_len: 1 << 20,
+                ring_size: 64,
+                buffer_len: 16 << 10,
+                page_records_max: 300,
+                ..small(io, durability)
+            };
+            let mut writer = if piece > 0 {
+                let disk = FaultyDisk::open(home.path());
+                disk.faults.piece.store(piece, Ordering::Relaxed);
+                disk.faults.interrupt.store(1, Ordering::Relaxed);
+                Writer::open_on(home.path(), Arc::new(disk), options.clone()).unwrap()
+            } else {
+                home.open(&options)
+            };
+            writer.append_payloads(&batch[..350]).unwrap();
+            let logs: Vec<Log<'_>> =
+                (351..).zip(&batch[350..]).map(|(n, data)| Log::new_borrowed(n, n - 1, data)).collect();
+            writer.append(&logs).unwrap();
+            let (records, _) = read_all(home.path());
+            assert!(records.iter().map(|record| &record.1).eq(&batch), "{io:?} {durability:?} {piece}");
+            writer.close().unwrap();
+            assert_eq!(home.open(&options).tip(), Some(700));
+        }
+    }
+}
+
+#[test]
+fn a_failed_write_of_gathered_payloads_is_final() {
+    let home = Home::new();
+    let (mut writer, faults) = faulty(&home, LAZY);
+    faults.write.store(libc::EIO as u64, Ordering::Relaxed);
+    let batch = vec![vec![7; 8000]; 20];
+    assert!(matches!(writer.append_payloads(&batch), Err(AppendError::Failed { .. })));
+    faults.write.store(0, Ordering::Relaxed);
+    assert!(matches!(writer.append_payloads(&batch), Err(AppendError::Failed { .. })));
+    drop(writer);
+    let (mut writer, _) = faulty(&home, LAZY);
+    assert_eq!(writer.tip(), None);
+    writer.append_payloads(&batch).unwrap();
+}
