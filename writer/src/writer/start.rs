@@ -192,14 +192,14 @@ impl Start {
         };
         self.publish(&survey.pages, &active, tip);
 
-        let preparer = Preparer::new();
+        let preparer = Preparer::new(Arc::clone(&self.core), mold);
         let mut held: VecDeque<Arc<Page>> =
             survey.pages.iter().map(|found| Arc::clone(&found.page)).collect();
         held.push_back(Arc::clone(&active.page));
         let cannot = |source| OpenError::Io { action: "start threads for", path: self.home.clone(), source };
         let ring_size = self.options.ring_size as usize;
         let mut threads = vec![
-            preparer.start(Arc::clone(&self.core), mold, ring_size, held, ready).map_err(cannot)?,
+            preparer.start(ring_size, held, ready).map_err(cannot)?,
             notifier::start(Arc::clone(&self.core), self.options.heartbeat, self.options.min_wake_interval)
                 .map_err(cannot)?,
         ];

@@ -49,7 +49,31 @@ fn disk_use_is_bounded_and_pages_are_recycled() {
         }
         assert!(counter(&writer, Counter::RecycledPages) > counter(&writer, Counter::FreshPages));
         assert_eq!(counter(&writer, Counter::StuckPages), 0);
+        writer.close().unwrap();
+        let left: Vec<String> = home.content().into_iter().map(|(name, _)| name).collect();
+        assert!(!left.iter().any(|name| name.starts_with("scratch")), "{left:?}");
     }
+}
+
+#[test]
+fn a_page_is_blank_beyond_the_ready_one_after_the_first_rotation() {
+    let home = Home::new();
+    let options = small(Io::Pwrite, LAZY);
+    let mut writer = home.open(&options);
+    let blanks = || {
+        let names = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("scratch-")).count()
+    };
+    for start in (1..=3000).step_by(10) {
+        writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while blanks() != 1 || home.page_ids().len() != options.ring_size as usize + 1 {
+        assert!(std::time::Instant::now() < deadline, "{:?}, {} blank", home.page_ids(), blanks());
+        std::thread::yield_now();
+    }
+    let page_len = options.page_len;
+    assert_eq!(counter(&writer, Counter::DiskBytes), page_len * u64::from(options.ring_size + 2));
 }
 
 #[test]
