@@ -141,7 +141,7 @@ fn run(ring: &Weak<RingInner>) {
         drop(ring);
         match &attachment.source {
             Source::Control(control) => {
-                futex::wait(control.segment().wake_word(std::process::id()), token, SLICE);
+                futex::wait(control.segment().wake_word(std::process::id()), token, attachment.slice(SLICE));
             }
             Source::Files(files) => std::thread::sleep(files.pause()),
         }
