@@ -167,7 +167,7 @@ impl Reader {
     fn park(&self, token: u32, left: Option<Duration>) {
         match &self.attachment.source {
             Source::Control(control) => {
-                let slice = jittered(self.ring.options.check_interval);
+                let slice = self.attachment.slice(jittered(self.ring.options.check_interval));
                 let slice = left.map_or(slice, |left| left.min(slice));
                 futex::wait(control.segment().wake_word(process_number()), token, slice);
             }

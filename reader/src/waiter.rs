@@ -142,7 +142,8 @@ fn run(ring: &Weak<RingInner>) {
         drop(ring);
         match &attachment.source {
             Source::Control(control) => {
-                futex::wait(control.segment().wake_word(clock::process_number()), token, SLICE);
+                let word = control.segment().wake_word(clock::process_number());
+                futex::wait(word, token, attachment.slice(SLICE));
             }
             Source::Files(files) => std::thread::sleep(files.pause()),
         }
