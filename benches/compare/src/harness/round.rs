@@ -1,0 +1,209 @@
+//! One round: one system, one number of subscribers, all phases.
+
+use super::board::{Board, Note, Published, Received};
+use super::clock::now_ns;
+use super::crowd::Crowd;
+use super::figures::{Cell, PhaseFigures, median};
+use super::interrupt::Interrupt;
+use super::scratch::Scratch;
+use super::spec::{Phase, Spec};
+use super::spread::Spread;
+use super::usage::{Memory, cpu_ns, memory};
+use anyhow::{Context, bail};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How often the harness looks at the board.
+const LOOK: Duration = Duration::from_millis(10);
+/// Subscribers whose memory is looked at, at most.
+const MEMORY_SAMPLE: usize = 20;
+
+/// What happens around a round.
+pub struct Around<'a> {
+    /// Signals.
+    pub interrupt: &'a Interrupt,
+    /// How long nothing at all may happen.
+    pub patience: Duration,
+    /// Told what is going on.
+    pub progress: &'a dyn Fn(&str),
+}
+
+struct Round<'a> {
+    around: &'a Around<'a>,
+    spec: &'a Spec,
+    board: Board,
+    serving: bool,
+    gathered: bool,
+    ready: Vec<u64>,
+    published: Option<Published>,
+    received: Vec<Received>,
+    last_news: Instant,
+    crowd: Crowd,
+}
+
+/// Runs it. A system that cannot is a cell that says so; an error is an interruption or the harness's own.
+pub fn run(spec: &Spec, around: &Around<'_>) -> anyhow::Result<Cell> {
+    let mut cell = Cell::new(spec.system, spec.subscribers);
+    let mut round = Round {
+        around,
+        spec,
+        board: Board::create(&spec.board())?,
+        serving: false,
+        gathered: false,
+        ready: Vec::new(),
+        published: None,
+        received: Vec::new(),
+        last_news: Instant::now(),
+        crowd: Crowd::new()?,
+    };
+    let result = round.play(&mut cell);
+    (around.progress)("ending the processes");
+    round.crowd.disperse();
+    around.interrupt.check()?;
+    cell.stopped = result.err().map(|error| format!("{error:#}"));
+    Ok(cell)
+}
+
+/// The folders and the description of a round belong together.
+pub fn place(spec: &mut Spec, scratch: &Scratch) {
+    spec.data = scratch.data.path().to_owned();
+    spec.run = scratch.run.path().to_owned();
+    spec.shm = scratch.shm.path().to_owned();
+    spec.shm_prefix = scratch.prefix.clone();
+}
+
+impl Round<'_> {
+    fn play(&mut self, cell: &mut Cell) -> anyhow::Result<()> {
+        let description = self.spec.write()?;
+        if let Some(server) = self.spec.system.server(self.spec)? {
+            self.crowd.start_server(&server)?;
+            self.wait(
+                "the server to start",
+                |_| usize::from(UnixStream::connect(&server.socket).is_ok()),
+                1,
+            )?;
+        }
+        self.crowd.start_publisher(&description)?;
+        self.wait("the publisher", |round| usize::from(round.serving), 1)?;
+        let begun_ns = now_ns();
+        for which in 0..self.spec.subscribers {
+            self.crowd.start_subscriber(&description)?;
+            if which % 64 == 0 {
+                self.look()?;
+            }
+        }
+        self.wait("subscribed", |round| round.ready.len(), self.spec.subscribers)?;
+        let last = self.ready.iter().max().copied().unwrap_or(begun_ns);
+        cell.attach_ns = Some(last.saturating_sub(begun_ns) as f64);
+        self.wait("the publisher to know its subscribers", |round| usize::from(round.gathered), 1)?;
+        for phase in self.spec.phases() {
+            let figures = self.phase(phase)?;
+            match phase {
+                Phase::WarmUp => {}
+                Phase::Paced => cell.paced = Some(figures),
+                Phase::Flood => cell.flood = Some(figures),
+            }
+        }
+        cell.memory = Some(self.memory()?);
+        Ok(())
+    }
+
+    /// Has the publisher go through a phase, and puts together what everybody says of it.
+    fn phase(&mut self, phase: Phase) -> anyhow::Result<PhaseFigures> {
+        self.published = None;
+        self.received.clear();
+        let pids: Vec<i32> = self.crowd.publisher.into_iter().chain(self.crowd.server).collect();
+        let cpu = |pids: &[i32]| pids.iter().map(|pid| cpu_ns(*pid)).sum::<u64>();
+        let cpu_before = cpu(&pids);
+        self.crowd.order(&format!("{phase:?}"))?;
+        let name = match phase {
+            Phase::WarmUp => "warm",
+            Phase::Paced => "through with the paced phase",
+            Phase::Flood => "through with the fast phase",
+        };
+        self.wait(name, |round| round.received.len(), self.spec.subscribers)?;
+        let publisher_cpu = cpu(&pids).saturating_sub(cpu_before);
+        self.wait("the publisher's report", |round| usize::from(round.published.is_some()), 1)?;
+        let published = self.published.take().context("the publisher has no report")?;
+        let mut delay = Spread::new()?;
+        self.received.iter().for_each(|received| delay.merge(&received.delay));
+        let mut cost = Spread::new()?;
+        cost.merge(&published.cost);
+        let sum = |of: fn(&Received) -> u64| self.received.iter().map(of).sum::<u64>() as f64;
+        let last_ns = self.received.iter().map(|received| received.at_ns).max().unwrap_or(0);
+        let per_second =
+            |count: f64, end: u64| count * 1e9 / end.saturating_sub(published.begun_ns).max(1) as f64;
+        let all = sum(|received| received.records);
+        Ok(PhaseFigures {
+            records: published.records as f64,
+            published_per_s: per_second(published.records as f64, published.ended_ns),
+            delivered_per_s: per_second(all, last_ns),
+            publish_ns: cost.quantiles().unwrap_or_default(),
+            delay_ns: delay.quantiles().unwrap_or_default(),
+            publisher_cpu_ns: publisher_cpu as f64 / published.records.max(1) as f64,
+            subscriber_cpu_ns: sum(|received| received.cpu_ns) / all.max(1.0),
+            lost: sum(|received| received.lost),
+            bad: sum(|received| received.bad),
+        })
+    }
+
+    /// Medians over some of the subscribers.
+    fn memory(&self) -> anyhow::Result<Memory> {
+        let step = self.crowd.subscribers.len().div_ceil(MEMORY_SAMPLE).max(1);
+        let sample: Result<Vec<Memory>, _> =
+            self.crowd.subscribers.iter().step_by(step).map(|pid| memory(*pid)).collect();
+        let sample = sample.context("cannot look at a subscriber's memory")?;
+        let of = |get: fn(&Memory) -> f64| median(sample.iter().map(get).collect()).unwrap_or(0.0);
+        Ok(Memory {
+            own: of(|m| m.own),
+            private: of(|m| m.private),
+            proportional: of(|m| m.proportional),
+            tables: of(|m| m.tables),
+        })
+    }
+
+    /// Waits until `count` says `goal`.
+    fn wait(&mut self, what: &str, count: impl Fn(&Self) -> usize, goal: usize) -> anyhow::Result<()> {
+        self.last_news = Instant::now();
+        loop {
+            self.look()?;
+            let now = count(self);
+            if now >= goal {
+                return Ok(());
+            }
+            let far =
+                if goal > 1 { format!("{now} of {goal} {what}") } else { format!("waiting for {what}") };
+            (self.around.progress)(&far);
+            if self.last_news.elapsed() > self.around.patience {
+                bail!("{far}, and then nothing more for {} s", self.around.patience.as_secs());
+            }
+            self.around.interrupt.sleep(LOOK)?;
+        }
+    }
+
+    /// Takes in what has happened.
+    fn look(&mut self) -> anyhow::Result<()> {
+        self.around.interrupt.check()?;
+        // In this order: what a process wrote before it ended is then on the board.
+        let ended = self.crowd.ended();
+        for note in self.board.news()? {
+            self.last_news = Instant::now();
+            match note {
+                Note::Serving => self.serving = true,
+                Note::Gathered => self.gathered = true,
+                Note::Ready { at_ns } => self.ready.push(at_ns),
+                Note::Alive => {}
+                Note::Published(published) => self.published = Some(published),
+                Note::Received(received) => self.received.push(received),
+                Note::Failed { subscriber: None, error } => bail!("the publisher: {error}"),
+                Note::Failed { subscriber: Some(which), error } => {
+                    bail!("subscriber {} of {}: {error}", which + 1, self.spec.subscribers)
+                }
+            }
+        }
+        match ended {
+            Some(how) => bail!("{how}"),
+            None => Ok(()),
+        }
+    }
+}
