@@ -2,11 +2,19 @@
 
 use crate::roles::writer_append;
 use crate::support::child::Child;
-use crate::support::crowd::{Crowd, size};
+use crate::support::crowd::{Crowd, Message, size};
 use crate::support::payload::END;
 use crate::support::ring::{NEVER_MS, Setup, TestRing};
 use crate::support::wait::wait_until;
-use std::time::Instant;
+use nix::sys::signal::Signal;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+use waldo::protocol::names;
+use waldo::reader::ControlKind;
+use waldo::writer::Writer;
 
 const READERS: usize = 100;
 const RECORDS: u64 = 1500;
@@ -82,4 +90,170 @@ fn a_change_wakes_every_sleeper_of_a_crowd_once() {
     writer.append_payloads(&[END]).unwrap();
     crowd.expect(&numbers, "done");
     crowd.finish();
+}
+
+/// What the parent knows of one reader.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    last: u64,
+    /// It has been stopped, and may have been lapped.
+    stopped: bool,
+}
+
+/// A crowd under a writer that appends no faster than the slowest reader that nobody holds up.
+struct Scene {
+    /// First of all, so that readers are gone before their ring is.
+    crowd: Crowd,
+    progress: Vec<Progress>,
+    writer: Writer,
+    setup: Setup,
+    ring: TestRing,
+}
+
+impl Scene {
+    /// Records that a reader may be behind, and how many it reads before it says so.
+    const BEHIND: u64 = 2000;
+    const REPORT: u64 = 100;
+
+    fn start(&mut self, count: usize, at_tip: bool) {
+        // Who starts at the tip is no slower than the writer was then.
+        let last = if at_tip { self.writer.tip().unwrap_or(0) } else { 0 };
+        for _ in 0..count {
+            let args = self.setup.args(self.ring.home()).with("report", Scene::REPORT).with("may_lapse", 1);
+            self.crowd.start(if at_tip { args.with("tip", 1) } else { args });
+            self.progress.push(Progress { last, stopped: false });
+        }
+        let mut ready = 0;
+        while ready < count {
+            let message = self.crowd.hear();
+            ready += usize::from(self.note(message));
+        }
+    }
+
+    /// `true` for "ready".
+    fn note(&mut self, (number, words): Message) -> bool {
+        let last = &mut self.progress[number];
+        match words[0].as_str() {
+            "ready" => return true,
+            "at" => last.last = words[1].parse().unwrap(),
+            "lapsed" => assert!(last.stopped, "reader {number} was lapped without having been stopped"),
+            word => panic!("reader {number} said {word}"),
+        }
+        false
+    }
+
+    /// Appends, at a rate, until `done` holds for the progress of the readers that run.
+    fn append_until(&mut self, done: impl Fn(&Scene) -> bool) {
+        while !done(self) {
+            let slowest = self.running().map(|number| self.progress[number].last).min().unwrap_or(u64::MAX);
+            if self.writer.tip().unwrap_or(0) < slowest.saturating_add(Scene::BEHIND) {
+                writer_append(&mut self.writer, 10, 10, self.setup.max);
+                // The rate: some thousand records a second.
+                thread::sleep(Duration::from_millis(2));
+            } else {
+                let message = self.crowd.hear();
+                self.note(message);
+            }
+            while let Some(message) = self.crowd.hear_now() {
+                self.note(message);
+            }
+        }
+    }
+
+    /// Readers that are alive and have never been stopped.
+    fn running(&self) -> impl Iterator<Item = usize> {
+        self.crowd.numbers().into_iter().filter(|number| !self.progress[*number].stopped)
+    }
+
+    fn all_have(&self, numbers: &[usize], seq_no: u64) -> bool {
+        numbers.iter().all(|number| self.progress[*number].last + Scene::REPORT > seq_no)
+    }
+
+    /// Everything of the ring that reader `number` has open or mapped is for reading only.
+    fn assert_read_only(&self, number: usize) {
+        let pid = self.crowd.pid(number);
+        let home = self.ring.home().to_str().unwrap();
+        let ControlKind::Posix(name) = self.ring.status().control else { panic!("no shared memory") };
+        let ours = |text: &str| text.contains(home) || text.contains(&name);
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let mapped: Vec<_> = maps.lines().filter(|line| ours(line)).collect();
+        assert!(mapped.len() >= 2, "segment and page: {mapped:?}");
+        for line in mapped {
+            assert_eq!(line.split_whitespace().nth(1), Some("r--s"), "{line}");
+        }
+        for fd in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+            let target = fs::read_link(fd.unwrap().path());
+            // One that it has just closed is nobody's.
+            let Ok(target) = target else { continue };
+            assert!(!ours(target.to_str().unwrap()), "reader {number} keeps {target:?} open");
+        }
+    }
+
+    /// Names in the ring's directory but for pages, and of shared memory that belongs to the ring.
+    fn names(&self) -> BTreeSet<String> {
+        let id = self.ring.shared_memory().unwrap();
+        let list =
+            |dir: &Path| fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let shared =
+            list(Path::new("/dev/shm")).filter(|name| name.starts_with(&id[1..])).collect::<Vec<_>>();
+        let scratch = |name: &String| name.starts_with(names::SCRATCH_PREFIX);
+        list(self.ring.home())
+            .filter(|name| names::parse_page(name).is_none() && !scratch(name))
+            .chain(shared)
+            .collect()
+    }
+}
+
+#[test]
+fn readers_that_start_stop_and_are_killed_disturb_nobody() {
+    const ROUNDS: usize = 3;
+    let setup = Setup { ring_size: 32, ..Setup::default() };
+    let ring = TestRing::new();
+    let writer = ring.writer(&setup);
+    let (crowd, progress) = (Crowd::new("member"), Vec::new());
+    let mut scene = Scene { crowd, progress, writer, setup, ring };
+    let names = scene.names();
+    let count = size(READERS);
+    scene.start(count, false);
+    let share = (count / 10).max(1);
+    for round in 0..ROUNDS {
+        let tip = scene.writer.tip().unwrap_or(0);
+        let running: Vec<_> = scene.running().collect();
+        scene.append_until(|scene| scene.all_have(&running, tip + 500));
+        running.iter().step_by(running.len().div_ceil(20)).for_each(|number| scene.assert_read_only(*number));
+        // In the midst of whatever they are doing.
+        let (killed, rest) = running.split_at(share);
+        let stopped = &rest[..share];
+        stopped.iter().for_each(|number| scene.crowd.signal(*number, Signal::SIGSTOP));
+        stopped.iter().for_each(|number| scene.progress[*number].stopped = true);
+        killed.iter().for_each(|number| scene.crowd.kill(*number));
+        scene.start(share, round % 2 == 0);
+        // Every other time, until the ring has gone round.
+        let page = scene.ring.status().tip_page;
+        let pages = if round % 2 == 0 { 0 } else { u64::from(setup.ring_size) + 2 };
+        scene.append_until(|scene| scene.ring.status().tip_page >= page + pages);
+        stopped.iter().for_each(|number| scene.crowd.signal(*number, Signal::SIGCONT));
+        let tip = scene.writer.tip().unwrap();
+        scene.append_until(|scene| scene.all_have(stopped, tip));
+        assert_eq!(scene.names(), names, "round {round}");
+    }
+    let end = scene.writer.append_payloads(&[END]).unwrap().last_seq_no;
+    let left = scene.crowd.numbers();
+    let (mut done, mut lapsed) = (0, 0);
+    while done < left.len() {
+        let (number, words) = scene.crowd.hear();
+        if words[0] != "done" {
+            scene.note((number, words));
+            continue;
+        }
+        let [first, received, lost, last] = [1, 2, 3, 4].map(|n| words[n].parse::<u64>().unwrap());
+        assert_eq!((first + received + lost, last), (end + 1, end), "reader {number}");
+        assert!(lost == 0 || scene.progress[number].stopped, "reader {number} lost {lost}");
+        lapsed += usize::from(lost > 0);
+        done += 1;
+    }
+    println!("{done} readers at {end}, {lapsed} of which were lapped while they were stopped");
+    assert!(lapsed > 0, "nobody was lapped");
+    scene.crowd.finish();
+    scene.writer.close().unwrap();
 }
