@@ -33,6 +33,6 @@ pub use error::{AppendError, OpenError};
 pub use options::{ControlPlace, Durability, Io, WriterOptions};
 pub use poison::Failure;
 pub use recover::{Cut, OpenReport};
-pub use shared::SharedWriter;
+pub use shared::{SharedWriter, Ticket};
 pub use waldo_shm_protocol::Log;
 pub use writer::{Appended, Writer};
