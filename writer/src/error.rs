@@ -178,6 +178,16 @@ pub enum AppendError {
         /// The first error.
         cause: Failure,
     },
+    /// Too much waits to be appended, and the caller did not want to wait. Nothing of the batch was appended.
+    #[error(
+        "{queued} bytes of records wait to be appended, at most {max} may: try again later, or use an append that waits"
+    )]
+    QueueFull {
+        /// Bytes that wait, payloads and bookkeeping.
+        queued: usize,
+        /// From this many on nothing more is taken.
+        max: usize,
+    },
     /// The writer has been closed.
     #[error("the writer has been closed")]
     Closed,

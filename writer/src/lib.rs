@@ -35,6 +35,6 @@ pub use options::{ControlPlace, Durability, Io, WriterOptions};
 pub use poison::Failure;
 pub use recover::{Cut, OpenReport};
 pub use scheduling::{Scheduling, SchedulingError};
-pub use shared::SharedWriter;
+pub use shared::{SharedWriter, Ticket};
 pub use waldo_shm_protocol::{Log, Position};
 pub use writer::{Appended, Writer};

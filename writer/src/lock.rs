@@ -14,6 +14,9 @@ use waldo_shm_protocol::names;
 /// How long to go on trying: io_uring keeps a killed writer's files open for a moment.
 const PATIENCE: Duration = Duration::from_millis(700);
 
+/// Between two tries. A killed writer's lock goes within a millisecond or two, and who takes over waits for that.
+const PAUSE: Duration = Duration::from_micros(500);
+
 /// The ring's write lock; released when the last reference to its open file description goes.
 #[derive(Debug)]
 pub(crate) struct WriterLock(File);
@@ -47,7 +50,7 @@ impl WriterLock {
                 let holder = if pid.is_empty() { "another process".into() } else { format!("process {pid}") };
                 return Err(OpenError::Locked { path, holder });
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(PAUSE);
         }
         let name_holder = |file: &mut File| -> io::Result<()> {
             file.set_len(0)?;

@@ -77,6 +77,12 @@ pub struct WriterOptions {
     pub heartbeat: Duration,
     /// Shortest time between two rounds of waking sleeping readers.
     pub min_wake_interval: Duration,
+    /// How long the committer of a [`SharedWriter`](crate::SharedWriter) waits for more appends after the first one
+    /// that is queued, 0 to 1 s. 0, the default, batches what comes in while it is busy, and nothing is ever held
+    /// back. More trades the latency of every queued append for fewer and larger writes and flushes; it ends early
+    /// when 1 MiB is queued, or somebody asks for a flush or for the end. An append that finds the writer free and
+    /// does its work on the caller's thread does not wait.
+    pub linger: Duration,
 }
 
 impl Default for WriterOptions {
@@ -99,6 +105,7 @@ impl Default for WriterOptions {
             remove_control: false,
             heartbeat: Duration::from_millis(250),
             min_wake_interval: Duration::from_micros(50),
+            linger: Duration::ZERO,
         }
     }
 }
@@ -151,6 +158,9 @@ impl WriterOptions {
         }
         if !(Duration::from_millis(10)..=Duration::from_secs(10)).contains(&self.heartbeat) {
             return refuse(format!("heartbeat is {:?}, it must be 10 ms to 10 s", self.heartbeat));
+        }
+        if self.linger > Duration::from_secs(1) {
+            return refuse(format!("linger is {:?}, it must be 0 to 1 s", self.linger));
         }
         if let Durability::Interval(interval) = self.durability
             && interval.is_zero()

@@ -6,7 +6,8 @@
 //!      +--otherwise--> queue --> committer thread: appends all that is queued, one flush for all, answers
 //! ```
 //!
-//! What arrives while a flush is under way shares the next one (group commit). No timers.
+//! What arrives while a flush is under way shares the next one (group commit). No timers, unless `linger` asks for
+//! one. What waits is bounded by bytes: appends wait then, or are refused if they came by `try_append`.
 
 mod queue;
 #[cfg(test)]
@@ -20,9 +21,12 @@ use parking_lot::Mutex;
 use queue::{Queue, Request, Work};
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use waldo_shm_protocol::Log;
 
 /// Appends of up to this many payload bytes are done on an async caller's own thread when nothing waits: about
@@ -47,8 +51,32 @@ struct Inner {
     /// 0 stands for none: no record has that number.
     tip: AtomicU64,
     sync: bool,
+    linger: Duration,
     home: PathBuf,
     opened: OpenReport,
+}
+
+/// An append on its way. Wait for it with [`Ticket::wait`], or `.await` it. Dropping it does not call it off.
+#[derive(Debug)]
+#[must_use = "an append that is not waited for may fail unnoticed"]
+pub struct Ticket(oneshot::Receiver<Result<Appended, AppendError>>);
+
+impl Ticket {
+    /// Blocks until the append is done.
+    ///
+    /// # Errors
+    /// As [`SharedWriter::append`].
+    pub fn wait(self) -> Result<Appended, AppendError> {
+        self.0.recv().unwrap_or(Err(AppendError::Closed))
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Appended, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(AppendError::Closed)))
+    }
 }
 
 impl SharedWriter {
@@ -60,6 +88,7 @@ impl SharedWriter {
         let inner = Arc::new(Inner {
             tip: AtomicU64::new(writer.tip().unwrap_or(0)),
             sync: writer.options().durability == Durability::Sync,
+            linger: writer.options().linger,
             home: writer.home().to_owned(),
             opened: writer.opened().clone(),
             queue: Queue::default(),
@@ -147,6 +176,34 @@ impl SharedWriter {
             return outcome;
         }
         self.ask(|reply| Work::append_payloads(payloads, reply)).await
+    }
+
+    /// Queues records that have their numbers, and returns without waiting for anything; the payloads are copied.
+    /// For producers that would rather drop or delay records than wait: what is queued is bounded to 64 MiB.
+    ///
+    /// # Errors
+    /// [`AppendError::QueueFull`] and [`AppendError::Closed`] at once; everything else comes from the [`Ticket`].
+    pub fn try_append(&self, logs: &[Log<'_>]) -> Result<Ticket, AppendError> {
+        self.queue_now(|reply| Work::append(logs, reply))
+    }
+
+    /// Queues payloads to be appended under the next free numbers, like [`SharedWriter::try_append`].
+    ///
+    /// # Errors
+    /// As [`SharedWriter::try_append`].
+    pub fn try_append_payloads<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Ticket, AppendError> {
+        self.queue_now(|reply| Work::append_payloads(payloads, reply))
+    }
+
+    fn queue_now(
+        &self,
+        work: impl FnOnce(oneshot::Sender<Result<Appended, AppendError>>) -> Work,
+    ) -> Result<Ticket, AppendError> {
+        // Before the payloads are copied; it may be full again by the time they are.
+        self.0.inner.queue.check_space()?;
+        let (reply, answer) = oneshot::channel();
+        self.0.inner.queue.try_push(work(reply))?;
+        Ok(Ticket(answer))
     }
 
     /// Makes everything durable that was appended before this call.
@@ -249,6 +306,9 @@ impl Inner {
 /// The committer thread: takes all that is queued whenever the writer is free.
 fn commit(inner: &Inner) {
     while inner.queue.wait() {
+        if !inner.linger.is_zero() {
+            inner.queue.linger(inner.linger);
+        }
         let mut guard = inner.writer.lock();
         // Only now, so that everything that came in meanwhile is in this group.
         let group = inner.queue.take();

@@ -1,6 +1,7 @@
 //! Which file systems a ring can live on.
 
 use crate::error::OpenError;
+use crate::options::Durability;
 use nix::sys::statfs::{FsType, statfs};
 use std::path::Path;
 
@@ -21,30 +22,61 @@ const KNOWN: [(i64, &str, Option<&str>); 12] = [
 ];
 const NETWORK: &str = "readers that map files would not see what is written; use a local disk";
 
-/// Refuses file systems on which mapped readers and a flushing writer cannot work.
-pub(crate) fn check_file_system(home: &Path) -> Result<&'static str, OpenError> {
+/// Refuses file systems on which mapped readers and a flushing writer cannot work, warns of those that promise less
+/// than `durability` says, by their name.
+pub(crate) fn check_file_system(home: &Path, durability: Durability) -> Result<(), OpenError> {
     let kind = statfs(home)
         .map_err(|errno| OpenError::Io { action: "look at", path: home.to_owned(), source: errno.into() })?
         .filesystem_type();
+    judge(home, kind, durability)
+}
+
+fn judge(home: &Path, kind: FsType, durability: Durability) -> Result<(), OpenError> {
     let known = KNOWN.iter().find(|(magic, ..)| kind == FsType(*magic as _));
+    let home_text = home.display();
     match known {
-        Some((_, fs, Some(reason))) => Err(OpenError::FileSystem { path: home.to_owned(), fs, reason }),
-        Some((_, fs @ "tmpfs", None)) => {
+        Some((_, fs, Some(reason))) => {
+            return Err(OpenError::FileSystem { path: home.to_owned(), fs, reason });
+        }
+        Some((_, fs @ ("tmpfs" | "ramfs"), None)) if durability == Durability::Sync => tracing::warn!(
+            "{home_text} is on {fs}, where nothing is durable: appends will be acknowledged as if they were, and a \
+             reboot loses them; use a disk, or Durability::Interval"
+        ),
+        Some((_, fs @ ("tmpfs" | "ramfs"), None)) => {
             tracing::warn!(
-                "{} is on tmpfs: records survive the writer, but nothing survives a reboot",
-                home.display()
+                "{home_text} is on {fs}: records survive the writer, but nothing survives a reboot"
             );
-            Ok(fs)
         }
         // Copy-up is what breaks mappings there, and files made by us live in the upper layer from the start.
         Some((_, fs @ "overlayfs", None)) => {
-            tracing::warn!(
-                "{} is on overlayfs: put it on a volume, a `volatile` overlay loses data",
-                home.display()
-            );
-            Ok(fs)
+            tracing::warn!("{home_text} is on {fs}: put it on a volume, a `volatile` overlay loses data");
         }
-        Some((_, fs, None)) => Ok(fs),
-        None => Ok("other"),
+        Some(_) => {}
+        None => tracing::info!("{home_text} is on a file system that Waldo is not tried on: {kind:?}"),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_of_the_network_and_fuse_are_refused_by_name() {
+        let home = Path::new("/somewhere");
+        for (magic, fs, reason) in KNOWN {
+            match (judge(home, FsType(magic as _), Durability::Sync), reason) {
+                (Err(error @ OpenError::FileSystem { .. }), Some(reason)) => {
+                    let text = error.to_string();
+                    assert!(
+                        text.contains(fs) && text.contains(reason) && text.contains("local disk"),
+                        "{text}"
+                    );
+                }
+                (Ok(()), None) => {}
+                (other, _) => panic!("{fs}: {other:?}"),
+            }
+        }
+        judge(home, FsType(0x1234), Durability::Sync).unwrap();
     }
 }

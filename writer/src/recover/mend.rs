@@ -48,7 +48,10 @@ pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, 
             .sync_data()
             .map_err(OpenError::io("flush", disk.path(&names::page(found.page.id))))?;
     }
-    disk.sync_dir().map_err(OpenError::io("flush", disk.path("")))?;
+    // A clean close made every name durable.
+    if !survey.clean || !survey.leftovers.is_empty() {
+        disk.sync_dir().map_err(OpenError::io("flush", disk.path("")))?;
+    }
     for found in survey.pages.iter_mut() {
         found.sealed |= std::mem::take(&mut found.reseal);
     }

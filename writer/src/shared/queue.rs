@@ -5,6 +5,7 @@ use parking_lot::{Condvar, Mutex};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 use waldo_shm_protocol::Log;
 
 /// Bytes that may wait. One request is let in whatever its size, so that each can get through.
@@ -105,9 +106,14 @@ pub(super) struct Queue {
 struct State {
     requests: Vec<Request>,
     bytes: usize,
+    /// Somebody waits for everything before him to be durable, or for the end.
+    urgent: bool,
     closed: bool,
     wakers: Vec<Waker>,
 }
+
+/// With so many bytes queued, lingering for more gains nothing.
+const LINGER_BYTES: usize = 1 << 20;
 
 /// The queue takes nothing any more.
 pub(super) struct QueueClosed;
@@ -115,6 +121,14 @@ pub(super) struct QueueClosed;
 impl State {
     fn has_space(&self) -> bool {
         self.bytes < BYTES_MAX
+    }
+
+    fn check_space(&self) -> Result<(), AppendError> {
+        match (self.closed, self.has_space()) {
+            (true, _) => Err(AppendError::Closed),
+            (_, false) => Err(AppendError::QueueFull { queued: self.bytes, max: BYTES_MAX }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -129,6 +143,7 @@ impl Queue {
 
     fn enqueue(&self, state: &mut State, work: Work) {
         state.bytes += work.bytes();
+        state.urgent |= !matches!(work, Work::Append { .. });
         state.requests.push(Request { work });
         self.len.store(state.requests.len(), Ordering::Relaxed);
         self.work.notify_one();
@@ -147,6 +162,19 @@ impl Queue {
             }
             self.space.wait(&mut state);
         }
+    }
+
+    /// Adds an append, if there is space now.
+    pub(super) fn try_push(&self, work: Work) -> Result<(), AppendError> {
+        let mut state = self.state.lock();
+        state.check_space()?;
+        self.enqueue(&mut state, work);
+        Ok(())
+    }
+
+    /// Whether an append would be taken now.
+    pub(super) fn check_space(&self) -> Result<(), AppendError> {
+        self.state.lock().check_space()
     }
 
     /// Adds a request; waits while the queue is full.
@@ -178,11 +206,23 @@ impl Queue {
         !state.requests.is_empty()
     }
 
+    /// Waits for more requests to come, for `time` at most, unless that would hold somebody up.
+    pub(super) fn linger(&self, time: Duration) {
+        let deadline = Instant::now() + time;
+        let mut state = self.state.lock();
+        while !state.urgent && !state.closed && state.bytes < LINGER_BYTES {
+            if self.work.wait_until(&mut state, deadline).timed_out() {
+                return;
+            }
+        }
+    }
+
     /// Takes everything there is.
     pub(super) fn take(&self) -> Vec<Request> {
         let mut state = self.state.lock();
         let requests = std::mem::take(&mut state.requests);
         state.bytes = 0;
+        state.urgent = false;
         self.len.store(0, Ordering::Relaxed);
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);

@@ -181,3 +181,62 @@ fn an_append_that_is_cancelled_leaves_no_gap() {
     assert_eq!(last % 5, 0, "an append is there as a whole or not at all");
     assert_eq!(numbers, (last + 1 - numbers.len() as u64..=last).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_full_queue_refuses_those_who_do_not_want_to_wait() {
+    let home = Home::new();
+    let options = crate::WriterOptions { page_len: 2 << 20, ..small(Io::Pwrite, LAZY) };
+    let writer = SharedWriter::new(home.open(&options));
+    let payload = vec![7; 1_000_000];
+    let mut tickets = Vec::new();
+    // Nobody can take from the queue.
+    let busy = writer.0.inner.writer.lock();
+    let error = loop {
+        match writer.try_append_payloads(&[&payload]) {
+            Ok(ticket) => tickets.push(ticket),
+            Err(error) => break error,
+        }
+        assert!(tickets.len() < 100, "the queue is not bounded");
+    };
+    let AppendError::QueueFull { queued, max } = error else { panic!("{error}") };
+    assert_eq!(max, 64 << 20);
+    assert!((max..max + 2 * payload.len()).contains(&queued), "{queued}");
+    assert!(matches!(
+        writer.try_append(&[Log::new_borrowed(1, 0, b"x")]),
+        Err(AppendError::QueueFull { .. })
+    ));
+    drop(busy);
+    let count = tickets.len() as u64;
+    let last = tickets.pop().unwrap();
+    for (ticket, seq_no) in tickets.into_iter().zip(1..) {
+        assert_eq!(ticket.wait().unwrap().last_seq_no, seq_no);
+    }
+    assert_eq!(block_on(last).unwrap().last_seq_no, count);
+    let wrong = writer.try_append(&[Log::new_borrowed(1, 0, b"x")]).unwrap();
+    assert!(matches!(wrong.wait(), Err(AppendError::Sequence { .. })));
+    writer.close().unwrap();
+    assert!(matches!(writer.try_append_payloads(&[b"late"]), Err(AppendError::Closed)));
+}
+
+#[test]
+fn lingering_gathers_appends_into_one_flush_and_holds_nobody_up_who_asks() {
+    let linger = std::time::Duration::from_secs(1);
+    let home = Home::new();
+    let options = crate::WriterOptions { linger, ..small(Io::Pwrite, Durability::Sync) };
+    let writer = SharedWriter::new(home.open(&options));
+    let flushes = || {
+        let guard = writer.0.inner.writer.lock();
+        guard.as_ref().unwrap().core_counter(Counter::Flushes)
+    };
+    // On a machine that is busy enough ten appends may take longer than lingering does.
+    let together = (0..20).any(|_| {
+        let before = flushes();
+        let tickets: Vec<_> = (0..10).map(|_| writer.try_append_payloads(&[b"x"]).unwrap()).collect();
+        // Ends the lingering, or each round would take its second.
+        writer.sync().unwrap();
+        assert!(tickets.into_iter().all(|ticket| ticket.wait().is_ok()));
+        flushes() == before + 1
+    });
+    assert!(together, "ten appends never shared a flush");
+    writer.close().unwrap();
+}

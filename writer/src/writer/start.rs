@@ -28,7 +28,7 @@ use waldo_shm_protocol::{Position, names};
 pub(super) fn open(home: &Path, options: WriterOptions) -> Result<Writer, OpenError> {
     options.check()?;
     fs::create_dir_all(home).map_err(OpenError::io("create the directory", home))?;
-    check_file_system(home)?;
+    check_file_system(home, options.durability)?;
     let disk = OsDisk::open(home).map_err(OpenError::io("open", home))?;
     open_on(home, Arc::new(disk), options)
 }

@@ -68,12 +68,12 @@ fn a_page_is_blank_beyond_the_ready_one_after_the_first_rotation() {
         writer.append_payloads(&payloads(start..=start + 9)).unwrap();
     }
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while blanks() != 1 || home.page_ids().len() != options.ring_size as usize + 1 {
+    let pages = options.ring_size as usize + 1;
+    let disk = options.page_len * u64::from(options.ring_size + 2);
+    while (blanks(), home.page_ids().len(), counter(&writer, Counter::DiskBytes)) != (1, pages, disk) {
         assert!(std::time::Instant::now() < deadline, "{:?}, {} blank", home.page_ids(), blanks());
         std::thread::yield_now();
     }
-    let page_len = options.page_len;
-    assert_eq!(counter(&writer, Counter::DiskBytes), page_len * u64::from(options.ring_size + 2));
 }
 
 #[test]
@@ -209,6 +209,10 @@ fn options_that_cannot_work_are_refused_with_the_reason() {
         (WriterOptions { huge_buffers: true, ..good.clone() }, "2 MiB"),
         (WriterOptions { mode: 0o777, ..good.clone() }, "mode"),
         (WriterOptions { control: ControlPlace::Path("x".into()), ..good.clone() }, "absolute"),
+        (
+            WriterOptions { linger: std::time::Duration::from_secs(2), ..good.clone() },
+            "linger is 2s, it must be 0 to 1 s",
+        ),
         (WriterOptions { durability: Durability::Interval(std::time::Duration::ZERO), ..good }, "interval"),
     ];
     for (options, word) in cases {
@@ -448,4 +452,26 @@ fn a_failed_write_of_gathered_payloads_is_final() {
     let (mut writer, _) = faulty(&home, LAZY);
     assert_eq!(writer.tip(), None);
     writer.append_payloads(&batch).unwrap();
+}
+
+#[test]
+fn a_ring_on_tmpfs_works_and_recycles() {
+    // Also where leases, fallocate and RWF_DSYNC are another file system's than that of the other tests.
+    let Ok(dir) = tempfile::tempdir_in("/dev/shm") else {
+        eprintln!("skipped: /dev/shm cannot be written to");
+        return;
+    };
+    for (name, durability) in [("sync", Durability::Sync), ("lazy", LAZY)] {
+        let home = dir.path().join(name);
+        let control = ControlPlace::Path(dir.path().join(format!("{name}.control")));
+        let options = WriterOptions { control, ..small(Io::Auto, durability) };
+        let mut writer = Writer::open(&home, options.clone()).unwrap();
+        for start in (1..=1000).step_by(10) {
+            writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+        }
+        assert!(counter(&writer, Counter::RecycledPages) > 0);
+        writer.close().unwrap();
+        assert_run(&home, 1000);
+        assert_eq!(Writer::open(&home, options).unwrap().tip(), Some(1000));
+    }
 }
