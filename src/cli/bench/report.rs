@@ -83,12 +83,8 @@ impl Axis {
 }
 
 impl Table {
-    /// Prints it to standard output.
-    pub fn print(&self) -> anyhow::Result<()> {
-        print(&self.to_text())
-    }
-
-    fn to_text(&self) -> String {
+    /// As it looks on a terminal.
+    pub fn to_text(&self) -> String {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
         table.set_header(&self.head);
