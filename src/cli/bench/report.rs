@@ -66,7 +66,7 @@ pub struct Axis {
     pub log: bool,
 }
 
-/// One curve.
+/// One curve. If its name ends with `floor`, it has the colour of the one before it, only weaker.
 #[derive(Clone, Debug, Serialize)]
 pub struct Series {
     /// For the legend.

@@ -44,13 +44,9 @@ impl Session {
         let watch = Watch::install(steps)?;
         let dir = setting.dir();
         let scratch = Scratch::make(&dir, bytes)?;
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let notes = vec![format!(
-            "Ring: {} pages of {}. Load before: {}.",
-            plan.ring_size,
-            units::bytes(plan.page_len),
-            load.split(' ').take(3).collect::<Vec<_>>().join(" ")
-        )];
+        let machine = Machine::here(&dir);
+        let mut notes = vec![format!("Ring: {} pages of {}.", plan.ring_size, units::bytes(plan.page_len))];
+        notes.extend(load(machine.cores));
         Ok(Session {
             plan,
             scratch,
@@ -61,7 +57,7 @@ impl Session {
             notes,
             folios: OnceCell::new(),
             title,
-            machine: Machine::here(&dir),
+            machine,
             json: setting.json,
             report: setting.report.clone(),
         })
@@ -135,6 +131,19 @@ pub fn run(
             }
         }
     }
+}
+
+/// What else ran on the machine in the minute before.
+fn load(cores: usize) -> Option<String> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let load: f64 = text.split(' ').next()?.parse().ok()?;
+    let warning = if load > cores as f64 / 2.0 {
+        ": the machine was busy with other things, trust ratios rather than times, and neither where the quarters lie \
+         far apart"
+    } else {
+        ""
+    };
+    Some(format!("Load of the machine before: {load} on {cores} cores{warning}."))
 }
 
 /// The command line, to be typed again.
