@@ -10,6 +10,11 @@ pub(crate) fn boottime_ns() -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Time of CLOCK_MONOTONIC. Zero if the system has no such clock.
+pub(crate) fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
 /// Nanoseconds since 1970; 0 for times before, `u64::MAX` for times after the year 2554.
 pub(crate) fn unix_ns(time: SystemTime) -> u64 {
     match time.duration_since(UNIX_EPOCH) {

@@ -1,24 +1,30 @@
 //! Sleeping on a word of the control segment.
 #![allow(unsafe_code, reason = "the futex system call takes a raw address")]
 
+use crate::clock;
 use std::ptr;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
+use waldo_shm_protocol::segment::wake_bit;
 
 /// Sleeps while `word` holds `token`, until somebody wakes the word or `timeout` has passed. May return early
 /// for no reason at all: the caller looks again.
 ///
-/// Works on read-only shared mappings; FUTEX_PRIVATE_FLAG must not be set, since the waker is another process.
+/// Says which value it sleeps on, so that who wakes those of before can spare it. Works on read-only shared mappings;
+/// FUTEX_PRIVATE_FLAG must not be set, since the waker is another process.
 pub(crate) fn wait(word: &AtomicU32, token: u32, timeout: Duration) {
-    let timeout = libc::timespec {
-        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
+    // This kind of wait takes a time of day, by the clock that does not jump.
+    let until = clock::monotonic().saturating_add(timeout);
+    let until = libc::timespec {
+        tv_sec: libc::time_t::try_from(until.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: until.subsec_nanos().into(),
     };
     let none = ptr::null::<u32>();
+    let op = libc::FUTEX_WAIT_BITSET;
     // SAFETY: `word` is aligned and mapped for the whole call because a reference to it is held; the kernel only
-    // reads it and `timeout`. The last two arguments are unused by FUTEX_WAIT. Every result is treated alike.
+    // reads it and `until`. The second word is unused by FUTEX_WAIT_BITSET. Every result is treated alike.
     unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, token, &raw const timeout, none, 0)
+        libc::syscall(libc::SYS_futex, word.as_ptr(), op, token, &raw const until, none, wake_bit(token))
     };
 }
 

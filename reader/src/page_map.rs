@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "forms slices over mapped files")]
 
 use crate::watermark::Watermark;
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use waldo_shm_protocol::PageSeed;
 use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RECORD_ALIGN};
 use waldo_shm_protocol::page::PageHeader;
+
+/// What one page table of the lowest level maps, with pages of 4 KiB. Where they are larger, more has to be read
+/// before something can be given back.
+const TABLE: usize = 2 << 20;
 
 /// A mapped page. The kernel keeps the inode for as long as this lives, whatever happens to the file's name.
 pub(crate) struct PageMap {
@@ -83,6 +87,25 @@ impl PageMap {
             self.admitted.fetch_max(limit, Ordering::Relaxed);
         }
         Some(limit)
+    }
+
+    /// The greatest offset up to `offset` at which a page table ends; 0 if there is none.
+    #[inline]
+    pub(crate) fn whole_tables(&self, offset: u32) -> u32 {
+        let base = self.raw.as_ptr().addr();
+        let end = (base + offset as usize) & !(TABLE - 1);
+        // Less than `offset`, so it fits.
+        end.saturating_sub(base) as u32
+    }
+
+    /// Has the kernel forget which memory lies in front of `end`; it looks it up again when it is needed. With it go
+    /// the page tables (on x86-64 from Linux 6.14 on; before, with the mapping).
+    pub(crate) fn let_go(&self, end: u32) {
+        let len = (end as usize).min(self.raw.len());
+        // SAFETY: this is a shared mapping of a file, which nobody can have written to through it: whoever reads there
+        // later, through a slice that exists now or one that comes, finds the same bytes of the same file again.
+        // Refused if the program has locked its memory: then it is to stay.
+        let _ = unsafe { self.raw.unchecked_advise_range(UncheckedAdvice::DontNeed, 0, len) };
     }
 
     /// Asks the processor to fetch the header at `offset`, should there be one; nothing happens beyond `limit`.

@@ -1,6 +1,7 @@
 //! Following the log.
 
 mod attend;
+mod behind;
 mod lapsed;
 mod page;
 
@@ -54,6 +55,8 @@ pub struct Reader {
     ahead: bool,
     lapses: Lapses,
     pub(crate) pace: Pace,
+    /// Page and offset up to which page tables were given back last.
+    pub(crate) behind: (u64, u32),
     /// Runs between the load of the watermark and that of the epoch: where a writer's restart is most dangerous.
     #[cfg(test)]
     pub(crate) in_between: Option<Box<dyn FnOnce() + Send>>,
@@ -88,6 +91,7 @@ impl Reader {
             ahead: false,
             lapses: Lapses::default(),
             pace: Pace::new(epoch),
+            behind: (0, 0),
             #[cfg(test)]
             in_between: None,
         }

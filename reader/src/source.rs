@@ -45,6 +45,13 @@ pub(crate) struct Observed {
     epoch: u32,
 }
 
+impl Observed {
+    /// Whether the durable watermark alone differs.
+    pub(crate) fn only_more_is_durable_than(&self, before: &Observed) -> bool {
+        self.durable != before.durable && Observed { durable: before.durable, ..*self } == *before
+    }
+}
+
 impl Attachment {
     /// Up to where a reader with this visibility may read now.
     #[inline(always)]

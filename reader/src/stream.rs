@@ -24,7 +24,7 @@ pub struct Batches {
 impl Batches {
     pub(crate) fn new(mut reader: Reader) -> Batches {
         reader.kept.clear();
-        let ticket = Ticket::new(reader.ring.clone());
+        let ticket = Ticket::new(reader.ring.clone(), reader.options.visibility);
         Batches { reader, ticket, failed: false }
     }
 
@@ -53,7 +53,11 @@ impl Batches {
         }
         self.ticket.register(cx.waker())?;
         // What came between the first look and the registration would wake nobody.
-        self.reader.poll()
+        let batch = self.reader.poll()?;
+        if batch.is_none() {
+            self.reader.let_go_behind();
+        }
+        Ok(batch)
     }
 }
 

@@ -5,6 +5,7 @@ mod follow;
 mod hostile;
 mod restarts;
 mod searching;
+mod sleeping;
 mod streams;
 mod trimming;
 mod verifying;

@@ -102,7 +102,10 @@ impl Reader {
                     let next = if hit { self.pace.spin * 2 } else { self.pace.spin / 2 };
                     self.pace.spin = next.clamp(SPIN_MIN, SPIN_MAX);
                 }
-                WaitStrategy::Adaptive | WaitStrategy::Park => self.park(token, left),
+                WaitStrategy::Adaptive | WaitStrategy::Park => {
+                    self.let_go_behind();
+                    self.park(token, left);
+                }
             }
             self.check_link()?;
         }

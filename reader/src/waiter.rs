@@ -1,11 +1,14 @@
 //! One thread per ring and process that sleeps for all asynchronous streams of the process together.
 
+mod sleepers;
+
 use crate::attach::RingInner;
 use crate::clock::jittered;
 use crate::error::ReadError;
 use crate::futex;
+use crate::options::Visibility;
 use crate::source::{Observed, Source};
-use std::collections::HashMap;
+use sleepers::Sleepers;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -21,27 +24,21 @@ pub(crate) struct Waiter {
 
 #[derive(Debug, Default)]
 struct Inner {
-    streams: usize,
     running: bool,
-    next_id: u64,
-    wakers: HashMap<u64, Waker>,
+    sleepers: Sleepers,
 }
 
 /// One stream's place among the sleepers.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     ring: Arc<RingInner>,
-    id: u64,
+    number: usize,
 }
 
 impl Ticket {
-    pub(crate) fn new(ring: Arc<RingInner>) -> Ticket {
-        let mut inner = ring.waiter.lock();
-        inner.streams += 1;
-        inner.next_id += 1;
-        let id = inner.next_id;
-        drop(inner);
-        Ticket { ring, id }
+    pub(crate) fn new(ring: Arc<RingInner>, visibility: Visibility) -> Ticket {
+        let number = ring.waiter.lock().sleepers.enter(visibility);
+        Ticket { ring, number }
     }
 
     /// Has `waker` called once when something about the ring has changed since before this call. The caller
@@ -50,9 +47,9 @@ impl Ticket {
     /// # Errors
     /// [`ReadError::Io`] if the thread cannot be started.
     pub(crate) fn register(&self, waker: &Waker) -> Result<(), ReadError> {
+        let waker = waker.clone();
         let mut inner = self.ring.waiter.lock();
-        let entry = inner.wakers.entry(self.id).or_insert_with(|| waker.clone());
-        entry.clone_from(waker);
+        let before = inner.sleepers.wait(self.number, waker);
         if !inner.running {
             let ring = Arc::downgrade(&self.ring);
             std::thread::Builder::new()
@@ -61,16 +58,16 @@ impl Ticket {
                 .map_err(|e| ReadError::io(&self.ring.home, e))?;
             inner.running = true;
         }
+        drop(inner);
+        // As in `drop`.
+        drop(before);
         Ok(())
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut inner = self.ring.waiter.lock();
-        inner.streams -= 1;
-        let waker = inner.wakers.remove(&self.id);
-        drop(inner);
+        let waker = self.ring.waiter.lock().sleepers.leave(self.number);
         // Outside the lock: dropping a waker may run code of the runtime, which may drop another stream.
         drop(waker);
     }
@@ -78,14 +75,14 @@ impl Drop for Ticket {
 
 impl Waiter {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Counts and wakers agree between any two statements.
+        // Nothing that is done under the lock can fail half-way.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is nobody left to wait for; the thread must end if so.
     fn finished(&self) -> bool {
         let mut inner = self.lock();
-        inner.running = inner.streams > 0;
+        inner.running = inner.sleepers.streams() > 0;
         !inner.running
     }
 
@@ -94,17 +91,25 @@ impl Waiter {
         self.lock().running
     }
 
-    fn wake_all(&self) {
-        let wakers = std::mem::take(&mut self.lock().wakers);
-        for (_, waker) in wakers {
-            waker.wake();
-        }
+    /// Streams that wait now.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().sleepers.waiting()
+    }
+
+    /// Wakes those who see these records. `room` is empty, before and after.
+    fn wake(&self, visibilities: &[Visibility], room: &mut Vec<Waker>) {
+        let mut inner = self.lock();
+        visibilities.iter().for_each(|visibility| inner.sleepers.take(*visibility, room));
+        drop(inner);
+        room.drain(..).for_each(Waker::wake);
     }
 }
 
 fn run(ring: &Weak<RingInner>) {
     let mut seen: Option<Observed> = None;
     let mut next_check = Instant::now();
+    let mut room = Vec::new();
     loop {
         // Held only while awake, so that a sleeping thread does not keep the ring attached.
         let Some(ring) = ring.upgrade() else { return };
@@ -124,8 +129,11 @@ fn run(ring: &Weak<RingInner>) {
         let now = attended.as_ref().ok().map(|attachment| attachment.observe());
         // With an error nobody knows what has changed: each stream is to find out by itself.
         if now.is_none() || seen != now {
+            let flushed = now.zip(seen).is_some_and(|(now, seen)| now.only_more_is_durable_than(&seen));
             seen = now;
-            ring.waiter.wake_all();
+            // A flush is news for few: most streams see records long before.
+            let both = [Visibility::Durable, Visibility::Committed];
+            ring.waiter.wake(if flushed { &both[..1] } else { &both }, &mut room);
         }
         if attended.is_ok_and(|fresh| fresh.generation != attachment.generation) {
             continue;

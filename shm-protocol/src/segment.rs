@@ -24,7 +24,7 @@ mod tests;
 
 pub use directory::{IndexKey, IndexSlot, PageInfo, PageSlot};
 pub use header::{SEGMENT_MAGIC, SegmentFault, SegmentHeader, SegmentIdentity, Shape};
-pub use lines::{CommittedLine, Counter, Counters, DurableLine, StatusLine, WakeWord, WriterState};
+pub use lines::{CommittedLine, Counter, Counters, DurableLine, StatusLine, WakeWord, WriterState, wake_bit};
 pub use publisher::Publisher;
 
 use crate::page::IndexEntry;

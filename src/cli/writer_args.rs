@@ -6,7 +6,7 @@ use super::units::parse_size;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use waldo::writer::{ControlPlace, Durability, Writer, WriterOptions};
+use waldo::writer::{ControlPlace, Durability, Scheduling, Writer, WriterOptions};
 use waldo_shm_protocol::limits::{PAYLOAD_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN, RING_SIZE_MAX};
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::names;
@@ -37,6 +37,11 @@ pub struct WriterArgs {
     /// Put the control segment into this file (on a tmpfs) instead of POSIX shared memory.
     #[arg(long, value_name = "FILE")]
     control: Option<PathBuf>,
+    /// Scheduling of the appending thread: normal, nice:N (-20 to 19), slice:Nus, realtime:N (1 to 99). The last one
+    /// keeps appends on time beside ten thousands of busy readers; it and a lower nice value need CAP_SYS_NICE, or
+    /// `ulimit -r` and `ulimit -e`.
+    #[arg(long, value_name = "CLASS", default_value_t = Scheduling::Normal, hide_default_value = true)]
+    scheduling: Scheduling,
     /// Print no summary at the end.
     #[arg(short, long)]
     pub quiet: bool,
@@ -68,8 +73,10 @@ impl WriterArgs {
             remove_control: !stays,
             ..WriterOptions::default()
         };
-        Writer::open(home, options)
-            .with_context(|| format!("cannot open the ring {} for writing", home.display()))
+        let writer = Writer::open(home, options)
+            .with_context(|| format!("cannot open the ring {} for writing", home.display()))?;
+        schedule_this_thread(self.scheduling)?;
+        Ok(writer)
     }
 
     fn durability(&self) -> Durability {
@@ -78,6 +85,20 @@ impl WriterArgs {
             None => Durability::Sync,
         }
     }
+}
+
+/// Gives the calling thread, which appends, its scheduling. To be called when the writer's other threads run, which
+/// would inherit it.
+pub fn schedule_this_thread(scheduling: Scheduling) -> anyhow::Result<()> {
+    if scheduling == Scheduling::Normal {
+        return Ok(());
+    }
+    scheduling.apply().with_context(|| {
+        format!(
+            "cannot give the appending thread the scheduling {scheduling}: that takes CAP_SYS_NICE (in a unit file \
+             `AmbientCapabilities=CAP_SYS_NICE`), or `ulimit -r` for realtime and `ulimit -e` for nice"
+        )
+    })
 }
 
 /// Index entries for a page of `page_len` bytes: the usual number, or fewer in a small page, where they would

@@ -55,6 +55,8 @@ fn reading_is_measured() {
     let result = measure("read", &["--size", "64,1000"]);
     assert_eq!(rows(&result).iter().filter(|topic| **topic == "seek").count(), 2);
     assert_eq!(rows(&result).iter().filter(|topic| **topic == "scan").count(), 12);
+    assert_eq!(rows(&result).iter().filter(|topic| **topic == "streams").count(), 1);
+    assert_eq!(rows(&result).iter().filter(|topic| **topic == "memory").count(), 3);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod errors;
+mod fanout;
 mod follow;
 mod inspect;
 mod round_trip;

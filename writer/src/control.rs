@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "maps the control segment for writing")]
 
+use crate::clock;
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::futex;
@@ -10,15 +11,20 @@ use memmap2::{MmapMut, MmapOptions};
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::sys::mman::{shm_open, shm_unlink};
 use nix::sys::stat::Mode;
+use parking_lot::Mutex;
 use shared_memory::ShmemConf;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::ptr::NonNull;
+use std::thread;
 use waldo_shm_protocol::link::{LINK_LEN_MAX, Link};
 use waldo_shm_protocol::segment::{Publisher, Segment, SegmentIdentity, Shape, WriterState, header_at};
 use waldo_shm_protocol::{RingId, names};
+
+/// Sleepers woken by one system call; the notifier has the same measure.
+const WAKE_GROUP: i32 = 64;
 
 /// The mapped segment. Dropping it unmaps; the segment itself stays unless [`Control::remove`] is called.
 pub(crate) struct Control {
@@ -26,6 +32,18 @@ pub(crate) struct Control {
     /// What `publisher` looks into.
     _map: MmapMut,
     link: Link,
+    /// The segment that this one took the place of; its sleepers have not been woken yet.
+    replaced: Mutex<Option<Box<Control>>>,
+}
+
+/// What became of the segment of the writer before.
+enum Previous {
+    /// It is good for this writer too.
+    TakenOver(Control),
+    /// It is this ring's, but of another shape or boot, or under another name.
+    Replace(Control),
+    /// There is none, or it is none of ours.
+    Nothing,
 }
 
 impl Control {
@@ -34,8 +52,8 @@ impl Control {
         &self.publisher
     }
 
-    /// Takes over the segment of the writer before, if it is of the same shape, ring and boot; otherwise retires
-    /// it and makes a new one. On return the state is [`WriterState::Recovering`].
+    /// Takes over the segment of the writer before, if it is of the same shape, ring and boot; otherwise makes a new
+    /// one and retires the old. On return the state is [`WriterState::Recovering`].
     pub(crate) fn open(
         disk: &dyn Disk,
         home: &Path,
@@ -65,26 +83,46 @@ impl Control {
             instance: random_u64(),
         };
         let previous = read_link(home).unwrap_or_else(|| link.clone());
-        let taken_over = match open_writable(&previous) {
-            Ok(file) => Control::take_over(&file, &previous, &link, shape, identity).map_err(refuse)?,
-            Err(_) => None,
+        let found = match open_writable(&previous) {
+            Ok(file) => Control::look_at(&file, &previous, &link, shape, identity).map_err(refuse)?,
+            Err(_) => Previous::Nothing,
         };
-        let control = match taken_over {
-            Some(control) => control,
-            None => {
-                // A name left over under which something unusable stands; it has been retired if it was a segment.
-                match remove_object(&link) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refuse(error)),
-                    _ => {}
-                }
-                let map = create_object(&link, shape.segment_len(), options.mode).map_err(refuse)?;
-                let control = Control::over(map, link.clone(), shape);
-                control.publisher.format(shape, identity);
-                control
+        let (control, replaced) = match found {
+            Previous::TakenOver(control) => (control, None),
+            Previous::Replace(control) => {
+                (Control::make(&link, shape, identity, options).map_err(refuse)?, Some(control))
             }
+            Previous::Nothing => (Control::make(&link, shape, identity, options).map_err(refuse)?, None),
         };
+        // Seen alive from the first moment: readers wait for a writer that is about to say where the log ends.
+        control.publisher.beat(clock::boottime_ns());
         control.publisher.set_state(WriterState::Recovering);
         write_link(disk, &link, options.mode).map_err(refuse)?;
+        if let Some(replaced) = replaced {
+            // Only now: who sees it finds the new one at once. And before anything is changed in the log's files.
+            replaced.publisher.set_state(WriterState::Retired);
+            if replaced.link != link {
+                let _ = remove_object(&replaced.link);
+            }
+            *control.replaced.lock() = Some(Box::new(replaced));
+        }
+        Ok(control)
+    }
+
+    /// Makes a segment, in place of whatever bears its name.
+    fn make(
+        link: &Link,
+        shape: Shape,
+        identity: SegmentIdentity,
+        options: &WriterOptions,
+    ) -> io::Result<Control> {
+        match remove_object(link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let map = create_object(link, shape.segment_len(), options.mode)?;
+        let control = Control::over(map, link.clone(), shape);
+        control.publisher.format(shape, identity);
         Ok(control)
     }
 
@@ -99,54 +137,52 @@ impl Control {
         let segment: Segment<'static> = unsafe { Segment::from_raw(base, shape) };
         // SAFETY: a MmapMut is mapped for writing.
         let publisher = unsafe { Publisher::new(segment) };
-        Control { publisher, _map: map, link }
+        Control { publisher, _map: map, link, replaced: Mutex::new(None) }
     }
 
-    /// `None` if the segment cannot be used; it has been retired then, if it was one of this ring.
-    fn take_over(
+    fn look_at(
         file: &File,
         previous: &Link,
         link: &Link,
         shape: Shape,
         identity: SegmentIdentity,
-    ) -> io::Result<Option<Control>> {
+    ) -> io::Result<Previous> {
         let stat = file.metadata()?;
         let ours = stat.is_file() && stat.uid() == nix::unistd::geteuid().as_raw();
         if !ours || stat.len() < 4096 {
-            return Ok(None);
+            return Ok(Previous::Nothing);
         }
         // SAFETY: the object is ours (checked above), and nobody else maps it for writing: the ring's lock is held.
         let map = unsafe { MmapOptions::new().map_mut(file) }?;
-        let Some(base) = NonNull::new(map.as_ptr().cast_mut()) else { return Ok(None) };
+        let Some(base) = NonNull::new(map.as_ptr().cast_mut()) else { return Ok(Previous::Nothing) };
         // SAFETY: page-aligned, at least 4096 bytes, all access atomic.
         let header = unsafe { header_at(base) };
-        let Ok((found, owner)) = header.check(map.len() as u64) else { return Ok(None) };
+        let Ok((found, owner)) = header.check(map.len() as u64) else { return Ok(Previous::Nothing) };
         if owner.ring_id == identity.ring_id && owner.home != identity.home && previous == link {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 "it belongs to the ring this one was copied from: name another path, or remove it if that ring is gone",
             ));
         }
-        let same_ring = owner.ring_id == identity.ring_id && owner.home == identity.home;
-        if same_ring && owner.boot_id == identity.boot_id && found == shape && previous == link {
-            return Ok(Some(Control::over(map, previous.clone(), found)));
+        if owner.ring_id != identity.ring_id || owner.home != identity.home {
+            return Ok(Previous::Nothing);
         }
-        if same_ring {
-            Control::over(map, previous.clone(), found).retire();
-        }
-        Ok(None)
+        let control = Control::over(map, previous.clone(), found);
+        let fits = owner.boot_id == identity.boot_id && found == shape && previous == link;
+        Ok(if fits { Previous::TakenOver(control) } else { Previous::Replace(control) })
     }
 
-    fn retire(self) {
-        self.publisher.set_state(WriterState::Retired);
-        self.wake_all();
-        let _ = remove_object(&self.link);
-    }
-
-    /// Wakes every sleeper at once, for what happens once in a writer's life.
+    /// Wakes every sleeper, those on a segment that was replaced as well: for what happens once in a writer's life.
+    /// Each has something to look up then, so they are let loose in groups; a lone reader is woken at once.
     pub(crate) fn wake_all(&self) {
-        for n in 0..self.publisher.segment().wake_words() {
-            futex::wake(self.publisher.bump_wake(n), i32::MAX);
+        let replaced = self.replaced.lock().take();
+        for control in replaced.as_deref().into_iter().chain([self]) {
+            for n in 0..control.publisher.segment().wake_words() {
+                let word = control.publisher.bump_wake(n);
+                while futex::wake(word, WAKE_GROUP) == WAKE_GROUP as usize {
+                    thread::yield_now();
+                }
+            }
         }
     }
 

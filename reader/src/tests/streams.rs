@@ -1,7 +1,7 @@
 //! Asynchronous streams, polled by hand.
 
-use crate::testing::{DEADLINE, Forge, numbers};
-use crate::{Batches, Cursor, ReadError};
+use crate::testing::{DEADLINE, Forge, numbers, size};
+use crate::{Batches, Cursor, ReadError, Reader, ReaderOptions, Visibility};
 use futures_core::Stream;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -147,11 +147,40 @@ fn the_thread_ends_with_the_last_stream_and_comes_back_with_the_next() {
         let mut tasks = Tasks::new(vec![ring.reader(Cursor::Tip).unwrap().into_stream()]);
         forge.append_n(1);
         tasks.run_until(|t| t.seen[0] == [n]);
+        assert_eq!(ring.inner.waiter.waiting(), 1);
         drop(tasks);
+        assert_eq!(ring.inner.waiter.waiting(), 0);
         let start = Instant::now();
         while ring.inner.waiter.is_running() {
             assert!(start.elapsed() < DEADLINE);
             std::thread::yield_now();
         }
     }
+}
+
+#[test]
+fn a_flush_wakes_those_who_wait_for_durable_records_and_nobody_else() {
+    let mut forge = Forge::live(65536, 4);
+    forge.append_n(100);
+    let ring = forge.attach();
+    let durable = ReaderOptions { visibility: Visibility::Durable, ..ReaderOptions::default() };
+    let streams = vec![ring.reader(Cursor::Trim).unwrap(), ring.reader_with(Cursor::Trim, durable).unwrap()];
+    let mut tasks = Tasks::new(streams.into_iter().map(Reader::into_stream).collect());
+    assert_eq!((tasks.seen[0].len(), tasks.seen[1].len()), (100, 0));
+    let control = forge.control.as_ref().unwrap();
+    let mut others = 0;
+    for entry in &forge.log {
+        let end = entry.offset + size(entry.data.len());
+        control.publisher().set_durable(Position::new(entry.page, end).unwrap());
+        control.wake();
+        while tasks.seen[1].last() != Some(&entry.seq) {
+            let n = tasks.receive.recv_timeout(DEADLINE).expect("woken in time");
+            others += usize::from(n == 0);
+            tasks.poll(n);
+        }
+    }
+    // The thread wakes everybody once when it begins.
+    assert!(others <= 1, "{others}");
+    forge.append_n(1);
+    tasks.run_until(|t| t.seen[0].last() == Some(&101));
 }

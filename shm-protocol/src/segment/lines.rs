@@ -56,6 +56,12 @@ pub struct Counters {
     pub(super) words: [AtomicU64; 48],
 }
 
+/// The bit that a sleeper on a wake word shows to those who wake (FUTEX_WAIT_BITSET), by the value it sleeps on. Who
+/// has changed the word to `token` wakes all but this bit: sleepers of before, and not those who have looked since.
+pub const fn wake_bit(token: u32) -> u32 {
+    1 << (token % 32)
+}
+
 /// One futex word, on a cache line of its own.
 #[repr(C)]
 #[derive(Debug, Default)]

@@ -1,7 +1,9 @@
-//! `waldo bench read`: finding one record, and reading all of them.
+//! `waldo bench read`: finding one record, reading all of them, and what it costs to wait for the next.
 
+mod memory;
 mod scan;
 mod seek;
+mod streams;
 
 use super::ring;
 use super::session::{self, Session};
@@ -10,11 +12,15 @@ use crate::cli::failure::Outcome;
 use crate::cli::units::parse_size;
 use clap::ValueEnum;
 
+pub use memory::{SLEEPER, sleeper_main};
+
 /// Measure reading against plain mappings of the same files.
 ///
 /// `seek` finds a record by a random number anywhere in the ring and reads it, which arithmetic could do as well if all
 /// records had one size: that is its floor. `scan` reads everything, pages mapped anew each time, against a walk over
 /// a mapping of the same files that follows the length fields, or adds up all bytes.
+/// `streams` wakes ten thousand async streams of one process. `memory` is what a sleeping reader process costs above an
+/// idle one.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -37,12 +43,16 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Regime {
-    /// Both.
+    /// Everything below.
     All,
     /// One record, anywhere.
     Seek,
     /// All records, from the oldest on.
     Scan,
+    /// Ten thousand async streams of one process.
+    Streams,
+    /// Sleeping reader processes.
+    Memory,
 }
 
 /// Runs the command.
@@ -51,8 +61,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let sizes = plan.check_payloads(&args.size)?;
     let wanted = |regime| args.regime.contains(&regime) || args.regime.contains(&Regime::All);
     let sweep = args.sweep || args.setting.report.is_some();
-    let steps = [wanted(Regime::Seek), wanted(Regime::Scan), sweep].into_iter().filter(|step| *step).count();
-    let bytes = plan.ring_bytes() + 4 * plan.page_len;
+    let regimes = [Regime::Seek, Regime::Scan, Regime::Streams, Regime::Memory];
+    let steps = regimes.into_iter().filter(|regime| wanted(*regime)).count() + usize::from(sweep);
+    let bytes = plan.ring_bytes() + 7 * plan.page_len;
     let session = Session::start("Reading a ring", &args.setting, plan, bytes, steps);
     session::run(session, |session| {
         if wanted(Regime::Seek) {
@@ -61,6 +72,14 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         }
         if wanted(Regime::Scan) {
             scan::run(session, &sizes)?;
+            session.watch.step();
+        }
+        if wanted(Regime::Streams) {
+            streams::run(session)?;
+            session.watch.step();
+        }
+        if wanted(Regime::Memory) {
+            memory::run(session)?;
             session.watch.step();
         }
         if sweep {

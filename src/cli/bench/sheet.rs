@@ -15,6 +15,8 @@ pub enum Unit {
     Rate,
     /// How many; less is better.
     Count,
+    /// 1024 bytes; less is better.
+    Kib,
 }
 
 impl Unit {
@@ -38,6 +40,7 @@ impl Unit {
             Unit::Bytes => scaled(&[(1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s")], "B/s"),
             Unit::Rate => scaled(&[(1e6, "M/s"), (1e3, "k/s")], "/s"),
             Unit::Count => format!("{value}"),
+            Unit::Kib => format!("{value:.0} KiB"),
         }
     }
 
@@ -47,6 +50,7 @@ impl Unit {
             Unit::Bytes => "bytes/s",
             Unit::Rate => "1/s",
             Unit::Count => "count",
+            Unit::Kib => "KiB",
         }
     }
 }

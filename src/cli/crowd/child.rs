@@ -13,7 +13,7 @@ use std::str::FromStr;
 type Entry = fn(&mut Words) -> anyhow::Result<()>;
 
 /// The hidden roles.
-const ROLES: [(&str, Entry); 8] = [
+const ROLES: [(&str, Entry); 9] = [
     (demo::READER, demo::reader_main),
     (demo::WRITER, demo::writer_main),
     (fanout::READER, fanout::processes_main),
@@ -22,6 +22,7 @@ const ROLES: [(&str, Entry); 8] = [
     (fanout::IDLE, fanout::idle_main),
     (bench::FOLLOWER, bench::follower_main),
     (bench::DOOMED, bench::doomed_main),
+    (bench::SLEEPER, bench::sleeper_main),
 ];
 
 /// If this process has a hidden role, does its work and gives its exit code. Comes before everything else in

@@ -3,11 +3,14 @@
 mod churn;
 mod follower;
 mod holder;
+mod member;
 mod restricted;
+mod streams;
 mod waiter;
 mod writer;
 
 pub use restricted::{NOBODY, restrict};
+pub use streams::WORKERS as STREAM_WORKERS;
 pub use writer::append as writer_append;
 
 use crate::support::args::Args;
@@ -19,6 +22,8 @@ pub fn play(role: &str, args: &Args) {
         "holder" => holder::play(args),
         "waiter" => waiter::wait(args),
         "visitor" => waiter::visit(args),
+        "member" => member::play(args),
+        "streams" => streams::play(args),
         "churn" => churn::play(args),
         _ => panic!("no role {role}"),
     }

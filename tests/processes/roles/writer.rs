@@ -3,7 +3,7 @@
 use super::restricted::limit_file_length;
 use crate::support::args::Args;
 use crate::support::child::tell;
-use crate::support::payload::{mix, payloads};
+use crate::support::payload::{END, mix, payloads};
 use crate::support::ring::Setup;
 use std::io::BufRead;
 use std::path::Path;
@@ -11,7 +11,7 @@ use waldo::writer::{AppendError, OpenError, Writer};
 
 /// Says `opened CLEAN TIP EPOCH CUT ENGINE` or `refused KIND MESSAGE`, then obeys:
 ///
-/// `append N BATCH` answers `acked TIP`; `sync` answers `synced`; `close` answers `closed` and ends;
+/// `append N BATCH` answers `acked TIP`; `end` appends [`END`] and answers `acked TIP`; `sync` answers `synced`; `close` answers `closed` and ends;
 /// `fail LEN` appends with files limited to `LEN` bytes until that fails, and answers `failed ERRNO TIP`;
 /// `torrent SEED BATCHES` appends batches of random length, answering `acked TIP` after each.
 pub fn play(args: &Args) {
@@ -36,6 +36,10 @@ pub fn play(args: &Args) {
         match words[0] {
             "append" => {
                 append(&mut writer, number(1), number(2), setup.max);
+                tell(format!("acked {}", writer.tip().unwrap_or(0)));
+            }
+            "end" => {
+                writer.append_payloads(&[END]).unwrap();
                 tell(format!("acked {}", writer.tip().unwrap_or(0)));
             }
             "torrent" => torrent(&mut writer, number(1), number(2), setup.max),

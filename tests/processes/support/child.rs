@@ -12,7 +12,7 @@ use std::thread;
 pub const ROLE: &str = "WALDO_TEST_ROLE";
 pub const ARGS: &str = "WALDO_TEST_ARGS";
 /// Marks the lines of a child's output that are meant for its parent; the test harness prints others.
-const MARK: &str = "@@ ";
+pub const MARK: &str = "@@ ";
 
 /// A child process. Killed and reaped when dropped.
 pub struct Child {

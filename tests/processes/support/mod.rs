@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod child;
+pub mod crowd;
 pub mod payload;
 pub mod ring;
 pub mod wait;

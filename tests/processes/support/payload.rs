@@ -2,6 +2,9 @@
 
 use waldo::reader::{Batch, Record};
 
+/// Payload of the last record of all, in tests that say so.
+pub const END: &[u8] = b"this is the end";
+
 /// The payload of record `seq_no`, up to `max` bytes long. Some are empty.
 pub fn payload(seq_no: u64, max: usize) -> Vec<u8> {
     let mut state = mix(seq_no);

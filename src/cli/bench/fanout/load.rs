@@ -12,8 +12,8 @@ use waldo::writer::Writer;
 
 /// Later than this is late.
 const LATE_NS: u64 = 1_000_000;
-/// Appends between two looks at the clock and at the orders, when there is no rate.
-const ROUND: u64 = 256;
+/// Time between two looks at the orders.
+const LOOK_NS: u64 = 50_000_000;
 
 /// When appends are due.
 #[derive(Clone, Copy, Debug)]
@@ -56,13 +56,13 @@ impl Feeder {
         Ok(())
     }
 
-    /// Appends for `time`. `news` is told now and then how many records there are; an error ends it.
+    /// Appends for `time`. `news` is told now and then how many records there are, and whether to go on.
     pub fn run(
         &mut self,
         name: &str,
         pace: Pace,
         time: Duration,
-        mut news: impl FnMut(u64) -> anyhow::Result<()>,
+        mut news: impl FnMut(u64) -> anyhow::Result<bool>,
     ) -> anyhow::Result<Load> {
         let (mut service, mut late) = (Latency::new(), Latency::new());
         let mut load = Load { name: name.to_owned(), ..Load::default() };
@@ -70,6 +70,7 @@ impl Feeder {
         let begun = now_ns();
         let end = begun + time.as_nanos() as u64;
         let mut now = begun;
+        let mut looked = begun;
         while now < end {
             let before = match pace {
                 Pace::Flat => now,
@@ -91,8 +92,11 @@ impl Feeder {
                 load.late_over_1ms += u64::from(now - due > LATE_NS);
             }
             load.appends += 1;
-            if load.appends.is_multiple_of(ROUND) {
-                news(self.records)?;
+            if now - looked > LOOK_NS {
+                looked = now;
+                if !news(self.records)? {
+                    break;
+                }
             }
         }
         load.took_ns = now_ns() - begun;

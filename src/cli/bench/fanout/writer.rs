@@ -5,10 +5,12 @@ use super::note::Note;
 use super::payload::Purpose;
 use crate::cli::crowd::board::Pin;
 use crate::cli::crowd::child::Words;
-use crate::cli::writer_args::index_capacity;
+use crate::cli::writer_args::{index_capacity, schedule_this_thread};
 use anyhow::{Context, bail};
+use std::collections::VecDeque;
 use std::io::BufRead;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 use waldo::writer::{Durability, Scheduling, Writer, WriterOptions};
 
@@ -79,17 +81,17 @@ fn obey(
     feeder.writer.sync()?;
     // The default slack of 50 us would make appends late that nobody else holds up.
     nix::sys::prctl::set_timerslack(1).context("cannot ask for a finer timer")?;
-    scheduling.apply().with_context(|| {
-        format!("cannot give the appending thread the scheduling {scheduling}: it takes CAP_SYS_NICE, or `ulimit -r`")
-    })?;
+    schedule_this_thread(scheduling)?;
     let ready = |feeder: &Feeder| Note::Ready { tip: feeder.writer.tip().unwrap_or(0) };
     pin.post(&ready(feeder).line())?;
-    for line in std::io::stdin().lock().lines() {
-        let line = line.context("cannot read orders")?;
+    let mut orders = Orders::listen();
+    while let Some(line) = orders.next() {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
-            ["flat", name, seconds] => run(feeder, pin, name, Pace::Flat, seconds)?,
-            ["pace", name, seconds, rate] => run(feeder, pin, name, Pace::Rate(rate.parse()?), seconds)?,
+            ["flat", name, seconds] => run(feeder, pin, &mut orders, name, Pace::Flat, seconds)?,
+            ["pace", name, seconds, rate] => {
+                run(feeder, pin, &mut orders, name, Pace::Rate(rate.parse()?), seconds)?;
+            }
             ["flushes", name] => {
                 // From a new page on, so that all of them are in one page, the one that readers have mapped.
                 let latency = feeder.flushes(FLUSHES, FLUSH_BYTES.min(page_len as usize / 16))?.to_text();
@@ -109,6 +111,44 @@ fn obey(
     Ok(false)
 }
 
+/// The orders that come on standard input.
+struct Orders {
+    inbox: Receiver<String>,
+    /// Taken from the inbox ahead of time.
+    waiting: VecDeque<String>,
+}
+
+impl Orders {
+    fn listen() -> Orders {
+        let (sender, inbox) = channel();
+        std::thread::spawn(move || {
+            // Ends when the input does or nobody takes its lines any more.
+            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Orders { inbox, waiting: VecDeque::new() }
+    }
+
+    /// Waits for the next one; `None` if there will be none.
+    fn next(&mut self) -> Option<String> {
+        self.waiting.pop_front().or_else(|| self.inbox.recv().ok())
+    }
+
+    /// Whether what is being done now is of no use any more.
+    fn cut_short(&mut self) -> bool {
+        loop {
+            match self.inbox.try_recv() {
+                Ok(order) => self.waiting.push_back(order),
+                Err(TryRecvError::Disconnected) => return true,
+                Err(TryRecvError::Empty) => return self.waiting.iter().any(|order| order == "end"),
+            }
+        }
+    }
+}
+
 /// Appends until a page has just begun: from then on there is about a page's length of room.
 fn new_page(feeder: &mut Feeder, page_len: u64) -> anyhow::Result<()> {
     let page = |feeder: &Feeder| feeder.writer.committed().page();
@@ -119,7 +159,14 @@ fn new_page(feeder: &mut Feeder, page_len: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(feeder: &mut Feeder, pin: &mut Pin, name: &str, pace: Pace, seconds: &str) -> anyhow::Result<()> {
+fn run(
+    feeder: &mut Feeder,
+    pin: &mut Pin,
+    orders: &mut Orders,
+    name: &str,
+    pace: Pace,
+    seconds: &str,
+) -> anyhow::Result<()> {
     let time = Duration::from_secs(seconds.parse()?);
     let mut noted = Instant::now();
     let load = feeder.run(name, pace, time, |records| {
@@ -127,7 +174,7 @@ fn run(feeder: &mut Feeder, pin: &mut Pin, name: &str, pace: Pace, seconds: &str
             noted = Instant::now();
             pin.post(&Note::Written { records }.line())?;
         }
-        Ok(())
+        Ok(!orders.cut_short())
     })?;
     pin.post(&Note::Load(load).line())
 }

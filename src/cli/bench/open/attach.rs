@@ -53,6 +53,6 @@ pub fn run(session: &mut Session) -> anyhow::Result<Duel> {
     };
     let duel = session.duel(&name, &mut ours, &mut bare)?;
     writer.close()?;
-    session.sheet.duel(&name, Unit::Ns, &duel, Goal::None);
+    session.sheet.duel(&name, Unit::Ns, &duel, Goal::AtMost(1e6));
     Ok(duel)
 }
