@@ -57,6 +57,10 @@ fn lens() -> impl Strategy<Value = u16> {
     prop_oneof![2 => Just(0u16), 6 => 0..200u16, 3 => 200..3000u16, 1 => 3000..7000u16]
 }
 
+fn large() -> impl Strategy<Value = u16> {
+    prop_oneof![4 => 1500..7000u16, 1 => 0..1600u16]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let seek = prop_oneof![
         Just(Seek::Tip),
@@ -68,8 +72,11 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let gap = prop_oneof![4 => Just(0u8), 1 => any::<u8>()];
     prop_oneof![
-        6 => prop::collection::vec((lens(), gap), 0..40).prop_map(Step::Append),
+        6 => prop::collection::vec((lens(), gap.clone()), 0..40).prop_map(Step::Append),
         4 => prop::collection::vec(lens(), 0..60).prop_map(Step::AppendNumbered),
+        // So many bytes that payloads are written from where they are.
+        1 => prop::collection::vec(large(), 30..60).prop_map(Step::AppendNumbered),
+        1 => prop::collection::vec((large(), gap.clone()), 30..60).prop_map(Step::Append),
         1 => any::<u8>().prop_map(Step::AppendWrong),
         1 => Just(Step::Sync),
         1 => (1..5u32).prop_map(|ring_size| Step::Reopen { ring_size }),
@@ -93,7 +100,7 @@ struct Case {
 
 fn case() -> impl Strategy<Value = Case> {
     (
-        prop_oneof![Just(Io::Pwrite), Just(Io::Uring)],
+        prop_oneof![Just(Io::Pwrite), Just(Io::Uring), Just(Io::Auto)],
         any::<bool>(),
         prop_oneof![Just(16u64 << 10), Just(32 << 10)],
         1..5u32,

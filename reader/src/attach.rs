@@ -63,7 +63,7 @@ impl Ring {
         let home = std::path::absolute(home.as_ref()).map_err(|e| AttachError::io(home.as_ref(), e))?;
         let meta = read_meta(&home)?;
         let here = read_here(&home)?;
-        let control = open_control(&home, &meta.ring_id, &here, &options)?;
+        let control = open_control(&home, &meta.ring_id, &here, &options, None)?;
         let handover = matches!(control, Found::Unusable { retired: true }).then(Instant::now);
         let source = match control {
             Found::Usable(control) => Source::Control(control),
@@ -77,7 +77,7 @@ impl Ring {
             generation: AtomicU64::new(1),
             since: Instant::now(),
             link_checked_ms: AtomicU64::new(0),
-            current: Mutex::new(Arc::new(Attachment { generation: 1, source, handover })),
+            current: Mutex::new(Arc::new(Attachment::new(1, source, handover))),
             home,
             meta,
             options,
@@ -168,6 +168,7 @@ impl RingInner {
                 let ended = control.segment().status().state() != Some(WriterState::Live);
                 if ended && self.link_due() { self.refresh(seen) } else { Ok(seen.clone()) }
             }
+            Source::Control(_) if seen.awaits_successor() && !self.link_due() => Ok(seen.clone()),
             Source::Control(_) => self.refresh(seen),
             Source::Files(files) => {
                 if !files.due() {
@@ -211,13 +212,15 @@ impl RingInner {
         };
         let (source, handover) = match found {
             Some(control) => (Source::Control(control), None),
+            // Thousands of others may stand here too: the files are no place for all of them to look at once.
+            None if seen.patience() => return Ok(seen.clone()),
             None if held.is_none_or(|held| in_use && !self.abandoned(held)) => return Ok(seen.clone()),
             None => {
                 let retired = held.map(|c| c.segment().status().state()) == Some(Some(WriterState::Retired));
                 (files_source(&self.home, self.meta.ring_id)?, retired.then(Instant::now))
             }
         };
-        let next = Arc::new(Attachment { generation: seen.generation + 1, source, handover });
+        let next = Arc::new(Attachment::new(seen.generation + 1, source, handover));
         *current = next.clone();
         self.generation.store(next.generation, Ordering::Relaxed);
         Ok(next)
@@ -232,16 +235,12 @@ impl RingInner {
 
     /// A usable segment other than `held`.
     fn look_for_control(&self, held: Option<&ControlMap>) -> Result<Option<ControlMap>, AttachError> {
-        if let Some(held) = held
-            && held_object(&self.home).is_ok_and(|object| object == Some(held.object()))
-        {
-            return Ok(None);
-        }
-        match open_control(&self.home, &self.meta.ring_id, &self.here, &self.options) {
+        let object = held.map(ControlMap::object);
+        match open_control(&self.home, &self.meta.ring_id, &self.here, &self.options, object) {
             Ok(Found::Usable(control)) => {
                 Ok(Some(control).filter(|c| held.is_none_or(|held| held.instance() != c.instance())))
             }
-            Ok(Found::Unusable { .. } | Found::Nothing) => Ok(None),
+            Ok(Found::Held | Found::Unusable { .. } | Found::Nothing) => Ok(None),
             // Being made at this moment, or not for us: the files go on without it.
             Err(error) if passing(&error) => Ok(None),
             Err(error) => Err(error),

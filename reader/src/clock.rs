@@ -1,6 +1,7 @@
 //! Clocks and chance.
 
 use nix::time::{ClockId, clock_gettime};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Nanoseconds of CLOCK_BOOTTIME, the clock of heartbeats. 0 if the system has no such clock.
@@ -15,6 +16,13 @@ pub(crate) fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
+/// A number that is another one in most other processes: the process id, asked for once, since asking is a system
+/// call. A child made by a fork keeps its parent's, which is no worse than chance.
+pub(crate) fn process_number() -> u32 {
+    static NUMBER: OnceLock<u32> = OnceLock::new();
+    *NUMBER.get_or_init(std::process::id)
+}
+
 /// Nanoseconds since 1970; 0 for times before, `u64::MAX` for times after the year 2554.
 pub(crate) fn unix_ns(time: SystemTime) -> u64 {
     match time.duration_since(UNIX_EPOCH) {
@@ -27,7 +35,7 @@ pub(crate) fn unix_ns(time: SystemTime) -> u64 {
 pub(crate) fn jittered(base: Duration) -> Duration {
     // The low bits of the clock are as good as a random number here, and mixing in the process id keeps
     // processes apart that one wake made run in lockstep.
-    let mut x = boottime_ns() ^ (u64::from(std::process::id()) << 32);
+    let mut x = boottime_ns() ^ (u64::from(process_number()) << 32);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^= x >> 31;

@@ -25,15 +25,21 @@ const INCOMPLETE_PAUSE: Duration = Duration::from_millis(1);
 /// What a look for a control segment came to.
 pub(crate) enum Found {
     Usable(ControlMap),
-    Unusable { retired: bool },
+    /// The one that was held already.
+    Held,
+    Unusable {
+        retired: bool,
+    },
     Nothing,
 }
 
+/// Follows the link, and maps what it leads to unless that is `held`.
 pub(crate) fn open_control(
     home: &Path,
     ring_id: &RingId,
     here: &Here,
     options: &AttachOptions,
+    held: Option<Object>,
 ) -> Result<Found, AttachError> {
     if options.files_only {
         return Ok(Found::Nothing);
@@ -42,6 +48,7 @@ pub(crate) fn open_control(
     loop {
         let Some(link) = read_link(home)? else { return Ok(Found::Nothing) };
         let mapped = match ControlFile::open(link) {
+            Ok(Some(file)) if Some(file.object) == held => return Ok(Found::Held),
             Ok(Some(file)) => file.map(ring_id, here),
             Ok(None) => return Ok(Found::Nothing),
             Err(error) => Err(error),
@@ -82,11 +89,11 @@ pub(crate) fn passing(error: &AttachError) -> bool {
 /// If the system has no boot id.
 pub(crate) fn live_end(home: &Path, ring_id: &RingId) -> Result<Option<Position>, AttachError> {
     let options = AttachOptions::default();
-    let Ok(Found::Usable(control)) = open_control(home, ring_id, &read_here(home)?, &options) else {
+    let Ok(Found::Usable(control)) = open_control(home, ring_id, &read_here(home)?, &options, None) else {
         return Ok(None);
     };
     let committed = control.segment().committed();
-    let attachment = Attachment { generation: 0, source: Source::Control(control), handover: None };
+    let attachment = Attachment::new(0, Source::Control(control), None);
     let live = matches!(attachment.writer(&options), Ok(WriterStatus::Live)) && !committed.is_none();
     Ok(live.then_some(committed))
 }

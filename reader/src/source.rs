@@ -1,6 +1,6 @@
 //! Where a reader learns what may be read: a control segment, or the files themselves.
 
-use crate::clock;
+use crate::clock::{self, jittered};
 use crate::control::ControlMap;
 use crate::error::ReadError;
 use crate::files::FilesTail;
@@ -8,6 +8,7 @@ use crate::options::{AttachOptions, Visibility};
 use crate::status::WriterStatus;
 use crate::watermark::Watermark;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::limits::RING_SIZE_MAX;
@@ -16,6 +17,8 @@ use waldo_shm_protocol::segment::{IndexKey, PageInfo, SegmentFault, WriterState}
 
 /// After a segment was retired, its successor is expected within this time.
 const HANDOVER: Duration = Duration::from_secs(1);
+/// Time between two looks for it, give or take half of it.
+const SUCCESSOR_PAUSE: Duration = Duration::from_millis(100);
 /// A heartbeat interval above this is taken for nonsense.
 const INTERVAL_MAX_NS: u64 = 60_000_000_000;
 
@@ -32,7 +35,9 @@ pub(crate) struct Attachment {
     pub(crate) generation: u64,
     pub(crate) source: Source,
     /// When a segment was given up for the files because it was retired.
-    pub(crate) handover: Option<Instant>,
+    handover: Option<Instant>,
+    /// Until when the successor of a retired segment is waited for; set when it is first seen to be missing.
+    successor_due: OnceLock<Instant>,
 }
 
 /// Everything a sleeper watches, to be compared with what it was before.
@@ -53,6 +58,32 @@ impl Observed {
 }
 
 impl Attachment {
+    pub(crate) fn new(generation: u64, source: Source, handover: Option<Instant>) -> Attachment {
+        Attachment { generation, source, handover, successor_due: OnceLock::new() }
+    }
+
+    /// To be asked when a retired segment has no successor yet: whether to wait for it. For [`HANDOVER`] give or take
+    /// half of it, from the first time this is asked. `false` for what is not retired.
+    pub(crate) fn patience(&self) -> bool {
+        let now = Instant::now();
+        self.retired() && now < *self.successor_due.get_or_init(|| now + jittered(HANDOVER))
+    }
+
+    /// Whether this is a retired segment whose successor has been looked for, and is still waited for.
+    pub(crate) fn awaits_successor(&self) -> bool {
+        self.successor_due.get().is_some_and(|due| Instant::now() < *due) && self.retired()
+    }
+
+    fn retired(&self) -> bool {
+        matches!(&self.source, Source::Control(control)
+            if control.segment().status().state() == Some(WriterState::Retired))
+    }
+
+    /// How long to sleep at most where `most` is usual: nobody wakes those who sleep on a retired segment.
+    pub(crate) fn slice(&self, most: Duration) -> Duration {
+        if self.awaits_successor() { jittered(most.min(SUCCESSOR_PAUSE)) } else { most }
+    }
+
     /// Up to where a reader with this visibility may read now.
     #[inline(always)]
     pub(crate) fn watermark(&self, visibility: Visibility) -> Watermark {

@@ -1,7 +1,7 @@
 //! Waiting for records.
 
 use crate::batch::Batch;
-use crate::clock::jittered;
+use crate::clock::{jittered, process_number};
 use crate::error::ReadError;
 use crate::futex;
 use crate::options::WaitStrategy;
@@ -141,7 +141,7 @@ impl Reader {
 
     fn token(&self) -> u32 {
         match &self.attachment.source {
-            Source::Control(control) => control.segment().wake_token(std::process::id()),
+            Source::Control(control) => control.segment().wake_token(process_number()),
             Source::Files(_) => 0,
         }
     }
@@ -167,9 +167,9 @@ impl Reader {
     fn park(&self, token: u32, left: Option<Duration>) {
         match &self.attachment.source {
             Source::Control(control) => {
-                let slice = jittered(self.ring.options.check_interval);
+                let slice = self.attachment.slice(jittered(self.ring.options.check_interval));
                 let slice = left.map_or(slice, |left| left.min(slice));
-                futex::wait(control.segment().wake_word(std::process::id()), token, slice);
+                futex::wait(control.segment().wake_word(process_number()), token, slice);
             }
             Source::Files(files) => {
                 let pause = files.pause();

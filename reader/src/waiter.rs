@@ -3,6 +3,7 @@
 mod sleepers;
 
 use crate::attach::RingInner;
+use crate::clock;
 use crate::clock::jittered;
 use crate::error::ReadError;
 use crate::futex;
@@ -118,7 +119,7 @@ fn run(ring: &Weak<RingInner>) {
         }
         let attachment = ring.current();
         let token = match &attachment.source {
-            Source::Control(control) => control.segment().wake_token(std::process::id()),
+            Source::Control(control) => control.segment().wake_token(clock::process_number()),
             Source::Files(_) => 0,
         };
         let mut attended = ring.attend(&attachment);
@@ -141,7 +142,8 @@ fn run(ring: &Weak<RingInner>) {
         drop(ring);
         match &attachment.source {
             Source::Control(control) => {
-                futex::wait(control.segment().wake_word(std::process::id()), token, SLICE);
+                let word = control.segment().wake_word(clock::process_number());
+                futex::wait(word, token, attachment.slice(SLICE));
             }
             Source::Files(files) => std::thread::sleep(files.pause()),
         }

@@ -3,7 +3,10 @@
 //! CRC-32C has an instruction on x86-64 and AArch64, every language has it, and it finds every burst of
 //! up to 32 bits. It guards against accidents, not against somebody who can write the files.
 
+#![allow(unsafe_code, reason = "calls a function that is compiled for processors with SSE 4.2")]
+
 use crate::RingId;
+use zerocopy::IntoBytes;
 
 /// The hash of a payload: CRC-32C of its bytes. Of an empty payload it is 0.
 #[inline]
@@ -32,14 +35,36 @@ impl PageSeed {
         PageSeed(crc32c::crc32c_append(crc32c::crc32c(ring), &page.to_le_bytes()))
     }
 
-    /// The checksum of the record header that starts `offset` bytes into the page.
+    /// The checksum of a record header: `covered` is the offset of the record in its page (4 bytes) and the header
+    /// without its checksum field (44), as six words.
+    ///
+    /// Words, because the hash loads words: had the fields been stored one by one, in halves of words, each load
+    /// would wait until the stores before it have left the processor (measured: 15 ns of 54 for a record of 100 B).
     #[inline]
-    pub(crate) fn record(self, offset: u32, header: &[u8; 44]) -> u32 {
-        let mut seeded = [0u8; 48];
-        seeded[..4].copy_from_slice(&offset.to_le_bytes());
-        seeded[4..].copy_from_slice(header);
-        crc32c::crc32c_append(self.0, &seeded)
+    pub(crate) fn record(self, covered: [u64; 6]) -> u32 {
+        six_words(self.0, covered)
     }
+}
+
+/// The general routine prepares for long inputs: for 48 bytes that took more time than the hash (measured: a reader
+/// that checks headers spends 12 ns a record in it, and 4 ns in this).
+#[inline]
+fn six_words(crc: u32, words: [u64; 6]) -> u32 {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    if std::arch::is_x86_feature_detected!("sse4.2") {
+        // SAFETY: the processor has the instructions that the function uses; it touches no memory of others.
+        return unsafe { six_words_sse42(crc, words) };
+    }
+    crc32c::crc32c_append(crc, words.as_bytes())
+}
+
+/// CRC-32C of six little-endian words, an instruction each.
+#[cfg(all(target_arch = "x86_64", not(loom)))]
+#[target_feature(enable = "sse4.2")]
+fn six_words_sse42(crc: u32, words: [u64; 6]) -> u32 {
+    let crc =
+        words.into_iter().fold(u64::from(!crc), |crc, word| std::arch::x86_64::_mm_crc32_u64(crc, word));
+    !(crc as u32)
 }
 
 #[cfg(test)]
@@ -55,10 +80,23 @@ mod tests {
     }
 
     #[test]
+    fn six_words_are_their_bytes() {
+        let mut word = 0x0123_4567_89ab_cdef_u64;
+        for _ in 0..1000 {
+            let words = [(); 6].map(|()| {
+                word = word.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                word
+            });
+            let crc = word as u32;
+            assert_eq!(six_words(crc, words), crc32c::crc32c_append(crc, words.as_bytes()));
+        }
+    }
+
+    #[test]
     fn seeds_differ_by_ring_page_and_offset() {
         let seed = PageSeed::new(&[1; 16], 7);
         assert_ne!(seed, PageSeed::new(&[1; 16], 8));
         assert_ne!(seed, PageSeed::new(&[2; 16], 7));
-        assert_ne!(seed.record(4096, &[0; 44]), seed.record(4104, &[0; 44]));
+        assert_ne!(seed.record([4096, 0, 0, 0, 0, 0]), seed.record([4104, 0, 0, 0, 0, 0]));
     }
 }

@@ -207,9 +207,39 @@ impl RawRecord {
 
     #[inline]
     fn compute(&self, seed: PageSeed, offset: u32) -> u32 {
-        let mut covered = [0u8; 44];
-        covered.copy_from_slice(&self.as_bytes()[..44]);
-        seed.record(offset, &covered)
+        let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let halves = |word: u64| (word as u32, (word >> 32) as u32);
+        let (seq, prev) = (halves(self.seq_no), halves(self.prev_seq_no));
+        let (time, durable) = (halves(self.time_ns), halves(self.durable));
+        seed.record([
+            join(offset, self.length),
+            join(self.payload_hash, seq.0),
+            join(seq.1, prev.0),
+            join(prev.1, time.0),
+            join(time.1, durable.0),
+            join(durable.1, self.epoch),
+        ])
+    }
+
+    /// Stores the header at the start of `space`, word by word out of registers: a copy of a header that has just
+    /// been put together in memory field by field waits for those stores (measured: a quarter of putting a record).
+    ///
+    /// # Panics
+    /// If `space` is shorter than a header.
+    #[inline(always)]
+    pub fn store(self, space: &mut [u8]) {
+        let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let words = [
+            join(self.length, self.payload_hash),
+            self.seq_no,
+            self.prev_seq_no,
+            self.time_ns,
+            self.durable,
+            join(self.epoch, self.checksum),
+        ];
+        for (place, word) in space[..RECORD_HEADER_LEN].chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
     }
 }
 

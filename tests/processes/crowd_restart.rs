@@ -35,8 +35,8 @@ fn reads(pid: u32) -> u64 {
     io.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap().parse().unwrap()
 }
 
-/// Restarts the writer `rounds` times, each time with `next(round)`; everybody must go on.
-fn restarts(rounds: u64, reads_max: u64, next: impl Fn(u64) -> Setup) {
+/// Restarts the writer `rounds` times, each time with `next(round)`; everybody must go on, with few system calls.
+fn restarts(rounds: u64, next: impl Fn(u64) -> Setup) {
     let ring = TestRing::new();
     let setup = next(0);
     let count = size(READERS);
@@ -63,7 +63,9 @@ fn restarts(rounds: u64, reads_max: u64, next: impl Fn(u64) -> Setup) {
             "{count} readers, restart {round}: opened after {opened:?}, appended {appended:?}, all read {all:?}; \
              at most {most} reads each"
         );
-        assert!(most <= reads_max, "{most} reads");
+        // Metadata, link, page header; and a look at the link whenever a sleep of 2.5 s or more ends by itself.
+        let looks = start.elapsed().as_secs() * 2 / 5 + 1;
+        assert!(most <= 16 + 2 * looks, "{most} reads");
         if round == rounds {
             writer.say("end");
             writer.expect("acked");
@@ -82,10 +84,10 @@ fn setup() -> Setup {
 
 #[test]
 fn sleeping_readers_go_on_with_the_next_writer() {
-    restarts(3, 50000, |_| setup());
+    restarts(3, |_| setup());
 }
 
 #[test]
 fn sleeping_readers_go_on_when_the_segment_had_to_be_replaced() {
-    restarts(3, 50000, |round| Setup { ring_size: 256 + round as u32, ..setup() });
+    restarts(3, |round| Setup { ring_size: 256 + round as u32, ..setup() });
 }

@@ -5,6 +5,7 @@ use crate::page::Page;
 use std::sync::Arc;
 use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::page::{IndexEntry, PageSummary};
+use waldo_shm_protocol::record::Stamp;
 use waldo_shm_protocol::segment::PageInfo;
 
 pub(crate) struct ActivePage {
@@ -13,8 +14,22 @@ pub(crate) struct ActivePage {
     pub(crate) offset: u64,
     pub(crate) summary: PageSummary,
     pub(crate) index: Vec<IndexEntry>,
+    /// Up to where records may reach, in bytes; the seal then still fits.
+    limit: u64,
+    index_capacity: usize,
     bytes_since_entry: usize,
     records_since_entry: usize,
+}
+
+/// How much fits before something else has to be done than copying.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Bytes up to the end of the page.
+    pub(crate) bytes: usize,
+    /// The record that starts this many bytes on, or further, gets an index entry.
+    pub(crate) index_bytes: usize,
+    /// Records until the next one gets an index entry, or does not fit the page.
+    pub(crate) records: usize,
 }
 
 impl ActivePage {
@@ -22,14 +37,16 @@ impl ActivePage {
     pub(crate) fn empty(page: Arc<Page>, records_before: u64, epoch: u32) -> ActivePage {
         let offset = PAGE_HEADER_LEN as u64;
         let summary = PageSummary { records_before, epoch, records_end: offset, ..PageSummary::default() };
-        ActivePage { page, offset, summary, index: Vec::new(), bytes_since_entry: 0, records_since_entry: 0 }
+        ActivePage::resumed(page, summary, Vec::new())
     }
 
     /// A page that holds records already.
     pub(crate) fn resumed(page: Arc<Page>, summary: PageSummary, index: Vec<IndexEntry>) -> ActivePage {
         ActivePage {
-            page,
+            limit: page.header.fields().records_limit - RECORD_HEADER_LEN as u64,
+            index_capacity: page.header.geometry().index_capacity() as usize,
             offset: summary.records_end,
+            page,
             summary,
             index,
             bytes_since_entry: 0,
@@ -40,8 +57,43 @@ impl ActivePage {
     /// Whether a record of `size` bytes fits and still leaves room for the seal.
     #[inline]
     pub(crate) fn has_room(&self, size: usize, records_max: u64) -> bool {
-        self.offset + size as u64 + RECORD_HEADER_LEN as u64 <= self.page.header.fields().records_limit
-            && self.summary.records < records_max
+        self.offset + size as u64 <= self.limit && self.summary.records < records_max
+    }
+
+    /// What can be put one behind the other without a look at the page in between.
+    #[inline]
+    pub(crate) fn room(&self, options: &WriterOptions) -> Room {
+        if self.summary.records == 0 {
+            // The first record is entered into the directory.
+            return Room { bytes: 0, index_bytes: 0, records: 0 };
+        }
+        let (index_bytes, index_records) = match self.index.len() < self.index_capacity {
+            true => (
+                options.index_sparse_bytes.saturating_sub(self.bytes_since_entry),
+                options.index_sparse_count.saturating_sub(self.records_since_entry),
+            ),
+            false => (usize::MAX, usize::MAX),
+        };
+        let records = options.page_records_max.saturating_sub(self.summary.records);
+        Room {
+            bytes: usize::try_from(self.limit.saturating_sub(self.offset)).unwrap_or(usize::MAX),
+            index_bytes,
+            records: index_records.min(usize::try_from(records).unwrap_or(usize::MAX)),
+        }
+    }
+
+    /// Counts `records` records of `bytes` bytes altogether, put within [`ActivePage::room`].
+    #[inline]
+    pub(crate) fn count_run(&mut self, records: usize, bytes: usize, last_seq_no: u64, stamp: Stamp) {
+        self.bytes_since_entry = self.bytes_since_entry.saturating_add(bytes);
+        self.records_since_entry += records;
+        self.summary.records += records as u64;
+        self.summary.last_seq_no = last_seq_no;
+        self.summary.last_time_ns = stamp.time_ns;
+        // A page taken over from the writer before carries that one's.
+        self.summary.epoch = stamp.epoch;
+        self.offset += bytes as u64;
+        self.summary.records_end = self.offset;
     }
 
     /// Counts a record of `size` bytes that was put at `offset`. Returns the index entry it begins, if it does.
@@ -49,7 +101,7 @@ impl ActivePage {
     pub(crate) fn count(
         &mut self,
         seq: (u64, u64),
-        time_ns: u64,
+        stamp: Stamp,
         size: usize,
         options: &WriterOptions,
     ) -> Option<IndexEntry> {
@@ -57,25 +109,22 @@ impl ActivePage {
         let due = first
             || self.bytes_since_entry >= options.index_sparse_bytes
             || self.records_since_entry >= options.index_sparse_count;
-        let room = self.index.len() < self.page.header.geometry().index_capacity() as usize;
-        let entry = (due && room).then_some(IndexEntry { seq_no: seq.0, time_ns, offset: self.offset });
+        let entry = (due && self.index.len() < self.index_capacity).then_some(IndexEntry {
+            seq_no: seq.0,
+            time_ns: stamp.time_ns,
+            offset: self.offset,
+        });
         if first {
             self.summary.first_seq_no = seq.0;
             self.summary.prev_seq_no = seq.1;
-            self.summary.first_time_ns = time_ns;
+            self.summary.first_time_ns = stamp.time_ns;
         }
         if let Some(entry) = entry {
             self.index.push(entry);
             self.bytes_since_entry = 0;
             self.records_since_entry = 0;
         }
-        self.bytes_since_entry += size;
-        self.records_since_entry += 1;
-        self.summary.records += 1;
-        self.summary.last_seq_no = seq.0;
-        self.summary.last_time_ns = time_ns;
-        self.offset += size as u64;
-        self.summary.records_end = self.offset;
+        self.count_run(1, size, seq.0, stamp);
         entry
     }
 

@@ -9,7 +9,7 @@ mod os;
 pub(crate) use fs_kind::check_file_system;
 pub use os::OsDisk;
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +37,15 @@ pub trait Disk: Send + Sync + 'static {
 pub trait DiskFile: Send + Sync + 'static {
     /// Writes some of `bytes` at `offset`; returns how many.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
-    /// The same, and what was written is durable when this returns.
+    /// Writes some of what `parts` hold, one behind the other, at `offset`; returns how many bytes. There are at
+    /// most 1024 parts.
+    fn write_parts_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        match parts.iter().find(|part| !part.is_empty()) {
+            Some(part) => self.write_at(part, offset),
+            None => Ok(0),
+        }
+    }
+    /// The same as [`DiskFile::write_at`], and what was written is durable when this returns.
     fn write_durable_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
     /// Reads some bytes at `offset`; 0 at the end of the file.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -59,6 +67,24 @@ impl dyn DiskFile {
     /// Writes all of `bytes` at `offset`.
     pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         all(bytes, offset, |rest, at| self.write_at(rest, at))
+    }
+
+    /// Writes all that `parts` hold, one behind the other, at `offset`. What is left in `parts` means nothing.
+    pub fn write_all_parts_at(&self, mut parts: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        // Empty parts at the front would look like a write of nothing.
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            match self.write_parts_at(parts, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    IoSlice::advance_slices(&mut parts, n);
+                    offset += n as u64;
+                }
+                Err(error) if transient(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Writes all of `bytes` at `offset`; durable when it returns.
@@ -93,9 +119,13 @@ fn all(
                 rest = &rest[n..];
                 at += n as u64;
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+            Err(error) if transient(&error) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+fn transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }

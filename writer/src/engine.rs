@@ -4,6 +4,7 @@
 //! in flight, and they are reported complete in the order they were sent.
 
 mod buffer;
+mod gather;
 pub(crate) mod probe;
 mod uring;
 
@@ -11,6 +12,7 @@ use crate::error::OpenError;
 use crate::options::{Io, WriterOptions};
 use crate::page::Page;
 use buffer::Buffers;
+pub(crate) use gather::Gather;
 use probe::InPlace;
 use std::collections::VecDeque;
 use std::io;
@@ -143,6 +145,26 @@ impl<T> Engine<T> {
         Some(space)
     }
 
+    /// What is left of the buffer being filled, or an empty one; nothing if none is free.
+    #[inline]
+    pub(crate) fn rest(&mut self) -> &mut [u8] {
+        if self.filling.is_none() {
+            self.filling = self.free.pop().map(|buffer| (buffer, 0));
+        }
+        match self.filling {
+            Some((buffer, filled)) => self.buffers.get_mut(buffer).get_mut(filled..).unwrap_or_default(),
+            None => &mut [],
+        }
+    }
+
+    /// The first `len` bytes of [`Engine::rest`] are filled.
+    #[inline]
+    pub(crate) fn advance(&mut self, len: usize) {
+        if let Some((_, filled)) = &mut self.filling {
+            *filled += len;
+        }
+    }
+
     /// Bytes in the buffer being filled.
     pub(crate) fn filled(&self) -> usize {
         self.filling.map_or(0, |(_, len)| len)
@@ -202,6 +224,29 @@ impl<T> Engine<T> {
             }
             uring.write(&page.file, buffer, &self.buffers, 0..len, offset, number)?;
         }
+        Ok(())
+    }
+
+    /// Whether payloads can be written from where they are: only where everything is written in place.
+    pub(crate) fn gathers(&self) -> bool {
+        self.uring.is_none() || (self.in_place.streams && self.in_place.alone == usize::MAX)
+    }
+
+    /// Writes the buffer being filled and the payloads in between to `page` at `offset`.
+    pub(crate) fn send_gathered(
+        &mut self,
+        page: &Arc<Page>,
+        offset: u64,
+        gather: &mut Gather<'_>,
+        token: T,
+    ) -> io::Result<()> {
+        let Some((buffer, len)) = self.filling.take() else { return Ok(()) };
+        let bytes = &self.buffers.get(buffer)[..len];
+        let outcome = gather.write(bytes, |parts| page.file.write_all_parts_at(parts, offset));
+        self.free.push(buffer);
+        outcome?;
+        let page = Arc::clone(page);
+        self.pieces.push_back(Piece { buffer: None, page, offset, len, done: len, complete: true, token });
         Ok(())
     }
 

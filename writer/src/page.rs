@@ -57,23 +57,24 @@ impl PageMold {
 
     /// Makes page `id` from nothing: allocated, zeroed, named.
     pub(crate) fn fresh(&self, disk: &dyn Disk, id: u64) -> io::Result<Page> {
-        let scratch = format!("{}fresh-{id:016x}", names::SCRATCH_PREFIX);
-        let file = disk.create(&scratch, self.mode)?;
-        let made = self.fill_fresh(disk, id, &scratch, file);
-        if made.is_err() {
-            // The name is ours, and what is left of it is swept up at the next opening anyway.
-            let _ = disk.remove(&scratch);
-        }
-        made
+        self.name(disk, id, self.blank(disk, id)?)
     }
 
-    fn fill_fresh(
-        &self,
-        disk: &dyn Disk,
-        id: u64,
-        scratch: &str,
-        file: Arc<dyn DiskFile>,
-    ) -> io::Result<Page> {
+    /// Makes a file that can become a page: allocated and zeroed. `number` tells it from others made so.
+    pub(crate) fn blank(&self, disk: &dyn Disk, number: u64) -> io::Result<Blank> {
+        let scratch = format!("{}fresh-{number:016x}", names::SCRATCH_PREFIX);
+        let file = disk.create(&scratch, self.mode)?;
+        let blank = Blank { scratch, file, recycled: false };
+        match self.zero(&*blank.file) {
+            Ok(()) => Ok(blank),
+            Err(error) => {
+                blank.discard(disk);
+                Err(error)
+            }
+        }
+    }
+
+    fn zero(&self, file: &dyn DiskFile) -> io::Result<()> {
         let len = self.geometry.page_len();
         file.allocate(len)?;
         let zeros = vec![0; ZERO_PIECE];
@@ -83,31 +84,45 @@ impl PageMold {
             file.write_all_at(&zeros[..piece], at)?;
             at += piece as u64;
         }
-        self.christen(disk, id, scratch, file)
+        // Now, when nobody waits for it: giving it its name has only the header to flush then.
+        if self.durable { file.sync_data() } else { Ok(()) }
     }
 
-    /// Makes page `id` from a file that was a page of the same length and is proven unshared: its header has been
-    /// overwritten and its name is `scratch`.
-    pub(crate) fn recycled(
-        &self,
-        disk: &dyn Disk,
-        id: u64,
-        scratch: &str,
-        file: Arc<dyn DiskFile>,
-    ) -> io::Result<Page> {
-        self.christen(disk, id, scratch, file)
-    }
-
-    fn christen(&self, disk: &dyn Disk, id: u64, scratch: &str, file: Arc<dyn DiskFile>) -> io::Result<Page> {
+    /// Makes page `id` out of `blank`, which is gone if that fails: half made, it is of no use.
+    pub(crate) fn name(&self, disk: &dyn Disk, id: u64, blank: Blank) -> io::Result<Page> {
         let header = self.header(id);
-        file.write_all_at(header.as_bytes(), 0)?;
-        if self.durable {
-            file.sync_data()?;
+        let name = || -> io::Result<()> {
+            blank.file.write_all_at(header.as_bytes(), 0)?;
+            if self.durable {
+                blank.file.sync_data()?;
+            }
+            disk.rename(&blank.scratch, &names::page(id))?;
+            if self.durable {
+                disk.sync_dir()?;
+            }
+            Ok(())
+        };
+        match name() {
+            Ok(()) => Ok(Page::new(header, blank.file)),
+            Err(error) => {
+                blank.discard(disk);
+                Err(error)
+            }
         }
-        disk.rename(scratch, &names::page(id))?;
-        if self.durable {
-            disk.sync_dir()?;
-        }
-        Ok(Page::new(header, file))
+    }
+}
+
+/// A file of a page's length under a scratch name that nobody else has open: no page, but soon one.
+pub(crate) struct Blank {
+    pub(crate) scratch: String,
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// It was a page before.
+    pub(crate) recycled: bool,
+}
+
+impl Blank {
+    pub(crate) fn discard(self, disk: &dyn Disk) {
+        // The name is ours, and what is left of it is swept up at the next opening anyway.
+        let _ = disk.remove(&self.scratch);
     }
 }

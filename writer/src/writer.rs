@@ -1,11 +1,12 @@
 //! [`Writer`]: the appending thread's own log.
 
+mod publish;
+mod put;
 mod start;
 #[cfg(test)]
 mod tests;
 
 use crate::active::ActivePage;
-use crate::clock;
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::{AppendError, OpenError};
@@ -13,7 +14,6 @@ use crate::lock::WriterLock;
 use crate::metafile::MetaFile;
 use crate::options::WriterOptions;
 use crate::page::Page;
-use crate::poison::Failure;
 use crate::preparer::{Preparer, SealJob};
 use crate::recover::OpenReport;
 use crate::shared_state::Core;
@@ -22,12 +22,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use waldo_shm_protocol::limits::{PAGE_ID_MAX, RECORD_ALIGN, RECORD_HEADER_LEN, align_record};
+use waldo_shm_protocol::limits::{RECORD_HEADER_LEN, align_record};
 use waldo_shm_protocol::page::{IndexEntry, RECORDS_UNKNOWN};
-use waldo_shm_protocol::record::{Record, Seal, Stamp};
-use waldo_shm_protocol::segment::{Counter, PageInfo, WriterState};
+use waldo_shm_protocol::record::Stamp;
+use waldo_shm_protocol::segment::{PageInfo, WriterState};
 use waldo_shm_protocol::{Log, Position};
-use zerocopy::IntoBytes;
 
 /// The one writer of a ring. Belongs to one thread at a time; every call does its work before it returns.
 ///
@@ -50,8 +49,8 @@ pub struct Writer {
     /// Records appended to the ring since it was made; [`RECORDS_UNKNOWN`] if that is not known.
     records: u64,
     tip: Option<u64>,
-    last_time_ns: u64,
-    epoch: u32,
+    /// What every record of an append carries.
+    stamp: Stamp,
     sync: bool,
     record_size_max: u64,
     options: WriterOptions,
@@ -85,7 +84,24 @@ pub(crate) struct Entry<'a> {
     pub(crate) seq_no: u64,
     pub(crate) prev_seq_no: u64,
     pub(crate) payload: &'a [u8],
-    pub(crate) hash: u32,
+    /// CRC-32C of the payload; `None` if it is still to be computed.
+    pub(crate) hash: Option<u32>,
+}
+
+impl<'a> Entry<'a> {
+    #[inline(always)]
+    fn numbers(&self) -> (u64, u64) {
+        (self.seq_no, self.prev_seq_no)
+    }
+
+    fn hash(&self) -> u32 {
+        self.hash.unwrap_or_else(|| waldo_shm_protocol::payload_hash(self.payload))
+    }
+
+    /// The record after `prev_seq_no`, not hashed yet.
+    fn unnumbered(prev_seq_no: u64, payload: &'a [u8]) -> Entry<'a> {
+        Entry { seq_no: prev_seq_no + 1, prev_seq_no, payload, hash: None }
+    }
 }
 
 impl<'a> From<&'a Log<'_>> for Entry<'a> {
@@ -94,7 +110,7 @@ impl<'a> From<&'a Log<'_>> for Entry<'a> {
             seq_no: log.seq_no(),
             prev_seq_no: log.prev_seq_no(),
             payload: log.data(),
-            hash: log.data_hash(),
+            hash: Some(log.data_hash()),
         }
     }
 }
@@ -190,6 +206,7 @@ impl Writer {
         let mut expected = self.tip;
         let mut first = None;
         let records = entries.len();
+        let mut bytes = 0;
         for entry in entries.clone() {
             let Entry { seq_no, prev_seq_no, .. } = entry;
             if let Some(expected) = expected
@@ -200,16 +217,11 @@ impl Writer {
             if seq_no <= prev_seq_no {
                 return Err(AppendError::NotIncreasing { seq_no, prev_seq_no });
             }
-            self.check_size(seq_no, entry.payload.len())?;
+            bytes += self.check_size(seq_no, entry.payload.len())?;
             first.get_or_insert(seq_no);
             expected = Some(seq_no);
         }
-        self.begin_append();
-        for entry in entries {
-            if let Err(error) = self.put((entry.seq_no, entry.prev_seq_no), entry.payload, entry.hash) {
-                return Err(self.keep_prefix(error));
-            }
-        }
+        self.put_all(entries, bytes)?;
         let last_seq_no = self.tip.unwrap_or(0);
         Ok(Appended { first_seq_no: first.unwrap_or(last_seq_no), last_seq_no, records })
     }
@@ -225,20 +237,15 @@ impl Writer {
         if u64::MAX - tip < records as u64 {
             return Err(AppendError::Exhausted { tip });
         }
+        let mut bytes = 0;
         for (seq_no, payload) in (tip + 1..).zip(payloads.clone()) {
-            self.check_size(seq_no, payload.len())?;
+            bytes += self.check_size(seq_no, payload.len())?;
         }
-        self.begin_append();
-        let mut prev = tip;
-        for payload in payloads {
-            if let Err(error) = self.put((prev + 1, prev), payload, waldo_shm_protocol::payload_hash(payload))
-            {
-                return Err(self.keep_prefix(error));
-            }
-            prev += 1;
-        }
+        let entries =
+            (tip..).zip(payloads).map(|(prev_seq_no, payload)| Entry::unnumbered(prev_seq_no, payload));
+        self.put_all(entries, bytes)?;
         let first_seq_no = if records == 0 { tip } else { tip + 1 };
-        Ok(Appended { first_seq_no, last_seq_no: prev, records })
+        Ok(Appended { first_seq_no, last_seq_no: tip + records as u64, records })
     }
 
     /// Makes everything that was appended durable.
@@ -259,6 +266,11 @@ impl Writer {
         self.shut_down()
     }
 
+    fn position(&self, offset: u64) -> Position {
+        // Page ids are checked when a page is taken, offsets lie below the page's length.
+        Position::new(self.active.page.id, offset).unwrap_or_default()
+    }
+
     #[inline]
     fn check_usable(&self) -> Result<(), AppendError> {
         match self.core.poison.get() {
@@ -268,242 +280,12 @@ impl Writer {
     }
 
     #[inline]
-    fn check_size(&self, seq_no: u64, payload_len: usize) -> Result<(), AppendError> {
+    fn check_size(&self, seq_no: u64, payload_len: usize) -> Result<u64, AppendError> {
         let size = align_record(payload_len.saturating_add(RECORD_HEADER_LEN)) as u64;
         if size > self.record_size_max {
             return Err(AppendError::TooLarge { seq_no, size, max: self.record_size_max });
         }
-        Ok(())
-    }
-
-    fn begin_append(&mut self) {
-        self.last_time_ns = clock::realtime_ns().max(self.last_time_ns);
-        self.core.control.publisher().add(Counter::Appends, 1);
-    }
-
-    fn stamp(&self) -> Stamp {
-        Stamp { time_ns: self.last_time_ns, durable: self.core.durable(), epoch: self.epoch }
-    }
-
-    /// Puts one record into the buffer, turning the page and sending pieces as it fills up.
-    #[inline]
-    fn put(&mut self, seq: (u64, u64), payload: &[u8], hash: u32) -> Result<(), AppendError> {
-        let size = align_record(RECORD_HEADER_LEN + payload.len());
-        if !self.active.has_room(size, self.options.page_records_max) {
-            self.turn_page()?;
-        }
-        let offset = self.active.offset;
-        let header =
-            Record::encode(self.active.page.seed, offset as u32, seq, payload.len(), hash, self.stamp());
-        let end = RECORD_HEADER_LEN + payload.len();
-        match self.engine.space(size) {
-            Some(space) => {
-                space[..RECORD_HEADER_LEN].copy_from_slice(header.as_bytes());
-                space[RECORD_HEADER_LEN..end].copy_from_slice(payload);
-                space[end..].fill(0);
-            }
-            // It begins a buffer, or goes across several.
-            None => {
-                self.emit(header.as_bytes())?;
-                self.emit(payload)?;
-                self.emit(&[0; RECORD_ALIGN][..size - end])?;
-            }
-        }
-        let begins_page = self.active.summary.records == 0;
-        let entry = self.active.count(seq, self.last_time_ns, size, &self.options);
-        // A page taken over from the writer before carries that one's.
-        self.active.summary.epoch = self.epoch;
-        let at = self.position(offset);
-        if begins_page {
-            self.pending.push_back((at, Event::Begin(self.active.info())));
-        }
-        if let Some(entry) = entry {
-            self.pending.push_back((at, Event::Index(self.active.page.id, entry)));
-        }
-        self.tip = Some(seq.0);
-        self.unpublished.0 += 1;
-        self.unpublished.1 += payload.len() as u64;
-        Ok(())
-    }
-
-    fn position(&self, offset: u64) -> Position {
-        // Page ids are checked when a page is taken, offsets lie below the page's length.
-        Position::new(self.active.page.id, offset).unwrap_or_default()
-    }
-
-    #[inline]
-    fn emit(&mut self, mut bytes: &[u8]) -> Result<(), AppendError> {
-        while !bytes.is_empty() {
-            match self.engine.fill(bytes) {
-                Ok(0) => self.send(false)?,
-                Ok(n) => bytes = &bytes[n..],
-                Err(error) => return Err(self.failed("writing records", error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends the buffer being filled, and tells readers of what has been written meanwhile.
-    fn send(&mut self, last: bool) -> Result<(), AppendError> {
-        let len = self.engine.filled() as u64;
-        if len > 0 {
-            if self.sync && self.unsynced.last().is_none_or(|page| page.id != self.active.page.id) {
-                self.unsynced.push(Arc::clone(&self.active.page));
-            }
-            let mark = self.mark();
-            self.engine
-                .send(&self.active.page, self.piece_start, last, mark)
-                .map_err(|error| self.failed("writing records", error))?;
-            self.piece_start += len;
-        }
-        self.take_done(false)
-    }
-
-    fn mark(&mut self) -> Mark {
-        let (records, payload_bytes) = std::mem::take(&mut self.unpublished);
-        Mark {
-            position: self.position(self.active.offset),
-            tip: self.tip.unwrap_or(0),
-            records,
-            payload_bytes,
-        }
-    }
-
-    fn take_done(&mut self, wait: bool) -> Result<(), AppendError> {
-        loop {
-            match self.engine.next_done(wait) {
-                Ok(Some(mark)) => {
-                    self.add_written(mark);
-                    if !self.sync {
-                        self.publish();
-                    }
-                }
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(self.failed("writing records", error)),
-            }
-        }
-    }
-
-    fn add_written(&mut self, mark: Mark) {
-        let sum = self.written.map_or((0, 0), |written| (written.records, written.payload_bytes));
-        self.written =
-            Some(Mark { records: sum.0 + mark.records, payload_bytes: sum.1 + mark.payload_bytes, ..mark });
-    }
-
-    /// Moves the watermark over everything that is written.
-    #[inline]
-    fn publish(&mut self) {
-        let Some(mark) = self.written.take() else { return };
-        let publisher = *self.core.control.publisher();
-        let before = publisher.segment().committed();
-        while self.pending.front().is_some_and(|(at, _)| *at < mark.position) {
-            match self.pending.pop_front() {
-                Some((_, Event::Begin(info))) => publisher.enter_page(&info),
-                Some((_, Event::Index(page, entry))) => {
-                    publisher.push_index(page, &entry);
-                }
-                Some((_, Event::Sealed(job))) => {
-                    let summary = &job.summary;
-                    publisher.seal_page(
-                        job.page.id,
-                        summary.records_end,
-                        summary.last_seq_no,
-                        summary.records,
-                    );
-                    self.preparer.seal(job);
-                }
-                None => break,
-            }
-        }
-        self.records = sum_records(self.records, mark.records);
-        publisher.commit(mark.position, mark.tip, self.records);
-        if self.sync {
-            publisher.set_durable(mark.position);
-        }
-        publisher.add(Counter::Records, mark.records);
-        publisher.add(Counter::PayloadBytes, mark.payload_bytes);
-        if before.page() == mark.position.page() {
-            publisher.add(Counter::WrittenBytes, u64::from(mark.position.offset() - before.offset()));
-        } else {
-            publisher.add(Counter::WrittenBytes, u64::from(mark.position.offset()));
-        }
-        self.core.ring_bell();
-    }
-
-    /// Goes on with the next page, which is ready or about to be. Nothing is written before there is one.
-    #[cold]
-    fn turn_page(&mut self) -> Result<(), AppendError> {
-        if self.active.page.id >= PAGE_ID_MAX {
-            let cause = Failure::new("page ids are used up", io::ErrorKind::StorageFull.into());
-            return Err(AppendError::NoPage { cause, tip: self.tip.unwrap_or(0) });
-        }
-        let tip = self.tip.unwrap_or(0);
-        let (page, stalled) = self.preparer.take().map_err(|cause| AppendError::NoPage { cause, tip })?;
-        let publisher = *self.core.control.publisher();
-        publisher.add(Counter::Rotations, 1);
-        publisher.add(Counter::RotationStalls, u64::from(stalled));
-        let summary = self.active.summary;
-        let seal = Seal::encode(
-            self.active.page.seed,
-            self.active.offset as u32,
-            summary.last_seq_no,
-            summary.records,
-            self.stamp(),
-        );
-        self.emit(seal.as_bytes())?;
-        self.send(false)?;
-        if !self.sync {
-            self.core.dirty.add(Arc::clone(&page));
-        }
-        let records_before = sum_records(summary.records_before, summary.records);
-        let next = ActivePage::empty(page, records_before, self.epoch);
-        let end = self.position(self.active.offset);
-        self.piece_start = next.offset;
-        let full = std::mem::replace(&mut self.active, next);
-        let job = SealJob { page: full.page, summary: full.summary, index: full.index };
-        self.pending.push_back((end, Event::Sealed(job)));
-        Ok(())
-    }
-
-    /// Sees everything through to the watermark: what is in the buffer is written, made durable if that is asked
-    /// for, and published.
-    pub(crate) fn finish(&mut self) -> Result<(), AppendError> {
-        let alone = self.unsynced.is_empty() && self.engine.durable_in_place();
-        if self.sync && alone && self.engine.filled() > 0 {
-            let mark = self.mark();
-            let len = self.engine.filled() as u64;
-            self.engine
-                .write_durable(&self.active.page, self.piece_start)
-                .map_err(|error| self.failed("writing records durably", error))?;
-            self.piece_start += len;
-            self.core.control.publisher().add(Counter::Flushes, 1);
-            self.add_written(mark);
-            self.publish();
-            return Ok(());
-        }
-        self.send(true)?;
-        self.take_done(true)?;
-        for page in std::mem::take(&mut self.unsynced) {
-            self.engine.sync(&page).map_err(|error| self.failed("flushing records", error))?;
-            self.core.control.publisher().add(Counter::Flushes, 1);
-        }
-        self.publish();
-        Ok(())
-    }
-
-    /// After a failed put: what was put before it is part of the log, if the writer still works.
-    #[cold]
-    fn keep_prefix(&mut self, error: AppendError) -> AppendError {
-        match error {
-            AppendError::NoPage { .. } => self.finish().err().unwrap_or(error),
-            other => other,
-        }
-    }
-
-    fn failed(&mut self, action: &str, source: io::Error) -> AppendError {
-        self.engine.abandon();
-        self.pending.clear();
-        AppendError::Failed { cause: self.core.fail(action, source) }
+        Ok(size)
     }
 
     pub(crate) fn shut_down(&mut self) -> Result<(), AppendError> {
@@ -570,7 +352,7 @@ impl Writer {
     }
 
     /// A counter, for tests of other modules.
-    pub(crate) fn core_counter(&self, counter: Counter) -> u64 {
+    pub(crate) fn core_counter(&self, counter: waldo_shm_protocol::segment::Counter) -> u64 {
         self.core.control.publisher().segment().counters().get(counter)
     }
 }

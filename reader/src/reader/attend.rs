@@ -26,6 +26,8 @@ pub(crate) enum Attended {
 /// How the last record compares with what stands in its place now.
 enum Compared {
     Same,
+    /// The same, and in the very file that is mapped.
+    SameFile,
     Other,
     /// Its page has been trimmed.
     Trimmed,
@@ -46,6 +48,9 @@ impl Reader {
             let fresh = self.ring.attend(&self.attachment)?;
             moved |= fresh.generation != self.attachment.generation;
             self.adopt(fresh);
+        }
+        if self.attachment.awaits_successor() {
+            return Ok(Attended::Unsettled);
         }
         self.seen_epoch = self.attachment.epoch();
         if self.seen_epoch != self.epoch {
@@ -78,6 +83,7 @@ impl Reader {
     /// not waited for.
     pub(crate) fn unsettled(&self) -> bool {
         match &self.attachment.source {
+            Source::Control(_) if self.attachment.awaits_successor() => true,
             Source::Control(control) => {
                 control.segment().status().epoch() != self.epoch
                     && settling(control)
@@ -109,8 +115,11 @@ impl Reader {
         let compared = self.compare(page.as_ref(), committed);
         // Nothing is lost if that fails: it is looked at again.
         self.page = page;
+        let mut keep = false;
         match compared? {
             Compared::Same => {}
+            // Thousands of readers need not open and map it again for one start of a writer.
+            Compared::SameFile => keep = !self.ahead,
             Compared::Other => return Err(self.rewound()),
             Compared::Trimmed => self.page = None,
             Compared::Early => return Ok(false),
@@ -118,8 +127,8 @@ impl Reader {
         if !settled {
             return Ok(false);
         }
-        // The next step maps the page anew, which costs little if it is the file it was.
-        self.page = None;
+        // The next step maps the page anew if it may be another file now.
+        self.page = self.page.take().filter(|_| keep);
         self.epoch = epoch;
         self.drained = NEVER;
         Ok(true)
@@ -142,6 +151,7 @@ impl Reader {
             Opened::Gone(_) if self.trimmed(id)? => return Ok(Compared::Trimmed),
             Opened::Gone(error) => return Err(error),
         };
+        // By now the name leads to this file again or still: `Pages::map` has looked.
         let known = page.is_some_and(|page| Arc::ptr_eq(page, &map));
         let end = match map.admit(committed) {
             Some(end) => end,
@@ -162,7 +172,11 @@ impl Reader {
             (Frame::Record(record), Some(last)) => record.prev_seq_no() == last.seq_no,
             _ => at.is_none(),
         };
-        Ok(if same { Compared::Same } else { Compared::Other })
+        Ok(match same {
+            true if known => Compared::SameFile,
+            true => Compared::Same,
+            false => Compared::Other,
+        })
     }
 
     pub(super) fn rewound(&self) -> ReadError {

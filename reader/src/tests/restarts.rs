@@ -2,6 +2,7 @@
 
 use crate::testing::{Forge, drain};
 use crate::{AttachOptions, Cursor, ReadError, Reader, ReaderOptions, Ring, Wakeup, WriterStatus};
+use std::sync::Arc;
 use std::time::Duration;
 use waldo_shm_protocol::segment::WriterState;
 
@@ -185,4 +186,18 @@ fn nothing_is_read_while_a_writer_mends_the_files() {
     assert!(reader.poll().unwrap().is_none());
     control.state(WriterState::Live);
     assert_eq!(drain(&mut reader), [3, 4, 5]);
+}
+
+#[test]
+fn a_page_that_is_still_the_same_file_is_not_mapped_again() {
+    let mut forge = Forge::live(PAGE, 4);
+    forge.append_n(5);
+    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    assert_eq!(drain(&mut reader).len(), 5);
+    let before = reader.page.as_ref().map(Arc::downgrade).unwrap();
+    forge.epoch = 2;
+    forge.control.as_ref().unwrap().publisher().set_writer(2, 1, 250_000_000);
+    forge.append_n(2);
+    assert_eq!(drain(&mut reader), [6, 7]);
+    assert!(before.upgrade().is_some(), "mapped anew");
 }

@@ -1,5 +1,6 @@
 //! Sleeping, waking, and learning how the writer is.
 
+use crate::source::Source;
 use crate::testing::{DEADLINE, Forge, drain, numbers};
 use crate::{AttachOptions, Cursor, ReadError, ReaderOptions, Ring, WaitStrategy, Wakeup, WriterStatus};
 use std::sync::mpsc;
@@ -236,5 +237,36 @@ fn a_segment_that_was_taken_away_with_its_writer_is_not_waited_on() {
         forge.open_control();
         forge.append_n(1);
         assert_eq!(crate::testing::read_n(&mut reader, 1), [6]);
+    }
+}
+
+#[test]
+fn a_retired_segment_without_a_successor_is_waited_on_for_a_while_and_then_given_up() {
+    for asleep in [true, false] {
+        let mut forge = Forge::live(65536, 2);
+        forge.append_n(3);
+        let ring = forge.attach();
+        let mut reader = ring.reader(Cursor::Trim).unwrap();
+        assert_eq!(drain(&mut reader), [1, 2, 3]);
+        let old = forge.control.take().unwrap();
+        std::fs::remove_file(forge.home().join("control.link")).unwrap();
+        // Not announced by anybody, and seen by whoever reads the files.
+        forge.write(4, b"four");
+        old.state(WriterState::Retired);
+        let (start, mut looks) = (Instant::now(), 0);
+        let attachment = reader.attachment.clone();
+        if asleep {
+            assert_eq!(reader.recv(Some(DEADLINE)).unwrap().unwrap().last_seq_no(), 4);
+        } else {
+            while reader.poll().unwrap().is_none() {
+                looks += 1;
+                assert!(start.elapsed() < DEADLINE);
+                thread::yield_now();
+            }
+            assert!(looks > 0, "it went to the files at once");
+        }
+        // Longer than that it does not wait.
+        assert!(!attachment.awaits_successor() && !attachment.patience());
+        assert!(matches!(reader.attachment.source, Source::Files(_)));
     }
 }

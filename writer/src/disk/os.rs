@@ -6,7 +6,7 @@ use super::{Disk, DiskFile};
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::sys::stat::Mode;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -94,6 +94,11 @@ impl OsFile {
 impl DiskFile for OsFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.file.write_at(bytes, offset)
+    }
+
+    fn write_parts_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+        Ok(nix::sys::uio::pwritev(&self.file, parts, offset)?)
     }
 
     fn write_durable_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {

@@ -54,7 +54,7 @@ impl Records {
     /// With their numbers; none if the writer numbers them.
     pub(super) fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'_>> + Clone {
         self.numbers().unwrap_or_default().iter().enumerate().map(|(index, &(seq_no, prev_seq_no, hash))| {
-            Entry { seq_no, prev_seq_no, payload: self.payload(index), hash }
+            Entry { seq_no, prev_seq_no, payload: self.payload(index), hash: Some(hash) }
         })
     }
 }

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::PageGeometry;
+use waldo_shm_protocol::record::Stamp;
 use waldo_shm_protocol::segment::{PageInfo, Shape, WriterState};
 use waldo_shm_protocol::{Position, names};
 
@@ -191,14 +192,14 @@ impl Start {
         };
         self.publish(&survey.pages, &active, tip);
 
-        let preparer = Preparer::new();
+        let preparer = Preparer::new(Arc::clone(&self.core), mold);
         let mut held: VecDeque<Arc<Page>> =
             survey.pages.iter().map(|found| Arc::clone(&found.page)).collect();
         held.push_back(Arc::clone(&active.page));
         let cannot = |source| OpenError::Io { action: "start threads for", path: self.home.clone(), source };
         let ring_size = self.options.ring_size as usize;
         let mut threads = vec![
-            preparer.start(Arc::clone(&self.core), mold, ring_size, held, ready).map_err(cannot)?,
+            preparer.start(ring_size, held, ready).map_err(cannot)?,
             notifier::start(Arc::clone(&self.core), self.options.heartbeat, self.options.min_wake_interval)
                 .map_err(cannot)?,
         ];
@@ -222,8 +223,7 @@ impl Start {
             written: None,
             records: sum_records(active.summary.records_before, active.summary.records),
             tip,
-            last_time_ns,
-            epoch: self.opened.epoch,
+            stamp: Stamp { time_ns: last_time_ns, durable: Position::NONE, epoch: self.opened.epoch },
             sync,
             record_size_max,
             options: self.options,

@@ -49,7 +49,31 @@ fn disk_use_is_bounded_and_pages_are_recycled() {
         }
         assert!(counter(&writer, Counter::RecycledPages) > counter(&writer, Counter::FreshPages));
         assert_eq!(counter(&writer, Counter::StuckPages), 0);
+        writer.close().unwrap();
+        let left: Vec<String> = home.content().into_iter().map(|(name, _)| name).collect();
+        assert!(!left.iter().any(|name| name.starts_with("scratch")), "{left:?}");
     }
+}
+
+#[test]
+fn a_page_is_blank_beyond_the_ready_one_after_the_first_rotation() {
+    let home = Home::new();
+    let options = small(Io::Pwrite, LAZY);
+    let mut writer = home.open(&options);
+    let blanks = || {
+        let names = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("scratch-")).count()
+    };
+    for start in (1..=3000).step_by(10) {
+        writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while blanks() != 1 || home.page_ids().len() != options.ring_size as usize + 1 {
+        assert!(std::time::Instant::now() < deadline, "{:?}, {} blank", home.page_ids(), blanks());
+        std::thread::yield_now();
+    }
+    let page_len = options.page_len;
+    assert_eq!(counter(&writer, Counter::DiskBytes), page_len * u64::from(options.ring_size + 2));
 }
 
 #[test]
@@ -371,4 +395,57 @@ fn a_copy_of_a_ring_leaves_the_control_segment_of_the_original_alone() {
     assert_eq!((segment.status().state(), segment.tip_seq_no()), (Some(WriterState::Live), 10));
     other.close().unwrap();
     writer.append_payloads(&payloads(11..=12)).unwrap();
+}
+
+#[test]
+fn large_payloads_are_written_from_where_they_are_in_any_mixture() {
+    // Lengths around every threshold, so that copied and gathered records follow each other, pages turn in
+    // between, and more payloads come than go into one write.
+    let lens = [0, 1, 7, 100, 1535, 1536, 1537, 4096, 5000, 12_000, 70_000];
+    let batch: Vec<Vec<u8>> = (0..700usize)
+        .map(|n| (0..lens[n * 7 % lens.len()]).map(|at| (n * 31 + at * 7) as u8).collect())
+        .collect();
+    for durability in [Durability::Sync, LAZY] {
+        for (io, piece) in [(Io::Pwrite, 0), (Io::Pwrite, 3001), (Io::Uring, 0), (Io::Auto, 0)] {
+            let home = Home::new();
+            let options = WriterOptions {
+                page_len: 1 << 20,
+                ring_size: 64,
+                buffer_len: 16 << 10,
+                page_records_max: 300,
+                ..small(io, durability)
+            };
+            let mut writer = if piece > 0 {
+                let disk = FaultyDisk::open(home.path());
+                disk.faults.piece.store(piece, Ordering::Relaxed);
+                disk.faults.interrupt.store(1, Ordering::Relaxed);
+                Writer::open_on(home.path(), Arc::new(disk), options.clone()).unwrap()
+            } else {
+                home.open(&options)
+            };
+            writer.append_payloads(&batch[..350]).unwrap();
+            let logs: Vec<Log<'_>> =
+                (351..).zip(&batch[350..]).map(|(n, data)| Log::new_borrowed(n, n - 1, data)).collect();
+            writer.append(&logs).unwrap();
+            let (records, _) = read_all(home.path());
+            assert!(records.iter().map(|record| &record.1).eq(&batch), "{io:?} {durability:?} {piece}");
+            writer.close().unwrap();
+            assert_eq!(home.open(&options).tip(), Some(700));
+        }
+    }
+}
+
+#[test]
+fn a_failed_write_of_gathered_payloads_is_final() {
+    let home = Home::new();
+    let (mut writer, faults) = faulty(&home, LAZY);
+    faults.write.store(libc::EIO as u64, Ordering::Relaxed);
+    let batch = vec![vec![7; 8000]; 20];
+    assert!(matches!(writer.append_payloads(&batch), Err(AppendError::Failed { .. })));
+    faults.write.store(0, Ordering::Relaxed);
+    assert!(matches!(writer.append_payloads(&batch), Err(AppendError::Failed { .. })));
+    drop(writer);
+    let (mut writer, _) = faulty(&home, LAZY);
+    assert_eq!(writer.tip(), None);
+    writer.append_payloads(&batch).unwrap();
 }

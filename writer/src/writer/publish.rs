@@ -1,0 +1,142 @@
+//! From the buffers to the watermark: sending pieces, and telling readers of what is written.
+
+use super::{Event, Mark, Writer, sum_records};
+use crate::error::AppendError;
+use std::io;
+use std::sync::Arc;
+use waldo_shm_protocol::segment::Counter;
+
+impl Writer {
+    /// Sends the buffer being filled, and tells readers of what has been written meanwhile.
+    pub(super) fn send(&mut self, last: bool) -> Result<(), AppendError> {
+        let len = self.engine.filled() as u64;
+        if len > 0 {
+            self.note_unsynced();
+            let mark = self.mark();
+            self.engine
+                .send(&self.active.page, self.piece_start, last, mark)
+                .map_err(|error| self.failed("writing records", error))?;
+            self.piece_start += len;
+        }
+        self.take_done(false)
+    }
+
+    /// Remembers to flush the active page, if appends are durable.
+    pub(super) fn note_unsynced(&mut self) {
+        if self.sync && self.unsynced.last().is_none_or(|page| page.id != self.active.page.id) {
+            self.unsynced.push(Arc::clone(&self.active.page));
+        }
+    }
+
+    pub(super) fn mark(&mut self) -> Mark {
+        let (records, payload_bytes) = std::mem::take(&mut self.unpublished);
+        Mark {
+            position: self.position(self.active.offset),
+            tip: self.tip.unwrap_or(0),
+            records,
+            payload_bytes,
+        }
+    }
+
+    pub(super) fn take_done(&mut self, wait: bool) -> Result<(), AppendError> {
+        loop {
+            match self.engine.next_done(wait) {
+                Ok(Some(mark)) => {
+                    self.add_written(mark);
+                    if !self.sync {
+                        self.publish();
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(self.failed("writing records", error)),
+            }
+        }
+    }
+
+    fn add_written(&mut self, mark: Mark) {
+        let sum = self.written.map_or((0, 0), |written| (written.records, written.payload_bytes));
+        self.written =
+            Some(Mark { records: sum.0 + mark.records, payload_bytes: sum.1 + mark.payload_bytes, ..mark });
+    }
+
+    /// Moves the watermark over everything that is written.
+    #[inline]
+    fn publish(&mut self) {
+        let Some(mark) = self.written.take() else { return };
+        let publisher = *self.core.control.publisher();
+        let before = publisher.segment().committed();
+        while self.pending.front().is_some_and(|(at, _)| *at < mark.position) {
+            match self.pending.pop_front() {
+                Some((_, Event::Begin(info))) => publisher.enter_page(&info),
+                Some((_, Event::Index(page, entry))) => {
+                    publisher.push_index(page, &entry);
+                }
+                Some((_, Event::Sealed(job))) => {
+                    let summary = &job.summary;
+                    publisher.seal_page(
+                        job.page.id,
+                        summary.records_end,
+                        summary.last_seq_no,
+                        summary.records,
+                    );
+                    self.preparer.seal(job);
+                }
+                None => break,
+            }
+        }
+        self.records = sum_records(self.records, mark.records);
+        publisher.commit(mark.position, mark.tip, self.records);
+        if self.sync {
+            publisher.set_durable(mark.position);
+        }
+        publisher.add(Counter::Records, mark.records);
+        publisher.add(Counter::PayloadBytes, mark.payload_bytes);
+        if before.page() == mark.position.page() {
+            publisher.add(Counter::WrittenBytes, u64::from(mark.position.offset() - before.offset()));
+        } else {
+            publisher.add(Counter::WrittenBytes, u64::from(mark.position.offset()));
+        }
+        self.core.ring_bell();
+    }
+
+    /// Sees everything through to the watermark: what is in the buffer is written, made durable if that is asked
+    /// for, and published.
+    pub(crate) fn finish(&mut self) -> Result<(), AppendError> {
+        let alone = self.unsynced.is_empty() && self.engine.durable_in_place();
+        if self.sync && alone && self.engine.filled() > 0 {
+            let mark = self.mark();
+            let len = self.engine.filled() as u64;
+            self.engine
+                .write_durable(&self.active.page, self.piece_start)
+                .map_err(|error| self.failed("writing records durably", error))?;
+            self.piece_start += len;
+            self.core.control.publisher().add(Counter::Flushes, 1);
+            self.add_written(mark);
+            self.publish();
+            return Ok(());
+        }
+        self.send(true)?;
+        self.take_done(true)?;
+        for page in std::mem::take(&mut self.unsynced) {
+            self.engine.sync(&page).map_err(|error| self.failed("flushing records", error))?;
+            self.core.control.publisher().add(Counter::Flushes, 1);
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// After a failed put: what was put before it is part of the log, if the writer still works.
+    #[cold]
+    pub(super) fn keep_prefix(&mut self, error: AppendError) -> AppendError {
+        match error {
+            AppendError::NoPage { .. } => self.finish().err().unwrap_or(error),
+            other => other,
+        }
+    }
+
+    pub(super) fn failed(&mut self, action: &str, source: io::Error) -> AppendError {
+        self.engine.abandon();
+        self.pending.clear();
+        AppendError::Failed { cause: self.core.fail(action, source) }
+    }
+}

@@ -1,0 +1,245 @@
+//! Records on their way into the active page: encoded into the buffer being filled, or written from where the
+//! caller has them.
+
+use super::{Entry, Event, Writer, sum_records};
+use crate::active::ActivePage;
+use crate::clock;
+use crate::engine::Gather;
+use crate::error::AppendError;
+use crate::poison::Failure;
+use crate::preparer::SealJob;
+use std::io;
+use std::sync::Arc;
+use waldo_shm_protocol::limits::{PAGE_ID_MAX, RECORD_ALIGN, RECORD_HEADER_LEN, align_record};
+use waldo_shm_protocol::record::{Record, Seal, Stamp};
+use waldo_shm_protocol::segment::Counter;
+use waldo_shm_protocol::{PageSeed, payload_hash};
+use zerocopy::IntoBytes;
+
+/// Payloads of this many bytes are written from where they are. Shorter ones are copied: the kernel takes as long
+/// for one more part as the copy does (docs/PERFORMANCE.md has the figures).
+const GATHER_MIN: usize = 1536;
+/// An append of fewer bytes is copied as a whole: it goes with others into one write and one flush.
+const GATHER_BATCH_MIN: u64 = 64 << 10;
+/// A write of gathered payloads is not longer than this unless one payload is: so far readers lag behind.
+const GATHER_BYTES: u64 = 512 << 10;
+
+impl Writer {
+    /// Puts checked records of `bytes` bytes altogether into the active page and those after it.
+    pub(super) fn put_all<'a>(
+        &mut self,
+        mut entries: impl Iterator<Item = Entry<'a>>,
+        bytes: u64,
+    ) -> Result<(), AppendError> {
+        self.begin_append();
+        let gathers = bytes >= GATHER_BATCH_MIN && self.engine.gathers();
+        let mut gather = Gather::new();
+        let mut outcome = Ok(());
+        while let Some(entry) = self.put_run(&mut entries, gathers) {
+            outcome = if gathers && entry.payload.len() >= GATHER_MIN {
+                self.put_borrowed(entry, &mut gather)
+            } else {
+                self.put_copied(entry, &mut gather)
+            };
+            if outcome.is_err() {
+                break;
+            }
+        }
+        // Nothing of the caller's is borrowed for longer than this call.
+        let sent = self.send_gathered(&mut gather);
+        match outcome.and(sent) {
+            Err(error) => Err(self.keep_prefix(error)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn begin_append(&mut self) {
+        self.stamp.time_ns = clock::realtime_ns().max(self.stamp.time_ns);
+        self.stamp.durable = self.core.durable();
+        self.core.control.publisher().add(Counter::Appends, 1);
+    }
+
+    /// Puts records as long as they need nothing but room in the buffer being filled and in the page. Returns the
+    /// first one that needs more; `None` at the end.
+    #[inline]
+    fn put_run<'a>(
+        &mut self,
+        entries: &mut impl Iterator<Item = Entry<'a>>,
+        gathers: bool,
+    ) -> Option<Entry<'a>> {
+        let room = self.active.room(&self.options);
+        let (seed, start, stamp) = (self.active.page.seed, self.active.offset, self.stamp);
+        let space = self.engine.rest();
+        let bytes_max = room.bytes.min(space.len());
+        let (mut at, mut records, mut payload_bytes) = (0, 0, 0);
+        let mut last_seq_no = 0;
+        let left = loop {
+            let Some(entry) = entries.next() else { break None };
+            let len = entry.payload.len();
+            let size = align_record(RECORD_HEADER_LEN + len);
+            let fits = at + size <= bytes_max && at < room.index_bytes && records < room.records;
+            if !fits || (gathers && len >= GATHER_MIN) {
+                break Some(entry);
+            }
+            let Some(place) = space.get_mut(at..at + size) else { break Some(entry) };
+            let offset = (start + at as u64) as u32;
+            encode(place, seed, offset, &entry, stamp);
+            at += size;
+            records += 1;
+            payload_bytes += len as u64;
+            last_seq_no = entry.seq_no;
+        };
+        if records > 0 {
+            self.engine.advance(at);
+            self.active.count_run(records, at, last_seq_no, stamp);
+            self.tip = Some(last_seq_no);
+            self.unpublished.0 += records as u64;
+            self.unpublished.1 += payload_bytes;
+        }
+        left
+    }
+
+    /// Puts one record into the buffer, turning the page and sending pieces as that fills up.
+    fn put_copied<'a>(&mut self, entry: Entry<'a>, gather: &mut Gather<'a>) -> Result<(), AppendError> {
+        let size = align_record(RECORD_HEADER_LEN + entry.payload.len());
+        self.make_room(size, gather)?;
+        let offset = self.active.offset as u32;
+        let (seed, stamp) = (self.active.page.seed, self.stamp);
+        match self.engine.space(size) {
+            Some(space) => encode(space, seed, offset, &entry, stamp),
+            // It begins a buffer, or goes across several.
+            None => {
+                self.send_gathered(gather)?;
+                let (hash, len) = (entry.hash(), entry.payload.len());
+                let header = Record::encode(seed, offset, entry.numbers(), len, hash, stamp);
+                self.emit(header.as_bytes())?;
+                self.emit(entry.payload)?;
+                self.emit(&[0; RECORD_ALIGN][..size - RECORD_HEADER_LEN - len])?;
+            }
+        }
+        self.count(&entry, size);
+        Ok(())
+    }
+
+    /// Puts the header of a record into the buffer; the payload is written from where it is.
+    fn put_borrowed<'a>(&mut self, entry: Entry<'a>, gather: &mut Gather<'a>) -> Result<(), AppendError> {
+        let len = entry.payload.len();
+        let size = align_record(RECORD_HEADER_LEN + len);
+        let padding = size - RECORD_HEADER_LEN - len;
+        self.make_room(size, gather)?;
+        if gather.is_full() || gather.bytes() + size as u64 > GATHER_BYTES {
+            self.send_gathered(gather)?;
+        }
+        let offset = self.active.offset as u32;
+        let header =
+            Record::encode(self.active.page.seed, offset, entry.numbers(), len, entry.hash(), self.stamp);
+        if self.engine.rest().len() < RECORD_HEADER_LEN + RECORD_ALIGN {
+            self.send_gathered(gather)?;
+            self.send(false)?;
+        }
+        self.emit(header.as_bytes())?;
+        gather.push(self.engine.filled(), entry.payload);
+        self.emit(&[0; RECORD_ALIGN][..padding])?;
+        self.count(&entry, size);
+        Ok(())
+    }
+
+    fn make_room(&mut self, size: usize, gather: &mut Gather<'_>) -> Result<(), AppendError> {
+        if self.active.has_room(size, self.options.page_records_max) {
+            return Ok(());
+        }
+        self.send_gathered(gather)?;
+        self.turn_page()
+    }
+
+    /// Counts a record that was put by itself.
+    fn count(&mut self, entry: &Entry<'_>, size: usize) {
+        let at = self.position(self.active.offset);
+        let begins_page = self.active.summary.records == 0;
+        let index_entry = self.active.count(entry.numbers(), self.stamp, size, &self.options);
+        if begins_page {
+            self.pending.push_back((at, Event::Begin(self.active.info())));
+        }
+        if let Some(index_entry) = index_entry {
+            self.pending.push_back((at, Event::Index(self.active.page.id, index_entry)));
+        }
+        self.tip = Some(entry.seq_no);
+        self.unpublished.0 += 1;
+        self.unpublished.1 += entry.payload.len() as u64;
+    }
+
+    #[inline]
+    fn emit(&mut self, mut bytes: &[u8]) -> Result<(), AppendError> {
+        while !bytes.is_empty() {
+            match self.engine.fill(bytes) {
+                Ok(0) => self.send(false)?,
+                Ok(n) => bytes = &bytes[n..],
+                Err(error) => return Err(self.failed("writing records", error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is in the buffer with the payloads that belong in between.
+    fn send_gathered(&mut self, gather: &mut Gather<'_>) -> Result<(), AppendError> {
+        if gather.bytes() == 0 {
+            return Ok(());
+        }
+        let len = self.engine.filled() as u64 + gather.bytes();
+        self.note_unsynced();
+        let mark = self.mark();
+        self.engine
+            .send_gathered(&self.active.page, self.piece_start, gather, mark)
+            .map_err(|error| self.failed("writing records", error))?;
+        self.piece_start += len;
+        self.take_done(false)
+    }
+
+    /// Goes on with the next page, which is ready or about to be. Nothing is written before there is one.
+    #[cold]
+    fn turn_page(&mut self) -> Result<(), AppendError> {
+        if self.active.page.id >= PAGE_ID_MAX {
+            let cause = Failure::new("page ids are used up", io::ErrorKind::StorageFull.into());
+            return Err(AppendError::NoPage { cause, tip: self.tip.unwrap_or(0) });
+        }
+        let tip = self.tip.unwrap_or(0);
+        let (page, stalled) = self.preparer.take().map_err(|cause| AppendError::NoPage { cause, tip })?;
+        let publisher = *self.core.control.publisher();
+        publisher.add(Counter::Rotations, 1);
+        publisher.add(Counter::RotationStalls, u64::from(stalled));
+        let summary = self.active.summary;
+        let seal = Seal::encode(
+            self.active.page.seed,
+            self.active.offset as u32,
+            summary.last_seq_no,
+            summary.records,
+            self.stamp,
+        );
+        self.emit(seal.as_bytes())?;
+        self.send(false)?;
+        if !self.sync {
+            self.core.dirty.add(Arc::clone(&page));
+        }
+        let records_before = sum_records(summary.records_before, summary.records);
+        let next = ActivePage::empty(page, records_before, self.stamp.epoch);
+        let end = self.position(self.active.offset);
+        self.piece_start = next.offset;
+        let full = std::mem::replace(&mut self.active, next);
+        let job = SealJob { page: full.page, summary: full.summary, index: full.index };
+        self.pending.push_back((end, Event::Sealed(job)));
+        Ok(())
+    }
+}
+
+/// Puts a record into `space`, which is as long as the record with its padding.
+#[inline(always)]
+fn encode(space: &mut [u8], seed: PageSeed, offset: u32, entry: &Entry<'_>, stamp: Stamp) {
+    let (len, size) = (entry.payload.len(), space.len());
+    // The padding lies within the last eight bytes; what of them is payload comes after.
+    space[size - RECORD_ALIGN..].fill(0);
+    let copy = &mut space[RECORD_HEADER_LEN..RECORD_HEADER_LEN + len];
+    copy.copy_from_slice(entry.payload);
+    // The copy is aligned and in the nearest cache.
+    let hash = entry.hash.unwrap_or_else(|| payload_hash(copy));
+    Record::encode(seed, offset, entry.numbers(), len, hash, stamp).store(space);
+}
