@@ -69,7 +69,9 @@ fn every_dependency_has_its_line_in_the_architecture() {
 fn every_file_says_what_it_is_and_none_is_a_drawer() {
     let mut files = Vec::new();
     for dir in ["src", "shm-protocol/src", "writer/src", "reader/src", "tests", "benches", "examples"] {
-        sources(&root().join(dir), &mut files);
+        if root().join(dir).is_dir() {
+            sources(&root().join(dir), &mut files);
+        }
     }
     assert!(files.len() > 50);
     for file in files {
@@ -111,6 +113,7 @@ fn unsafe_code_is_where_the_architecture_says() {
         "reader/src/control.rs",
         "reader/src/page_map.rs",
         "reader/src/futex.rs",
+        "src/cli/bench/system.rs",
     ];
     let mut files = Vec::new();
     for dir in ["src", "shm-protocol/src", "writer/src", "reader/src"] {

@@ -35,6 +35,11 @@ fn help_teaches() {
         assert_eq!(done.code, 0);
         assert!(done.text().contains("Example"), "{command} --help has no example");
     }
+    for what in ["write", "read", "latency", "open"] {
+        let done = run(waldo().args(["bench", what, "--help"]), b"");
+        assert_eq!(done.code, 0);
+        assert!(done.text().contains("Example"), "bench {what} --help has no example");
+    }
     let done = run(waldo().arg("--help"), b"");
     assert!(done.text().contains("waldo demo") && !done.text().contains("demo-reader"));
 }

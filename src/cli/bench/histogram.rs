@@ -12,6 +12,12 @@ const DIGITS: u8 = 3;
 #[derive(Clone, Debug)]
 pub struct Latency(Histogram<u64>);
 
+impl Default for Latency {
+    fn default() -> Latency {
+        Latency::new()
+    }
+}
+
 impl Latency {
     /// With nothing in it.
     pub fn new() -> Latency {
@@ -61,11 +67,6 @@ impl Latency {
     /// The longest one; zero if there are none.
     pub fn max(&self) -> Duration {
         Duration::from_nanos(if self.0.is_empty() { 0 } else { self.0.max() })
-    }
-
-    /// The mean; zero if there are none.
-    pub fn mean(&self) -> Duration {
-        Duration::from_nanos(self.0.mean() as u64)
     }
 
     /// Points for a plot: x is 1 / (1 - quantile), so that 10 stands for 90 %, 100 for 99 % and so on, y is the

@@ -66,7 +66,7 @@ pub struct Axis {
     pub log: bool,
 }
 
-/// One curve.
+/// One curve. If its name ends with `floor`, it has the colour of the one before it, only weaker.
 #[derive(Clone, Debug, Serialize)]
 pub struct Series {
     /// For the legend.
@@ -83,12 +83,8 @@ impl Axis {
 }
 
 impl Table {
-    /// Prints it to standard output.
-    pub fn print(&self) -> anyhow::Result<()> {
-        print(&self.to_text())
-    }
-
-    fn to_text(&self) -> String {
+    /// As it looks on a terminal.
+    pub fn to_text(&self) -> String {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
         table.set_header(&self.head);

@@ -1,6 +1,6 @@
 //! The processes of a crowd: this program again, under names that no help mentions.
 
-use crate::cli::bench::fanout;
+use crate::cli::bench::{self, fanout};
 use crate::cli::demo;
 use anyhow::{Context, bail};
 use nix::time::{ClockId, clock_gettime};
@@ -13,13 +13,16 @@ use std::str::FromStr;
 type Entry = fn(&mut Words) -> anyhow::Result<()>;
 
 /// The hidden roles.
-const ROLES: [(&str, Entry); 6] = [
+const ROLES: [(&str, Entry); 9] = [
     (demo::READER, demo::reader_main),
     (demo::WRITER, demo::writer_main),
     (fanout::READER, fanout::processes_main),
     (fanout::WRITER, fanout::writer_main),
     (fanout::STREAMS, fanout::streams_main),
     (fanout::IDLE, fanout::idle_main),
+    (bench::FOLLOWER, bench::follower_main),
+    (bench::DOOMED, bench::doomed_main),
+    (bench::SLEEPER, bench::sleeper_main),
 ];
 
 /// If this process has a hidden role, does its work and gives its exit code. Comes before everything else in
@@ -47,7 +50,7 @@ impl Words {
         let word = self.0.next().unwrap_or_default();
         match word.to_str().and_then(|text| text.parse().ok()) {
             Some(value) => Ok(value),
-            None => bail!("this is a part of `waldo demo` or `waldo bench fanout`: run that"),
+            None => bail!("this is a part of `waldo demo` or `waldo bench`: run that"),
         }
     }
 

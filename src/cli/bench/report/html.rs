@@ -32,7 +32,7 @@ ul.legend { display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; list-style: none;
   font-size: .9rem; }
 ul.legend i { display: inline-block; width: 1.1rem; height: .28rem; border-radius: .14rem; margin-right: .45rem;
   vertical-align: middle; }
-p.nothing { color: var(--soft); }
+p.soft { color: var(--soft); margin: -.4rem 0 .6rem; font-size: .9rem; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
 ";
 
@@ -51,7 +51,7 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
     if !report.notes.is_empty() {
         page.push_str("<ul class=\"notes\">\n");
         for note in &report.notes {
-            page.push_str(&format!("<li>{}</li>\n", escape(note)));
+            page.push_str(&format!("<li>{}</li>\n", with_code(note)));
         }
         page.push_str("</ul>\n");
     }
@@ -68,7 +68,12 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
 fn push_table(page: &mut String, table: &Table) {
     page.push_str("<section>\n");
     if !table.caption.is_empty() {
-        page.push_str(&format!("<h2>{}</h2>\n", escape(&table.caption)));
+        // What is before the colon is a name, what is behind it explains.
+        let (name, about) = table.caption.split_once(": ").unwrap_or((&table.caption, ""));
+        page.push_str(&format!("<h2>{}</h2>\n", escape(name)));
+        if !about.is_empty() {
+            page.push_str(&format!("<p class=\"soft\">{}</p>\n", escape(about)));
+        }
     }
     page.push_str("<div class=\"wide\"><table>\n<thead><tr>");
     for name in &table.head {
@@ -93,11 +98,10 @@ fn push_table(page: &mut String, table: &Table) {
 fn push_plot(page: &mut String, plot: &Plot) -> anyhow::Result<()> {
     page.push_str(&format!("<section>\n<h2>{}</h2>\n", escape(&plot.title)));
     match plot::svg(plot)? {
-        None => page.push_str("<p class=\"nothing\">Nothing was measured for this plot.</p>\n"),
+        None => page.push_str("<p class=\"soft\">Nothing was measured for this plot.</p>\n"),
         Some(svg) => {
             page.push_str("<ul class=\"legend\">\n");
-            for (number, series) in plot.series.iter().enumerate() {
-                let color = plot::color(number);
+            for (series, color) in plot.series.iter().zip(plot::css_colors(&plot.series)) {
                 // Writing to a string does not fail.
                 let _ =
                     writeln!(page, "<li><i style=\"background:{color}\"></i>{}</li>", escape(&series.name));
@@ -108,6 +112,16 @@ fn push_plot(page: &mut String, plot: &Plot) -> anyhow::Result<()> {
     }
     page.push_str("</section>\n");
     Ok(())
+}
+
+/// Text as HTML, with what stands between backquotes as code.
+fn with_code(text: &str) -> String {
+    let mut out = String::new();
+    for (n, part) in text.split('`').enumerate() {
+        let part = escape(part);
+        out.push_str(&if n % 2 == 1 { format!("<code>{part}</code>") } else { part });
+    }
+    out
 }
 
 /// Text as HTML, wherever it stands.

@@ -1,6 +1,6 @@
 //! A plot as SVG, in the colours of the page around it.
 
-use super::{Axis, Plot};
+use super::{Axis, Plot, Series};
 use anyhow::anyhow;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::prelude::*;
@@ -27,10 +27,23 @@ const COLORS: [RGBColor; 8] = [
     RGBColor(0x80, 0x88, 0x92),
 ];
 
-/// Colour of the series with this number, as CSS has it.
-pub fn color(series: usize) -> String {
-    let RGBColor(r, g, b) = COLORS[series % COLORS.len()];
-    format!("#{r:02x}{g:02x}{b:02x}")
+/// How strongly a floor is drawn.
+const FLOOR: f64 = 0.45;
+
+/// The colour of each series. A floor has that of the series before it, which it is the floor of, only weaker.
+fn colors(series: &[Series]) -> Vec<RGBAColor> {
+    let mut used = 0;
+    let color = |series: &Series| {
+        let floor = used > 0 && series.name.ends_with("floor");
+        used += usize::from(!floor);
+        COLORS[used.saturating_sub(1) % COLORS.len()].mix(if floor { FLOOR } else { 1.0 })
+    };
+    series.iter().map(color).collect()
+}
+
+/// The same, as CSS has them.
+pub fn css_colors(series: &[Series]) -> Vec<String> {
+    colors(series).into_iter().map(|RGBAColor(r, g, b, a)| format!("rgb({r} {g} {b} / {a})")).collect()
 }
 
 /// The plot without its title and legend; `None` if it has no points.
@@ -76,8 +89,7 @@ fn draw(
         .x_desc(plot.x.label.as_str())
         .y_desc(plot.y.label.as_str())
         .draw()?;
-    for (number, points) in series.iter().enumerate() {
-        let color = COLORS[number % COLORS.len()];
+    for (points, color) in series.iter().zip(colors(&plot.series)) {
         chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(4)))?;
         // Points on a curve of many would hide it.
         if points.len() <= DOTS_MAX {
@@ -117,7 +129,8 @@ impl Scale {
         let percentiles = axis.label == PERCENTILES;
         let (range, ticks) = if percentiles {
             let range = seen.start.floor()..seen.end.max(seen.start.floor() + 1.0);
-            let ticks = steps(&range, 1.0);
+            let mut ticks = steps(&range, 1.0);
+            ticks.insert(ticks.len().min(1), MEDIAN);
             (range, ticks)
         } else if axis.log {
             logarithmic(seen)
@@ -198,8 +211,14 @@ fn steps(range: &Range<f64>, step: f64) -> Vec<f64> {
     (first..=last).take(100).map(|n| n as f64 * step).collect()
 }
 
+/// Where the median is on an axis of percentiles.
+const MEDIAN: f64 = std::f64::consts::LOG10_2;
+
 /// `nines` is the logarithm of 1 / (1 - quantile).
 fn percentile(nines: f64) -> String {
+    if nines == MEDIAN {
+        return "50 %".to_owned();
+    }
     match nines.round() as usize {
         0 => "0 %".to_owned(),
         1 => "90 %".to_owned(),
@@ -240,7 +259,17 @@ mod tests {
         assert_eq!(ticks(true, 2.0..2.0), "100 200 500 1k");
         let scale = Scale::new(&Axis::percentiles(), 0.0..4.4);
         let ticks: Vec<_> = scale.ticks.iter().map(|at| scale.tick(*at)).collect();
-        assert_eq!(ticks, ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
+        assert_eq!(ticks, ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
+    }
+
+    #[test]
+    fn a_floor_looks_like_what_it_is_the_floor_of() {
+        let series = ["floor", "a", "a, floor", "b", "b, floor"];
+        let series = series.map(|name| Series { name: name.to_owned(), points: Vec::new() });
+        let [first, a, a_floor, b, b_floor] = colors(&series)[..] else { panic!("one each") };
+        assert_eq!((a.rgb(), b.rgb()), (a_floor.rgb(), b_floor.rgb()));
+        assert!(a.rgb() != b.rgb() && first.rgb() != a.rgb());
+        assert!(a_floor.alpha() < a.alpha() && first.alpha() == 1.0);
     }
 
     #[test]

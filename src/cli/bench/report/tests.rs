@@ -9,7 +9,7 @@ fn report() -> Report {
         title: "Fan-out <of> \"records\" & 'more'".to_owned(),
         command: "waldo bench write --size 100 <x>".to_owned(),
         machine: Machine::here(Path::new("/tmp")),
-        notes: vec!["a < b & c".to_owned()],
+        notes: vec!["a < b & `c > d`".to_owned()],
         tables: vec![Table {
             caption: "rows".to_owned(),
             head: vec!["what".to_owned(), "ours".to_owned(), "goal".to_owned()],
@@ -62,6 +62,7 @@ fn files_appear_whole_and_hold_everything() {
     assert_eq!(written, [dir.path().join("v1.2.json"), dir.path().join("v1.2.html")]);
     let html = std::fs::read_to_string(&written[1]).unwrap();
     assert!(html.contains("&lt;of&gt; &quot;records&quot; &amp;"));
+    assert!(html.contains("a &lt; b &amp; <code>c &gt; d</code>"));
     assert!(html.contains("Nothing was measured"));
     assert_eq!(html.matches("<svg").count(), 3);
     for bad in ["NaN", "inf", "<of>", "<us>", "<script", "http://waldo", "#010203"] {

@@ -1,11 +1,12 @@
 //! The bare minimum: files written over and over, mappings walked.
 
-use crate::sys;
+use anyhow::Context;
 use nix::fcntl::{FallocateFlags, fallocate};
+use rustix::io::{ReadWriteFlags, pwritev2};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use waldo::protocol::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN, align_record};
 use waldo::protocol::record::FLAG_SEAL;
 
@@ -21,23 +22,11 @@ pub struct Files {
 }
 
 impl Files {
+    /// Makes `count` files of `len` bytes in `dir`.
     pub fn make(dir: &Path, count: usize, len: u64) -> anyhow::Result<Files> {
-        let zeros = vec![0; ZERO_PIECE];
-        let mut files = Vec::new();
-        for n in 0..count {
-            let path = dir.join(format!("file-{n}"));
-            let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-            match fallocate(&file, FallocateFlags::empty(), 0, i64::try_from(len)?) {
-                Err(nix::errno::Errno::EOPNOTSUPP) => file.set_len(len)?,
-                outcome => outcome?,
-            }
-            for at in (0..len).step_by(ZERO_PIECE) {
-                let piece = (len - at).min(ZERO_PIECE as u64) as usize;
-                file.write_all_at(&zeros[..piece], at)?;
-            }
-            file.sync_all()?;
-            files.push(file);
-        }
+        let make = |n| make_file(&path(dir, n), len);
+        let files: anyhow::Result<_> = (0..count).map(make).collect();
+        let files = files.with_context(|| format!("cannot make the floor's files in {}", dir.display()))?;
         Ok(Files { files, len, current: 0, offset: 0 })
     }
 
@@ -62,7 +51,7 @@ impl Files {
     /// One `pwritev2` with RWF_DSYNC.
     pub fn write_durable(&mut self, bytes: &[u8]) -> io::Result<()> {
         let (file, offset) = self.next(bytes.len());
-        whole(sys::pwrite_durable(file, bytes, offset)?, bytes)
+        whole(pwritev2(file, &[IoSlice::new(bytes)], offset, ReadWriteFlags::DSYNC)?, bytes)
     }
 
     /// Flushes the file being written.
@@ -74,11 +63,27 @@ impl Files {
     pub fn flush(&self) -> io::Result<()> {
         self.files.iter().try_for_each(File::sync_data)
     }
+}
 
-    /// Where the last write ended, in the file being written.
-    pub fn offset(&self) -> u64 {
-        self.offset
+/// Where the file with this number is.
+pub fn path(dir: &Path, n: usize) -> PathBuf {
+    dir.join(format!("file-{n}"))
+}
+
+/// One such file.
+pub fn make_file(path: &Path, len: u64) -> anyhow::Result<File> {
+    let zeros = vec![0; ZERO_PIECE];
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, i64::try_from(len)?) {
+        Err(nix::errno::Errno::EOPNOTSUPP) => file.set_len(len)?,
+        outcome => outcome?,
     }
+    for at in (0..len).step_by(ZERO_PIECE) {
+        let piece = (len - at).min(ZERO_PIECE as u64) as usize;
+        file.write_all_at(&zeros[..piece], at)?;
+    }
+    file.sync_all()?;
+    Ok(file)
 }
 
 fn whole(written: usize, bytes: &[u8]) -> io::Result<()> {

@@ -1,9 +1,8 @@
 //! Waking ten thousand asynchronous streams of one process.
 
-use crate::Bench;
-use crate::ring::{self, INTERVAL};
-use crate::stats::duel;
-use crate::table::{Goal, Unit};
+use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::session::Session;
+use crate::cli::bench::sheet::{Goal, Unit};
 use anyhow::Context as _;
 use futures_util::StreamExt;
 use std::future::poll_fn;
@@ -16,22 +15,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use waldo::reader::{Batches, Cursor, Ring};
-use waldo::writer::{Io, Writer};
 
 const STREAMS: usize = 10_000;
 const PAYLOAD: [u8; 100] = [0x5a; 100];
 /// Longest that a round may take.
 const LOST_AFTER: Duration = Duration::from_secs(30);
 
-pub fn run(bench: &mut Bench) -> anyhow::Result<()> {
-    bench.table.topic(
-        "streams: from an append until every stream of a process has the record, per stream; \
-         floor: as many tasks that wait for a number, woken one after the other",
+/// One row.
+pub fn run(session: &mut Session) -> anyhow::Result<()> {
+    session.sheet.topic(
+        "streams",
+        "from an append until every async stream of a process has the record, per stream; floor: as many tasks that wait \
+         for a number, woken one after the other",
     );
-    let count = bench.plan.count(STREAMS);
-    let area = bench.scratch.area()?;
-    let options = ring::options(&bench.plan, &area, INTERVAL, Io::Auto);
-    let mut writer = Writer::open(area.home(), options)?;
+    let count = session.plan.share(STREAMS);
+    let area = session.scratch.area()?;
+    let mut writer = ring::open(&session.plan, &area, INTERVAL)?;
     let ring = Ring::attach(area.home())?;
     let runtime = Builder::new_multi_thread().build()?;
     let seen = Arc::new(AtomicUsize::new(0));
@@ -57,10 +56,12 @@ pub fn run(bench: &mut Bench) -> anyhow::Result<()> {
         until(&heard, count)?;
         Ok(start.elapsed().as_nanos() as f64 / count as f64)
     };
-    let duel = duel(&bench.plan, &mut ours, &mut bare)?;
+    let name = format!("{count} streams woken, each");
+    let duel = session.duel(&name, &mut ours, &mut bare);
     runtime.shutdown_background();
+    let duel = duel?;
     writer.close()?;
-    bench.table.duel(&format!("{count} streams woken, each"), Unit::Ns, &duel, Goal::None);
+    session.sheet.duel(&name, Unit::Ns, &duel, Goal::None);
     Ok(())
 }
 

@@ -1,40 +1,36 @@
 //! Finding one record by its number, anywhere in the ring.
 
-use crate::Bench;
-use crate::floor;
-use crate::ring::{self, INTERVAL};
-use crate::stats::{Dice, duel, ns_per_call};
-use crate::sys;
-use crate::table::{Goal, Unit};
+use super::filled;
+use crate::cli::bench::duel::{Dice, ns_per_call};
+use crate::cli::bench::session::Session;
+use crate::cli::bench::sheet::{Goal, Unit};
+use crate::cli::bench::{floor, ring, system};
 use std::hint::black_box;
 use waldo::protocol::RawRecord;
 use waldo::protocol::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN};
 use waldo::reader::{Cursor, ReaderOptions, Ring};
-use waldo::writer::{Io, Writer};
 
-pub fn run(bench: &mut Bench) -> anyhow::Result<()> {
-    bench.table.topic(
-        "seek: Reader::seek(From(random number)) and poll of that record; \
-         floor: arithmetic gives its place in a plain mapping, two loads",
+/// A row for each size.
+pub fn run(session: &mut Session, sizes: &[usize]) -> anyhow::Result<()> {
+    session.sheet.topic(
+        "seek",
+        "Reader::seek to a random number, and that record; floor: arithmetic gives its place in a plain mapping, two \
+         loads",
     );
-    for payload_len in [100, 1000] {
-        one_record(bench, payload_len)?;
-    }
-    Ok(())
+    sizes.iter().try_for_each(|payload_len| one_record(session, *payload_len))
 }
 
-fn one_record(bench: &mut Bench, payload_len: usize) -> anyhow::Result<()> {
-    let area = bench.scratch.area()?;
-    let plan = &bench.plan;
-    let mut writer = Writer::open(area.home(), ring::options(plan, &area, INTERVAL, Io::Auto))?;
-    ring::fill(&mut writer, payload_len, plan.page_len * u64::from(plan.ring_size) - (plan.page_len / 2))?;
+fn one_record(session: &mut Session, payload_len: usize) -> anyhow::Result<()> {
+    let area = session.scratch.area()?;
+    session.watch.show(&format!("seek: filling a ring with records of {payload_len} B"));
+    let writer = filled(session, &area, payload_len)?;
     let tip = writer.tip().unwrap_or(0);
-    let n = plan.count(5000);
+    let n = session.plan.share(5000);
 
     let mut maps = Vec::new();
     let mut first = 1;
     for file in ring::page_files(&area.home())? {
-        let map = sys::map(&file)?;
+        let map = system::map(&file)?;
         let (records, _) = floor::walk(&map);
         maps.push((first, map));
         first += records;
@@ -69,10 +65,10 @@ fn one_record(bench: &mut Bench, payload_len: usize) -> anyhow::Result<()> {
             Ok(())
         })
     };
-    let duel = duel(plan, &mut ours, &mut bare)?;
+    let name = format!("one record of {payload_len} B among {:.2} million", tip as f64 / 1e6);
+    let duel = session.duel(&name, &mut ours, &mut bare)?;
     drop(reader);
     writer.close()?;
-    let name = format!("one record of {payload_len} B among {:.1} million", tip as f64 / 1e6);
-    bench.table.duel(&name, Unit::Ns, &duel, Goal::AtMost(1000.0));
+    session.sheet.duel(&name, Unit::Ns, &duel, Goal::AtMost(1000.0));
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! Rounds in turns, and medians.
+//! One thing against another, in turns: rounds, medians and the spread of their ratio.
 
-use crate::args::Plan;
+use super::setting::Plan;
+use super::watch::Watch;
 use std::time::Instant;
 
-const ROUNDS_MIN: usize = 5;
 const ROUNDS_MAX: usize = 400;
 
 /// One operation against its floor.
@@ -17,26 +17,27 @@ pub struct Duel {
 }
 
 /// Runs both in turns, A B B A A B ..., for the time of one row. Each call does one round of work and gives its
-/// figure. The first round of each is thrown away.
+/// figure. The first round of each is thrown away: it warms up.
 pub fn duel(
     plan: &Plan,
+    watch: &Watch,
     ours: &mut dyn FnMut() -> anyhow::Result<f64>,
     floor: &mut dyn FnMut() -> anyhow::Result<f64>,
 ) -> anyhow::Result<Duel> {
-    if !plan.smoke {
-        ours()?;
-        floor()?;
-    }
+    ours()?;
+    watch.check()?;
+    floor()?;
     let start = Instant::now();
     let (mut a, mut b) = (Vec::new(), Vec::new());
-    while a.len() < if plan.smoke { 1 } else { ROUNDS_MIN }
-        || (!plan.smoke && start.elapsed() < plan.time && a.len() < ROUNDS_MAX)
-    {
+    while a.len() < plan.rounds_min || (start.elapsed() < plan.time && a.len() < ROUNDS_MAX) {
+        watch.check()?;
         if a.len() % 2 == 0 {
             a.push(ours()?);
+            watch.check()?;
             b.push(floor()?);
         } else {
             b.push(floor()?);
+            watch.check()?;
             a.push(ours()?);
         }
     }
@@ -78,11 +79,24 @@ pub fn ns_per_call(
 pub struct Dice(pub u64);
 
 impl Dice {
+    /// The next one, below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (z ^ (z >> 31)) % limit.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_values_that_were_there() {
+        let values = || vec![4.0, 1.0, 3.0, 2.0];
+        assert_eq!([0.25, 0.5, 0.75, 1.0].map(|q| quantile(values(), q)), [1.0, 2.0, 3.0, 4.0]);
+        assert!(quantile(Vec::new(), 0.5).is_nan());
     }
 }

@@ -1,24 +1,35 @@
 //! What a sleeping reader process costs in memory, its own and the kernel's, above an idle process of this program.
 
-use crate::Bench;
-use crate::child::Second;
-use crate::ring::{self, INTERVAL};
-use crate::scratch::Area;
-use crate::stats::quantile;
-use crate::sys;
-use crate::table::{Goal, Unit};
+use crate::cli::bench::duel::quantile;
+use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::scratch::Area;
+use crate::cli::bench::session::Session;
+use crate::cli::bench::setting::Plan;
+use crate::cli::bench::sheet::{Goal, Unit};
+use crate::cli::bench::system;
+use crate::cli::bench::watch::Watch;
+use crate::cli::crowd::child::{Words, die_with};
+use crate::cli::units;
 use anyhow::Context;
+use rustix::thread::futex;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 use waldo::protocol::limits::PAGE_HEADER_LEN;
 use waldo::reader::{Cursor, Ring};
-use waldo::writer::{Io, Writer, WriterOptions};
 
+/// First argument of a process of the crowd.
+pub const SLEEPER: &str = "bench-sleeper";
+/// Pages of the ring, all of them full.
+const PAGES: u32 = 4;
+/// Processes in a row of a second or more.
+const CROWD: usize = 200;
 /// Longest that a crowd may take until all of it sleeps.
 const LOST_AFTER: Duration = Duration::from_secs(120);
 /// KiB above an idle process, private memory and the kernel's together.
@@ -66,44 +77,42 @@ struct Cost {
     available: f64,
 }
 
-pub fn run(bench: &mut Bench) -> anyhow::Result<()> {
-    bench.table.topic(
-        "memory: KiB of each sleeping reader process above an idle one, private and page tables; \
-         floor: a process that maps the same files and sleeps on a futex",
+/// Three rows.
+pub fn run(session: &mut Session) -> anyhow::Result<()> {
+    session.sheet.topic(
+        "memory",
+        "KiB of each sleeping reader process above an idle one of this program, private and page tables; floor: a process \
+         that maps the same files and sleeps on a futex",
     );
-    for mib in if bench.plan.smoke { &[1][..] } else { &[16, 64] } {
-        sleepers(bench, *mib)?;
-    }
-    Ok(())
-}
-
-fn sleepers(bench: &mut Bench, mib: u64) -> anyhow::Result<()> {
-    let area = bench.scratch.area()?;
-    let count = if bench.plan.smoke { 2 } else { 500 };
-    let page_len = mib << 20;
-    let options =
-        WriterOptions { page_len, ring_size: 4, ..ring::options(&bench.plan, &area, INTERVAL, Io::Auto) };
-    let mut writer = Writer::open(area.home(), options)?;
+    let area = session.scratch.area()?;
+    let count = session.plan.share(CROWD);
+    let watch = session.watch.clone();
+    let page_len = session.plan.page_len;
+    let plan = Plan { ring_size: PAGES, ..session.plan.clone() };
+    let mut writer = ring::open(&plan, &area, INTERVAL)?;
     // The newest page is nearly full, and `first` near its begin: whoever reads it touches nearly all of it.
-    ring::fill(&mut writer, 1000, page_len * 3 + page_len * 15 / 16)?;
+    ring::fill(&mut writer, Some(&watch), 1000, page_len * 3 + page_len * 15 / 16)?;
     let first = writer.tip().unwrap_or(1) - page_len * 7 / 8 / ring::size(1000) as u64;
-    let crowd = |deed| crowd(&area, deed, first, count);
+    let crowd = |deed: Deed| {
+        watch.show(&format!("memory: {count} processes, {}", deed.name()));
+        crowd(&area, deed, first, count, &watch)
+    };
     let idle = crowd(Deed::Idle)?;
     let floor = crowd(Deed::Map)?.above(&idle);
-    bench.table.note(&format!("an idle process: {idle}"));
-    bench.table.note(&format!("the floor: {floor}"));
+    let mut notes = vec![format!("memory: an idle process: {idle}; the floor above it: {floor}.")];
     for deed in [Deed::Tip, Deed::Page, Deed::Ring] {
         let cost = crowd(deed)?.above(&idle);
         let what = match deed {
             Deed::Page => "after it has read the newest page",
-            Deed::Ring => "after it has read four pages",
+            Deed::Ring => "after it has read the whole ring",
             _ => "at the tip",
         };
-        let name = format!("a reader asleep {what}, {mib} MiB a page");
+        let name = format!("a reader asleep {what}, {PAGES} pages of {}", units::bytes(page_len));
         let floor = Some(floor.private + floor.tables);
-        bench.table.single(&name, Unit::Kib, cost.private + cost.tables, floor, Goal::AtMost(GOAL));
-        bench.table.note(&cost.to_string());
+        session.sheet.single(&name, Unit::Kib, cost.private + cost.tables, floor, Goal::AtMost(GOAL));
+        notes.push(format!("memory: a reader asleep {what}: {cost}."));
     }
+    session.notes.append(&mut notes);
     writer.close()?;
     Ok(())
 }
@@ -129,29 +138,41 @@ impl std::fmt::Display for Cost {
     }
 }
 
+/// Killed when dropped.
+struct Sleeper(Child);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// What each of `count` processes costs that have done `deed` and sleep.
-fn crowd(area: &Area, deed: Deed, first: u64, count: usize) -> anyhow::Result<Cost> {
+fn crowd(area: &Area, deed: Deed, first: u64, count: usize, watch: &Watch) -> anyhow::Result<Cost> {
     let before = machine()?;
+    let program = std::env::current_exe().context("cannot find this program")?;
     let mut sleepers = Vec::with_capacity(count);
     for _ in 0..count {
-        sleepers.push(Second::start([
-            "sleep".into(),
-            deed.name().into(),
-            area.home().into_os_string(),
-            area.control().into_os_string(),
-            first.to_string().into(),
-        ])?);
+        let mut command = Command::new(&program);
+        command.args([SLEEPER, &std::process::id().to_string(), deed.name(), &first.to_string()]);
+        command.args([area.home(), area.control()]).stdin(Stdio::null()).stdout(Stdio::piped());
+        sleepers.push(Sleeper(command.spawn().context("cannot start a process that is to sleep")?));
     }
     let start = Instant::now();
     for sleeper in &mut sleepers {
         let mut line = String::new();
-        let output = sleeper.output().context("a process has no output")?;
+        let output = sleeper.0.stdout.take().context("a process has no output")?;
+        anyhow::ensure!(watch.wait_readable(output.as_fd(), LOST_AFTER)?, "a process does not get ready");
         BufReader::new(output).read_line(&mut line)?;
+        watch.check()?;
         anyhow::ensure!(line.trim() == "ready", "a process that was to sleep has failed");
     }
     for sleeper in &sleepers {
-        while !asleep(sleeper.pid())? {
+        while !asleep(sleeper.0.id())? {
             anyhow::ensure!(start.elapsed() < LOST_AFTER, "a process does not fall asleep");
+            watch.check()?;
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -159,9 +180,9 @@ fn crowd(area: &Area, deed: Deed, first: u64, count: usize) -> anyhow::Result<Co
     let mut private = Vec::with_capacity(count);
     let mut tables = Vec::with_capacity(count);
     for sleeper in &sleepers {
-        let smaps = fields(Path::new(&format!("/proc/{}/smaps_rollup", sleeper.pid())))?;
+        let smaps = fields(Path::new(&format!("/proc/{}/smaps_rollup", sleeper.0.id())))?;
         private.push(field(&smaps, "Private_Clean") + field(&smaps, "Private_Dirty"));
-        let status = fields(Path::new(&format!("/proc/{}/status", sleeper.pid())))?;
+        let status = fields(Path::new(&format!("/proc/{}/status", sleeper.0.id())))?;
         tables.push(field(&status, "VmPTE"));
     }
     let each = |name| (field(&after, name) - field(&before, name)) / count as f64;
@@ -197,8 +218,12 @@ fn asleep(pid: u32) -> anyhow::Result<bool> {
     Ok(stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
 }
 
-/// One process of the crowd.
-pub fn sleeper(deed: &str, home: &str, control: &str, first: &str) -> anyhow::Result<()> {
+/// One process of the crowd: parent, deed, first record of the newest page, home, control segment.
+pub fn sleeper_main(words: &mut Words) -> anyhow::Result<()> {
+    die_with(words.next()?)?;
+    let (deed, first): (String, u64) = (words.next()?, words.next()?);
+    let mut path = || words.path().context("a path is missing");
+    let (home, control): (PathBuf, PathBuf) = (path()?, path()?);
     let deed = Deed::ALL.iter().find(|(_, name)| *name == deed).map(|(deed, _)| *deed);
     match deed.context("no such deed")? {
         Deed::Idle => {
@@ -206,8 +231,8 @@ pub fn sleeper(deed: &str, home: &str, control: &str, first: &str) -> anyhow::Re
             sleep_for_ever(&AtomicU32::new(0))
         }
         Deed::Map => {
-            let pages = ring::page_files(Path::new(home))?;
-            let maps = [sys::map(pages.last().context("no page")?)?, sys::map(&File::open(control)?)?];
+            let pages = ring::page_files(&home)?;
+            let maps = [system::map(pages.last().context("no page")?)?, system::map(&File::open(control)?)?];
             for map in &maps {
                 black_box(map[PAGE_HEADER_LEN.min(map.len() - 1)]);
             }
@@ -220,7 +245,7 @@ pub fn sleeper(deed: &str, home: &str, control: &str, first: &str) -> anyhow::Re
             let mut reader = match deed {
                 Deed::Tip => ring.reader(Cursor::Tip)?,
                 Deed::Ring => ring.reader(Cursor::Trim)?,
-                _ => ring.reader(Cursor::From(first.parse()?))?,
+                _ => ring.reader(Cursor::From(first))?,
             };
             while let Some(batch) = reader.poll()? {
                 for record in &batch {
@@ -243,6 +268,7 @@ fn ready() -> std::io::Result<()> {
 
 fn sleep_for_ever(word: &AtomicU32) -> ! {
     loop {
-        sys::futex_wait(word, 0);
+        // Nobody changes it: after a signal this sleeps on.
+        let _ = futex::wait(word, futex::Flags::empty(), 0, None);
     }
 }

@@ -1,0 +1,80 @@
+//! A process that writes and is killed.
+
+use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::scratch::Area;
+use crate::cli::bench::setting::Plan;
+use crate::cli::bench::watch::Watch;
+use crate::cli::crowd::child::{Words, die_with};
+use crate::cli::writer_args::index_capacity;
+use anyhow::{Context, ensure};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use waldo::writer::{ControlPlace, Writer, WriterOptions};
+
+/// First argument of that process.
+pub const DOOMED: &str = "bench-doomed";
+const WRITTEN: &str = "written";
+/// For the largest ring on a slow disk.
+const LOST_AFTER: Duration = Duration::from_secs(600);
+
+/// Killed when dropped.
+struct Doomed(Child);
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Has a process of its own append records until they take `bytes` bytes, and kills it.
+pub fn write_and_be_killed(plan: &Plan, area: &Area, bytes: u64, watch: &Watch) -> anyhow::Result<()> {
+    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+    command.arg(DOOMED);
+    command.args(
+        [u64::from(std::process::id()), plan.page_len, u64::from(plan.ring_size), bytes]
+            .map(|n| n.to_string()),
+    );
+    command.args([area.home(), area.control()]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut writer = Doomed(command.spawn().context("cannot start the process that is to be killed")?);
+    let output = writer.0.stdout.take().context("the process that is to be killed has no output")?;
+    let mut line = String::new();
+    if watch.wait_readable(output.as_fd(), LOST_AFTER)? {
+        BufReader::new(output).read_line(&mut line)?;
+    }
+    // After Ctrl-C in a terminal it has got the same signal.
+    watch.check()?;
+    ensure!(
+        line.trim() == WRITTEN,
+        "the process that was to write has failed: what it said last may tell why"
+    );
+    Ok(())
+}
+
+/// The process: parent, bytes of a page, pages, bytes to write, home, control segment.
+pub fn doomed_main(words: &mut Words) -> anyhow::Result<()> {
+    die_with(words.next()?)?;
+    let (page_len, ring_size, bytes): (u64, u32, u64) = (words.next()?, words.next()?, words.next()?);
+    let mut path = || words.path().context("a path is missing");
+    let (home, control): (PathBuf, PathBuf) = (path()?, path()?);
+    let options = WriterOptions {
+        page_len,
+        ring_size,
+        index_capacity: index_capacity(page_len)?,
+        durability: INTERVAL,
+        control: ControlPlace::Path(control),
+        ..WriterOptions::default()
+    };
+    let mut writer = Writer::open(home, options)?;
+    ring::fill(&mut writer, None, 1000, bytes)?;
+    let mut out = std::io::stdout();
+    writeln!(out, "{WRITTEN}")?;
+    out.flush()?;
+    loop {
+        std::thread::park();
+    }
+}

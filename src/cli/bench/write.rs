@@ -1,0 +1,145 @@
+//! `waldo bench write`: appending, one at a time, in batches, by many at once, and while pages fill up.
+
+mod batch;
+mod group;
+mod lone;
+mod rotation;
+mod sweep;
+
+use super::ring;
+use super::session::{self, Session};
+use super::setting::{Plan, Setting};
+use crate::cli::failure::{Outcome, Usage};
+use crate::cli::units::{self, parse_size};
+use clap::ValueEnum;
+
+/// The batch that the goals are given for.
+const BATCH: u64 = 2 << 20;
+
+/// Measure appending against bare pwrite.
+///
+/// Each row names its floor: the bare system call that writes as many bytes into files which, like the pages of a ring
+/// after its first lap, are allocated, have been written before, and are in the page cache. Committed appends are held
+/// against pwrite, durable ones against pwritev2 with RWF_DSYNC.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  waldo bench write --regime lone,batch
+  waldo bench write --regime batch --size 100,1000,10000 --batch 256K
+  waldo bench write --regime group --producers 16 --depth 256 --io uring
+  waldo bench write --page-size 64M --seconds 5 --report results/write   with sweeps and plots")]
+pub struct Args {
+    /// What to measure; several with commas between.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
+    regime: Vec<Regime>,
+    /// Bytes of a record's payload; several with commas between [default: 100 and 1000, or what is usual].
+    #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = parse_size)]
+    size: Vec<u64>,
+    /// Bytes of one append in batches, headers included [default: 2M, or half of a smaller ring].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    batch: Option<u64>,
+    /// Threads that append at once, for `group`.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    producers: u32,
+    /// Appends in flight from one thread, for `group`.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    depth: u32,
+    /// Also measure throughput over record sizes, batch sizes, appends in flight and threads. Goes with --report by
+    /// itself.
+    #[arg(long)]
+    sweep: bool,
+    #[command(flatten)]
+    setting: Setting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Regime {
+    /// Everything below.
+    All,
+    /// One record at a time, back to back, committed.
+    Lone,
+    /// Many records per append, lap after lap, committed.
+    Batch,
+    /// Both of these, durable.
+    Durable,
+    /// Many threads or tasks that append durably at once.
+    Group,
+    /// Each append's latency while pages fill up.
+    Rotation,
+}
+
+/// What the regimes are given.
+struct Case {
+    sizes: Option<Vec<usize>>,
+    batch_bytes: usize,
+    producers: usize,
+    depth: usize,
+}
+
+impl Case {
+    /// The sizes asked for, or these.
+    fn sizes(&self, usual: &[usize]) -> Vec<usize> {
+        self.sizes.clone().unwrap_or_else(|| usual.to_vec())
+    }
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> anyhow::Result<Outcome> {
+    let plan = args.setting.plan()?;
+    let case = case(&args, &plan)?;
+    let all = [Regime::Lone, Regime::Batch, Regime::Durable, Regime::Group, Regime::Rotation];
+    let regimes: Vec<_> = all
+        .into_iter()
+        .filter(|regime| args.regime.contains(regime) || args.regime.contains(&Regime::All))
+        .collect();
+    let sweeps = args.sweep || args.setting.report.is_some();
+    let steps = regimes.len() + if sweeps { sweep::STEPS } else { 0 };
+    let bytes = 2 * plan.ring_bytes() + 4 * plan.page_len;
+    let session = Session::start("Appending to a ring", &args.setting, plan, bytes, steps);
+    session::run(session, |session| {
+        for regime in regimes {
+            match regime {
+                Regime::All => {}
+                Regime::Lone => lone::committed(session, &case)?,
+                Regime::Batch => batch::committed(session, &case)?,
+                Regime::Durable => {
+                    lone::durable(session, &case)?;
+                    batch::durable(session, &case)?;
+                }
+                Regime::Group => group::run(session, &case)?,
+                Regime::Rotation => rotation::run(session, &case)?,
+            }
+            session.watch.step();
+        }
+        if sweeps {
+            sweep::run(session)?;
+        }
+        session.notes.push(
+            "Not measured here: what many reader processes cost the writer (`waldo bench fanout`), and the embedded \
+             API's predecessor."
+                .to_owned(),
+        );
+        Ok(())
+    })
+}
+
+fn case(args: &Args, plan: &Plan) -> anyhow::Result<Case> {
+    let sizes = plan.check_payloads(&args.size)?;
+    let least = sizes.iter().copied().max().unwrap_or(0).max(1);
+    let (min, max) = (ring::size(least) as u64, plan.ring_bytes() / 2);
+    let batch = args.batch.unwrap_or(BATCH.min(max));
+    if !(min..=max).contains(&batch) {
+        return Err(Usage(format!(
+            "batches of {} are not possible here: --batch takes {min} bytes, one record, to {}, half of the ring",
+            units::bytes(batch),
+            units::bytes(max)
+        ))
+        .into());
+    }
+    Ok(Case {
+        sizes: (!sizes.is_empty()).then_some(sizes),
+        batch_bytes: batch as usize,
+        producers: args.producers as usize,
+        depth: args.depth as usize,
+    })
+}
