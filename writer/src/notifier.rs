@@ -22,7 +22,7 @@ const VISIT: Duration = Duration::from_micros(60);
 /// large crowd, and the readers of a small one need not wait.
 const PAUSE_STEP: Duration = Duration::from_micros(10);
 /// Empty looks in a row after which the thread goes to sleep until the bell rings.
-const IDLE_LOOKS: u32 = 40;
+const IDLE_LOOKS: u32 = 4;
 /// Publications without a sleeper after which the notifier takes over the looking.
 const NOBODY_MAX: u32 = 16;
 
