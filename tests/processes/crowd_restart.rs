@@ -24,9 +24,17 @@ fn crowd(ring: &TestRing, setup: &Setup, count: usize) -> Crowd {
         let (_, words) = crowd.hear();
         assert!(words[0] == "ready" || words == ["at", "500"], "{words:?}");
     }
-    wait_until("all readers sleep", || numbers.iter().all(|number| crowd.asleep(*number)));
+    all_fall_asleep(&crowd, numbers);
     writer.kill();
     crowd
+}
+
+/// Waits until each reader has been seen asleep. Not all at one moment: each looks around now and then.
+fn all_fall_asleep(crowd: &Crowd, mut awake: Vec<usize>) {
+    wait_until("readers fall asleep", || {
+        awake.retain(|number| !crowd.asleep(*number));
+        awake.is_empty()
+    });
 }
 
 /// Reads that process `pid` has made with system calls.
@@ -57,7 +65,7 @@ fn restarts(rounds: u64, next: impl Fn(u64) -> Setup) {
             assert_eq!(answer, [tip]);
         }
         let all = start.elapsed();
-        wait_until("all readers sleep", || numbers.iter().all(|number| crowd.asleep(*number)));
+        all_fall_asleep(&crowd, numbers.clone());
         let most = numbers.iter().zip(before).map(|(n, before)| reads(crowd.pid(*n)) - before).max().unwrap();
         println!(
             "{count} readers, restart {round}: opened after {opened:?}, appended {appended:?}, all read {all:?}; \
