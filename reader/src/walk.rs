@@ -4,7 +4,7 @@ use crate::options::Integrity;
 use crate::page_map::PageMap;
 use waldo_shm_protocol::PageSeed;
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
-use waldo_shm_protocol::record::{Frame, RawRecord, Record, RecordFault, Seal};
+use waldo_shm_protocol::record::{Frame, Glance, RawRecord, Record, RecordFault, Seal};
 
 /// A walk over the committed bytes of one page.
 pub(crate) struct Walk<'a> {
@@ -95,22 +95,22 @@ impl<'a> Walk<'a> {
         let (bytes, begin) = (self.bytes, (start - self.base) as usize);
         let mut at = (self.offset - self.base) as usize;
         let mut last = at;
+        let mut epoch = self.epoch;
         while at - begin < most {
             let Some(ahead) = bytes.get(at..) else { break };
-            let Some(raw) = RawRecord::read(ahead) else { break };
-            let Ok(Frame::Record(record)) = raw.check(ahead.len() as u64) else { break };
+            let Some(record) = Glance::take(ahead) else { break };
             let next = at + record.size();
             if record.prev_seq_no() != prev || next - begin > most {
                 break;
             }
             if HEADERS {
-                if raw.epoch < self.epoch || raw.verify(self.seed, self.base + at as u32).is_err() {
+                if record.epoch() < epoch || !record.is_genuine(self.seed, self.base + at as u32) {
                     break;
                 }
-                self.epoch = raw.epoch;
+                epoch = record.epoch();
                 if self.integrity == Integrity::Payloads {
                     let payload = &ahead[RECORD_HEADER_LEN..][..record.payload_len()];
-                    if record.verify_payload(payload).is_err() {
+                    if !record.is_payload(payload) {
                         break;
                     }
                 }
@@ -123,6 +123,7 @@ impl<'a> Walk<'a> {
         if run.len > 0 {
             run.last = Some((self.base + last as u32, prev));
             self.prev = Some(prev);
+            self.epoch = epoch;
             self.offset = self.base + at as u32;
         }
         run

@@ -11,6 +11,10 @@
 //! `length` counts header and payload without the padding, so that an empty payload differs from a zeroed
 //! file. Its top eight bits are the flags.
 
+mod glance;
+
+pub use glance::Glance;
+
 use crate::checksum::PageSeed;
 use crate::limits::{RECORD_HEADER_LEN, RECORD_SIZE_LIMIT, align_record};
 use crate::position::Position;

@@ -209,3 +209,54 @@ proptest! {
         prop_assert_eq!(found.payload_len(), payload.len());
     }
 }
+
+/// What a glance tells of bytes, as `check_all` would: the numbers, if everything is right.
+fn glance(offset: u32, bytes: &[u8]) -> Option<(usize, usize, u64, u64, u32)> {
+    let g = Glance::take(bytes)?;
+    let payload = &bytes[RECORD_HEADER_LEN..][..g.payload_len()];
+    let good = g.is_genuine(seed(), offset) && g.is_payload(payload);
+    good.then(|| (g.size(), g.payload_len(), g.seq_no(), g.prev_seq_no(), g.epoch()))
+}
+
+fn checked(offset: u32, bytes: &[u8]) -> Option<(usize, usize, u64, u64, u32)> {
+    match check_all(seed(), offset, bytes) {
+        Ok(Frame::Record(r)) => Some((r.size(), r.payload_len(), r.seq_no(), r.prev_seq_no(), r.epoch())),
+        _ => None,
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_glance_sees_what_the_checks_see(
+        offset in (0_u32..1 << 20).prop_map(|n| n * 8),
+        payload in proptest::collection::vec(any::<u8>(), 0..200),
+        numbers in any::<(u64, u64)>(),
+        flip in proptest::option::of(any::<proptest::sample::Index>()),
+        cut in any::<proptest::sample::Index>(),
+    ) {
+        let low = numbers.0.min(numbers.1).min(u64::MAX - 1);
+        let mut bytes = record(offset, (numbers.0.max(numbers.1).max(low + 1), low), &payload);
+        if let Some(flip) = flip {
+            bytes = flipped(&bytes, flip.index(bytes.len() * 8));
+        }
+        prop_assert_eq!(glance(offset, &bytes), checked(offset, &bytes));
+        let cut = &bytes[..cut.index(bytes.len())];
+        prop_assert_eq!(glance(offset, cut), checked(offset, cut));
+    }
+
+    #[test]
+    fn a_glance_at_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        let looked = Glance::take(&bytes).map(|g| (g.size(), g.seq_no(), g.prev_seq_no()));
+        let checked = match RawRecord::read(&bytes).and_then(|raw| raw.check(bytes.len() as u64).ok()) {
+            Some(Frame::Record(r)) => Some((r.size(), r.seq_no(), r.prev_seq_no())),
+            _ => None,
+        };
+        prop_assert_eq!(looked, checked);
+    }
+}
+
+#[test]
+fn a_glance_is_no_seal() {
+    let seal = Seal::encode(seed(), 4096, 9, 3, STAMP);
+    assert!(Glance::take(seal.as_bytes()).is_none());
+}
