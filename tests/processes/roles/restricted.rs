@@ -12,6 +12,10 @@ pub const NOBODY: u32 = 65534;
 
 /// Applies what the parent asked for: `memlock`, `without_uring`, `nobody`.
 pub fn restrict(args: &Args) {
+    // Blocked before there are other threads: the signal that comes with EFBIG must not end the process.
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGXFSZ);
+    set.thread_block().unwrap();
     if args.has("memlock") {
         let limit = args.number("memlock");
         setrlimit(Resource::RLIMIT_MEMLOCK, limit, limit).unwrap();
@@ -26,12 +30,8 @@ pub fn restrict(args: &Args) {
     }
 }
 
-/// From now on a write of this thread beyond `len` bytes of a file fails with EFBIG.
+/// From now on a write beyond `len` bytes of a file fails with EFBIG.
 pub fn limit_file_length(len: u64) {
-    // Blocked, the signal that comes with it does not end the process.
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGXFSZ);
-    set.thread_block().unwrap();
     setrlimit(Resource::RLIMIT_FSIZE, len, len).unwrap();
 }
 
