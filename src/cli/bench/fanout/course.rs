@@ -306,11 +306,14 @@ impl Course<'_> {
         let all = self.findings.readers;
         self.gate = None;
         self.count("readers following", all, |course| course.caught_up)?;
+        let begun = Instant::now();
         self.crowd.order(&format!("pace active {} {}", self.args.seconds, self.args.rate));
         self.until("everybody follows", |course| course.findings.load("active").is_some())?;
         self.caught_up = 0;
         self.crowd.order("mark");
-        self.count("readers caught up", all, |course| course.caught_up)
+        self.count("readers caught up", all, |course| course.caught_up)?;
+        self.findings.follow_time = begun.elapsed();
+        Ok(())
     }
 
     /// Single records while everybody sleeps.

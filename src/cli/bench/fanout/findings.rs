@@ -46,6 +46,8 @@ pub struct Findings {
     pub written: u64,
     /// Time until all readers were attached.
     pub start_time: Duration,
+    /// Time from the load's first record until every reader had its last one.
+    pub follow_time: Duration,
     /// What a process costs that does nothing.
     pub idle_process: Cost,
     /// What a reader process costs.
@@ -66,6 +68,7 @@ impl Findings {
             readers,
             written: 0,
             start_time: Duration::ZERO,
+            follow_time: Duration::ZERO,
             idle_process: Cost::default(),
             reader_process: Cost::default(),
             mode: args.mode,

@@ -101,7 +101,10 @@ impl Account {
     }
 
     fn readers_table(&self, findings: &Findings) -> Table {
-        let took = findings.load("active").map_or(Duration::ZERO, |load| Duration::from_nanos(load.took_ns));
+        // Until the last reader has the last record: what was appended and not yet read is not delivered.
+        let took = findings.follow_time;
+        let appended =
+            findings.load("active").map_or(Duration::ZERO, |load| Duration::from_nanos(load.took_ns));
         let row = |name: &str, value: String| vec![name.to_owned(), value];
         let four = |l: &Latency| {
             let p = |percent| units::duration(l.p(percent));
@@ -128,6 +131,10 @@ impl Account {
             row("the worst of each reader, p50 / p90 / p99 / max", four(&self.worst)),
             row("one record to sleeping readers: until half are awake", median(&middle)),
             row("one record to sleeping readers: until the last is awake", median(&last)),
+            row(
+                "all had everything after the last append by",
+                units::duration(took.saturating_sub(appended)),
+            ),
             row("attaching, p50 / p90 / p99 / max", four(&findings.attach)),
             row("until all were started and attached", units::duration(findings.start_time)),
             row("CPU time of all readers while following", units::duration(self.cpu)),
@@ -208,7 +215,7 @@ impl Account {
             "payload_size": findings.size,
             "unread_age": latency(&self.age), "worst_unread_age": latency(&self.worst),
             "wake": self.pings.iter().map(latency).collect::<Vec<_>>(),
-            "attach": latency(&findings.attach), "start_seconds": findings.start_time.as_secs_f64(),
+            "follow_seconds": findings.follow_time.as_secs_f64(), "attach": latency(&findings.attach), "start_seconds": findings.start_time.as_secs_f64(),
             "readers_cpu_seconds": self.cpu.as_secs_f64(),
             "loads": loads, "flushes": flushes,
             "idle_process": cost(&findings.idle_process), "reader_process": cost(&findings.reader_process),
