@@ -148,6 +148,8 @@ impl Course<'_> {
         self.measure_writer_beside_idle_readers()?;
         self.let_readers_follow()?;
         self.ping()?;
+        self.fresh_page()?;
+        self.flushes_after("following", self.calm())?;
         self.crowd.order("finish");
         let all = self.findings.readers;
         self.count("readers done", all, |course| course.findings.done())?;
@@ -184,7 +186,12 @@ impl Course<'_> {
     }
 
     fn flushes(&mut self, name: &str) -> anyhow::Result<()> {
-        self.crowd.order(&format!("flushes {name}"));
+        self.flushes_after(name, Duration::ZERO)
+    }
+
+    /// The same, a while after the records were appended.
+    fn flushes_after(&mut self, name: &str, pause: Duration) -> anyhow::Result<()> {
+        self.crowd.order(&format!("flushes {name} {}", pause.as_millis()));
         let what = format!("timing flushes ({name})");
         self.until(&what, |course| course.findings.has_flushes(name))
     }
@@ -318,14 +325,18 @@ impl Course<'_> {
 
     /// Single records while everybody sleeps.
     fn ping(&mut self) -> anyhow::Result<()> {
-        // Long enough for everybody to be asleep again; who is not shows as late.
-        let pause = Duration::from_millis(300) + Duration::from_micros(50) * self.findings.readers as u32;
+        let pause = self.calm();
         for n in 0..PINGS {
             self.bar.set_message(format!("waking everybody, {} of {PINGS}", n + 1));
             self.rest(pause)?;
             self.crowd.order("ping");
         }
         self.rest(pause)
+    }
+
+    /// Long enough for everybody to have read a record and to be asleep again; who is not shows as late.
+    fn calm(&self) -> Duration {
+        Duration::from_millis(300) + Duration::from_micros(60) * self.findings.readers as u32
     }
 
     fn rest(&mut self, time: Duration) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use anyhow::Context;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 use std::time::Duration;
-use waldo::writer::Writer;
+use waldo::writer::{Durability, Writer};
 
 /// Later than this is late.
 const LATE_NS: u64 = 1_000_000;
@@ -107,14 +107,25 @@ impl Feeder {
         Ok(load)
     }
 
-    /// Times flushes of `bytes` of new records each, all in one page if they fit.
-    pub fn flushes(&mut self, count: u32, bytes: usize) -> anyhow::Result<Latency> {
+    /// Times flushes of `bytes` of new records each, all in one page if they fit. `pause` lies between a record's
+    /// append and its flush, so that readers that follow have mapped it; durable appends are timed as a whole.
+    pub fn flushes(&mut self, count: u32, bytes: usize, pause: Duration) -> anyhow::Result<Latency> {
         let mut times = Latency::new();
+        let durable = self.writer.options().durability == Durability::Sync;
         for _ in 0..count {
+            let before = now_ns();
             self.append_bulk(bytes)?;
-            let begun = now_ns();
+            let begun = if durable {
+                before
+            } else {
+                std::thread::sleep(pause);
+                now_ns()
+            };
             self.writer.sync().context("cannot flush")?;
             times.record_ns(now_ns() - begun);
+            if durable {
+                std::thread::sleep(pause);
+            }
         }
         Ok(times)
     }

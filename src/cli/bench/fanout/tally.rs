@@ -24,12 +24,14 @@ pub struct Tally {
     last_seq_no: Option<u64>,
     sum: Sum,
     age: Latency,
+    /// The mark has been seen.
+    over: bool,
 }
 
 impl Tally {
     /// For payloads of `size` bytes.
     pub fn new(size: usize) -> Tally {
-        Tally { size, last_seq_no: None, sum: Sum::default(), age: Latency::coarse() }
+        Tally { size, last_seq_no: None, sum: Sum::default(), age: Latency::coarse(), over: false }
     }
 
     /// Counts a batch that came after waiting. `lapsed` is what the reader has been told it missed, in all.
@@ -52,6 +54,8 @@ impl Tally {
             };
             let age = now.saturating_sub(at_ns);
             match purpose {
+                // What comes after the mark serves other ends.
+                Purpose::Load if self.over => {}
                 Purpose::Load => {
                     self.sum.records += 1;
                     self.sum.bytes += record.data().len() as u64;
@@ -61,7 +65,7 @@ impl Tally {
                         self.sum.wakes += 1;
                     }
                 }
-                Purpose::Mark => news = News::Mark,
+                Purpose::Mark => (news, self.over) = (News::Mark, true),
                 Purpose::Ping => self.sum.pings.push(age),
                 Purpose::End => news = News::End,
             }

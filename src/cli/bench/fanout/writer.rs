@@ -21,6 +21,8 @@ const FILL_BYTES: usize = 1 << 20;
 /// Bytes that are new at each flush that is timed, and how many flushes.
 const FLUSH_BYTES: usize = 4 << 20;
 const FLUSHES: u32 = 8;
+/// Between background flushes. Long, so that they seldom come before those that are timed.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Entry point: ring size, page length, payload size, durable appends, nanoseconds between wakes (0: as usual),
 /// scheduling, board, home. Orders come on standard input.
@@ -33,7 +35,7 @@ pub fn main(words: &mut Words) -> anyhow::Result<()> {
         ring_size,
         page_len,
         index_capacity: index_capacity(page_len)?,
-        durability: if durable { Durability::Sync } else { Durability::Interval(Duration::from_secs(1)) },
+        durability: if durable { Durability::Sync } else { Durability::Interval(FLUSH_INTERVAL) },
         remove_control: true,
         ..WriterOptions::default()
     };
@@ -92,9 +94,11 @@ fn obey(
             ["pace", name, seconds, rate] => {
                 run(feeder, pin, &mut orders, name, Pace::Rate(rate.parse()?), seconds)?;
             }
-            ["flushes", name] => {
+            ["flushes", name, pause_ms] => {
+                let pause = Duration::from_millis(pause_ms.parse()?);
                 // From a new page on, so that all of them are in one page, the one that readers have mapped.
-                let latency = feeder.flushes(FLUSHES, FLUSH_BYTES.min(page_len as usize / 16))?.to_text();
+                let latency =
+                    feeder.flushes(FLUSHES, FLUSH_BYTES.min(page_len as usize / 16), pause)?.to_text();
                 pin.post(&Note::Flushes { name: name.into(), latency }.line())?;
             }
             ["page"] => {

@@ -272,7 +272,12 @@ fn writer_row(of: &str, load: &Load) -> anyhow::Result<Vec<String>> {
 
 fn flush_table(findings: &Findings) -> Table {
     let alone = findings.flushes("none").map(|times| times.p(50.0).as_secs_f64());
-    let names = [("none", "no readers"), ("idle", "all readers mapping the page"), ("after", "readers gone")];
+    let names = [
+        ("none", "no readers"),
+        ("idle", "all readers have mapped the page and do nothing"),
+        ("following", "all readers have read the records"),
+        ("after", "readers gone"),
+    ];
     let rows = names.into_iter().filter_map(|(name, of)| {
         let times = findings.flushes(name)?;
         let ratio = alone.filter(|alone| *alone > 0.0).map(|alone| times.p(50.0).as_secs_f64() / alone);
@@ -321,7 +326,7 @@ fn notes(args: &Args) -> Vec<String> {
     let mut notes = vec![
         format!(
             "Appends were {}; payloads of {}; one record an append.",
-            if args.sync { "durable" } else { "committed" },
+            if args.sync { "durable" } else { "committed, with a background flush every 10 s" },
             units::bytes(args.size)
         ),
         "At a rate, appends are due at fixed times and late ones do not move the next: what waits for a late append \
