@@ -28,6 +28,8 @@ const IDLE_PROCESSES: usize = 256;
 const SAMPLES: usize = 64;
 /// Records for which everybody is woken from sleep.
 const PINGS: u32 = 5;
+/// Time that one reader takes for the records of one flush, with something to spare.
+const FLUSH_READ: Duration = Duration::from_micros(200);
 /// Pages that a ring takes beyond its size.
 const EXTRA_PAGES: u64 = 3;
 
@@ -149,7 +151,7 @@ impl Course<'_> {
         self.let_readers_follow()?;
         self.ping()?;
         self.fresh_page()?;
-        self.flushes_after("following", self.calm())?;
+        self.flushes_after("following", self.calm() + FLUSH_READ * self.findings.readers as u32)?;
         self.crowd.order("finish");
         let all = self.findings.readers;
         self.count("readers done", all, |course| course.findings.done())?;

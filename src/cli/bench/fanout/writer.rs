@@ -19,8 +19,8 @@ const NOTE_TIME: Duration = Duration::from_millis(250);
 /// Bytes of one append while the ring is filled.
 const FILL_BYTES: usize = 1 << 20;
 /// Bytes that are new at each flush that is timed, and how many flushes.
-const FLUSH_BYTES: usize = 4 << 20;
-const FLUSHES: u32 = 8;
+const FLUSH_BYTES: usize = 1 << 20;
+const FLUSHES: u32 = 6;
 /// Between background flushes. Long, so that they seldom come before those that are timed.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -98,7 +98,7 @@ fn obey(
                 let pause = Duration::from_millis(pause_ms.parse()?);
                 // From a new page on, so that all of them are in one page, the one that readers have mapped.
                 let latency =
-                    feeder.flushes(FLUSHES, FLUSH_BYTES.min(page_len as usize / 16), pause)?.to_text();
+                    feeder.flushes(FLUSHES, FLUSH_BYTES.min(page_len as usize / 64), pause)?.to_text();
                 pin.post(&Note::Flushes { name: name.into(), latency }.line())?;
             }
             ["page"] => {

@@ -289,7 +289,7 @@ fn flush_table(findings: &Findings) -> Table {
         ])
     });
     Table {
-        caption: "Making 4 MiB of new records durable (a sixteenth of a page if that is less)".into(),
+        caption: "Making 1 MiB of new records durable (a 64th of a page if that is less)".into(),
         head: ["flush", "p50", "max", "x none"].map(str::to_owned).to_vec(),
         rows: rows.collect(),
     }
