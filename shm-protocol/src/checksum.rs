@@ -46,8 +46,8 @@ impl PageSeed {
     }
 }
 
-/// The general routine prepares for long inputs: for 48 bytes that took more time than the hash (measured: a reader
-/// that checks headers spends 12 ns a record in it, and 4 ns in this).
+/// The general routine prepares for long inputs: for 48 bytes that took more time than the hash (by a profile of 3,000
+/// reader processes on two hardware threads of a core: 17 ns a record in it, 8 ns in this).
 #[inline]
 fn six_words(crc: u32, words: [u64; 6]) -> u32 {
     #[cfg(all(target_arch = "x86_64", not(loom)))]

@@ -7,7 +7,7 @@ use crate::limits::{RECORD_HEADER_LEN, RECORD_SIZE_LIMIT, align_record};
 const _: () = assert!(RECORD_SIZE_LIMIT <= 1 << 24);
 
 /// The header as its six words, which stay in registers; [`super::RawRecord`] makes a copy in memory whose parts are
-/// loaded again before the copy has settled (measured: half of a walk over records of 100 bytes).
+/// loaded again before the copy has settled (measured: 4 of 60 ns that a reader takes for a record of 100 bytes).
 ///
 /// It tells good records only: where it has none, [`super::RawRecord::check`] and [`super::RawRecord::verify`] tell why.
 #[derive(Clone, Copy, Debug)]
