@@ -112,8 +112,14 @@ impl Process {
 
     /// Waits for it, its input still open.
     pub fn wait(&mut self) -> Done {
-        let child = &mut self.child;
-        let status = until("the command ends", || child.try_wait().unwrap());
+        let deadline = Instant::now() + DEADLINE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "the command does not end:\n{}", threads_of(self.child.id()));
+            std::thread::sleep(Duration::from_millis(5));
+        };
         let mut streams = self.outputs.drain(..).map(|thread| thread.join().unwrap());
         let (stdout, stderr) = (streams.next().unwrap(), streams.next().unwrap());
         Done {
@@ -129,6 +135,24 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What the threads of a process and of its children are doing, for a test that fails because they do it for ever.
+fn threads_of(pid: u32) -> String {
+    let read = |path: String| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let mut text = String::new();
+    let mut pids = vec![pid];
+    while let Some(pid) = pids.pop() {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let dir = task.path().display().to_string();
+            let [name, place, call] = ["comm", "wchan", "syscall"].map(|file| read(format!("{dir}/{file}")));
+            text.push_str(&format!("{dir} {name}: {place} {call}\n"));
+            let children = read(format!("{dir}/children"));
+            pids.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+    }
+    text
 }
 
 fn collect(mut stream: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
