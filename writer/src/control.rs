@@ -23,7 +23,8 @@ use waldo_shm_protocol::link::{LINK_LEN_MAX, Link};
 use waldo_shm_protocol::segment::{Publisher, Segment, SegmentIdentity, Shape, WriterState, header_at};
 use waldo_shm_protocol::{RingId, names};
 
-/// Sleepers woken by one system call; the notifier has the same measure.
+/// Sleepers woken by one system call, with a yield between two. The notifier takes smaller groups and pauses, for the
+/// sake of an appending thread; when these are woken, nobody appends yet, or any more.
 const WAKE_GROUP: i32 = 64;
 
 /// The mapped segment. Dropping it unmaps; the segment itself stays unless [`Control::remove`] is called.
