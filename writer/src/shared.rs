@@ -6,10 +6,13 @@
 //!      +--otherwise--> queue --> committer thread: appends all that is queued, one flush for all, answers
 //! ```
 //!
-//! What arrives while a flush is under way shares the next one (group commit). No timers, unless `linger` asks for
-//! one. What waits is bounded by bytes: appends wait then, or are refused if they came by `try_append`.
+//! What arrives while a flush is under way shares the next one (group commit); large appends are written meanwhile.
+//! No timers, unless `linger` asks for one. What waits is bounded by bytes: appends wait then, or are refused if they
+//! came by `try_append`.
 
+mod commit;
 mod queue;
+mod syncer;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +21,7 @@ use crate::options::Durability;
 use crate::recover::OpenReport;
 use crate::writer::{Appended, Entry, Writer};
 use parking_lot::Mutex;
-use queue::{Queue, Request, Work};
+use queue::{Queue, Work};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -98,7 +101,7 @@ impl SharedWriter {
             let inner = Arc::clone(&inner);
             thread::Builder::new()
                 .name("waldo-commit".into())
-                .spawn(move || commit(&inner))
+                .spawn(move || commit::run(&inner))
                 .unwrap_or_else(|error| panic!("cannot start the committer thread: {error}"))
         };
         SharedWriter(Arc::new(Handle { inner, committer: Mutex::new(Some(committer)) }))
@@ -299,70 +302,15 @@ impl Inner {
     }
 
     fn note_tip(&self, writer: &Writer) {
-        self.tip.store(writer.tip().unwrap_or(0), Ordering::Relaxed);
+        // What a failed writer has put last is not part of the log.
+        if !writer.has_failed() {
+            self.set_tip(writer.tip().unwrap_or(0));
+        }
     }
-}
 
-/// The committer thread: takes all that is queued whenever the writer is free.
-fn commit(inner: &Inner) {
-    while inner.queue.wait() {
-        if !inner.linger.is_zero() {
-            inner.queue.linger(inner.linger);
-        }
-        let mut guard = inner.writer.lock();
-        // Only now, so that everything that came in meanwhile is in this group.
-        let group = inner.queue.take();
-        let Some(writer) = guard.as_mut() else { continue };
-        let closing = run_group(inner, writer, group);
-        if !closing.is_empty() {
-            let outcome = writer.shut_down();
-            *guard = None;
-            inner.queue.close();
-            for reply in closing {
-                // Whoever asked may have gone.
-                let _ = reply.send(outcome.clone());
-            }
-        }
+    fn set_tip(&self, tip: u64) {
+        self.tip.store(tip, Ordering::Relaxed);
     }
-    // Dropping the writer closes the ring.
-    *inner.writer.lock() = None;
-}
-
-/// Appends a group and answers it. Returns who asked for the ring to be closed.
-fn run_group(
-    inner: &Inner,
-    writer: &mut Writer,
-    group: Vec<Request>,
-) -> Vec<oneshot::Sender<Result<(), AppendError>>> {
-    let mut staged = Vec::with_capacity(group.len());
-    let mut syncs = Vec::new();
-    let mut closing = Vec::new();
-    for request in group {
-        match request.work {
-            Work::Append { records, reply } => {
-                let outcome = match records.numbers() {
-                    Some(_) => writer.stage(records.entries()),
-                    None => writer.stage_payloads(records.payloads()),
-                };
-                staged.push((outcome, reply));
-            }
-            Work::Sync { reply } => syncs.push(reply),
-            Work::Close { reply } => closing.push(reply),
-        }
-    }
-    let finished = if staged.is_empty() { Ok(()) } else { writer.finish() };
-    inner.note_tip(writer);
-    for (outcome, reply) in staged {
-        // What was put into the buffers shares the fate of the group; what was refused keeps its reason.
-        let _ = reply.send(outcome.and_then(|appended| finished.clone().map(|()| appended)));
-    }
-    if !syncs.is_empty() {
-        let outcome = writer.sync();
-        for reply in syncs {
-            let _ = reply.send(outcome.clone());
-        }
-    }
-    closing
 }
 
 impl Drop for Handle {

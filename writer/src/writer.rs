@@ -271,6 +271,12 @@ impl Writer {
         Position::new(self.active.page.id, offset).unwrap_or_default()
     }
 
+    /// Whether it has stopped for good.
+    #[inline]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.core.poison.get().is_some()
+    }
+
     #[inline]
     fn check_usable(&self) -> Result<(), AppendError> {
         match self.core.poison.get() {
@@ -349,6 +355,11 @@ impl Writer {
     /// Waits until complete pages have their footers.
     pub(crate) fn settle(&self) {
         self.preparer.settle();
+    }
+
+    /// What is published, for tests of other modules.
+    pub(crate) fn shared_state(&self) -> Arc<Core> {
+        Arc::clone(&self.core)
     }
 
     /// A counter, for tests of other modules.

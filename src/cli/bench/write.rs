@@ -4,6 +4,7 @@ mod batch;
 mod group;
 mod lone;
 mod rotation;
+mod stream;
 mod sweep;
 
 use super::ring;
@@ -60,7 +61,7 @@ enum Regime {
     Lone,
     /// Many records per append, lap after lap, committed.
     Batch,
-    /// Both of these, durable.
+    /// Both of these, durable; and batches in flight.
     Durable,
     /// Many threads or tasks that append durably at once.
     Group,
@@ -105,6 +106,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
                 Regime::Durable => {
                     lone::durable(session, &case)?;
                     batch::durable(session, &case)?;
+                    stream::durable(session, &case)?;
                 }
                 Regime::Group => group::run(session, &case)?,
                 Regime::Rotation => rotation::run(session, &case)?,

@@ -1,7 +1,7 @@
 //! A disk that fails on demand, for tests: the real one with faults in front.
 
 use super::{Disk, DiskFile, OsDisk};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,9 @@ pub(crate) struct Faults {
     pub(crate) piece: AtomicU64,
     /// Every second write or read is interrupted.
     pub(crate) interrupt: AtomicU64,
+    /// Flushes of pages that may begin; more of them wait until it is raised. `None`: as many as there are.
+    permits: Mutex<Option<u64>>,
+    permitted: Condvar,
     /// Successful flushes so far.
     pub(crate) syncs: AtomicU64,
     calls: AtomicU64,
@@ -53,6 +56,20 @@ impl Faults {
             }
         }
         Ok(())
+    }
+
+    /// Lets so many flushes of pages begin from now on, the others wait; `None` lets all go.
+    pub(crate) fn permit_syncs(&self, permits: Option<u64>) {
+        *self.permits.lock() = permits;
+        self.permitted.notify_all();
+    }
+
+    fn await_permit(&self) {
+        let mut permits = self.permits.lock();
+        while *permits == Some(0) {
+            self.permitted.wait(&mut permits);
+        }
+        *permits = permits.map(|left| left - 1);
     }
 
     /// Names that were made, renamed and removed, in order.
@@ -150,6 +167,7 @@ impl DiskFile for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         if self.page {
+            self.faults.await_permit();
             Faults::check(&self.faults.sync)?;
             self.faults.syncs.fetch_add(1, Ordering::Relaxed);
         }

@@ -11,7 +11,7 @@ use waldo_shm_protocol::Log;
 /// Bytes that may wait. One request is let in whatever its size, so that each can get through.
 const BYTES_MAX: usize = 64 << 20;
 
-type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
 
 pub(super) enum Work {
     Append { records: Records, reply: Reply<Appended> },
@@ -37,6 +37,10 @@ impl Records {
             })
             .collect();
         Records { bytes, ends, numbers: None }
+    }
+
+    pub(super) fn payload_bytes(&self) -> u64 {
+        self.bytes.len() as u64
     }
 
     pub(super) fn numbers(&self) -> Option<&[(u64, u64, u32)]> {
@@ -108,6 +112,8 @@ struct State {
     bytes: usize,
     /// Somebody waits for everything before him to be durable, or for the end.
     urgent: bool,
+    /// A flush goes on beside the committer.
+    flushing: bool,
     closed: bool,
     wakers: Vec<Waker>,
 }
@@ -215,6 +221,26 @@ impl Queue {
                 return;
             }
         }
+    }
+
+    /// To be called before a flush is started beside the committer.
+    pub(super) fn begin_flush(&self) {
+        self.state.lock().flushing = true;
+    }
+
+    /// To be called by whoever flushes, when it is done.
+    pub(super) fn end_flush(&self) {
+        self.state.lock().flushing = false;
+        self.work.notify_all();
+    }
+
+    /// Waits for a request, or for the end of the flush. `true` if there is a request and the flush goes on.
+    pub(super) fn wait_flushing(&self) -> bool {
+        let mut state = self.state.lock();
+        while state.flushing && state.requests.is_empty() {
+            self.work.wait(&mut state);
+        }
+        state.flushing
     }
 
     /// Takes everything there is.

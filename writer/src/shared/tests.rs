@@ -1,5 +1,7 @@
 //! Many appenders on one writer.
 
+mod overlap;
+
 use crate::testing::*;
 use crate::{AppendError, Durability, Io, Log, SharedWriter};
 use std::collections::BTreeSet;

@@ -1,0 +1,134 @@
+//! The committer thread: takes all that is queued whenever the writer is free.
+//!
+//! ```text
+//!   group 1   | put, write | flush ........ | answer
+//!   group 2                | put, write |     flush ........ | answer
+//! ```
+//!
+//! A small group is put, flushed and answered before the next one. Putting and writing a large one takes about as long
+//! as its flush, so the flush goes to a thread of its own and what arrives is written meanwhile. It is not published
+//! before its own flush, and never before the group in front of it.
+
+use super::Inner;
+use super::queue::{Reply, Request, Work};
+use super::syncer::Syncer;
+use crate::error::AppendError;
+use crate::writer::{Appended, Writer};
+use std::sync::Arc;
+
+/// A flush of less is too short to be worth a change of threads.
+const OVERLAP_MIN: u64 = 256 << 10;
+/// With so much written, the next flush is long enough; more would only make those in it wait.
+const OVERLAP_MAX: u64 = 8 << 20;
+
+/// Requests that are answered together.
+#[derive(Default)]
+struct Group {
+    /// What became of each append so far, and whom to tell.
+    staged: Vec<(Result<Appended, AppendError>, Reply<Appended>)>,
+    syncs: Vec<Reply<()>>,
+    closing: Vec<Reply<()>>,
+    /// Payload bytes put into the log.
+    bytes: u64,
+}
+
+impl Group {
+    fn stage(&mut self, writer: &mut Writer, requests: Vec<Request>) {
+        for request in requests {
+            match request.work {
+                Work::Append { records, reply } => {
+                    let outcome = match records.numbers() {
+                        Some(_) => writer.stage(records.entries()),
+                        None => writer.stage_payloads(records.payloads()),
+                    };
+                    self.bytes += records.payload_bytes();
+                    self.staged.push((outcome, reply));
+                }
+                Work::Sync { reply } => self.syncs.push(reply),
+                Work::Close { reply } => self.closing.push(reply),
+            }
+        }
+    }
+
+    /// Whether nobody in it waits for more than its own append.
+    fn only_appends(&self) -> bool {
+        self.syncs.is_empty() && self.closing.is_empty()
+    }
+
+    fn answer_appends(&mut self, finished: &Result<(), AppendError>) {
+        for (outcome, reply) in self.staged.drain(..) {
+            // What was put into the buffers shares the fate of the group; what was refused keeps its reason.
+            let _ = reply.send(outcome.and_then(|appended| finished.clone().map(|()| appended)));
+        }
+    }
+
+    /// Finishes the appends, and does what else was asked for. Returns who asked for the ring to be closed.
+    fn finish(mut self, inner: &Inner, writer: &mut Writer) -> Vec<Reply<()>> {
+        let finished = if self.staged.is_empty() { Ok(()) } else { writer.finish() };
+        inner.note_tip(writer);
+        self.answer_appends(&finished);
+        if !self.syncs.is_empty() {
+            let outcome = writer.sync();
+            for reply in self.syncs {
+                let _ = reply.send(outcome.clone());
+            }
+        }
+        self.closing
+    }
+}
+
+/// The thread's whole life.
+pub(super) fn run(inner: &Arc<Inner>) {
+    let mut syncer = None;
+    while inner.queue.wait() {
+        if !inner.linger.is_zero() {
+            inner.queue.linger(inner.linger);
+        }
+        let mut guard = inner.writer.lock();
+        // Only now, so that everything that came in meanwhile is in this group.
+        let requests = inner.queue.take();
+        let Some(writer) = guard.as_mut() else { continue };
+        let mut group = Group::default();
+        group.stage(writer, requests);
+        while inner.sync
+            && group.bytes >= OVERLAP_MIN
+            && group.only_appends()
+            && let Some(syncer) = Syncer::started(&mut syncer, inner)
+        {
+            group = overlap(inner, writer, syncer, group);
+        }
+        let closing = group.finish(inner, writer);
+        if !closing.is_empty() {
+            let outcome = writer.shut_down();
+            *guard = None;
+            inner.queue.close();
+            for reply in closing {
+                // Whoever asked may have gone.
+                let _ = reply.send(outcome.clone());
+            }
+        }
+    }
+    // Dropping the writer closes the ring.
+    *inner.writer.lock() = None;
+}
+
+/// Flushes, publishes and answers `group`. Returns the next one, which was put while the flush went on.
+fn overlap(inner: &Inner, writer: &mut Writer, syncer: &Syncer, mut group: Group) -> Group {
+    let mut next = Group::default();
+    let finished = writer.begin_flush().and_then(|(pages, written)| {
+        let flushes = pages.len() as u64;
+        inner.queue.begin_flush();
+        syncer.start(pages);
+        while next.only_appends() && next.bytes < OVERLAP_MAX && inner.queue.wait_flushing() {
+            next.stage(writer, inner.queue.take());
+        }
+        let tip = written.tip();
+        writer.end_flush(written, flushes, syncer.outcome())?;
+        if let Some(tip) = tip {
+            inner.set_tip(tip);
+        }
+        Ok(())
+    });
+    group.answer_appends(&finished);
+    next
+}
