@@ -28,8 +28,8 @@ const IDLE_PROCESSES: usize = 256;
 const SAMPLES: usize = 64;
 /// Records for which everybody is woken from sleep.
 const PINGS: u32 = 5;
-/// Time that one reader takes for the records of one flush, with something to spare.
-const FLUSH_READ: Duration = Duration::from_micros(200);
+/// Flushes that are timed at each occasion.
+const FLUSHES: usize = 6;
 /// Pages that a ring takes beyond its size.
 const EXTRA_PAGES: u64 = 3;
 
@@ -151,7 +151,7 @@ impl Course<'_> {
         self.let_readers_follow()?;
         self.ping()?;
         self.fresh_page()?;
-        self.flushes_after("following", self.calm() + FLUSH_READ * self.findings.readers as u32)?;
+        self.flushes_of_what_was_read()?;
         self.crowd.order("finish");
         let all = self.findings.readers;
         self.count("readers done", all, |course| course.findings.done())?;
@@ -188,12 +188,28 @@ impl Course<'_> {
     }
 
     fn flushes(&mut self, name: &str) -> anyhow::Result<()> {
-        self.flushes_after(name, Duration::ZERO)
+        for _ in 0..FLUSHES {
+            self.crowd.order("bulk");
+            self.crowd.order("flush");
+        }
+        self.end_flushes(name)
     }
 
-    /// The same, a while after the records were appended.
-    fn flushes_after(&mut self, name: &str, pause: Duration) -> anyhow::Result<()> {
-        self.crowd.order(&format!("flushes {name} {}", pause.as_millis()));
+    /// The same, each flush after all readers have read what is flushed, and not before.
+    fn flushes_of_what_was_read(&mut self) -> anyhow::Result<()> {
+        for n in 0..FLUSHES {
+            self.caught_up = 0;
+            self.crowd.order("bulk");
+            self.crowd.order("mark");
+            let what = format!("readers at flush {} of {FLUSHES}", n + 1);
+            self.count(&what, self.findings.readers, |course| course.caught_up)?;
+            self.crowd.order("flush");
+        }
+        self.end_flushes("following")
+    }
+
+    fn end_flushes(&mut self, name: &str) -> anyhow::Result<()> {
+        self.crowd.order(&format!("flushed {name}"));
         let what = format!("timing flushes ({name})");
         self.until(&what, |course| course.findings.has_flushes(name))
     }

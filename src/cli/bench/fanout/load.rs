@@ -31,12 +31,13 @@ pub struct Feeder {
     payload: Vec<u8>,
     /// Records so far.
     pub records: u64,
+    flushes: Latency,
 }
 
 impl Feeder {
     /// For payloads of `size` bytes.
     pub fn new(writer: Writer, size: usize) -> Feeder {
-        Feeder { writer, payload: vec![0; size], records: 0 }
+        Feeder { writer, payload: vec![0; size], records: 0, flushes: Latency::new() }
     }
 
     /// Appends one record.
@@ -107,27 +108,33 @@ impl Feeder {
         Ok(load)
     }
 
-    /// Times flushes of `bytes` of new records each, all in one page if they fit. `pause` lies between a record's
-    /// append and its flush, so that readers that follow have mapped it; durable appends are timed as a whole.
-    pub fn flushes(&mut self, count: u32, bytes: usize, pause: Duration) -> anyhow::Result<Latency> {
-        let mut times = Latency::new();
-        let durable = self.writer.options().durability == Durability::Sync;
-        for _ in 0..count {
-            let before = now_ns();
-            self.append_bulk(bytes)?;
-            let begun = if durable {
-                before
-            } else {
-                std::thread::sleep(pause);
-                now_ns()
-            };
-            self.writer.sync().context("cannot flush")?;
-            times.record_ns(now_ns() - begun);
-            if durable {
-                std::thread::sleep(pause);
-            }
+    /// Appends records of so many bytes for a flush that is to be timed. If appends are durable, this is it.
+    pub fn append_to_flush(&mut self, bytes: usize) -> anyhow::Result<()> {
+        let before = now_ns();
+        self.append_bulk(bytes)?;
+        if self.is_durable() {
+            self.flushes.record_ns(now_ns() - before);
         }
-        Ok(times)
+        Ok(())
+    }
+
+    /// Times a flush.
+    pub fn flush(&mut self) -> anyhow::Result<()> {
+        let before = now_ns();
+        self.writer.sync().context("cannot flush")?;
+        if !self.is_durable() {
+            self.flushes.record_ns(now_ns() - before);
+        }
+        Ok(())
+    }
+
+    /// The flushes timed since the last call.
+    pub fn take_flushes(&mut self) -> Latency {
+        std::mem::replace(&mut self.flushes, Latency::new())
+    }
+
+    fn is_durable(&self) -> bool {
+        self.writer.options().durability == Durability::Sync
     }
 }
 

@@ -79,8 +79,10 @@ impl Tally {
         Sum { age: self.age.to_text(), ..self.sum.clone() }
     }
 
-    /// Notes the CPU time that following took.
+    /// Notes the CPU time that following took; the first mark counts.
     pub fn set_cpu_ns(&mut self, cpu_ns: u64) {
-        self.sum.cpu_ns = cpu_ns;
+        if self.sum.cpu_ns == 0 {
+            self.sum.cpu_ns = cpu_ns;
+        }
     }
 }

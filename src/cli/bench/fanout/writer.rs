@@ -18,9 +18,8 @@ use waldo::writer::{Durability, Scheduling, Writer, WriterOptions};
 const NOTE_TIME: Duration = Duration::from_millis(250);
 /// Bytes of one append while the ring is filled.
 const FILL_BYTES: usize = 1 << 20;
-/// Bytes that are new at each flush that is timed, and how many flushes.
+/// Bytes that are new at each flush that is timed.
 const FLUSH_BYTES: usize = 1 << 20;
-const FLUSHES: u32 = 6;
 /// Between background flushes. Long, so that they seldom come before those that are timed.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -94,11 +93,10 @@ fn obey(
             ["pace", name, seconds, rate] => {
                 run(feeder, pin, &mut orders, name, Pace::Rate(rate.parse()?), seconds)?;
             }
-            ["flushes", name, pause_ms] => {
-                let pause = Duration::from_millis(pause_ms.parse()?);
-                // From a new page on, so that all of them are in one page, the one that readers have mapped.
-                let latency =
-                    feeder.flushes(FLUSHES, FLUSH_BYTES.min(page_len as usize / 64), pause)?.to_text();
+            ["bulk"] => feeder.append_to_flush(FLUSH_BYTES.min(page_len as usize / 64))?,
+            ["flush"] => feeder.flush()?,
+            ["flushed", name] => {
+                let latency = feeder.take_flushes().to_text();
                 pin.post(&Note::Flushes { name: name.into(), latency }.line())?;
             }
             ["page"] => {
