@@ -95,6 +95,7 @@ struct Case {
     ring_size: u32,
     batch_bytes: usize,
     remove_control: bool,
+    prepare_ahead: bool,
     steps: Vec<Step>,
 }
 
@@ -106,17 +107,21 @@ fn case() -> impl Strategy<Value = Case> {
         1..5u32,
         prop_oneof![Just(1usize), Just(2000), Just(256 << 10)],
         any::<bool>(),
+        any::<bool>(),
         prop::collection::vec(step(), 1..40),
     )
-        .prop_map(|(io, sync, page_len, ring_size, batch_bytes, remove_control, steps)| Case {
-            io,
-            sync,
-            page_len,
-            ring_size,
-            batch_bytes,
-            remove_control,
-            steps,
-        })
+        .prop_map(
+            |(io, sync, page_len, ring_size, batch_bytes, remove_control, prepare_ahead, steps)| Case {
+                io,
+                sync,
+                page_len,
+                ring_size,
+                batch_bytes,
+                remove_control,
+                prepare_ahead,
+                steps,
+            },
+        )
 }
 
 struct World {
@@ -385,6 +390,7 @@ fn options(case: &Case) -> WriterOptions {
         buffers: 3,
         buffer_len: 4096,
         remove_control: case.remove_control,
+        prepare_ahead: case.prepare_ahead,
         ..WriterOptions::default()
     }
 }

@@ -77,6 +77,11 @@ pub struct WriterOptions {
     pub heartbeat: Duration,
     /// Shortest time between two rounds of waking sleeping readers.
     pub min_wake_interval: Duration,
+    /// Have the next page made ready by a thread of the writer before it is needed, so that a rotation swaps a pointer
+    /// (the default). Without, there is no such thread, and no page is made ready ahead: each rotation trims, and makes
+    /// or recycles its page, while the append waits, which counts as a rotation stall. That is for measuring what
+    /// the thread is good for; readers see the same either way. SIGIO is blocked then on threads that append.
+    pub prepare_ahead: bool,
     /// How long the committer of a [`SharedWriter`](crate::SharedWriter) waits for more appends after the first one
     /// that is queued, 0 to 1 s. 0, the default, batches what comes in while it is busy, and nothing is ever held
     /// back. More trades the latency of every queued append for fewer and larger writes and flushes; it ends early
@@ -105,6 +110,7 @@ impl Default for WriterOptions {
             remove_control: false,
             heartbeat: Duration::from_millis(250),
             min_wake_interval: Duration::from_micros(50),
+            prepare_ahead: true,
             linger: Duration::ZERO,
         }
     }

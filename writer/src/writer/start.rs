@@ -11,7 +11,7 @@ use crate::lock::WriterLock;
 use crate::metafile::MetaFile;
 use crate::options::{Durability, Io, WriterOptions};
 use crate::page::{Page, PageMold};
-use crate::preparer::Preparer;
+use crate::preparer::{Pages, Preparer};
 use crate::recover::{self, Found, OpenReport, Survey};
 use crate::shared_state::Core;
 use crate::{clock, flusher, notifier};
@@ -192,17 +192,18 @@ impl Start {
         };
         self.publish(&survey.pages, &active, tip);
 
-        let preparer = Preparer::new(Arc::clone(&self.core), mold);
         let mut held: VecDeque<Arc<Page>> =
             survey.pages.iter().map(|found| Arc::clone(&found.page)).collect();
         held.push_back(Arc::clone(&active.page));
         let cannot = |source| OpenError::Io { action: "start threads for", path: self.home.clone(), source };
         let ring_size = self.options.ring_size as usize;
-        let mut threads = vec![
-            preparer.start(ring_size, held, ready).map_err(cannot)?,
+        let pages = Pages { held, ready, ring_size };
+        let (preparer, preparing) =
+            Preparer::start(&self.core, mold, pages, self.options.prepare_ahead).map_err(cannot)?;
+        let notifying =
             notifier::start(Arc::clone(&self.core), self.options.heartbeat, self.options.min_wake_interval)
-                .map_err(cannot)?,
-        ];
+                .map_err(cannot)?;
+        let mut threads: Vec<_> = preparing.into_iter().chain([notifying]).collect();
         if let Durability::Interval(interval) = self.options.durability {
             self.core.dirty.add(Arc::clone(&active.page));
             threads.push(flusher::start(Arc::clone(&self.core), interval).map_err(cannot)?);

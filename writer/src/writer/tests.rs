@@ -78,28 +78,56 @@ fn a_page_is_blank_beyond_the_ready_one_after_the_first_rotation() {
 
 #[test]
 fn a_mapped_page_is_never_recycled() {
-    let options = small(Io::Pwrite, LAZY);
-    let home = Home::new();
-    let mut writer = home.open(&options);
-    writer.append_payloads(&payloads(1..=10)).unwrap();
-    let file = std::fs::File::open(home.page(1)).unwrap();
-    let before = std::fs::read(home.page(1)).unwrap();
-    let end = writer.active.offset as usize;
-    // Held open only, without a mapping: that must be enough.
-    for start in (11..=2000).step_by(10) {
-        writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+    for prepare_ahead in [true, false] {
+        let options = WriterOptions { prepare_ahead, ..small(Io::Pwrite, LAZY) };
+        let home = Home::new();
+        let mut writer = home.open(&options);
+        writer.append_payloads(&payloads(1..=10)).unwrap();
+        let file = std::fs::File::open(home.page(1)).unwrap();
+        let before = std::fs::read(home.page(1)).unwrap();
+        let end = writer.active.offset as usize;
+        // Held open only, without a mapping: that must be enough.
+        for start in (11..=2000).step_by(10) {
+            writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+        }
+        let mut now = vec![0; end];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut now, 0).unwrap();
+        assert_eq!(now, before[..end]);
+        assert_eq!(counter(&writer, Counter::StuckPages), 1);
+        drop(file);
+        for start in (2001..=2200).step_by(10) {
+            writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+        }
+        // Trimming looks after stuck pages; the last trim may still be under way when the last append returns.
+        writer.preparer.take().unwrap();
+        assert_eq!(counter(&writer, Counter::StuckPages), 0);
     }
-    let mut now = vec![0; end];
-    std::os::unix::fs::FileExt::read_exact_at(&file, &mut now, 0).unwrap();
-    assert_eq!(now, before[..end]);
-    assert_eq!(counter(&writer, Counter::StuckPages), 1);
-    drop(file);
-    for start in (2001..=2200).step_by(10) {
-        writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+}
+
+#[test]
+fn without_a_page_ahead_every_rotation_waits_and_the_ring_is_the_same() {
+    for ring_size in [1, 4] {
+        let home = Home::new();
+        let options = WriterOptions { ring_size, prepare_ahead: false, ..small(Io::Pwrite, LAZY) };
+        let mut writer = home.open(&options);
+        for start in (1..=1000).step_by(10) {
+            writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+        }
+        let rotations = counter(&writer, Counter::Rotations);
+        assert_eq!(counter(&writer, Counter::RotationStalls), rotations);
+        // One more than the ring is there before one can be trimmed.
+        let fresh = u64::from(ring_size);
+        assert_eq!(counter(&writer, Counter::FreshPages), fresh);
+        assert_eq!(counter(&writer, Counter::RecycledPages), rotations - fresh);
+        assert_eq!(home.page_ids().len(), ring_size as usize + 1);
+        assert_run(home.path(), 1000);
+        writer.close().unwrap();
+        // And the other way round: what one has left, the other goes on with.
+        let mut writer = home.open(&WriterOptions { prepare_ahead: true, ..options });
+        writer.append_payloads(&payloads(1001..=1500)).unwrap();
+        writer.close().unwrap();
+        assert_run(home.path(), 1500);
     }
-    // Trimming looks after stuck pages; the last trim may still be under way when the last append returns.
-    writer.preparer.take().unwrap();
-    assert_eq!(counter(&writer, Counter::StuckPages), 0);
 }
 
 #[test]
@@ -266,9 +294,13 @@ fn a_control_segment_at_a_path() {
 // ---- faults ---------------------------------------------------------------------------------------------------
 
 fn faulty(home: &Home, durability: Durability) -> (Writer, Arc<Faults>) {
+    faulty_with(home, small(Io::Pwrite, durability))
+}
+
+fn faulty_with(home: &Home, options: WriterOptions) -> (Writer, Arc<Faults>) {
     let disk = FaultyDisk::open(home.path());
     let faults = Arc::clone(&disk.faults);
-    let writer = Writer::open_on(home.path(), Arc::new(disk), small(Io::Pwrite, durability)).unwrap();
+    let writer = Writer::open_on(home.path(), Arc::new(disk), options).unwrap();
     (writer, faults)
 }
 
@@ -341,9 +373,9 @@ fn a_failed_write_is_final() {
 
 #[test]
 fn a_full_disk_ends_the_batch_and_not_the_writer() {
-    for durability in [Durability::Sync, LAZY] {
+    for options in regimes().into_iter().filter(|options| options.io == Io::Pwrite) {
         let home = Home::new();
-        let (mut writer, faults) = faulty(&home, durability);
+        let (mut writer, faults) = faulty_with(&home, options);
         faults.create.store(libc::ENOSPC as u64, Ordering::Relaxed);
         let mut tip = 0;
         let error = loop {
@@ -367,19 +399,22 @@ fn a_full_disk_ends_the_batch_and_not_the_writer() {
 
 #[test]
 fn a_page_is_durable_with_its_name_before_it_is_used() {
-    let home = Home::new();
-    let (mut writer, faults) = faulty(&home, Durability::Sync);
-    for start in (1..=1000).step_by(10) {
-        writer.append_payloads(&payloads(start..=start + 9)).unwrap();
-    }
-    writer.preparer.stop();
-    let log = faults.log();
-    let named: Vec<usize> = (0..log.len())
-        .filter(|at| log[*at].contains(" page-") && log[*at].starts_with("rename scratch"))
-        .collect();
-    assert!(named.len() > 5);
-    for at in &named[..named.len() - 1] {
-        assert_eq!(log[at + 1], "sync_dir", "after {}", log[*at]);
+    for prepare_ahead in [true, false] {
+        let home = Home::new();
+        let options = WriterOptions { prepare_ahead, ..small(Io::Pwrite, Durability::Sync) };
+        let (mut writer, faults) = faulty_with(&home, options);
+        for start in (1..=1000).step_by(10) {
+            writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+        }
+        writer.preparer.stop();
+        let log = faults.log();
+        let named: Vec<usize> = (0..log.len())
+            .filter(|at| log[*at].contains(" page-") && log[*at].starts_with("rename scratch"))
+            .collect();
+        assert!(named.len() > 5);
+        for at in &named[..named.len() - 1] {
+            assert_eq!(log[at + 1], "sync_dir", "after {}", log[*at]);
+        }
     }
 }
 

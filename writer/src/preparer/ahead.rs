@@ -1,0 +1,258 @@
+//! The thread that has the next pages ready before they are needed.
+//!
+//! Two pages are kept beyond the ring: one *ready*, with its name, and one *blank*, which only lacks header and
+//! name. If pages fill up faster than this thread gets the processor, the appending thread names the blank one
+//! itself, which takes it less time than to wait. What takes long (allocating, zeroing) is never between a rotation
+//! and its page unless both are gone.
+
+use super::stock::{Stock, Workshop};
+use super::{SealJob, failure};
+use crate::page::{Blank, Page};
+use crate::poison::Failure;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// Pages beyond the ring: ready, blank, or on the way from one to the other.
+const WAITING_MAX: usize = 2;
+/// After a failure the preparer tries again when it is asked, and by itself after this time.
+const RETRY: Duration = Duration::from_millis(500);
+
+#[derive(Default)]
+struct State {
+    ready: Option<Page>,
+    blanks: Vec<Blank>,
+    /// A page has become active since the start: from now on it is worth while to have another one blank.
+    rotated: bool,
+    /// The page that becomes ready next.
+    next_id: u64,
+    /// A page is being made or named, without the lock.
+    busy: bool,
+    failed: Option<Failure>,
+    /// Raised by whoever wants a failed preparation tried again.
+    retry: bool,
+    seals: VecDeque<SealJob>,
+    /// Pages that have become active since the preparer last looked.
+    begun: Vec<Arc<Page>>,
+    sealing: bool,
+    stop: bool,
+}
+
+impl State {
+    /// Ends what was begun by setting `busy`.
+    fn made(&mut self, outcome: Result<Page, Failure>) {
+        self.busy = false;
+        self.retry = false;
+        match outcome {
+            Ok(page) => {
+                self.next_id = page.id + 1;
+                self.ready = Some(page);
+                self.failed = None;
+            }
+            Err(failure) => self.failed = Some(failure),
+        }
+    }
+}
+
+/// The appending thread's side.
+pub(crate) struct Ahead(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+    done: Condvar,
+    workshop: Workshop,
+}
+
+impl Ahead {
+    /// Starts the thread.
+    pub(super) fn start(
+        workshop: Workshop,
+        stock: Stock,
+        ready: Option<Page>,
+        next_id: u64,
+    ) -> io::Result<(Ahead, thread::JoinHandle<()>)> {
+        let state = Mutex::new(State { ready, next_id, ..State::default() });
+        let shared = Arc::new(Shared { state, work: Condvar::new(), done: Condvar::new(), workshop });
+        let ahead = Ahead(Arc::clone(&shared));
+        let thread = thread::Builder::new()
+            .name("waldo-prepare".into())
+            .spawn(move || Worker { shared: &shared, stock }.run())?;
+        Ok((ahead, thread))
+    }
+
+    pub(super) fn take(&self) -> Result<(Arc<Page>, bool), Failure> {
+        let mut state = self.0.state.lock();
+        let mut stalled = false;
+        loop {
+            if let Some(page) = state.ready.take() {
+                let page = Arc::new(page);
+                state.begun.push(Arc::clone(&page));
+                state.rotated = true;
+                self.0.work.notify_one();
+                return Ok((page, stalled));
+            }
+            if !state.busy
+                && let Some(blank) = state.blanks.pop()
+            {
+                state.busy = true;
+                let id = state.next_id;
+                let named = MutexGuard::unlocked(&mut state, || self.0.workshop.name(blank, id));
+                let failed = named.as_ref().err().cloned();
+                state.made(named);
+                self.0.work.notify_one();
+                match failed {
+                    Some(failure) => return Err(failure),
+                    None => continue,
+                }
+            }
+            if let Some(failure) = state.failed.clone() {
+                if state.retry || stalled {
+                    return Err(failure);
+                }
+                // It failed before anyone needed it; things may have changed since.
+                state.failed = None;
+                state.retry = true;
+            }
+            stalled = true;
+            self.0.work.notify_one();
+            self.0.done.wait(&mut state);
+        }
+    }
+
+    pub(super) fn seal(&self, job: SealJob) {
+        self.0.state.lock().seals.push_back(job);
+        self.0.work.notify_one();
+    }
+
+    pub(super) fn settle(&self) {
+        let mut state = self.0.state.lock();
+        while (!state.seals.is_empty() || state.sealing) && !state.stop {
+            self.0.done.wait(&mut state);
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.0.state.lock().stop = true;
+        self.0.work.notify_all();
+        self.0.done.notify_all();
+    }
+}
+
+struct Worker<'a> {
+    shared: &'a Shared,
+    stock: Stock,
+}
+
+/// What there is to do, the most urgent first.
+enum Task {
+    /// The ready page is gone: name the blank one.
+    Name(Blank, u64),
+    /// Both are gone. Also the only task on the first lap that anyone may be waiting for.
+    Make(u64),
+    /// A page is complete. Before it can be trimmed, so that its footer is not written into another page.
+    Seal(SealJob),
+    /// Pages have become active, so the oldest have to go.
+    Trim(Vec<Arc<Page>>),
+    /// Nothing could be recycled: make another blank one ahead of time.
+    Blank(u64),
+}
+
+impl State {
+    /// Pages beyond the ring, so that disk use is bounded.
+    fn waiting(&self) -> usize {
+        usize::from(self.ready.is_some()) + usize::from(self.busy) + self.blanks.len()
+    }
+
+    fn wanted(&self) -> usize {
+        WAITING_MAX.saturating_sub(self.waiting())
+    }
+
+    fn next_task(&mut self) -> Option<Task> {
+        let may_make = !self.busy && (self.failed.is_none() || self.retry);
+        if self.ready.is_none()
+            && may_make
+            && let Some(blank) = self.blanks.pop()
+        {
+            self.busy = true;
+            return Some(Task::Name(blank, self.next_id));
+        }
+        if let Some(job) = self.seals.pop_front() {
+            self.sealing = true;
+            return Some(Task::Seal(job));
+        }
+        // Pages are complete by now: whoever stops the writer waits for that, not for the next page.
+        if self.stop {
+            return None;
+        }
+        if !self.begun.is_empty() {
+            return Some(Task::Trim(std::mem::take(&mut self.begun)));
+        }
+        if self.ready.is_none() && may_make {
+            self.busy = true;
+            return Some(Task::Make(self.next_id));
+        }
+        (self.rotated && self.wanted() > 0 && self.failed.is_none()).then_some(Task::Blank(self.next_id))
+    }
+}
+
+impl Worker<'_> {
+    fn run(mut self) {
+        let shared = self.shared;
+        let mut state = shared.state.lock();
+        loop {
+            let Some(task) = state.next_task() else {
+                if state.stop {
+                    // Nobody finds a use for them; the next start would only have to remove them.
+                    state.blanks.drain(..).for_each(|blank| blank.discard(&*shared.workshop.core.disk));
+                    return;
+                }
+                if state.failed.is_some() {
+                    if shared.work.wait_for(&mut state, RETRY).timed_out() {
+                        match state.ready {
+                            Some(_) => state.failed = None,
+                            None => state.retry = true,
+                        }
+                    }
+                } else {
+                    shared.work.wait(&mut state);
+                }
+                continue;
+            };
+            match task {
+                Task::Name(blank, id) => {
+                    let named = MutexGuard::unlocked(&mut state, || shared.workshop.name(blank, id));
+                    state.made(named);
+                }
+                Task::Make(id) => {
+                    let made = MutexGuard::unlocked(&mut state, || {
+                        self.stock
+                            .make(id)
+                            .map_err(|error| failure(id, error))
+                            .and_then(|blank| shared.workshop.name(blank, id))
+                    });
+                    state.made(made);
+                }
+                Task::Seal(job) => {
+                    MutexGuard::unlocked(&mut state, || job.seal());
+                    state.sealing = false;
+                }
+                Task::Trim(begun) => {
+                    self.stock.begin(begun);
+                    let wanted = state.wanted();
+                    let blanks = MutexGuard::unlocked(&mut state, || self.stock.trim(wanted));
+                    state.blanks.extend(blanks);
+                }
+                Task::Blank(id) => match MutexGuard::unlocked(&mut state, || self.stock.make(id)) {
+                    Ok(blank) => state.blanks.push(blank),
+                    Err(error) => state.failed = Some(failure(id, error)),
+                },
+            }
+            self.stock.count_disk(state.waiting());
+            shared.done.notify_all();
+        }
+    }
+}
