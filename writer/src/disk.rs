@@ -55,6 +55,10 @@ pub trait DiskFile: Send + Sync + 'static {
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// Length in bytes.
     fn size(&self) -> io::Result<u64>;
+    /// Whether all of these bytes are in the page cache; `true` where that cannot be told.
+    fn cached(&self, _offset: u64, _len: u64) -> io::Result<bool> {
+        Ok(true)
+    }
     /// Runs `action` while it is certain that nobody else has the file open or mapped, and nobody can open it;
     /// `Ok(false)` if somebody has. `action` must be short: an open() elsewhere waits for it.
     fn if_unshared(&self, action: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool>;

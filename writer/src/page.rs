@@ -88,6 +88,29 @@ impl PageMold {
         if self.durable { file.sync_data() } else { Ok(()) }
     }
 
+    /// Makes what of a retired page has left the page cache be there again, like a fresh one's bytes: zeros, in
+    /// large folios. Otherwise the first small append to each 4 KiB would wait for them to be read from the disk,
+    /// and they would come back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Only for a file that
+    /// nobody else has.
+    pub(crate) fn revive(&self, file: &dyn DiskFile) -> io::Result<()> {
+        let len = self.geometry.page_len();
+        if file.cached(0, len)? {
+            return Ok(());
+        }
+        let mut piece = vec![0; ZERO_PIECE];
+        // Somebody may still find this file under the name it had.
+        let retired = PageHeader::retired_bytes();
+        piece[..retired.len()].copy_from_slice(&retired);
+        for at in (0..len).step_by(ZERO_PIECE) {
+            let piece_len = (len - at).min(ZERO_PIECE as u64);
+            if !file.cached(at, piece_len)? {
+                file.write_all_at(&piece[..piece_len as usize], at)?;
+            }
+            piece[..retired.len()].fill(0);
+        }
+        if self.durable { file.sync_data() } else { Ok(()) }
+    }
+
     /// Makes page `id` out of `blank`, which is gone if that fails: half made, it is of no use.
     pub(crate) fn name(&self, disk: &dyn Disk, id: u64, blank: Blank) -> io::Result<Page> {
         let header = self.header(id);

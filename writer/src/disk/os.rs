@@ -1,6 +1,6 @@
 //! The real file system.
 
-#![allow(unsafe_code, reason = "system calls without safe wrappers: pwritev2, leases")]
+#![allow(unsafe_code, reason = "system calls without safe wrappers: pwritev2, cachestat, leases")]
 
 use super::{Disk, DiskFile};
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
@@ -143,6 +143,24 @@ impl DiskFile for OsFile {
         Ok(self.file.metadata()?.len())
     }
 
+    fn cached(&self, offset: u64, len: u64) -> io::Result<bool> {
+        let range = CacheRange { offset, len };
+        let mut found = CacheStat::default();
+        // SAFETY: both structures have the layout of the kernel's and live through the call, which writes the second.
+        let outcome = unsafe {
+            libc::syscall(SYS_CACHESTAT, self.file.as_raw_fd(), &raw const range, &raw mut found, 0u32)
+        };
+        if outcome == 0 {
+            return Ok(found.cached >= len.div_ceil(CACHE_PAGE));
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            // Before Linux 6.5, filtered out, or a file system that has none.
+            Some(libc::ENOSYS | libc::EPERM | libc::EOPNOTSUPP) => Ok(true),
+            _ => Err(error),
+        }
+    }
+
     fn if_unshared(&self, action: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool> {
         let Some(lease) = Lease::take(&self.file)? else { return Ok(false) };
         let outcome = action();
@@ -192,6 +210,30 @@ impl Drop for Lease<'_> {
         // SAFETY: passes integers only. It can fail only where there is no lease to drop.
         unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
     }
+}
+
+/// The same number on every architecture.
+const SYS_CACHESTAT: libc::c_long = 451;
+/// Where pages of memory are larger than this, fewer are counted and a file seems to have left the cache: it is
+/// written anew then without need, and nothing else comes of it.
+const CACHE_PAGE: u64 = 4096;
+
+/// The kernel's `struct cachestat_range`.
+#[repr(C)]
+struct CacheRange {
+    offset: u64,
+    len: u64,
+}
+
+/// The kernel's `struct cachestat`, in pages.
+#[repr(C)]
+#[derive(Default)]
+struct CacheStat {
+    cached: u64,
+    dirty: u64,
+    writeback: u64,
+    evicted: u64,
+    recently_evicted: u64,
 }
 
 const F_SETOWN_EX: libc::c_int = 15;

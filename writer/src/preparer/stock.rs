@@ -95,16 +95,25 @@ impl Stock {
     /// Returns a trimmed page for recycling if it is wanted and nobody else has it, otherwise takes its name away.
     fn let_go(&mut self, trimmed: Trimmed, wanted: bool) -> Option<Blank> {
         let usable = trimmed.len == self.workshop.mold.geometry.page_len();
-        if wanted && usable && retire_header(&trimmed.blank) {
+        let retired = wanted && usable && retire_header(&trimmed.blank);
+        if retired && self.revive(&trimmed.blank) {
             return Some(trimmed.blank);
         }
         if let Err(error) = self.workshop.core.disk.remove(&trimmed.blank.scratch) {
             tracing::warn!("{} could not be removed: {error}", trimmed.blank.scratch);
         }
-        if wanted && usable && self.stuck.len() < STUCK_MAX {
+        if wanted && usable && !retired && self.stuck.len() < STUCK_MAX {
             self.stuck.push(trimmed);
         }
         None
+    }
+
+    fn revive(&self, blank: &Blank) -> bool {
+        let revived = self.workshop.mold.revive(&*blank.file);
+        if let Err(error) = &revived {
+            tracing::warn!("{} could not be recycled: {error}", blank.scratch);
+        }
+        revived.is_ok()
     }
 
     /// Publishes what the ring takes on disk; `waiting` pages are beyond those in the ring.

@@ -105,6 +105,38 @@ fn a_mapped_page_is_never_recycled() {
 }
 
 #[test]
+fn a_recycled_page_that_has_left_the_page_cache_comes_back_as_a_whole() {
+    for durability in [Durability::Sync, LAZY] {
+        let home = Home::new();
+        let options =
+            WriterOptions { page_len: 1 << 20, prepare_ahead: false, ..small(Io::Pwrite, durability) };
+        let mut writer = home.open(&options);
+        // Two laps: after that only recycled pages come.
+        let batch = vec![vec![7; 10_000]; 100];
+        while counter(&writer, Counter::Rotations) < 8 {
+            writer.append_payloads(&batch).unwrap();
+        }
+        let fresh = counter(&writer, Counter::FreshPages);
+        writer.sync().unwrap();
+        for id in home.page_ids() {
+            let file = std::fs::File::open(home.page(id)).unwrap();
+            // Elsewhere than in the active page nothing is dirty but footers.
+            file.sync_data().unwrap();
+            let all = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+            nix::fcntl::posix_fadvise(&file, 0, 0, all).unwrap();
+        }
+        let rotations = counter(&writer, Counter::Rotations);
+        while counter(&writer, Counter::Rotations) == rotations {
+            writer.append_payloads(&batch[..1]).unwrap();
+        }
+        // One record has been written to it so far. (A tmpfs lets nothing go, and then this shows nothing.)
+        assert!(writer.active.page.file.cached(0, options.page_len).unwrap());
+        assert_eq!(counter(&writer, Counter::FreshPages), fresh);
+        assert_eq!(read_all(home.path()).0.last().unwrap().1, batch[0]);
+    }
+}
+
+#[test]
 fn without_a_page_ahead_every_rotation_waits_and_the_ring_is_the_same() {
     for ring_size in [1, 4] {
         let home = Home::new();
