@@ -92,7 +92,11 @@ impl Ahead {
                 let page = Arc::new(page);
                 state.begun.push(Arc::clone(&page));
                 state.rotated = true;
-                self.0.work.notify_one();
+                // One wake of the thread for a rotation, not two: the complete page is handed over in a moment. If
+                // appends are durable that is after a flush, by when the next page could have its name.
+                if self.0.workshop.mold.durable || state.blanks.is_empty() {
+                    self.0.work.notify_one();
+                }
                 return Ok((page, stalled));
             }
             if !state.busy
