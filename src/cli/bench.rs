@@ -24,6 +24,7 @@ use super::failure::Outcome;
 pub use latency::{FOLLOWER, follower_main};
 pub use open::{DOOMED, doomed_main};
 pub use read::{SLEEPER, sleeper_main};
+pub use write::{TAIL, tail_main};
 
 /// Measure Waldo on this machine, against the bare system calls or memory accesses it cannot do without.
 ///

@@ -44,7 +44,7 @@ fn rows(result: &Value) -> Vec<&str> {
 #[test]
 fn writing_is_measured_in_every_regime() {
     let result = measure("write", &["--producers", "4", "--depth", "4"]);
-    for topic in ["lone", "batch", "lone, durable", "batch, durable", "group", "rotation"] {
+    for topic in ["lone", "batch", "lone, durable", "batch, durable", "group", "rotation", "recycling"] {
         assert!(rows(&result).contains(&topic), "{topic}");
     }
     assert_eq!(result["plots"].as_array().unwrap().len(), 5);
@@ -90,6 +90,20 @@ fn one_regime_is_printed_as_a_table_with_its_verdict() {
 }
 
 #[test]
+fn readers_that_are_stopped_keep_pages_from_being_recycled() {
+    let more = ["--regime", "recycling", "--readers", "0,6", "--stopped", "3", "--page-every", "30ms"];
+    let result = measure("write", &more);
+    let rows = result["data"]["rows"].as_array().unwrap();
+    let found = |name: &str| {
+        let row = rows.iter().find(|row| row["row"] == name);
+        row.unwrap_or_else(|| panic!("no row {name}"))["ours"].as_f64().unwrap()
+    };
+    assert_eq!(found("0 readers: pages recycled"), 1.0);
+    let stuck = found("6 readers, 3 stopped for good: pages stuck at the end, 64 counted at most");
+    assert!((1.0..=6.0).contains(&stuck), "{stuck}: each of the three keeps what it maps");
+}
+
+#[test]
 fn nonsense_is_told_before_anything_is_measured() {
     let place = Place::new();
     let dir = place.path().to_str().unwrap();
@@ -103,6 +117,8 @@ fn nonsense_is_told_before_anything_is_measured() {
         (2, "--batch", &["write", "--batch", "1G"]),
         (2, "--batch", &["write", "--batch", "10"]),
         (2, "--size", &["write", "--size", "0"]),
+        (2, "--readers", &["write", "--readers", "many"]),
+        (2, "--page-every", &["write", "--page-every", "5"]),
         (2, "--size", &["read", "--size", "1G"]),
         (2, "--size", &["latency", "--size", "7"]),
         (2, "--rate", &["latency", "--rate", "0"]),

@@ -1,6 +1,5 @@
 //! `waldo bench fanout`: one writer process, tens of thousands of reader processes, and what both pay.
 
-mod caps;
 mod course;
 mod findings;
 mod idle;

@@ -20,10 +20,16 @@ const TAIL: u64 = 1 << 16;
 
 /// For people; says why if it cannot be told.
 pub fn describe(path: &Path) -> String {
-    let sizes = match sizes(path) {
-        Ok(sizes) if !sizes.is_empty() => sizes,
-        _ => return "Folio sizes are not known: only root may see them.".to_owned(),
-    };
+    match shares(path) {
+        Some(shares) => format!("A page of the ring is in the page cache in folios of {shares}."),
+        None => "Folio sizes are not known: only root may see them.".to_owned(),
+    }
+}
+
+/// The commonest sizes, and how much of the file is in such folios; `None` if this process may not know. What of
+/// the file is not in the page cache is read for this.
+pub fn shares(path: &Path) -> Option<String> {
+    let sizes = sizes(path).ok().filter(|sizes| !sizes.is_empty())?;
     let all: u64 = sizes.values().sum();
     let mut parts: Vec<_> = sizes.into_iter().collect();
     parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
@@ -32,7 +38,7 @@ pub fn describe(path: &Path) -> String {
         .take(4)
         .map(|(size, bytes)| format!("{} ({:.0} %)", units::bytes(size), bytes as f64 / all as f64 * 100.0))
         .collect();
-    format!("A page of the ring is in the page cache in folios of {}.", parts.join(", "))
+    Some(parts.join(", "))
 }
 
 /// Bytes of the file by the size of the folio that they are in; empty if this process may not know.

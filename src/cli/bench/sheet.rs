@@ -17,6 +17,8 @@ pub enum Unit {
     Count,
     /// 1024 bytes; less is better.
     Kib,
+    /// A part of a whole, 0 to 1; more is better.
+    Share,
 }
 
 impl Unit {
@@ -41,6 +43,7 @@ impl Unit {
             Unit::Rate => scaled(&[(1e6, "M/s"), (1e3, "k/s")], "/s"),
             Unit::Count => format!("{value}"),
             Unit::Kib => format!("{value:.0} KiB"),
+            Unit::Share => format!("{:.1} %", value * 100.0),
         }
     }
 
@@ -51,6 +54,7 @@ impl Unit {
             Unit::Rate => "1/s",
             Unit::Count => "count",
             Unit::Kib => "KiB",
+            Unit::Share => "share",
         }
     }
 }

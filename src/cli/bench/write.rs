@@ -3,6 +3,7 @@
 mod batch;
 mod group;
 mod lone;
+mod recycling;
 mod rotation;
 mod stream;
 mod sweep;
@@ -13,6 +14,9 @@ use super::setting::{Plan, Setting};
 use crate::cli::failure::{Outcome, Usage};
 use crate::cli::units::{self, parse_size};
 use clap::ValueEnum;
+use std::time::Duration;
+
+pub use recycling::{TAIL, tail_main};
 
 /// The batch that the goals are given for.
 const BATCH: u64 = 2 << 20;
@@ -28,6 +32,7 @@ Examples:
   waldo bench write --regime lone,batch
   waldo bench write --regime batch --size 100,1000,10000 --batch 256K
   waldo bench write --regime group --producers 16 --depth 256 --io uring
+  waldo bench write --regime recycling --readers 1000,10000 --stopped 100 --page-every 20ms
   waldo bench write --page-size 64M --seconds 5 --report results/write   with sweeps and plots")]
 pub struct Args {
     /// What to measure; several with commas between.
@@ -45,6 +50,16 @@ pub struct Args {
     /// Appends in flight from one thread, for `group`.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
     depth: u32,
+    /// Reader processes that follow, for `recycling`; several with commas between.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "0,100",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    readers: Vec<u32>,
+    /// How many of these are stopped for good (SIGSTOP) after a while [default: a tenth of them].
+    #[arg(long, value_name = "N")]
+    stopped: Option<u32>,
+    /// Time from one page to the next, for `recycling`.
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = humantime::parse_duration)]
+    page_every: Duration,
     /// Also measure throughput over record sizes, batch sizes, appends in flight and threads. Goes with --report by
     /// itself.
     #[arg(long)]
@@ -65,8 +80,10 @@ enum Regime {
     Durable,
     /// Many threads or tasks that append durably at once.
     Group,
-    /// Each append's latency while pages fill up.
+    /// Each append's latency while pages fill up, with the next page ready and with pages made at the rotation.
     Rotation,
+    /// What pages are made of: recycled or fresh ones, among readers, and after the page cache has let go of them.
+    Recycling,
 }
 
 /// What the regimes are given.
@@ -75,6 +92,9 @@ struct Case {
     batch_bytes: usize,
     producers: usize,
     depth: usize,
+    readers: Vec<u32>,
+    stopped: Option<u32>,
+    page_every: Duration,
 }
 
 impl Case {
@@ -88,7 +108,8 @@ impl Case {
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let plan = args.setting.plan()?;
     let case = case(&args, &plan)?;
-    let all = [Regime::Lone, Regime::Batch, Regime::Durable, Regime::Group, Regime::Rotation];
+    let all =
+        [Regime::Lone, Regime::Batch, Regime::Durable, Regime::Group, Regime::Rotation, Regime::Recycling];
     let regimes: Vec<_> = all
         .into_iter()
         .filter(|regime| args.regime.contains(regime) || args.regime.contains(&Regime::All))
@@ -110,6 +131,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
                 }
                 Regime::Group => group::run(session, &case)?,
                 Regime::Rotation => rotation::run(session, &case)?,
+                Regime::Recycling => recycling::run(session, &case)?,
             }
             session.watch.step();
         }
@@ -143,5 +165,8 @@ fn case(args: &Args, plan: &Plan) -> anyhow::Result<Case> {
         batch_bytes: batch as usize,
         producers: args.producers as usize,
         depth: args.depth as usize,
+        readers: args.readers.clone(),
+        stopped: args.stopped,
+        page_every: args.page_every,
     })
 }

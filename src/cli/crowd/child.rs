@@ -13,7 +13,7 @@ use std::str::FromStr;
 type Entry = fn(&mut Words) -> anyhow::Result<()>;
 
 /// The hidden roles.
-const ROLES: [(&str, Entry); 9] = [
+const ROLES: [(&str, Entry); 10] = [
     (demo::READER, demo::reader_main),
     (demo::WRITER, demo::writer_main),
     (fanout::READER, fanout::processes_main),
@@ -23,6 +23,7 @@ const ROLES: [(&str, Entry); 9] = [
     (bench::FOLLOWER, bench::follower_main),
     (bench::DOOMED, bench::doomed_main),
     (bench::SLEEPER, bench::sleeper_main),
+    (bench::TAIL, bench::tail_main),
 ];
 
 /// If this process has a hidden role, does its work and gives its exit code. Comes before everything else in

@@ -97,6 +97,15 @@ impl Crowd {
         self.running.values().filter(|role| matches!(role, Role::Reader(_))).count()
     }
 
+    /// Stops a reader where it is, for good: it keeps what it has open and mapped until it is killed.
+    pub fn stop_reader(&self, reader: usize) {
+        for pid in self.running.iter().filter(|(_, role)| **role == Role::Reader(reader)).map(|(pid, _)| *pid)
+        {
+            // It is a child that has not been waited for, so the number is still its own.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGSTOP);
+        }
+    }
+
     /// Kills the readers; they end at once, since none has anything to put in order.
     pub fn kill_readers(&mut self) {
         for (pid, role) in &self.running {

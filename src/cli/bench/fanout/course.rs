@@ -3,9 +3,10 @@
 use super::findings::Findings;
 use super::note::Note;
 use super::payload::LEN_MIN;
-use super::{Args, IDLE, Mode, READER, STREAMS, WRITER, caps};
+use super::{Args, IDLE, Mode, READER, STREAMS, WRITER};
 use crate::cli::bench::report;
 use crate::cli::crowd::board::Board;
+use crate::cli::crowd::caps;
 use crate::cli::crowd::memory::{MachineMemory, Memory};
 use crate::cli::crowd::processes::{Crowd, Role};
 use crate::cli::crowd::stage::Stage;
@@ -63,7 +64,10 @@ struct Interrupted;
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     check(args)?;
     let interrupt = Interrupt::install()?;
-    let readers = caps::readers(args)?;
+    let readers = match args.mode {
+        Mode::Processes => caps::readers(args.readers)?,
+        Mode::Streams => args.readers as usize,
+    };
     let stage = Stage::new_in("waldo-fanout-", args.dir.as_deref())?;
     check_room(args, &stage)?;
     let (turnstile, gate) = std::io::pipe().context("cannot make a pipe")?;

@@ -1,7 +1,6 @@
 //! How many processes this machine has room for, and which limit says so.
 
-use super::{Args, Mode};
-use crate::cli::crowd::memory::MachineMemory;
+use super::memory::MachineMemory;
 use crate::cli::failure::Usage;
 use crate::cli::units;
 use anyhow::Context;
@@ -21,13 +20,11 @@ struct Cap {
     what: String,
 }
 
-/// How many of the readers that were asked for can be had. Says on standard error what limits them, if anything.
-pub fn readers(args: &Args) -> anyhow::Result<usize> {
-    let asked = u64::from(args.readers);
-    if args.mode == Mode::Streams {
-        return Ok(args.readers as usize);
-    }
-    let Some(cap) = all()?.into_iter().min_by_key(|cap| cap.room) else { return Ok(args.readers as usize) };
+/// How many of the reader processes that were asked for can be had. Says on standard error what limits them, if
+/// anything.
+pub fn readers(asked: u32) -> anyhow::Result<usize> {
+    let asked = u64::from(asked);
+    let Some(cap) = all()?.into_iter().min_by_key(|cap| cap.room) else { return Ok(asked as usize) };
     if cap.room == 0 {
         return Err(Usage(format!("there is no room for a single reader process: {}", cap.what)).into());
     }
@@ -70,7 +67,7 @@ fn all() -> anyhow::Result<Vec<Cap>> {
     let available = MachineMemory::now()?.available;
     let what = format!(
         "{} of memory are available and a reader process is reckoned at {READER_KIB} KiB; use fewer, or \
-         --mode streams",
+         streams in one process (`waldo bench fanout --mode streams`)",
         units::bytes(available * 1024)
     );
     caps.push(Cap { room: available / READER_KIB, what });
