@@ -130,7 +130,7 @@ impl Feeder {
 
     /// The flushes timed since the last call.
     pub fn take_flushes(&mut self) -> Latency {
-        std::mem::replace(&mut self.flushes, Latency::new())
+        std::mem::take(&mut self.flushes)
     }
 
     fn is_durable(&self) -> bool {
