@@ -1,34 +1,49 @@
-//! Records handed out together, read in place.
+//! Records handed out together.
 
 use crate::error::ReadError;
-use crate::page_map::PageMap;
+use crate::held::Held;
+use crate::reader::Passed;
 use std::fmt;
 use std::iter::FusedIterator;
-use std::sync::Arc;
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::record::{Frame, RawRecord};
 use waldo_shm_protocol::{Log, RecordFault, record};
 
-/// One or more consecutive records of one page. Keeps the page mapped while it lives, even after the page has
+/// One or more consecutive records of one page. They stay what they are while it lives, even after the page has
 /// been trimmed; cheap to clone and to send elsewhere.
 ///
-/// A batch that is kept keeps its page's file from being recycled: copy the records out ([`Batch::to_logs`]) if
-/// they are needed for long.
+/// The records lie in the mapped page, or, if they are the little that a sleeping reader was woken for, in a copy. A
+/// batch that is kept may keep its page's file from being recycled: copy the records out ([`Batch::to_logs`]) if they
+/// are needed for long.
 #[derive(Clone)]
 pub struct Batch {
-    pub(crate) map: Arc<PageMap>,
-    pub(crate) start: u32,
-    pub(crate) end: u32,
-    pub(crate) len: usize,
-    pub(crate) payload_bytes: usize,
-    pub(crate) first_seq_no: u64,
-    pub(crate) last_seq_no: u64,
+    pub(crate) held: Held,
+    start: u32,
+    end: u32,
+    len: usize,
+    payload_bytes: usize,
+    first_seq_no: u64,
+    last_seq_no: u64,
 }
 
 impl Batch {
+    /// The records that a reader has passed over in `held`, the last of which is numbered `last_seq_no`.
+    #[inline]
+    pub(crate) fn new(held: Held, passed: &Passed, last_seq_no: Option<u64>) -> Batch {
+        Batch {
+            held,
+            start: passed.start,
+            end: passed.end,
+            len: passed.len,
+            payload_bytes: passed.payload_bytes,
+            first_seq_no: passed.first_seq_no,
+            last_seq_no: last_seq_no.unwrap_or_default(),
+        }
+    }
+
     /// The records in order.
     pub fn iter(&self) -> Records<'_> {
-        let bytes = self.map.bytes(self.start, self.end).unwrap_or_default();
+        let bytes = self.held.bytes(self.start, self.end).unwrap_or_default();
         Records { bytes, left: self.len }
     }
 
@@ -66,7 +81,7 @@ impl Batch {
         let mut before = None;
         for record in self {
             if let Err(fault) = record.verify() {
-                let (path, page) = (self.map.path().to_path_buf(), self.map.id());
+                let (path, page) = (self.held.path().to_path_buf(), self.held.page_id());
                 let seq_no = before.or(Some(record.prev_seq_no()));
                 return Err(ReadError::Corrupt { path, page, offset, fault, seq_no });
             }
@@ -86,7 +101,7 @@ impl Batch {
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch")
-            .field("page", &self.map.id())
+            .field("page", &self.held.page_id())
             .field("len", &self.len)
             .field("first_seq_no", &self.first_seq_no)
             .field("last_seq_no", &self.last_seq_no)

@@ -18,8 +18,8 @@
 //! keeps a control segment, the reader follows its watermarks; without one it reads the files and changes over
 //! by itself when a writer comes.
 //!
-//! Reading order: [`Ring`] (`attach`, `link`), `control` and `files` (where a ring says what may be read), `pages` and
-//! `page_map` (opening and mapping), `walk` (records in a page), [`Reader`] (`reader`, `seek`, `wait`), then
+//! Reading order: [`Ring`] (`attach`, `link`), `control` and `files` (where a ring says what may be read), `pages`,
+//! `page_file` and `page_map` (opening and mapping), `walk` (records in a page), [`Reader`] (`reader`, `seek`, `wait`), then
 //! [`Batches`] and [`verify`].
 
 mod attach;
@@ -30,9 +30,11 @@ mod control;
 mod error;
 mod files;
 mod futex;
+mod held;
 mod lapse;
 mod link;
 mod options;
+mod page_file;
 mod page_map;
 mod pages;
 mod place;

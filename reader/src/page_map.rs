@@ -1,16 +1,14 @@
 //! One page file, mapped read-only. The only place where bytes of a page become a slice.
 #![allow(unsafe_code, reason = "forms slices over mapped files")]
 
+use crate::page_file::PageFacts;
 use crate::watermark::Watermark;
 use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use waldo_shm_protocol::PageSeed;
-use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RECORD_ALIGN};
-use waldo_shm_protocol::page::PageHeader;
 
 /// What one page table of the lowest level maps, with pages of 4 KiB. Where they are larger, more has to be read
 /// before something can be given back.
@@ -19,68 +17,43 @@ const TABLE: usize = 2 << 20;
 /// A mapped page. The kernel keeps the inode for as long as this lives, whatever happens to the file's name.
 pub(crate) struct PageMap {
     raw: MmapRaw,
-    path: PathBuf,
-    id: u64,
-    /// Device and number of its inode.
-    inode: (u64, u64),
-    seed: PageSeed,
-    records_limit: u32,
+    facts: PageFacts,
     /// Bytes from the start of the page that are known to be committed; only grows.
     admitted: AtomicU32,
 }
 
 impl PageMap {
-    /// Maps `file`, whose header has been read and checked, from start to end.
+    /// Maps `file`, which `facts` are of, from start to end.
     ///
     /// # Errors
     /// What mmap says.
-    pub(crate) fn new(file: &File, path: &Path, header: &PageHeader) -> io::Result<PageMap> {
-        let fields = header.fields();
-        let len = usize::try_from(fields.page_len).map_err(io::Error::other)?;
-        let stat = file.metadata()?;
-        let raw = MmapOptions::new().len(len).map_raw_read_only(file)?;
-        Ok(PageMap {
-            raw,
-            path: path.to_path_buf(),
-            id: fields.page_id,
-            inode: (stat.dev(), stat.ino()),
-            seed: PageSeed::new(&fields.ring_id, fields.page_id),
-            // A checked geometry keeps this below 2 GiB.
-            records_limit: u32::try_from(fields.records_limit).map_err(io::Error::other)?,
-            admitted: AtomicU32::new(0),
-        })
+    pub(crate) fn new(file: &File, facts: PageFacts) -> io::Result<PageMap> {
+        let raw = MmapOptions::new().len(facts.page_len()).map_raw_read_only(file)?;
+        Ok(PageMap { raw, facts, admitted: AtomicU32::new(0) })
     }
 
     #[inline(always)]
     pub(crate) fn id(&self) -> u64 {
-        self.id
+        self.facts.id()
     }
 
     pub(crate) fn inode(&self) -> (u64, u64) {
-        self.inode
+        self.facts.inode()
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.facts.path()
     }
 
     #[inline(always)]
     pub(crate) fn seed(&self) -> PageSeed {
-        self.seed
+        self.facts.seed()
     }
 
-    /// Where this page's committed records end at the latest, according to `watermark`; `None` if that cannot
-    /// be for this page. Lets [`PageMap::bytes`] go up to there.
+    /// As [`PageFacts::limit`]. Lets [`PageMap::bytes`] go up to there.
     #[inline]
     pub(crate) fn admit(&self, watermark: Watermark) -> Option<u32> {
-        let position = watermark.position();
-        let limit = if position.page() > self.id { self.records_limit } else { position.offset() };
-        let fits = position.page() >= self.id
-            && (PAGE_HEADER_LEN as u32..=self.records_limit).contains(&limit)
-            && limit.is_multiple_of(RECORD_ALIGN as u32);
-        if !fits {
-            return None;
-        }
+        let limit = self.facts.limit(watermark)?;
         // Relaxed: the bytes were ordered by whoever loaded the watermark, and whoever else gets to see this
         // number without having loaded a watermark was handed a batch by a thread that had.
         if self.admitted.load(Ordering::Relaxed) < limit {
@@ -141,10 +114,16 @@ impl PageMap {
     }
 }
 
+impl AsRef<PageFacts> for PageMap {
+    fn as_ref(&self) -> &PageFacts {
+        &self.facts
+    }
+}
+
 impl std::fmt::Debug for PageMap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PageMap")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .field("admitted", &self.admitted)
             .finish_non_exhaustive()
     }

@@ -1,30 +1,45 @@
-//! Opening page files, and sharing one mapping per page among all readers of a process.
+//! Opening page files, and sharing one mapping and one descriptor per page among all readers of a process.
 
 use crate::error::ReadError;
+use crate::page_file::{PageFacts, PageFile};
 use crate::page_map::PageMap;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, TMPFS_MAGIC, statfs};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use waldo_shm_protocol::page::{PageFault, PageHeader, RawPageHeader};
 use waldo_shm_protocol::{RingId, names};
 
-/// The pages of one ring that this process has mapped.
+/// The pages of one ring that this process has mapped or open.
 #[derive(Debug)]
 pub(crate) struct Pages {
     home: PathBuf,
     ring_id: RingId,
-    mapped: Mutex<Vec<Mapped>>,
+    held: Mutex<Held>,
+    /// Whether the file system reads without a lock that a writer needs, once somebody has asked.
+    lock_free: OnceLock<bool>,
+    /// Reading changes access times: a page has been opened, and this could not be averted.
+    traced: AtomicBool,
 }
 
-/// A page that somebody in this process has mapped.
+#[derive(Debug, Default)]
+struct Held {
+    maps: Vec<Known<PageMap>>,
+    files: Vec<Known<PageFile>>,
+}
+
+/// A page that somebody in this process has mapped, or open.
 #[derive(Debug)]
-struct Mapped {
+struct Known<T> {
     id: u64,
     /// The writer's start under which its name was last seen to lead to this file.
     epoch: u32,
-    map: Weak<PageMap>,
+    page: Weak<T>,
 }
 
 /// What became of an attempt to open a page.
@@ -38,7 +53,8 @@ pub(crate) enum Opened<T> {
 
 impl Pages {
     pub(crate) fn new(home: &Path, ring_id: RingId) -> Pages {
-        Pages { home: home.to_path_buf(), ring_id, mapped: Mutex::new(Vec::new()) }
+        let (held, lock_free, traced) = (Mutex::default(), OnceLock::new(), AtomicBool::new(false));
+        Pages { home: home.to_path_buf(), ring_id, held, lock_free, traced }
     }
 
     /// Page `id`, mapped; shared with whoever else in this process has it mapped. `epoch` is the writer's start
@@ -49,37 +65,110 @@ impl Pages {
     /// [`ReadError::Io`] or [`ReadError::Page`] for what trimming cannot explain.
     pub(crate) fn map(&self, id: u64, epoch: u32) -> Result<Opened<Arc<PageMap>>, ReadError> {
         let path = || self.home.join(names::page(id));
-        let mut mapped = self.lock();
-        let known = mapped.iter_mut().find(|known| known.id == id);
-        if let Some((known, map)) = known.and_then(|known| known.map.upgrade().map(|map| (known, map)))
-            && (known.epoch == epoch || leads_to(&path(), &map)?)
-        {
-            known.epoch = epoch;
+        // Under the lock: two readers that enter a page together shall not both map it.
+        let mut held = self.lock();
+        if let Some(map) = find(&mut held.maps, (id, epoch), path)? {
             return Ok(Opened::Page(map));
         }
-        // Under the lock: two readers that enter a page together shall not both map it.
-        let path = path();
-        let (file, header) = match open(&path, &self.ring_id, id)? {
-            Opened::Page(page) => page,
-            Opened::Gone(why) => return Ok(Opened::Gone(why)),
+        // Whoever has it open reads it to its end, even if it has been trimmed meanwhile.
+        let map = match find(&mut held.files, (id, epoch), path)? {
+            Some(page) => PageMap::new(page.file(), (*page).as_ref().clone()),
+            None => match self.open(id)? {
+                Opened::Page((file, facts)) => PageMap::new(&file, facts),
+                Opened::Gone(why) => return Ok(Opened::Gone(why)),
+            },
         };
-        let map = PageMap::new(&file, &path, &header).map_err(|e| ReadError::io(&path, e))?;
-        let map = Arc::new(map);
-        mapped.retain(|known| known.id != id && known.map.strong_count() > 0);
-        mapped.push(Mapped { id, epoch, map: Arc::downgrade(&map) });
+        let map = Arc::new(map.map_err(|e| ReadError::io(path(), e))?);
+        enter(&mut held.maps, (id, epoch), &map);
         Ok(Opened::Page(map))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Mapped>> {
-        // The vector is whole between any two statements above.
-        self.mapped.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Page `id`, open, as [`Pages::map`] has it mapped.
+    ///
+    /// # Errors
+    /// As [`Pages::map`].
+    pub(crate) fn file(&self, id: u64, epoch: u32) -> Result<Opened<Arc<PageFile>>, ReadError> {
+        let mut held = self.lock();
+        if let Some(page) = find(&mut held.files, (id, epoch), || self.home.join(names::page(id)))? {
+            return Ok(Opened::Page(page));
+        }
+        let page = match self.open(id)? {
+            Opened::Page((file, facts)) => Arc::new(PageFile::new(file, facts)),
+            Opened::Gone(why) => return Ok(Opened::Gone(why)),
+        };
+        if !leaves_no_trace(page.file()) {
+            self.traced.store(true, Ordering::Relaxed);
+        }
+        enter(&mut held.files, (id, epoch), &page);
+        Ok(Opened::Page(page))
+    }
+
+    /// Whether a reader that reads a page with a system call can be in nobody's way. XFS locks the inode for it, and
+    /// a reader that loses its processor there holds up the writer; what is not known may do the same.
+    pub(crate) fn read_without_lock(&self) -> bool {
+        // Once for all pages: they got their names in this directory, so they lie in its file system.
+        let lock_free = *self.lock_free.get_or_init(|| {
+            let kind = statfs(&self.home).map(|stat| stat.filesystem_type());
+            kind.is_ok_and(|kind| kind == EXT4_SUPER_MAGIC || kind == TMPFS_MAGIC)
+        });
+        lock_free && !self.traced.load(Ordering::Relaxed)
+    }
+
+    /// Decides that, whatever the file system.
+    #[cfg(test)]
+    pub(crate) fn set_read_without_lock(&self, lock_free: bool) {
+        self.lock_free.set(lock_free).unwrap();
+    }
+
+    fn open(&self, id: u64) -> Result<Opened<(File, PageFacts)>, ReadError> {
+        let path = self.home.join(names::page(id));
+        Ok(match open(&path, &self.ring_id, id)? {
+            Opened::Page((file, header)) => {
+                let facts = PageFacts::new(&file, &path, &header).map_err(|e| ReadError::io(&path, e))?;
+                Opened::Page((file, facts))
+            }
+            Opened::Gone(why) => Opened::Gone(why),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // The vectors are whole between any two statements above.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether `path` still leads to the file that `map` is of. While it is mapped, its inode cannot be another's.
-fn leads_to(path: &Path, map: &PageMap) -> Result<bool, ReadError> {
+/// Whether reading `file` does not change its access time.
+fn leaves_no_trace(file: &File) -> bool {
+    let granted = fcntl(file, FcntlArg::F_GETFL).is_ok_and(|flags| flags & libc::O_NOATIME != 0);
+    granted || fstatvfs(file).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_NOATIME))
+}
+
+/// What is known under this id, if it is still held, and is what `path` leads to under this epoch.
+fn find<T: AsRef<PageFacts>>(
+    known: &mut [Known<T>],
+    (id, epoch): (u64, u32),
+    path: impl Fn() -> PathBuf,
+) -> Result<Option<Arc<T>>, ReadError> {
+    let known = known.iter_mut().find(|known| known.id == id);
+    if let Some((known, page)) = known.and_then(|known| known.page.upgrade().map(|page| (known, page)))
+        && (known.epoch == epoch || leads_to(&path(), (*page).as_ref())?)
+    {
+        known.epoch = epoch;
+        return Ok(Some(page));
+    }
+    Ok(None)
+}
+
+/// Makes `page` known, and forgets what nobody holds any more.
+fn enter<T>(known: &mut Vec<Known<T>>, (id, epoch): (u64, u32), page: &Arc<T>) {
+    known.retain(|known| known.id != id && known.page.strong_count() > 0);
+    known.push(Known { id, epoch, page: Arc::downgrade(page) });
+}
+
+/// Whether `path` still leads to the file of this page. While it is held, its inode cannot be another's.
+fn leads_to(path: &Path, page: &PageFacts) -> Result<bool, ReadError> {
     match std::fs::symlink_metadata(path) {
-        Ok(stat) => Ok((stat.dev(), stat.ino()) == map.inode()),
+        Ok(stat) => Ok((stat.dev(), stat.ino()) == page.inode()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(ReadError::io(path, e)),
     }
@@ -93,7 +182,16 @@ fn leads_to(path: &Path, map: &PageMap) -> Result<bool, ReadError> {
 pub(crate) fn open(path: &Path, ring_id: &RingId, id: u64) -> Result<Opened<(File, PageHeader)>, ReadError> {
     // O_NONBLOCK is left out on purpose: while the writer proves that nobody uses the page it holds a lease, and
     // this open has to wait for the outcome, some microseconds.
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW).open(path);
+    let open = |flags| {
+        let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | flags;
+        OpenOptions::new().read(true).custom_flags(flags).open(path)
+    };
+    // An access time would have to be written after each append, by the first to read it, under locks of the inode.
+    let opened = match open(libc::O_NOATIME) {
+        // Granted to the file's owner only.
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) => open(0),
+        opened => opened,
+    };
     let file = match opened {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Opened::Gone(ReadError::io(path, e))),

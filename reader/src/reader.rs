@@ -4,6 +4,10 @@ mod attend;
 mod behind;
 mod lapsed;
 mod page;
+mod pass;
+mod tail;
+
+pub(crate) use pass::Passed;
 
 use crate::attach::RingInner;
 use crate::batch::Batch;
@@ -20,6 +24,7 @@ use crate::watermark::Watermark;
 use attend::Attended;
 use page::Entered;
 use std::sync::Arc;
+use tail::Tail;
 use waldo_shm_protocol::record::RecordFault;
 use waldo_shm_protocol::segment::SegmentFault;
 
@@ -34,8 +39,9 @@ pub struct Reader {
     pub(crate) attachment: Arc<Attachment>,
     pub(crate) options: ReaderOptions,
     pub(crate) place: Place,
-    /// The page of `place`, once it has been mapped.
+    /// The page of `place`, while it is mapped.
     pub(crate) page: Option<Arc<PageMap>>,
+    pub(crate) tail: Tail,
     /// Pages that lookups have visited, by id; dropped as soon as the reader follows or sleeps.
     pub(crate) kept: Vec<(u64, Arc<PageMap>)>,
     /// Size of a record that the last lookup passed: the next ones are guessed to be like it.
@@ -80,6 +86,7 @@ impl Reader {
             options,
             place: Place::Pending(Want::Trim),
             page: None,
+            tail: Tail::default(),
             kept: Vec::new(),
             stride: 0,
             last: None,
@@ -138,6 +145,7 @@ impl Reader {
                 Stepped::Batch(batch) => return Ok(Some(batch)),
                 Stepped::Drained => {
                     self.drained = watermark.word();
+                    self.tail.drained();
                     return Ok(None);
                 }
                 Stepped::Again => {}
@@ -216,6 +224,11 @@ impl Reader {
             };
         }
         self.ahead = false;
+        if self.tail.is_wanted()
+            && let Some(stepped) = self.read_tail(position, watermark)?
+        {
+            return Ok(stepped);
+        }
         match self.enter(position.page())? {
             Entered::Page => self.read(position, watermark),
             Entered::Trimmed => self.lapsed(),

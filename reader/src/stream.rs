@@ -24,6 +24,8 @@ pub struct Batches {
 impl Batches {
     pub(crate) fn new(mut reader: Reader) -> Batches {
         reader.kept.clear();
+        // Streams share their mappings.
+        reader.tail.awake();
         let ticket = Ticket::new(reader.ring.clone(), reader.options.visibility);
         Batches { reader, ticket, failed: false }
     }

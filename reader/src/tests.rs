@@ -7,6 +7,7 @@ mod restarts;
 mod searching;
 mod sleeping;
 mod streams;
+mod tail;
 mod trimming;
 mod verifying;
 mod waiting;

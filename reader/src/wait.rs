@@ -101,9 +101,12 @@ impl Reader {
                     let hit = self.spin(left.unwrap_or(SPIN_MAX).min(self.pace.spin), std::hint::spin_loop);
                     let next = if hit { self.pace.spin * 2 } else { self.pace.spin / 2 };
                     self.pace.spin = next.clamp(SPIN_MIN, SPIN_MAX);
+                    if hit {
+                        self.tail.awake();
+                    }
                 }
                 WaitStrategy::Adaptive | WaitStrategy::Park => {
-                    self.let_go_behind();
+                    self.before_sleep();
                     self.park(token, left);
                 }
             }

@@ -1,4 +1,4 @@
-//! Walking from record to record in a mapped page.
+//! Walking from record to record in a page.
 
 use crate::options::Integrity;
 use crate::page_map::PageMap;
@@ -41,16 +41,15 @@ pub(crate) struct Run {
 }
 
 impl<'a> Walk<'a> {
-    /// A walk from `offset` to `limit`; `None` if the page has not admitted so much.
+    /// A walk over `bytes`, which lie at `offset` in the page with this seed.
+    #[inline(always)]
     pub(crate) fn new(
-        map: &'a PageMap,
-        (offset, limit): (u32, u32),
+        (bytes, seed, offset): (&'a [u8], PageSeed, u32),
         prev: Option<u64>,
         epoch: u32,
         integrity: Integrity,
-    ) -> Option<Walk<'a>> {
-        let bytes = map.bytes(offset, limit)?;
-        Some(Walk { bytes, base: offset, offset, seed: map.seed(), prev, epoch, integrity })
+    ) -> Walk<'a> {
+        Walk { bytes, base: offset, offset, seed, prev, epoch, integrity }
     }
 
     /// Where the next record starts.
@@ -176,7 +175,12 @@ pub(crate) fn chain(prev: Option<u64>, record: &Record) -> Result<(), RecordFaul
 /// The header at `offset`, its structure checked against the readable bytes up to `limit`.
 #[inline]
 pub(crate) fn frame(map: &PageMap, offset: u32, limit: u32) -> Result<(RawRecord, Frame), RecordFault> {
-    let bytes = map.bytes(offset, limit).ok_or(RecordFault::NoRoom { room: 0 })?;
+    head(map.bytes(offset, limit).ok_or(RecordFault::NoRoom { room: 0 })?)
+}
+
+/// The header that `bytes` begin with, its structure checked against their length.
+#[inline]
+pub(crate) fn head(bytes: &[u8]) -> Result<(RawRecord, Frame), RecordFault> {
     let room = bytes.len() as u64;
     let raw = RawRecord::read(bytes).ok_or(RecordFault::NoRoom { room })?;
     Ok((raw, raw.check(room)?))

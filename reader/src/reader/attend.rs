@@ -26,7 +26,7 @@ pub(crate) enum Attended {
 /// How the last record compares with what stands in its place now.
 enum Compared {
     Same,
-    /// The same, and in the very file that is mapped.
+    /// The same, and in the very file that is mapped, or open if none is.
     SameFile,
     Other,
     /// Its page has been trimmed.
@@ -111,6 +111,7 @@ impl Reader {
         }
         // Whatever is mapped is of before: under the same names, the files may be others by now.
         self.kept.clear();
+        self.tail.forget();
         let page = self.page.take();
         let compared = self.compare(page.as_ref(), committed);
         // Nothing is lost if that fails: it is looked at again.
@@ -121,7 +122,10 @@ impl Reader {
             // Thousands of readers need not open and map it again for one start of a writer.
             Compared::SameFile => keep = !self.ahead,
             Compared::Other => return Err(self.rewound()),
-            Compared::Trimmed => self.page = None,
+            Compared::Trimmed => {
+                self.page = None;
+                self.tail.leave();
+            }
             Compared::Early => return Ok(false),
         }
         if !settled {
@@ -129,6 +133,10 @@ impl Reader {
         }
         // The next step maps the page anew if it may be another file now.
         self.page = self.page.take().filter(|_| keep);
+        self.tail.touched();
+        if !keep {
+            self.tail.leave();
+        }
         self.epoch = epoch;
         self.drained = NEVER;
         Ok(true)
@@ -172,8 +180,9 @@ impl Reader {
             (Frame::Record(record), Some(last)) => record.prev_seq_no() == last.seq_no,
             _ => at.is_none(),
         };
+        let open = page.is_none() && self.tail.inode() == Some(map.inode());
         Ok(match same {
-            true if known => Compared::SameFile,
+            true if known || open => Compared::SameFile,
             true => Compared::Same,
             false => Compared::Other,
         })

@@ -9,6 +9,14 @@ use crate::place::Place;
 use std::sync::Arc;
 
 impl Reader {
+    /// Gives back all of the page.
+    pub(super) fn give_back(&mut self) {
+        // Shared: as below.
+        if let Some(map) = self.page.as_ref().filter(|map| Arc::strong_count(map) == 1) {
+            map.let_go(u32::MAX);
+        }
+    }
+
     /// To be called when there is nothing to do. Costs nothing unless a table has been filled since the last time, and
     /// one system call if so.
     pub(crate) fn let_go_behind(&mut self) {

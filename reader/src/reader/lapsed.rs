@@ -62,6 +62,8 @@ impl Reader {
     /// Moves to where a search has led.
     pub(crate) fn take(&mut self, found: Found) {
         self.behind = (0, 0);
+        self.tail.leave();
+        self.tail.touched();
         self.place = found.place;
         self.last = found.last;
         self.skip = found.skip;

@@ -1,15 +1,16 @@
 //! Reading in one page, and going on to the next.
 
+use super::pass::Damage;
 use super::{Reader, Stepped, corrupt};
 use crate::batch::Batch;
 use crate::error::ReadError;
+use crate::held::Held;
 use crate::pages::Opened;
-use crate::place::{Last, Place, Skip};
+use crate::place::Place;
 use crate::source::Source;
-use crate::walk::{Step, Walk, frame};
 use crate::watermark::Watermark;
 use waldo_shm_protocol::page::RECORDS_UNKNOWN;
-use waldo_shm_protocol::record::{Frame, RecordFault, Seal};
+use waldo_shm_protocol::record::{RecordFault, Seal};
 use waldo_shm_protocol::{Position, limits};
 
 /// Looks at a page that is not there before that counts as an error.
@@ -51,6 +52,7 @@ impl Reader {
                         self.before_page = self.records_before(id);
                     }
                     self.page = Some(map);
+                    self.tail.touched();
                     return Ok(Entered::Page);
                 }
                 Opened::Gone(error) => {
@@ -92,69 +94,22 @@ impl Reader {
     pub(super) fn read(&mut self, position: Position, watermark: Watermark) -> Result<Stepped, ReadError> {
         let Some(map) = self.page.clone() else { return Ok(Stepped::Again) };
         let Some(limit) = map.admit(watermark) else { return Err(self.nonsense()) };
-        let integrity = self.options.integrity;
-        let prev = self.last_seq_no();
-        // An epoch cannot be lower than that of the last record seen.
-        let epoch = self.last.and_then(|last| last.mark).map_or(0, |mark| mark.epoch);
-        let Some(mut walk) = Walk::new(&map, (position.offset(), limit), prev, epoch, integrity) else {
-            return Err(self.nonsense());
+        let offset = position.offset();
+        let Some(bytes) = map.bytes(offset, limit) else { return Err(self.nonsense()) };
+        let passed = match self.pass(bytes, map.seed(), offset) {
+            Ok(passed) => passed,
+            Err(Damage { offset, fault, before }) => return Err(corrupt(&map, offset, fault, before)),
         };
-        let mut start = position.offset();
-        // Of the last record only the place: to carry its header along costs more than to look at it once more.
-        let (mut last, mut skip) = (None, self.skip);
-        let (mut len, mut payload_bytes, mut first_seq_no) = (0, 0, 0);
-        let sealed = loop {
-            match walk.step() {
-                Step::Record { offset, record } => {
-                    last = Some((offset, record.seq_no()));
-                    if skip.skips(&record) {
-                        start = walk.offset();
-                        continue;
-                    }
-                    skip = Skip::Nothing;
-                    first_seq_no = record.seq_no();
-                    // Not one record more is looked at than is handed out, if this one fills the batch.
-                    let run = walk.run(start, self.options.batch_bytes);
-                    len = 1 + run.len;
-                    payload_bytes = record.payload_len() + run.payload_bytes;
-                    last = run.last.or(last);
-                    break None;
-                }
-                Step::Seal(seal) => break Some(seal),
-                Step::End => break None,
-                Step::Fault(fault) => {
-                    let before = last.map(|(_, seq_no)| seq_no).or(prev);
-                    return Err(corrupt(&map, walk.offset(), fault, before));
-                }
-            }
-        };
-        let end = walk.offset();
-        let at = Position::new(map.id(), end.into()).ok_or_else(|| self.nonsense())?;
-        if let Some((offset, _)) = last
-            && let Ok((_, Frame::Record(record))) = frame(&map, offset, limit)
-        {
-            self.last = Some(Last::seen(&record, map.id(), offset));
+        self.advance(map.id(), &passed)?;
+        if passed.len > 0 {
+            return Ok(Stepped::Batch(Batch::new(Held::Mapped(map), &passed, self.last_seq_no())));
         }
-        self.place = Place::At(at);
-        self.skip = skip;
-        if len > 0 {
-            let last_seq_no = self.last_seq_no().unwrap_or_default();
-            return Ok(Stepped::Batch(Batch {
-                map,
-                start,
-                end,
-                len,
-                payload_bytes,
-                first_seq_no,
-                last_seq_no,
-            }));
-        }
-        match sealed {
-            Some(seal) if watermark.position().page() > map.id() => Ok(self.cross(map.id(), &seal)),
+        match &passed.sealed {
+            Some(seal) if watermark.position().page() > map.id() => Ok(self.cross(map.id(), seal)),
             // Whole records up to the watermark; a sealed page is only left once the next one has begun.
             _ if watermark.position().page() == map.id() => Ok(Stepped::Drained),
             // The page ended without a seal.
-            _ => Err(corrupt(&map, at.offset(), RecordFault::NoRoom { room: 0 }, self.last_seq_no())),
+            _ => Err(corrupt(&map, passed.end, RecordFault::NoRoom { room: 0 }, self.last_seq_no())),
         }
     }
 
@@ -162,6 +117,7 @@ impl Reader {
     fn cross(&mut self, page: u64, seal: &Seal) -> Stepped {
         self.before_page = self.before_page.and_then(|before| before.checked_add(seal.records()));
         self.page = None;
+        self.tail.leave();
         self.kept.clear();
         self.place = Place::At(Position::start_of((page + 1).min(limits::PAGE_ID_MAX)));
         Stepped::Again

@@ -1,7 +1,9 @@
 //! Reading along: order, pages, lapping, damage.
 
+use crate::held::Held;
 use crate::testing::{Forge, drain, read_n};
-use crate::{Cursor, Integrity, OnLapped, ReadError, ReaderOptions, Visibility};
+use crate::{Batch, Cursor, Integrity, OnLapped, ReadError, ReaderOptions, Visibility};
+use std::sync::Arc;
 use std::thread;
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::record::RecordFault;
@@ -156,7 +158,11 @@ fn one_mapping_per_page_serves_all_readers() {
     let ring = forge.attach();
     let mut readers: Vec<_> = (0..100).map(|_| ring.reader(Cursor::Trim).unwrap()).collect();
     let batches: Vec<_> = readers.iter_mut().map(|r| r.poll().unwrap().unwrap()).collect();
-    assert!(batches.iter().all(|b| std::sync::Arc::ptr_eq(&b.map, &batches[0].map)));
+    let map = |batch: &Batch| match &batch.held {
+        Held::Mapped(map) => map.clone(),
+        Held::Copied(_) => panic!("nobody has slept"),
+    };
+    assert!(batches.iter().all(|batch| Arc::ptr_eq(&map(batch), &map(&batches[0]))));
 }
 
 #[test]

@@ -10,7 +10,7 @@ const PAGE: u64 = 16 << 20;
 const KEPT: u64 = 4 << 20;
 
 /// Bytes of `path` that this process has in its page tables.
-fn resident(path: &Path) -> u64 {
+pub(super) fn resident(path: &Path) -> u64 {
     let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
     let (mut ours, mut sum) = (false, 0);
     for line in smaps.lines() {

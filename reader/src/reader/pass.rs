@@ -1,0 +1,92 @@
+//! Passing over the records of a batch, wherever they lie.
+
+use super::Reader;
+use crate::error::ReadError;
+use crate::place::{Last, Place, Skip};
+use crate::walk::{Step, Walk, head};
+use waldo_shm_protocol::record::{Frame, RecordFault, Seal};
+use waldo_shm_protocol::{PageSeed, Position};
+
+/// Records passed over; offsets are those in the page.
+pub(crate) struct Passed {
+    /// Where those to be handed out start.
+    pub(crate) start: u32,
+    /// Where the walk ended.
+    pub(crate) end: u32,
+    /// Records to be handed out.
+    pub(crate) len: usize,
+    pub(crate) payload_bytes: usize,
+    /// Number of the first of them.
+    pub(crate) first_seq_no: u64,
+    /// Offset of the last record passed, and its header.
+    last: Option<(u32, waldo_shm_protocol::record::Record)>,
+    skip: Skip,
+    /// The walk ended in front of this.
+    pub(super) sealed: Option<Seal>,
+}
+
+/// A record that is not good.
+pub(super) struct Damage {
+    pub(super) offset: u32,
+    pub(super) fault: RecordFault,
+    /// Number of the record before, if known.
+    pub(super) before: Option<u64>,
+}
+
+impl Reader {
+    /// Passes over the records that are to come next, in `bytes` at `offset` of the page with this seed, with the
+    /// checks that were asked for.
+    #[inline(always)]
+    pub(super) fn pass(&self, bytes: &[u8], seed: PageSeed, offset: u32) -> Result<Passed, Damage> {
+        let prev = self.last_seq_no();
+        // An epoch cannot be lower than that of the last record seen.
+        let epoch = self.last.and_then(|last| last.mark).map_or(0, |mark| mark.epoch);
+        let mut walk = Walk::new((bytes, seed, offset), prev, epoch, self.options.integrity);
+        let mut start = offset;
+        // Of the last record only the place: to carry its header along costs more than to look at it once more.
+        let (mut last, mut skip) = (None, self.skip);
+        let (mut len, mut payload_bytes, mut first_seq_no) = (0, 0, 0);
+        let sealed = loop {
+            match walk.step() {
+                Step::Record { offset, record } => {
+                    last = Some((offset, record.seq_no()));
+                    if skip.skips(&record) {
+                        start = walk.offset();
+                        continue;
+                    }
+                    skip = Skip::Nothing;
+                    first_seq_no = record.seq_no();
+                    // Not one record more is looked at than is handed out, if this one fills the batch.
+                    let run = walk.run(start, self.options.batch_bytes);
+                    len = 1 + run.len;
+                    payload_bytes = record.payload_len() + run.payload_bytes;
+                    last = run.last.or(last);
+                    break None;
+                }
+                Step::Seal(seal) => break Some(seal),
+                Step::End => break None,
+                Step::Fault(fault) => {
+                    let before = last.map(|(_, seq_no)| seq_no).or(prev);
+                    return Err(Damage { offset: walk.offset(), fault, before });
+                }
+            }
+        };
+        let last = last.and_then(|(at, _)| match head(bytes.get((at - offset) as usize..)?) {
+            Ok((_, Frame::Record(record))) => Some((at, record)),
+            _ => None,
+        });
+        Ok(Passed { start, end: walk.offset(), len, payload_bytes, first_seq_no, last, skip, sealed })
+    }
+
+    /// Moves to where a pass through page `id` has ended.
+    #[inline(always)]
+    pub(super) fn advance(&mut self, id: u64, passed: &Passed) -> Result<(), ReadError> {
+        let at = Position::new(id, passed.end.into()).ok_or_else(|| self.nonsense())?;
+        if let Some((offset, record)) = &passed.last {
+            self.last = Some(Last::seen(record, id, *offset));
+        }
+        self.place = Place::At(at);
+        self.skip = passed.skip;
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! Reading the newest records without a mapping.
+//!
+//! A flush has the kernel go over every mapping of a folio that is dirty, and the folio at the tip is dirty whenever an
+//! append is made durable: with 10,000 processes that have it mapped each such append takes 10 times as long. So a
+//! reader that sleeps until it is woken, and finds only a little then, copies that with one `pread`, and gives back what
+//! its page tables still have of the page. Pages in which it never finds more it does not map at all. The mapping that is
+//! there stays: to unmap and map takes a lock on the file that a flush needs too. Who finds more, or does not sleep,
+//! reads in place.
+
+use super::{Reader, Stepped};
+use crate::batch::Batch;
+use crate::error::ReadError;
+use crate::held::{Copied, Held};
+use crate::page_file::PageFile;
+use crate::pages::Opened;
+use crate::source::Source;
+use crate::watermark::Watermark;
+use std::sync::Arc;
+use waldo_shm_protocol::Position;
+
+/// Bytes of news up to which they are copied.
+const NEWS_MAX: u32 = 32 << 10;
+/// How often a reader that has been woken may find that it has read everything before it sleeps again; it is one that
+/// polls otherwise. More than once: what comes just before a reader falls asleep keeps it awake.
+const ROUNDS: u8 = 2;
+
+/// What a reader has for the end of the log.
+#[derive(Default)]
+pub(crate) struct Tail {
+    /// Counts down from the last wake; 0 if records are to be read in place.
+    rounds: u8,
+    /// The last records came as a copy.
+    copied: bool,
+    /// The mapping may have been read through since it was last given back.
+    touched: bool,
+    page: Option<Arc<PageFile>>,
+    copy: Option<Arc<Copied>>,
+}
+
+impl Tail {
+    #[inline(always)]
+    pub(super) fn is_wanted(&self) -> bool {
+        self.rounds > 0
+    }
+
+    /// Everything has been read.
+    pub(super) fn drained(&mut self) {
+        self.rounds = self.rounds.saturating_sub(1);
+        self.touched |= self.rounds == 0;
+    }
+
+    /// To be called when the reader does not sleep for its records, or gets many: they are read in place from now on.
+    pub(crate) fn awake(&mut self) {
+        self.rounds = 0;
+        self.touched();
+    }
+
+    /// To be called when something is read in place.
+    pub(super) fn touched(&mut self) {
+        (self.copied, self.touched) = (false, true);
+    }
+
+    /// Lets go of the page, when the reader leaves it or it may be another one now.
+    pub(crate) fn leave(&mut self) {
+        (self.page, self.copy) = (None, None);
+    }
+
+    /// Drops what has been copied and not been handed out: it may be something else now.
+    pub(super) fn forget(&mut self) {
+        self.copy = None;
+    }
+
+    /// The page's inode, if it is open.
+    pub(super) fn inode(&self) -> Option<(u64, u64)> {
+        self.page.as_ref().map(|page| (**page).as_ref().inode())
+    }
+}
+
+impl Reader {
+    /// To be called before the reader sleeps until it is woken.
+    pub(crate) fn before_sleep(&mut self) {
+        if self.tail.copied && self.tail.touched {
+            self.give_back();
+            self.tail.touched = false;
+        } else {
+            self.let_go_behind();
+        }
+        if matches!(self.attachment.source, Source::Control(_)) && self.ring.pages.read_without_lock() {
+            self.tail.rounds = ROUNDS;
+        }
+    }
+
+    /// Reads from `position`, which is below `watermark`, without a mapping; `None` if that is not the way to read
+    /// this. What it finds damaged, too, is left for who reads it in place to tell.
+    pub(super) fn read_tail(
+        &mut self,
+        position: Position,
+        watermark: Watermark,
+    ) -> Result<Option<Stepped>, ReadError> {
+        let end = watermark.position();
+        if end.page() != position.page() {
+            return Ok(None);
+        }
+        if end.offset() - position.offset() > NEWS_MAX {
+            self.tail.awake();
+            return Ok(None);
+        }
+        let Some(page) = self.tail_page(position.page()) else { return Ok(None) };
+        let facts = (*page).as_ref();
+        let Some(limit) = facts.limit(watermark) else { return Ok(None) };
+        let offset = position.offset();
+        let copy = match self.tail.copy.take() {
+            // More than a batch took at once.
+            Some(copy) if copy.covers(offset) => copy,
+            used => Copied::take(used, &page, (offset, limit))?,
+        };
+        let end = copy.end();
+        let passed = copy.bytes(offset, end).map(|bytes| self.pass(bytes, facts.seed(), offset));
+        let Some(Ok(passed)) = passed else { return Ok(None) };
+        self.advance(facts.id(), &passed)?;
+        let stepped = if passed.len > 0 {
+            Stepped::Batch(Batch::new(Held::Copied(copy.clone()), &passed, self.last_seq_no()))
+        } else if passed.sealed.is_some() || passed.end == limit {
+            Stepped::Drained
+        } else {
+            Stepped::Again
+        };
+        (self.tail.copy, self.tail.copied) = (Some(copy), true);
+        Ok(Some(stepped))
+    }
+
+    /// Page `id`, open; `None` if the way to its mapping has to tell what is the matter.
+    fn tail_page(&mut self, id: u64) -> Option<Arc<PageFile>> {
+        if let Some(page) = self.tail.page.as_ref().filter(|page| (***page).as_ref().id() == id) {
+            return Some(page.clone());
+        }
+        self.tail.leave();
+        let Ok(Opened::Page(page)) = self.ring.pages.file(id, self.seen_epoch) else { return None };
+        // As for a mapping: what a new writer has put there does not go together with a watermark from before.
+        if self.attachment.epoch() != self.seen_epoch {
+            return None;
+        }
+        self.tail.page = Some(page.clone());
+        Some(page)
+    }
+}
