@@ -78,6 +78,8 @@ pub(crate) struct Forge {
     index: Vec<IndexEntry>,
     pub(crate) index_every: u64,
     pub(crate) durable: Position,
+    /// Whether what is published is durable.
+    pub(crate) flushes: bool,
     instances: u64,
 }
 
@@ -109,6 +111,7 @@ impl Forge {
             index: Vec::new(),
             index_every: 4,
             durable: Position::NONE,
+            flushes: false,
             instances: 0,
         };
         forge.write_meta();
@@ -347,6 +350,9 @@ impl Forge {
         if let Some(control) = &self.control {
             control.publisher().beat(crate::clock::boottime_ns());
             control.publisher().commit(self.position(), self.tip(), self.log.len() as u64);
+            if self.flushes {
+                control.publisher().set_durable(self.position());
+            }
             control.wake();
         }
     }

@@ -1,16 +1,17 @@
 //! Reading the newest records without a mapping.
 //!
 //! A flush has the kernel go over every mapping of a folio that is dirty, and the folio at the tip is dirty whenever an
-//! append is made durable: with 10,000 processes that have it mapped each such append takes 10 times as long. So a
-//! reader that sleeps until it is woken, and finds only a little then, copies that with one `pread`, and gives back what
-//! its page tables still have of the page. Pages in which it never finds more it does not map at all. The mapping that is
-//! there stays: to unmap and map takes a lock on the file that a flush needs too. Who finds more, or does not sleep,
-//! reads in place.
+//! append is made durable: with 10,000 processes that have it mapped each such append takes 10 times as long. So where
+//! appends are made durable one by one, a reader that goes to sleep gives back what its page tables have of the page,
+//! and if it finds only a little when it is woken, copies that with one `pread`. Pages in which it never finds more it
+//! does not map at all. The mapping that is there stays: to unmap and map takes a lock on the file that a flush needs
+//! too. Who finds more, or does not sleep, reads in place.
 
 use super::{Reader, Stepped};
 use crate::batch::Batch;
 use crate::error::ReadError;
 use crate::held::{Copied, Held};
+use crate::options::Visibility;
 use crate::page_file::PageFile;
 use crate::pages::Opened;
 use crate::source::Source;
@@ -29,8 +30,6 @@ const ROUNDS: u8 = 2;
 pub(crate) struct Tail {
     /// Counts down from the last wake; 0 if records are to be read in place.
     rounds: u8,
-    /// The last records came as a copy.
-    copied: bool,
     /// The mapping may have been read through since it was last given back.
     touched: bool,
     page: Option<Arc<PageFile>>,
@@ -57,7 +56,7 @@ impl Tail {
 
     /// To be called when something is read in place.
     pub(super) fn touched(&mut self) {
-        (self.copied, self.touched) = (false, true);
+        self.touched = true;
     }
 
     /// Lets go of the page, when the reader leaves it or it may be another one now.
@@ -79,15 +78,25 @@ impl Tail {
 impl Reader {
     /// To be called before the reader sleeps until it is woken.
     pub(crate) fn before_sleep(&mut self) {
-        if self.tail.copied && self.tail.touched {
+        if !self.appends_are_flushed() {
+            self.let_go_behind();
+            return;
+        }
+        if self.tail.touched {
             self.give_back();
             self.tail.touched = false;
-        } else {
-            self.let_go_behind();
         }
-        if matches!(self.attachment.source, Source::Control(_)) && self.ring.pages.read_without_lock() {
+        if self.ring.pages.read_without_lock() {
             self.tail.rounds = ROUNDS;
         }
+    }
+
+    /// Whether the writer makes each append durable, or has been idle. If it flushes only now and then, nobody waits for
+    /// that, and to read in place is cheaper.
+    fn appends_are_flushed(&self) -> bool {
+        let end = |visibility| self.attachment.watermark(visibility).position();
+        matches!(self.attachment.source, Source::Control(_))
+            && end(Visibility::Durable) == end(Visibility::Committed)
     }
 
     /// Reads from `position`, which is below `watermark`, without a mapping; `None` if that is not the way to read
@@ -125,7 +134,7 @@ impl Reader {
         } else {
             Stepped::Again
         };
-        (self.tail.copy, self.tail.copied) = (Some(copy), true);
+        self.tail.copy = Some(copy);
         Ok(Some(stepped))
     }
 

@@ -10,6 +10,13 @@ use std::time::Duration;
 
 const PAGE: u64 = 65536;
 
+/// A ring whose writer makes each append durable.
+fn flushing(page_len: u64, ring_size: u32) -> Forge {
+    let mut forge = Forge::live(page_len, ring_size);
+    forge.flushes = true;
+    forge
+}
+
 fn attach(forge: &Forge, copying: bool) -> Ring {
     let ring = forge.attach();
     ring.inner.pages.set_read_without_lock(copying);
@@ -73,7 +80,7 @@ fn both_ways_give_the_same_records() {
     let rounds = [(0, 1), (100, 3), (100, 40), (5000, 1), (3000, 4), (30_000, 1), (40_000, 1), (500, 100)];
     for batch_bytes in [1, 1000, 256 << 10] {
         for copying in [false, true] {
-            let mut forge = Forge::live(PAGE, 32);
+            let mut forge = flushing(PAGE, 32);
             forge.append(1, b"first");
             let options = ReaderOptions { batch_bytes, ..options() };
             let mut reader = attach(&forge, copying).reader_with(Cursor::Trim, options).unwrap();
@@ -104,7 +111,7 @@ fn both_ways_give_the_same_records() {
 
 #[test]
 fn a_reader_that_slept_has_the_tail_in_no_page_table() {
-    let mut forge = Forge::live(PAGE, 4);
+    let mut forge = flushing(PAGE, 4);
     let mut reader = sleeper(&mut forge, true, 10);
     let path = forge.page_path(1);
     for n in 11..40 {
@@ -129,7 +136,7 @@ fn a_reader_that_slept_has_the_tail_in_no_page_table() {
 
 #[test]
 fn where_reading_takes_a_lock_a_reader_maps_and_opens_nothing() {
-    let mut forge = Forge::live(PAGE, 4);
+    let mut forge = flushing(PAGE, 4);
     let mut reader = sleeper(&mut forge, false, 10);
     forge.append_n(1);
     assert!(!is_copy(&reader.poll().unwrap().unwrap()));
@@ -139,8 +146,17 @@ fn where_reading_takes_a_lock_a_reader_maps_and_opens_nothing() {
 }
 
 #[test]
-fn a_reader_that_does_not_sleep_any_more_reads_in_place() {
+fn where_nobody_waits_for_a_flush_a_reader_reads_in_place() {
     let mut forge = Forge::live(PAGE, 4);
+    let mut reader = sleeper(&mut forge, true, 3);
+    forge.append_n(1);
+    assert!(!is_copy(&reader.poll().unwrap().unwrap()));
+    assert_eq!(descriptors(&forge.page_path(1)), 0);
+}
+
+#[test]
+fn a_reader_that_does_not_sleep_any_more_reads_in_place() {
+    let mut forge = flushing(PAGE, 4);
     let mut reader = sleeper(&mut forge, true, 10);
     let mut copies = Vec::new();
     for _ in 0..5 {
@@ -158,7 +174,7 @@ fn a_reader_that_does_not_sleep_any_more_reads_in_place() {
 
 #[test]
 fn a_batch_in_use_keeps_its_bytes_and_memory_that_is_not_in_use_is_used_again() {
-    let mut forge = Forge::live(PAGE, 4);
+    let mut forge = flushing(PAGE, 4);
     let mut reader = sleeper(&mut forge, true, 10);
     let mut kept = Vec::new();
     for n in 11..20 {
@@ -196,7 +212,7 @@ fn a_batch_in_use_keeps_its_bytes_and_memory_that_is_not_in_use_is_used_again() 
 fn damage_is_reported_alike() {
     let mut told = Vec::new();
     for copying in [false, true] {
-        let mut forge = Forge::live(PAGE, 4);
+        let mut forge = flushing(PAGE, 4);
         let mut reader = sleeper(&mut forge, copying, 10);
         forge.append_n(3);
         let victim = forge.log[11].clone();
@@ -218,7 +234,7 @@ fn damage_is_reported_alike() {
 
 #[test]
 fn a_file_that_ends_too_early_is_an_error_until_it_does_not() {
-    let mut forge = Forge::live(PAGE, 4);
+    let mut forge = flushing(PAGE, 4);
     let mut reader = unmapped(&mut forge, 10);
     forge.append_n(1);
     let (path, end) = (forge.page_path(1), forge.log[10].offset);
@@ -239,7 +255,7 @@ fn a_file_that_ends_too_early_is_an_error_until_it_does_not() {
 
 #[test]
 fn nothing_beyond_the_watermark_is_taken_for_a_record() {
-    let mut forge = Forge::live(PAGE, 4);
+    let mut forge = flushing(PAGE, 4);
     let mut reader = unmapped(&mut forge, 10);
     forge.append_n(1);
     forge.write(12, b"not published");
@@ -251,7 +267,7 @@ fn nothing_beyond_the_watermark_is_taken_for_a_record() {
 #[test]
 fn records_before_the_cursor_are_passed_over() {
     for copying in [false, true] {
-        let mut forge = Forge::live(PAGE, 4);
+        let mut forge = flushing(PAGE, 4);
         forge.append_n(10);
         let mut reader = attach(&forge, copying).reader_with(Cursor::After(15), options()).unwrap();
         for n in 11..=17 {
@@ -267,7 +283,7 @@ fn records_before_the_cursor_are_passed_over() {
 
 #[test]
 fn a_checkpoint_of_a_copied_record_leads_behind_it() {
-    let mut forge = Forge::live(PAGE, 4);
+    let mut forge = flushing(PAGE, 4);
     let mut reader = unmapped(&mut forge, 10);
     forge.append_n(2);
     assert_eq!(drain(&mut reader), [11, 12]);
@@ -281,7 +297,7 @@ fn a_checkpoint_of_a_copied_record_leads_behind_it() {
 
 #[test]
 fn a_page_that_has_been_left_is_held_by_nothing() {
-    let mut forge = Forge::live(16384, 3);
+    let mut forge = flushing(16384, 3);
     let mut reader = unmapped(&mut forge, 10);
     while forge.position().page() < 2 {
         forge.append_n(1);
@@ -298,7 +314,7 @@ fn a_page_that_has_been_left_is_held_by_nothing() {
 
 #[test]
 fn a_reader_that_is_overtaken_in_its_sleep_finishes_its_page() {
-    let mut forge = Forge::live(16384, 3);
+    let mut forge = flushing(16384, 3);
     let mut reader = unmapped(&mut forge, 10);
     forge.append_n(2000);
     assert!(!forge.page_path(1).exists());
@@ -319,7 +335,7 @@ fn a_reader_that_is_overtaken_in_its_sleep_finishes_its_page() {
 fn another_writer_is_noticed_by_who_has_nothing_mapped() {
     for replaced in [false, true] {
         for rewound in [false, true] {
-            let mut forge = Forge::live(PAGE, 4);
+            let mut forge = flushing(PAGE, 4);
             let mut reader = unmapped(&mut forge, 10);
             // The log as the next writer leaves it, in the same file or in another one under its name.
             let mut other = Forge::new(PAGE, 4);
@@ -336,6 +352,7 @@ fn another_writer_is_noticed_by_who_has_nothing_mapped() {
             let publisher = forge.control.as_ref().unwrap().publisher();
             publisher.set_writer(2, 1, 250_000_000);
             publisher.commit(other.position(), other.tip(), other.log.len() as u64);
+            publisher.set_durable(other.position());
             if rewound {
                 for _ in 0..2 {
                     assert!(matches!(reader.poll(), Err(ReadError::Rewound { seq_no: Some(10), .. })));
@@ -353,7 +370,7 @@ fn another_writer_is_noticed_by_who_has_nothing_mapped() {
 
 #[test]
 fn what_was_copied_under_one_writer_is_not_handed_out_under_the_next() {
-    let mut forge = Forge::live(PAGE, 4);
+    let mut forge = flushing(PAGE, 4);
     forge.append_n(10);
     let options = ReaderOptions { batch_bytes: 1, ..options() };
     let mut reader = attach(&forge, true).reader_with(Cursor::Tip, options).unwrap();
