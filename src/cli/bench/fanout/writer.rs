@@ -21,7 +21,7 @@ const FILL_BYTES: usize = 1 << 20;
 /// Bytes that are new at each flush that is timed.
 const FLUSH_BYTES: usize = 1 << 20;
 /// Between background flushes. Long, so that they seldom come before those that are timed.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
+const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Entry point: ring size, page length, payload size, durable appends, nanoseconds between wakes (0: as usual),
 /// scheduling, board, home. Orders come on standard input.

@@ -326,7 +326,7 @@ fn notes(args: &Args) -> Vec<String> {
     let mut notes = vec![
         format!(
             "Appends were {}; payloads of {}; one record an append.",
-            if args.sync { "durable" } else { "committed, with a background flush every 10 s" },
+            if args.sync { "durable" } else { "committed, with a background flush every minute" },
             units::bytes(args.size)
         ),
         "At a rate, appends are due at fixed times and late ones do not move the next: what waits for a late append \
