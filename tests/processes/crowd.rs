@@ -177,16 +177,25 @@ impl Scene {
         let ours = |text: &str| text.contains(home) || text.contains(&name);
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
         let mapped: Vec<_> = maps.lines().filter(|line| ours(line)).collect();
-        assert!(mapped.len() >= 2, "segment and page: {mapped:?}");
-        for line in mapped {
+        for line in &mapped {
             assert_eq!(line.split_whitespace().nth(1), Some("r--s"), "{line}");
         }
+        let mut open = 0;
         for fd in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
-            let target = fs::read_link(fd.unwrap().path());
+            let fd = fd.unwrap();
             // One that it has just closed is nobody's.
-            let Ok(target) = target else { continue };
-            assert!(!ours(target.to_str().unwrap()), "reader {number} keeps {target:?} open");
+            let Ok(target) = fs::read_link(fd.path()) else { continue };
+            if !ours(target.to_str().unwrap()) {
+                continue;
+            }
+            let info = Path::new("/proc").join(pid.to_string()).join("fdinfo").join(fd.file_name());
+            let Ok(info) = fs::read_to_string(info) else { continue };
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+            let access = i32::from_str_radix(flags, 8).unwrap() & libc::O_ACCMODE;
+            assert_eq!(access, libc::O_RDONLY, "reader {number} can write to {target:?}");
+            open += 1;
         }
+        assert!(mapped.len() + open >= 2, "segment and page: {mapped:?}, {open} open");
     }
 
     /// Names in the ring's directory but for pages, and of shared memory that belongs to the ring.
