@@ -37,6 +37,25 @@ pub enum EngineKind {
     Pwrite,
 }
 
+/// What [`Engine::open`] ends up with on other machines, for tests on this one.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Elsewhere {
+    /// Nothing can be registered: too little memory may be locked.
+    Unregistered,
+    /// A small piece that is alone is written in place, all others through the ring.
+    SmallInPlace,
+    /// Everything is written in place, large payloads from where they are.
+    AllInPlace,
+}
+
+#[cfg(test)]
+impl Elsewhere {
+    /// Every one there is.
+    pub(crate) const ALL: [Elsewhere; 3] =
+        [Elsewhere::Unregistered, Elsewhere::SmallInPlace, Elsewhere::AllInPlace];
+}
+
 /// A piece of the log that is being written.
 struct Piece<T> {
     /// `None` once it is written and the buffer has been taken for something else.
@@ -103,7 +122,20 @@ impl<T> Engine<T> {
             engine.in_place = probe::measure(uring, &engine.buffers, scratch, depth as usize)
                 .map_err(|source| OpenError::Uring { source })?;
         }
+        #[cfg(test)]
+        if let Some(elsewhere) = options.elsewhere {
+            engine.act_as(elsewhere);
+        }
         Ok(engine)
+    }
+
+    #[cfg(test)]
+    fn act_as(&mut self, elsewhere: Elsewhere) {
+        match elsewhere {
+            Elsewhere::Unregistered => self.uring.iter_mut().for_each(Uring::unregister),
+            Elsewhere::SmallInPlace => self.in_place = InPlace { alone: 512, streams: false },
+            Elsewhere::AllInPlace => self.in_place = InPlace { alone: usize::MAX, streams: true },
+        }
     }
 
     pub(crate) fn kind(&self) -> EngineKind {

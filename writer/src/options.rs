@@ -29,6 +29,11 @@ pub enum Io {
     Pwrite,
 }
 
+impl Io {
+    /// Every one there is.
+    pub const ALL: [Io; 3] = [Io::Auto, Io::Uring, Io::Pwrite];
+}
+
 /// Where the control segment is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlPlace {
@@ -88,6 +93,9 @@ pub struct WriterOptions {
     /// when 1 MiB is queued, or somebody asks for a flush or for the end. An append that finds the writer free and
     /// does its work on the caller's thread does not wait.
     pub linger: Duration,
+    /// What the engine is to do as if it had been opened on another machine. With [`Io::Uring`] only.
+    #[cfg(test)]
+    pub(crate) elsewhere: Option<crate::engine::Elsewhere>,
 }
 
 impl Default for WriterOptions {
@@ -112,6 +120,8 @@ impl Default for WriterOptions {
             min_wake_interval: Duration::from_micros(50),
             prepare_ahead: true,
             linger: Duration::ZERO,
+            #[cfg(test)]
+            elsewhere: None,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the tests of several modules need: a home that cleans up after itself, and the ring's content read from
 //! the files alone.
 
+pub(crate) mod dam;
+
+pub(crate) use crate::engine::Elsewhere;
 use crate::{Durability, Io, Writer, WriterOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -93,17 +96,36 @@ pub(crate) fn small(io: Io, durability: Durability) -> WriterOptions {
 /// A flush only when it is asked for.
 pub(crate) const LAZY: Durability = Durability::Interval(Duration::from_secs(3600));
 
-/// Both engines in both modes, with pages made ahead and at the rotation.
+/// Every engine in both modes, with pages made ahead and at the rotation; and as it would be on other machines.
 pub(crate) fn regimes() -> Vec<WriterOptions> {
     let mut all = Vec::new();
-    for io in [Io::Pwrite, Io::Uring, Io::Auto] {
-        for durability in [Durability::Sync, LAZY] {
+    for durability in [Durability::Sync, LAZY] {
+        for io in Io::ALL {
             for prepare_ahead in [true, false] {
                 all.push(WriterOptions { prepare_ahead, ..small(io, durability) });
             }
         }
+        for elsewhere in Elsewhere::ALL {
+            all.push(WriterOptions { elsewhere: Some(elsewhere), ..small(Io::Uring, durability) });
+        }
     }
     all
+}
+
+/// The regimes of which every write and flush goes through [`DiskFile`](crate::disk::DiskFile), where a
+/// [`FaultyDisk`](crate::disk::faulty::FaultyDisk) can let it fail. What it does to the others is in
+/// `writer/tests/in_flight.rs`.
+pub(crate) fn regimes_in_place() -> Vec<WriterOptions> {
+    let mut regimes = regimes();
+    regimes.retain(|options| options.io == Io::Pwrite || options.elsewhere == Some(Elsewhere::AllInPlace));
+    regimes
+}
+
+/// The regimes of which everything but lone small pieces goes through the ring.
+pub(crate) fn regimes_in_flight() -> Vec<WriterOptions> {
+    let mut regimes = regimes();
+    regimes.retain(|options| options.io == Io::Uring && options.elsewhere != Some(Elsewhere::AllInPlace));
+    regimes
 }
 
 /// The payload of record `seq_no`: its length and bytes follow from its number.

@@ -2,11 +2,12 @@
 
 use super::{Disk, DiskFile, OsDisk};
 use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What goes wrong from now on. Errors are errno values; 0 is none.
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ pub(crate) struct Faults {
     pub(crate) syncs: AtomicU64,
     calls: AtomicU64,
     log: Mutex<Vec<String>>,
+    /// What io_uring gets to write to in place of the pages that it asks for next; `None` for the page itself.
+    diverted: Mutex<VecDeque<Option<OwnedFd>>>,
 }
 
 impl Faults {
@@ -72,6 +75,13 @@ impl Faults {
         *permits = permits.map(|left| left - 1);
     }
 
+    /// Lets io_uring write to these descriptors instead of the pages that it writes to next for the first time, one
+    /// each; the page itself where there is none. What such a descriptor does, the kernel reports: a pipe that is
+    /// full keeps a piece in flight, `/dev/full` refuses it, `/dev/null` cannot be flushed.
+    pub(crate) fn divert(&self, descriptors: impl IntoIterator<Item = Option<OwnedFd>>) {
+        self.diverted.lock().extend(descriptors);
+    }
+
     /// Names that were made, renamed and removed, in order.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().clone()
@@ -92,7 +102,7 @@ impl FaultyDisk {
     fn wrap(&self, name: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
         let faults = Arc::clone(&self.faults);
         let page = name.contains("page-") || name.contains("fresh-");
-        Arc::new(FaultyFile { inner: file, faults, page })
+        Arc::new(FaultyFile { inner: file, faults, page, diverted: OnceLock::new() })
     }
 }
 
@@ -137,6 +147,8 @@ struct FaultyFile {
     inner: Arc<dyn DiskFile>,
     faults: Arc<Faults>,
     page: bool,
+    /// What io_uring writes to instead, decided when it asks for the first time.
+    diverted: OnceLock<Option<OwnedFd>>,
 }
 
 impl DiskFile for FaultyFile {
@@ -187,6 +199,10 @@ impl DiskFile for FaultyFile {
     }
 
     fn fd(&self) -> Option<RawFd> {
-        None
+        if !self.page {
+            return self.inner.fd();
+        }
+        let diverted = self.diverted.get_or_init(|| self.faults.diverted.lock().pop_front().flatten());
+        diverted.as_ref().map(|diverted| diverted.as_raw_fd()).or_else(|| self.inner.fd())
     }
 }

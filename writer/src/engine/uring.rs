@@ -68,6 +68,13 @@ impl Uring {
         Ok(Uring { ring, in_flight: 0, registered_buffers, slots, next_slot: 1, synced: None })
     }
 
+    /// As if the kernel had refused to register anything.
+    #[cfg(test)]
+    pub(super) fn unregister(&mut self) {
+        self.registered_buffers = false;
+        self.slots.clear();
+    }
+
     pub(super) fn buffers_registered(&self) -> bool {
         self.registered_buffers
     }

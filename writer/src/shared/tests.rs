@@ -1,5 +1,6 @@
 //! Many appenders on one writer.
 
+mod in_flight;
 mod overlap;
 
 use crate::testing::*;
@@ -65,9 +66,9 @@ fn every_appender_gets_numbers_of_its_own() {
 
 #[test]
 fn of_appends_that_compete_one_wins() {
-    for durability in [Durability::Sync, LAZY] {
+    for options in regimes() {
         let home = Home::new();
-        let writer = SharedWriter::new(home.open(&small(Io::Pwrite, durability)));
+        let writer = SharedWriter::new(home.open(&options));
         for round in 0..20 {
             let wins: usize = std::thread::scope(|scope| {
                 let threads: Vec<_> = (0..6)

@@ -1,5 +1,7 @@
 //! Appending, rotating, trimming, recycling, closing; and what faults of the disk do.
 
+mod in_flight;
+
 use crate::disk::faulty::{Faults, FaultyDisk};
 use crate::testing::*;
 use crate::{AppendError, ControlPlace, Durability, EngineKind, Io, Log, OpenError, Writer, WriterOptions};
@@ -164,9 +166,9 @@ fn without_a_page_ahead_every_rotation_waits_and_the_ring_is_the_same() {
 
 #[test]
 fn extremes_of_length() {
-    for io in [Io::Pwrite, Io::Uring] {
+    for options in regimes() {
         let home = Home::new();
-        let options = WriterOptions { page_len: 4 << 20, buffer_len: 64 << 10, io, ..small(io, LAZY) };
+        let options = WriterOptions { page_len: 4 << 20, buffer_len: 64 << 10, ..options };
         let mut writer = home.open(&options);
         let largest = vec![5; PAYLOAD_LEN_MAX];
         writer.append_payloads(&[&[][..], &largest, &[], b"x"]).unwrap();
@@ -300,6 +302,28 @@ fn engines_are_what_was_asked_for() {
     assert_eq!(home.open(&small(Io::Pwrite, LAZY)).opened().engine, EngineKind::Pwrite);
     let kind = home.open(&small(Io::Uring, LAZY)).opened().engine;
     assert!(matches!(kind, EngineKind::Uring { inline_max: 0, .. }), "{kind:?}");
+    for elsewhere in Elsewhere::ALL {
+        let options = WriterOptions { elsewhere: Some(elsewhere), ..small(Io::Uring, LAZY) };
+        let kind = home.open(&options).opened().engine;
+        let EngineKind::Uring { inline_max, streams, registered } = kind else { panic!("{kind:?}") };
+        let expected = match elsewhere {
+            Elsewhere::Unregistered => (inline_max == 0, streams, !registered),
+            Elsewhere::SmallInPlace => (inline_max == 512, streams, true),
+            Elsewhere::AllInPlace => (inline_max == usize::MAX, !streams, true),
+        };
+        assert_eq!(expected, (true, true, true), "{kind:?}");
+    }
+}
+
+#[test]
+fn no_engine_is_missing_from_the_list() {
+    // An engine that is added does not compile here, and has to go into the list as well.
+    let place = |io| match io {
+        Io::Auto => 0,
+        Io::Uring => 1,
+        Io::Pwrite => 2,
+    };
+    assert_eq!(Io::ALL.map(place), [0, 1, 2]);
 }
 
 #[test]
@@ -325,10 +349,6 @@ fn a_control_segment_at_a_path() {
 
 // ---- faults ---------------------------------------------------------------------------------------------------
 
-fn faulty(home: &Home, durability: Durability) -> (Writer, Arc<Faults>) {
-    faulty_with(home, small(Io::Pwrite, durability))
-}
-
 fn faulty_with(home: &Home, options: WriterOptions) -> (Writer, Arc<Faults>) {
     let disk = FaultyDisk::open(home.path());
     let faults = Arc::clone(&disk.faults);
@@ -338,9 +358,9 @@ fn faulty_with(home: &Home, options: WriterOptions) -> (Writer, Arc<Faults>) {
 
 #[test]
 fn short_and_interrupted_writes_are_completed() {
-    for durability in [Durability::Sync, LAZY] {
+    for options in regimes_in_place() {
         let home = Home::new();
-        let (mut writer, faults) = faulty(&home, durability);
+        let (mut writer, faults) = faulty_with(&home, options.clone());
         faults.piece.store(700, Ordering::Relaxed);
         faults.interrupt.store(1, Ordering::Relaxed);
         for start in (1..=200).step_by(5) {
@@ -348,16 +368,18 @@ fn short_and_interrupted_writes_are_completed() {
         }
         assert_run(home.path(), 200);
         writer.close().unwrap();
-        let (writer, _) = faulty(&home, durability);
+        let (writer, _) = faulty_with(&home, options);
         assert_eq!(writer.tip(), Some(200));
     }
 }
 
 #[test]
 fn a_failed_flush_is_final_and_durable_stays_where_it_was() {
-    for durability in [Durability::Sync, LAZY] {
-        let home = Home::new();
-        let (mut writer, faults) = faulty(&home, durability);
+    // Without durable appends every engine leaves flushes to another thread, which does them in place.
+    let lazy = regimes_in_flight().into_iter().filter(|options| options.durability == LAZY);
+    for options in regimes_in_place().into_iter().chain(lazy) {
+        let (home, durability) = (Home::new(), options.durability);
+        let (mut writer, faults) = faulty_with(&home, options.clone());
         writer.append_payloads(&payloads(1..=20)).unwrap();
         writer.sync().unwrap();
         let durable = writer.core.durable();
@@ -378,7 +400,7 @@ fn a_failed_flush_is_final_and_durable_stays_where_it_was() {
         assert_eq!((status.state(), status.errno()), (Some(WriterState::Failed), libc::EIO as u32));
         assert!(writer.close().is_err());
         // Opening again writes what was not provably durable once more, then goes on.
-        let (mut writer, faults) = faulty(&home, durability);
+        let (mut writer, faults) = faulty_with(&home, options);
         assert!(!writer.opened().clean);
         assert!(faults.syncs.load(Ordering::Relaxed) > 0);
         let tip = writer.tip().unwrap();
@@ -390,22 +412,24 @@ fn a_failed_flush_is_final_and_durable_stays_where_it_was() {
 
 #[test]
 fn a_failed_write_is_final() {
-    let home = Home::new();
-    let (mut writer, faults) = faulty(&home, LAZY);
-    writer.append_payloads(&payloads(1..=20)).unwrap();
-    faults.write.store(libc::EIO as u64, Ordering::Relaxed);
-    let error = writer.append_payloads(&payloads(21..=22)).unwrap_err();
-    assert!(matches!(&error, AppendError::Failed { cause } if cause.errno() == libc::EIO), "{error}");
-    faults.write.store(0, Ordering::Relaxed);
-    assert!(writer.append_payloads(&payloads(21..=22)).is_err());
-    drop(writer);
-    let (writer, _) = faulty(&home, LAZY);
-    assert_eq!(writer.tip(), Some(20));
+    for options in regimes_in_place() {
+        let home = Home::new();
+        let (mut writer, faults) = faulty_with(&home, options.clone());
+        writer.append_payloads(&payloads(1..=20)).unwrap();
+        faults.write.store(libc::EIO as u64, Ordering::Relaxed);
+        let error = writer.append_payloads(&payloads(21..=22)).unwrap_err();
+        assert!(matches!(&error, AppendError::Failed { cause } if cause.errno() == libc::EIO), "{error}");
+        faults.write.store(0, Ordering::Relaxed);
+        assert!(writer.append_payloads(&payloads(21..=22)).is_err());
+        drop(writer);
+        let (writer, _) = faulty_with(&home, options);
+        assert_eq!(writer.tip(), Some(20));
+    }
 }
 
 #[test]
 fn a_full_disk_ends_the_batch_and_not_the_writer() {
-    for options in regimes().into_iter().filter(|options| options.io == Io::Pwrite) {
+    for options in regimes() {
         let home = Home::new();
         let (mut writer, faults) = faulty_with(&home, options);
         faults.create.store(libc::ENOSPC as u64, Ordering::Relaxed);
@@ -476,49 +500,51 @@ fn large_payloads_are_written_from_where_they_are_in_any_mixture() {
     let batch: Vec<Vec<u8>> = (0..700usize)
         .map(|n| (0..lens[n * 7 % lens.len()]).map(|at| (n * 31 + at * 7) as u8).collect())
         .collect();
-    for durability in [Durability::Sync, LAZY] {
-        for (io, piece) in [(Io::Pwrite, 0), (Io::Pwrite, 3001), (Io::Uring, 0), (Io::Auto, 0)] {
-            let home = Home::new();
-            let options = WriterOptions {
-                page_len: 1 << 20,
-                ring_size: 64,
-                buffer_len: 16 << 10,
-                page_records_max: 300,
-                ..small(io, durability)
-            };
-            let mut writer = if piece > 0 {
-                let disk = FaultyDisk::open(home.path());
-                disk.faults.piece.store(piece, Ordering::Relaxed);
-                disk.faults.interrupt.store(1, Ordering::Relaxed);
-                Writer::open_on(home.path(), Arc::new(disk), options.clone()).unwrap()
-            } else {
-                home.open(&options)
-            };
-            writer.append_payloads(&batch[..350]).unwrap();
-            let logs: Vec<Log<'_>> =
-                (351..).zip(&batch[350..]).map(|(n, data)| Log::new_borrowed(n, n - 1, data)).collect();
-            writer.append(&logs).unwrap();
-            let (records, _) = read_all(home.path());
-            assert!(records.iter().map(|record| &record.1).eq(&batch), "{io:?} {durability:?} {piece}");
-            writer.close().unwrap();
-            assert_eq!(home.open(&options).tip(), Some(700));
-        }
+    let whole = regimes().into_iter().map(|options| (options, 0));
+    let in_parts = regimes_in_place().into_iter().map(|options| (options, 3001));
+    for (options, piece) in whole.chain(in_parts) {
+        let home = Home::new();
+        let options = WriterOptions {
+            page_len: 1 << 20,
+            ring_size: 64,
+            buffer_len: 16 << 10,
+            page_records_max: 300,
+            ..options
+        };
+        let mut writer = if piece > 0 {
+            let disk = FaultyDisk::open(home.path());
+            disk.faults.piece.store(piece, Ordering::Relaxed);
+            disk.faults.interrupt.store(1, Ordering::Relaxed);
+            Writer::open_on(home.path(), Arc::new(disk), options.clone()).unwrap()
+        } else {
+            home.open(&options)
+        };
+        writer.append_payloads(&batch[..350]).unwrap();
+        let logs: Vec<Log<'_>> =
+            (351..).zip(&batch[350..]).map(|(n, data)| Log::new_borrowed(n, n - 1, data)).collect();
+        writer.append(&logs).unwrap();
+        let (records, _) = read_all(home.path());
+        assert!(records.iter().map(|record| &record.1).eq(&batch), "{options:?} {piece}");
+        writer.close().unwrap();
+        assert_eq!(home.open(&options).tip(), Some(700));
     }
 }
 
 #[test]
 fn a_failed_write_of_gathered_payloads_is_final() {
-    let home = Home::new();
-    let (mut writer, faults) = faulty(&home, LAZY);
-    faults.write.store(libc::EIO as u64, Ordering::Relaxed);
-    let batch = vec![vec![7; 8000]; 20];
-    assert!(matches!(writer.append_payloads(&batch), Err(AppendError::Failed { .. })));
-    faults.write.store(0, Ordering::Relaxed);
-    assert!(matches!(writer.append_payloads(&batch), Err(AppendError::Failed { .. })));
-    drop(writer);
-    let (mut writer, _) = faulty(&home, LAZY);
-    assert_eq!(writer.tip(), None);
-    writer.append_payloads(&batch).unwrap();
+    for options in regimes_in_place() {
+        let home = Home::new();
+        let (mut writer, faults) = faulty_with(&home, options.clone());
+        faults.write.store(libc::EIO as u64, Ordering::Relaxed);
+        let batch = vec![vec![7; 8000]; 20];
+        assert!(matches!(writer.append_payloads(&batch), Err(AppendError::Failed { .. })));
+        faults.write.store(0, Ordering::Relaxed);
+        assert!(matches!(writer.append_payloads(&batch), Err(AppendError::Failed { .. })));
+        drop(writer);
+        let (mut writer, _) = faulty_with(&home, options);
+        assert_eq!(writer.tip(), None);
+        writer.append_payloads(&batch).unwrap();
+    }
 }
 
 #[test]
