@@ -113,6 +113,8 @@ impl Writer {
     /// Sees everything through to the watermark: what is in the buffer is written, made durable if that is asked
     /// for, and published.
     pub(crate) fn finish(&mut self) -> Result<(), AppendError> {
+        // What was put before an error has been given up with everything else.
+        self.check_usable()?;
         let alone = self.unsynced.is_empty() && self.engine.durable_in_place();
         if self.sync && alone && self.engine.filled() > 0 {
             let mark = self.mark();

@@ -59,3 +59,35 @@ fn nobody_is_answered_before_the_pieces_in_front_are_written() {
         }
     }
 }
+
+#[test]
+fn a_failed_write_fails_all_that_were_put_with_it_and_all_that_come() {
+    // Without a page made ahead, a disk that refuses everything only leaves the log without a next page.
+    for options in regimes().into_iter().filter(|options| options.prepare_ahead) {
+        let home = Home::new();
+        let (writer, faults, core) = open(&home, options.clone());
+        while !home.page(2).exists() {
+            std::thread::yield_now();
+        }
+        assert_eq!(writer.append_payloads(&[b"x"]).unwrap().last_seq_no, 1);
+        // The one fails what goes through the ring, the other what is written in place.
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        faults.divert([Some(full.into())]);
+        faults.write.store(libc::ENOSPC as u64, std::sync::atomic::Ordering::Relaxed);
+        // The committer takes all of them at once: the first one is in the buffer when the second one fails.
+        let busy = writer.0.inner.writer.lock();
+        let mut tickets = vec![writer.try_append_payloads(&[b"y"]).unwrap()];
+        tickets.extend((0..4).map(|n| writer.try_append_payloads(&batch(n)).unwrap()));
+        drop(busy);
+        for ticket in tickets {
+            let outcome = ticket.wait();
+            let failed = matches!(outcome, Err(AppendError::Failed { .. } | AppendError::NoPage { .. }));
+            assert!(failed, "{outcome:?} {options:?}");
+        }
+        let outcome = block_on(writer.append_payloads_async(&batch(9)));
+        assert!(matches!(outcome, Err(AppendError::Failed { .. })), "{outcome:?} {options:?}");
+        assert!(matches!(writer.sync(), Err(AppendError::Failed { .. })));
+        assert_eq!((writer.tip(), core.committed().page()), (Some(1), 1), "{options:?}");
+        assert!(matches!(writer.close(), Err(AppendError::Failed { .. })));
+    }
+}
