@@ -92,7 +92,10 @@ impl Preparer {
     pub(crate) fn seal(&self, job: SealJob) {
         match self {
             Preparer::Ahead(ahead) => ahead.seal(job),
-            Preparer::Inline(_) => job.seal(),
+            Preparer::Inline(inline) => {
+                job.seal();
+                inline.lock().sealed(job.page.id);
+            }
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Writer {
     unpublished: (u64, u64),
     /// What has been written, as far as readers have not been told.
     written: Option<Mark>,
+    /// Between [`Writer::begin_flush`] and [`Writer::end_flush`].
+    flushing: bool,
     /// Records appended to the ring since it was made; [`RECORDS_UNKNOWN`] if that is not known.
     records: u64,
     tip: Option<u64>,

@@ -38,6 +38,10 @@ struct State {
     /// Pages that have become active since the preparer last looked.
     begun: Vec<Arc<Page>>,
     sealing: bool,
+    /// A page that could not be trimmed yet may be by now.
+    trim: bool,
+    /// More pages are held than the ring is to have: not the time to make another one ahead.
+    overfull: bool,
     stop: bool,
 }
 
@@ -192,14 +196,15 @@ impl State {
         if self.stop {
             return None;
         }
-        if !self.begun.is_empty() {
+        if !self.begun.is_empty() || std::mem::take(&mut self.trim) {
             return Some(Task::Trim(std::mem::take(&mut self.begun)));
         }
         if self.ready.is_none() && may_make {
             self.busy = true;
             return Some(Task::Make(self.next_id));
         }
-        (self.rotated && self.wanted() > 0 && self.failed.is_none()).then_some(Task::Blank(self.next_id))
+        let may_blank = self.rotated && !self.overfull && self.failed.is_none();
+        (may_blank && self.wanted() > 0).then_some(Task::Blank(self.next_id))
     }
 }
 
@@ -243,12 +248,15 @@ impl Worker<'_> {
                 Task::Seal(job) => {
                     MutexGuard::unlocked(&mut state, || job.seal());
                     state.sealing = false;
+                    self.stock.sealed(job.page.id);
+                    state.trim = self.stock.is_overfull();
                 }
                 Task::Trim(begun) => {
                     self.stock.begin(begun);
                     let wanted = state.wanted();
                     let blanks = MutexGuard::unlocked(&mut state, || self.stock.trim(wanted));
                     state.blanks.extend(blanks);
+                    state.overfull = self.stock.is_overfull();
                 }
                 Task::Blank(id) => match MutexGuard::unlocked(&mut state, || self.stock.make(id)) {
                     Ok(blank) => state.blanks.push(blank),

@@ -32,6 +32,11 @@ impl Inline {
         Ok((page, waited))
     }
 
+    /// Page `id` is complete, and a record of the next one is part of the log.
+    pub(super) fn sealed(&mut self, id: u64) {
+        self.stock.sealed(id);
+    }
+
     fn make(&mut self) -> Result<Page, Failure> {
         let id = self.next_id;
         let blank = match self.stock.trim(1).pop() {

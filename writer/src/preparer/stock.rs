@@ -43,6 +43,8 @@ pub(super) struct Stock {
     ring_size: usize,
     /// The oldest first.
     held: VecDeque<Arc<Page>>,
+    /// Up to this page all are complete, and a record of the next one is part of the log.
+    displaced: u64,
     stuck: Vec<Trimmed>,
     /// Files made from nothing so far, for their names.
     made: u64,
@@ -50,7 +52,18 @@ pub(super) struct Stock {
 
 impl Stock {
     pub(super) fn new(workshop: Workshop, ring_size: usize, held: VecDeque<Arc<Page>>) -> Stock {
-        Stock { workshop, ring_size, held, stuck: Vec::new(), made: 0 }
+        let displaced = held.back().map_or(0, |active| active.id.saturating_sub(1));
+        Stock { workshop, ring_size, held, displaced, stuck: Vec::new(), made: 0 }
+    }
+
+    /// Page `id` is complete, and a record of the next one is part of the log.
+    pub(super) fn sealed(&mut self, id: u64) {
+        self.displaced = id;
+    }
+
+    /// Whether there are more pages than the ring is to have.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.held.len() > self.ring_size
     }
 
     /// Takes pages that have become active into the ring.
@@ -69,7 +82,9 @@ impl Stock {
         let core = Arc::clone(&self.workshop.core);
         let publisher = core.control.publisher();
         let mut blanks = Vec::new();
-        while self.held.len() > self.ring_size {
+        // A page goes when something has come in its place. One that only an append under way displaces stays: if that
+        // fails, there would be nothing left of the log.
+        while self.is_overfull() && self.held.front().is_some_and(|page| page.id <= self.displaced) {
             let Some(page) = self.held.pop_front() else { break };
             let Some(oldest) = self.held.front() else { break };
             // Readers learn first, so that a page that is not found is known to be trimmed.

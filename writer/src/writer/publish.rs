@@ -143,6 +143,7 @@ impl Writer {
     pub(crate) fn begin_flush(&mut self) -> Result<(Vec<Arc<Page>>, Written), AppendError> {
         self.send(true)?;
         self.take_done(true)?;
+        self.flushing = true;
         Ok((std::mem::take(&mut self.unsynced), Written(self.written.take())))
     }
 
@@ -154,6 +155,7 @@ impl Writer {
         pages: u64,
         outcome: io::Result<()>,
     ) -> Result<(), AppendError> {
+        self.flushing = false;
         // It may have failed while the flush went on; then nothing is published any more.
         self.check_usable()?;
         outcome.map_err(|error| self.failed("flushing records", error))?;

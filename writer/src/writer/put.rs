@@ -202,6 +202,7 @@ impl Writer {
             let cause = Failure::new("page ids are used up", io::ErrorKind::StorageFull.into());
             return Err(AppendError::NoPage { cause, tip: self.tip.unwrap_or(0) });
         }
+        self.keep_ring()?;
         let tip = self.tip.unwrap_or(0);
         let (page, stalled) = self.preparer.take().map_err(|cause| AppendError::NoPage { cause, tip })?;
         let publisher = *self.core.control.publisher();
@@ -228,6 +229,17 @@ impl Writer {
         let job = SealJob { page: full.page, summary: full.summary, index: full.index };
         self.pending.push_back((end, Event::Sealed(job)));
         Ok(())
+    }
+}
+
+impl Writer {
+    /// Before a page is begun: an append that goes once round the ring is published up to here, so that the pages
+    /// before it can go. Otherwise the files would take as much room as the append does.
+    fn keep_ring(&mut self) -> Result<(), AppendError> {
+        let next = self.active.page.id + 1;
+        let kept = self.core.committed().page() + u64::from(self.options.ring_size);
+        // What an earlier flush goes on for cannot be overtaken.
+        if kept <= next && !self.flushing { self.finish() } else { Ok(()) }
     }
 }
 

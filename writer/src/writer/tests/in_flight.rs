@@ -171,3 +171,27 @@ fn a_flush_that_the_kernel_refuses_is_final() {
         goes_on(&home, &options, 0..=5);
     }
 }
+
+#[test]
+fn what_is_durable_outlives_an_append_that_turns_the_whole_ring_and_fails() {
+    // The pages of the append displace those before, which may not go as long as nothing has come in their place.
+    for options in regimes_in_flight() {
+        let flushed_elsewhere = options.elsewhere == Some(Elsewhere::SmallInPlace);
+        if options.durability != Durability::Sync || flushed_elsewhere {
+            continue;
+        }
+        for ring_size in [1, 2, 3] {
+            let home = Home::new();
+            let disk = FaultyDisk::open(home.path());
+            disk.faults.divert([None, device("/dev/null")]);
+            let options = WriterOptions { ring_size, ..piece_by_page(options.clone()) };
+            let mut writer = Writer::open_on(home.path(), Arc::new(disk), options.clone()).unwrap();
+            writer.append_payloads(&batch(1..=5)).unwrap();
+            let error = writer.append_payloads(&batch(6..=100)).unwrap_err();
+            assert!(matches!(error, AppendError::Failed { .. }), "{error}");
+            drop(writer);
+            let tip = home.open(&options).tip();
+            assert!(tip >= Some(5), "record 5 was durable, the log ends at {tip:?}: {options:?}");
+        }
+    }
+}
