@@ -2,11 +2,14 @@
 
 mod publish;
 mod put;
+mod running;
 mod start;
 #[cfg(test)]
 mod tests;
 
 use crate::active::ActivePage;
+pub(crate) use running::FlushOutcome;
+
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::{AppendError, OpenError};
@@ -17,6 +20,7 @@ use crate::page::Page;
 use crate::preparer::{Preparer, SealJob};
 use crate::recover::OpenReport;
 use crate::shared_state::Core;
+use running::Running;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,8 +50,7 @@ pub struct Writer {
     unpublished: (u64, u64),
     /// What has been written, as far as readers have not been told.
     written: Option<Mark>,
-    /// Between [`Writer::begin_flush`] and [`Writer::end_flush`].
-    flushing: bool,
+    running: Option<Running>,
     /// Records appended to the ring since it was made; [`RECORDS_UNKNOWN`] if that is not known.
     records: u64,
     tip: Option<u64>,
@@ -300,7 +303,10 @@ impl Writer {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
-        let flushed = self.core.flush();
+        let flushed = match self.end_running() {
+            Ok(()) => self.core.flush().map_err(|cause| AppendError::Failed { cause }),
+            Err(error) => Err(error),
+        };
         self.preparer.settle();
         self.core.bell.stop();
         self.core.dirty.stop();
@@ -309,7 +315,7 @@ impl Writer {
             // A thread that panicked has said so on stderr; closing goes on.
             let _ = thread.join();
         }
-        let end = flushed.map_err(|cause| AppendError::Failed { cause })?;
+        let end = flushed?;
         self.note_end(end).map_err(|error| self.failed("closing", error))?;
         self.core.control.publisher().set_state(WriterState::Closed);
         self.core.control.wake_all();

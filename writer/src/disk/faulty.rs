@@ -18,6 +18,10 @@ pub(crate) struct Faults {
     pub(crate) sync: AtomicU64,
     /// Making a new page file.
     pub(crate) create: AtomicU64,
+    /// Page files that were not made.
+    pub(crate) refused: AtomicU64,
+    /// What the next flushes of pages come to, in the order in which they begin; then it is as `sync` says.
+    pub(crate) sync_outcomes: Mutex<VecDeque<u64>>,
     /// Writes and reads move at most this many bytes; 0 is no limit.
     pub(crate) piece: AtomicU64,
     /// Every second write or read is interrupted.
@@ -82,6 +86,21 @@ impl Faults {
         self.diverted.lock().extend(descriptors);
     }
 
+    /// The most page files there have been at a time, of those made on this disk.
+    pub(crate) fn files_max(&self) -> usize {
+        let is_page = |name: &str| ["page-", "fresh-", "trim-"].iter().any(|part| name.contains(part));
+        let (mut files, mut max) = (0, 0);
+        for entry in self.log.lock().iter() {
+            match entry.split_once(' ') {
+                Some(("create", name)) if is_page(name) => files += 1,
+                Some(("remove", name)) if is_page(name) => files -= 1,
+                _ => {}
+            }
+            max = max.max(files);
+        }
+        max
+    }
+
     /// Names that were made, renamed and removed, in order.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().clone()
@@ -109,7 +128,9 @@ impl FaultyDisk {
 impl Disk for FaultyDisk {
     fn create(&self, name: &str, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
         if name.contains("fresh-") {
-            Faults::check(&self.faults.create)?;
+            Faults::check(&self.faults.create).inspect_err(|_| {
+                self.faults.refused.fetch_add(1, Ordering::Relaxed);
+            })?;
         }
         self.faults.log.lock().push(format!("create {name}"));
         Ok(self.wrap(name, self.inner.create(name, mode)?))
@@ -179,8 +200,9 @@ impl DiskFile for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         if self.page {
+            let outcome = self.faults.sync_outcomes.lock().pop_front();
             self.faults.await_permit();
-            Faults::check(&self.faults.sync)?;
+            Faults::check(outcome.map(AtomicU64::new).as_ref().unwrap_or(&self.faults.sync))?;
             self.faults.syncs.fetch_add(1, Ordering::Relaxed);
         }
         self.inner.sync_data()

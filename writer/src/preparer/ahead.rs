@@ -196,7 +196,8 @@ impl State {
         if self.stop {
             return None;
         }
-        if !self.begun.is_empty() || std::mem::take(&mut self.trim) {
+        if !self.begun.is_empty() || self.trim {
+            self.trim = false;
             return Some(Task::Trim(std::mem::take(&mut self.begun)));
         }
         if self.ready.is_none() && may_make {

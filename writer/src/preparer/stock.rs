@@ -43,8 +43,8 @@ pub(super) struct Stock {
     ring_size: usize,
     /// The oldest first.
     held: VecDeque<Arc<Page>>,
-    /// Up to this page all are complete, and a record of the next one is part of the log.
-    displaced: u64,
+    /// The newest page that a record of the log is in.
+    reached: u64,
     stuck: Vec<Trimmed>,
     /// Files made from nothing so far, for their names.
     made: u64,
@@ -52,13 +52,13 @@ pub(super) struct Stock {
 
 impl Stock {
     pub(super) fn new(workshop: Workshop, ring_size: usize, held: VecDeque<Arc<Page>>) -> Stock {
-        let displaced = held.back().map_or(0, |active| active.id.saturating_sub(1));
-        Stock { workshop, ring_size, held, displaced, stuck: Vec::new(), made: 0 }
+        let reached = held.back().map_or(0, |active| active.id);
+        Stock { workshop, ring_size, held, reached, stuck: Vec::new(), made: 0 }
     }
 
     /// Page `id` is complete, and a record of the next one is part of the log.
     pub(super) fn sealed(&mut self, id: u64) {
-        self.displaced = id;
+        self.reached = id + 1;
     }
 
     /// Whether there are more pages than the ring is to have.
@@ -82,9 +82,10 @@ impl Stock {
         let core = Arc::clone(&self.workshop.core);
         let publisher = core.control.publisher();
         let mut blanks = Vec::new();
-        // A page goes when something has come in its place. One that only an append under way displaces stays: if that
-        // fails, there would be nothing left of the log.
-        while self.is_overfull() && self.held.front().is_some_and(|page| page.id <= self.displaced) {
+        // A page goes when something has come in its place. One that only an append under way displaces stays: what it
+        // holds has been acknowledged, and the append may fail.
+        let displaced = |page: &Arc<Page>, stock: &Stock| page.id + stock.ring_size as u64 <= stock.reached;
+        while self.is_overfull() && self.held.front().is_some_and(|page| displaced(page, self)) {
             let Some(page) = self.held.pop_front() else { break };
             let Some(oldest) = self.held.front() else { break };
             // Readers learn first, so that a page that is not found is known to be trimmed.

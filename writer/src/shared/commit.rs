@@ -115,16 +115,12 @@ pub(super) fn run(inner: &Arc<Inner>) {
 /// Flushes, publishes and answers `group`. Returns the next one, which was put while the flush went on.
 fn overlap(inner: &Inner, writer: &mut Writer, syncer: &Syncer, mut group: Group) -> Group {
     let mut next = Group::default();
-    let finished = writer.begin_flush().and_then(|(pages, written)| {
-        let flushes = pages.len() as u64;
-        inner.queue.begin_flush();
-        syncer.start(pages);
+    let finished = writer.begin_flush(|pages| syncer.start(pages)).and_then(|begun| {
         while next.only_appends() && next.bytes < OVERLAP_MAX && inner.queue.wait_flushing() {
             next.stage(writer, inner.queue.take());
         }
-        let tip = written.tip();
-        writer.end_flush(written, flushes, syncer.outcome())?;
-        if let Some(tip) = tip {
+        writer.end_flush(&begun)?;
+        if let Some(tip) = begun.tip() {
             inner.set_tip(tip);
         }
         Ok(())

@@ -1,18 +1,25 @@
 //! The thread that flushes large groups while the committer goes on.
 
 use super::Inner;
-use super::queue::Queue;
 use crate::page::Page;
+use crate::writer::FlushOutcome;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
+
+struct Job {
+    pages: Vec<Arc<Page>>,
+    report: Sender<io::Result<()>>,
+    /// Dropped last, so that there is a report by then, or never will be.
+    _ended: Ended,
+}
 
 /// Ends, with its thread, when it is dropped.
 pub(super) struct Syncer {
+    inner: Arc<Inner>,
     /// `None` only while it is dropped.
-    jobs: Option<Sender<Vec<Arc<Page>>>>,
-    outcomes: Receiver<io::Result<()>>,
+    jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -31,40 +38,36 @@ impl Syncer {
     }
 
     fn start_thread(inner: &Arc<Inner>) -> io::Result<Syncer> {
-        let inner = Arc::clone(inner);
-        let (jobs, received) = channel::<Vec<Arc<Page>>>();
-        let (reports, outcomes) = channel();
+        let (jobs, received) = channel::<Job>();
         let thread = thread::Builder::new().name("waldo-sync".into()).spawn(move || {
-            for pages in received {
-                let _ended = Ended(&inner.queue);
-                let outcome = pages.iter().try_for_each(|page| page.file.sync_data());
+            for job in received {
+                let outcome = job.pages.iter().try_for_each(|page| page.file.sync_data());
                 // Nobody listens any more if the committer is gone.
-                let _ = reports.send(outcome);
+                let _ = job.report.send(outcome);
             }
         })?;
-        Ok(Syncer { jobs: Some(jobs), outcomes, thread: Some(thread) })
+        Ok(Syncer { inner: Arc::clone(inner), jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Makes what has been written to `pages` durable, in the background.
-    pub(super) fn start(&self, pages: Vec<Arc<Page>>) {
+    pub(super) fn start(&self, pages: Vec<Arc<Page>>) -> FlushOutcome {
+        let (report, outcome) = channel();
+        self.inner.queue.begin_flush();
+        let job = Job { pages, report, _ended: Ended(Arc::clone(&self.inner)) };
         if let Some(jobs) = &self.jobs {
-            // Should the thread be gone, `outcome` says so.
-            let _ = jobs.send(pages);
+            // Should the thread be gone, so is the sender of the report, and that counts as a failure.
+            let _ = jobs.send(job);
         }
-    }
-
-    /// Waits for the end of what was started.
-    pub(super) fn outcome(&self) -> io::Result<()> {
-        self.outcomes.recv().unwrap_or_else(|_| Err(io::Error::other("the flushing thread has panicked")))
+        outcome
     }
 }
 
 /// Tells the committer when it is dropped, also by a panic.
-struct Ended<'a>(&'a Queue);
+struct Ended(Arc<Inner>);
 
-impl Drop for Ended<'_> {
+impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.end_flush();
+        self.0.queue.end_flush();
     }
 }
 

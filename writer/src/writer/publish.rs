@@ -2,20 +2,9 @@
 
 use super::{Event, Mark, Writer, sum_records};
 use crate::error::AppendError;
-use crate::page::Page;
 use std::io;
 use std::sync::Arc;
 use waldo_shm_protocol::segment::Counter;
-
-/// What has been written and is to be published.
-pub(crate) struct Written(Option<Mark>);
-
-impl Written {
-    /// Its last sequence number.
-    pub(crate) fn tip(&self) -> Option<u64> {
-        self.0.map(|mark| mark.tip)
-    }
-}
 
 impl Writer {
     /// Sends the buffer being filled, and tells readers of what has been written meanwhile.
@@ -72,7 +61,7 @@ impl Writer {
 
     /// Moves the watermark over everything that is written.
     #[inline]
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let Some(mark) = self.written.take() else { return };
         let publisher = *self.core.control.publisher();
         let before = publisher.segment().committed();
@@ -115,6 +104,7 @@ impl Writer {
     pub(crate) fn finish(&mut self) -> Result<(), AppendError> {
         // What was put before an error has been given up with everything else.
         self.check_usable()?;
+        self.end_running()?;
         let alone = self.unsynced.is_empty() && self.engine.durable_in_place();
         if self.sync && alone && self.engine.filled() > 0 {
             let mark = self.mark();
@@ -135,34 +125,6 @@ impl Writer {
             self.core.control.publisher().add(Counter::Flushes, 1);
         }
         self.publish();
-        Ok(())
-    }
-
-    /// Writes what has been put, for a flush that goes on while more is put: the pages that it has to cover, and what
-    /// may be published after it. At most one at a time, and it has to be [ended](Writer::end_flush).
-    pub(crate) fn begin_flush(&mut self) -> Result<(Vec<Arc<Page>>, Written), AppendError> {
-        self.send(true)?;
-        self.take_done(true)?;
-        self.flushing = true;
-        Ok((std::mem::take(&mut self.unsynced), Written(self.written.take())))
-    }
-
-    /// Publishes what a flush of `pages` pages has made durable. What was put meanwhile is written, and waits for
-    /// a flush of its own.
-    pub(crate) fn end_flush(
-        &mut self,
-        written: Written,
-        pages: u64,
-        outcome: io::Result<()>,
-    ) -> Result<(), AppendError> {
-        self.flushing = false;
-        // It may have failed while the flush went on; then nothing is published any more.
-        self.check_usable()?;
-        outcome.map_err(|error| self.failed("flushing records", error))?;
-        self.core.control.publisher().add(Counter::Flushes, pages);
-        let since = std::mem::replace(&mut self.written, written.0);
-        self.publish();
-        self.written = since;
         Ok(())
     }
 

@@ -23,6 +23,8 @@ const GATHER_MIN: usize = 1536;
 const GATHER_BATCH_MIN: u64 = 64 << 10;
 /// A write of gathered payloads is not longer than this unless one payload is: so far readers lag behind.
 const GATHER_BYTES: u64 = 512 << 10;
+/// Pages after the one that the log ends in that may have been begun.
+const AHEAD_MAX: u64 = 1;
 
 impl Writer {
     /// Puts checked records of `bytes` bytes altogether into the active page and those after it.
@@ -233,13 +235,15 @@ impl Writer {
 }
 
 impl Writer {
-    /// Before a page is begun: an append that goes once round the ring is published up to here, so that the pages
-    /// before it can go. Otherwise the files would take as much room as the append does.
+    /// Before a page is begun: publishes what there is if more than [`AHEAD_MAX`] pages would lack a record that is part
+    /// of the log. The oldest pages of the ring stay for as long as that, so the files would take the more room the
+    /// longer the append is.
     fn keep_ring(&mut self) -> Result<(), AppendError> {
-        let next = self.active.page.id + 1;
-        let kept = self.core.committed().page() + u64::from(self.options.ring_size);
-        // What an earlier flush goes on for cannot be overtaken.
-        if kept <= next && !self.flushing { self.finish() } else { Ok(()) }
+        let crowded = |writer: &Writer| writer.active.page.id >= writer.core.committed().page() + AHEAD_MAX;
+        if crowded(self) {
+            self.end_running()?;
+        }
+        if crowded(self) { self.finish() } else { Ok(()) }
     }
 }
 

@@ -222,7 +222,7 @@ impl Start {
             unsynced: Vec::new(),
             unpublished: (0, 0),
             written: None,
-            flushing: false,
+            running: None,
             records: sum_records(active.summary.records_before, active.summary.records),
             tip,
             stamp: Stamp { time_ns: last_time_ns, durable: Position::NONE, epoch: self.opened.epoch },

@@ -135,6 +135,70 @@ fn a_failed_write_during_a_flush_fails_both() {
 }
 
 #[test]
+fn an_append_that_gets_no_page_does_not_overtake_a_flush() {
+    // Whoever needs a page makes it, and cannot.
+    for regime in regimes_in_place() {
+        if regime.durability != Durability::Sync || regime.prepare_ahead {
+            continue;
+        }
+        let home = Home::new();
+        let disk = FaultyDisk::open(home.path());
+        let faults = Arc::clone(&disk.faults);
+        let options = WriterOptions { page_len: 512 << 10, ..large_pages(regime) };
+        let writer = Writer::open_on(home.path(), Arc::new(disk), options).unwrap();
+        let core = writer.shared_state();
+        let writer = SharedWriter::new(writer);
+        let before = core.durable();
+        faults.create.store(libc::ENOSPC as u64, Ordering::Relaxed);
+        faults.permit_syncs(Some(0));
+        faults.sync_outcomes.lock().push_back(libc::EIO as u64);
+        let first = writer.try_append_payloads(&[vec![1; LARGE]]).unwrap();
+        let page = std::fs::File::open(home.page(1)).unwrap();
+        await_byte(&page, LARGE as u64, 1);
+        while writer.queued() > 0 {
+            std::thread::yield_now();
+        }
+        // Of these one fits.
+        let second = writer.try_append_payloads(&vec![vec![2; LARGE / 2]; 2]).unwrap();
+        while faults.refused.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        faults.permit_syncs(None);
+        for ticket in [first, second] {
+            let outcome = ticket.wait();
+            assert!(matches!(outcome, Err(AppendError::Failed { .. })), "{outcome:?}");
+        }
+        assert_eq!((core.durable(), core.committed()), (before, before));
+    }
+}
+
+#[test]
+fn files_keep_within_their_bound_while_a_flush_goes_on() {
+    for regime in durable() {
+        let home = Home::new();
+        let disk = FaultyDisk::open(home.path());
+        let faults = Arc::clone(&disk.faults);
+        let options = WriterOptions { page_len: 512 << 10, ring_size: 2, ..large_pages(regime) };
+        let writer =
+            SharedWriter::new(Writer::open_on(home.path(), Arc::new(disk), options.clone()).unwrap());
+        std::thread::scope(|scope| {
+            for byte in 0..4 {
+                let writer = writer.clone();
+                scope.spawn(move || {
+                    for _ in 0..6 {
+                        writer.append_payloads(&vec![vec![byte; LARGE / 3]; 9]).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(writer.tip(), Some(4 * 6 * 9));
+        writer.close().unwrap();
+        let max = faults.files_max();
+        assert!(max <= options.ring_size as usize + 2, "{max} files: {options:?}");
+    }
+}
+
+#[test]
 fn large_appends_of_many_arrive_whole_and_in_order() {
     for regime in regimes() {
         let home = Home::new();
