@@ -58,9 +58,33 @@ fn a_ring_that_does_not_fit_is_not_made() {
 }
 
 #[test]
+fn a_ring_opens_on_a_full_disk_as_far_as_its_pages_have_room() {
+    for setup in Setup::all() {
+        let Some(mount) = Mount::new("2m") else { return };
+        let ring = TestRing::at(mount.path("ring"));
+        let mut writer = ring.writer(&setup);
+        writer.append_payloads(&payloads(1, 5, 100)).unwrap();
+        writer.close().unwrap();
+        // A little has to be left for the link to the control segment.
+        let reserve = mount.path("reserve");
+        fs::write(&reserve, vec![1; 64 << 10]).unwrap();
+        let full = fs::write(mount.path("ballast"), vec![1; 2 << 20]).unwrap_err();
+        assert_eq!(full.raw_os_error(), Some(nix::libc::ENOSPC));
+        fs::remove_file(&reserve).unwrap();
+
+        let mut writer = ring.writer(&setup);
+        assert_eq!(writer.tip(), Some(5));
+        writer.append_payloads(&payloads(6, 10, 100)).unwrap();
+        let mut reader = ring.reader(Cursor::Trim);
+        assert_eq!(check_batch(&reader.poll().unwrap().unwrap(), 0, 100), 10);
+        writer.close().unwrap();
+    }
+}
+
+#[test]
 fn without_room_for_the_next_page_appending_stops_and_goes_on_when_there_is() {
     const MAX: usize = 1000;
-    for io in [Io::Pwrite, Io::Uring] {
+    for io in Io::ALL {
         for interval_ms in [None, Some(20)] {
             let Some(mount) = Mount::new("2m") else { return };
             let ring = TestRing::at(mount.path("ring"));

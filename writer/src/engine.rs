@@ -88,7 +88,7 @@ impl<T> Engine<T> {
     pub(crate) fn open(
         options: &WriterOptions,
         lock: RawFd,
-        scratch: &Arc<dyn crate::disk::DiskFile>,
+        scratch: Option<&Arc<dyn crate::disk::DiskFile>>,
     ) -> Result<Engine<T>, OpenError> {
         let buffers = Buffers::allocate(options.buffers as usize, options.buffer_len, options.huge_buffers)?;
         let depth = options.queue_depth.min(u32::from(options.buffers));
@@ -98,7 +98,7 @@ impl<T> Engine<T> {
                 Some(Uring::open(depth, &buffers, lock).map_err(|source| OpenError::Uring { source })?)
             }
             Io::Auto => match Uring::open(depth, &buffers, lock) {
-                Ok(uring) if scratch.fd().is_some() => Some(uring),
+                Ok(uring) if scratch.is_some_and(|file| file.fd().is_some()) => Some(uring),
                 Ok(_) => None,
                 Err(error) => {
                     tracing::warn!("io_uring is not available here ({error}); using pwrite and fdatasync");
@@ -116,9 +116,7 @@ impl<T> Engine<T> {
             filling: None,
             buffers,
         };
-        if options.io == Io::Auto
-            && let Some(uring) = &mut engine.uring
-        {
+        if let (Io::Auto, Some(scratch), Some(uring)) = (options.io, scratch, &mut engine.uring) {
             engine.in_place = probe::measure(uring, &engine.buffers, scratch, depth as usize)
                 .map_err(|source| OpenError::Uring { source })?;
         }

@@ -3,7 +3,7 @@
 use super::{Writer, sum_records};
 use crate::active::ActivePage;
 use crate::control::{Control, random_bytes};
-use crate::disk::{Disk, OsDisk, check_file_system};
+use crate::disk::{Disk, DiskFile, OsDisk, check_file_system};
 use crate::engine::Engine;
 use crate::engine::probe::SCRATCH_LEN;
 use crate::error::OpenError;
@@ -125,22 +125,40 @@ fn open_meta(
     Ok((MetaFile::create(disk, options.mode, meta)?, true))
 }
 
-/// The engine measures on a file in the home directory, which goes again at once.
+/// With [`Io::Auto`] the engine measures on a file in the home directory, which goes again at once. A full disk is no
+/// reason not to open a ring that is there.
 fn open_engine<T>(
     disk: &dyn Disk,
     options: &WriterOptions,
     lock: &WriterLock,
 ) -> Result<Engine<T>, OpenError> {
-    let name = format!("{}probe", names::SCRATCH_PREFIX);
-    let path = disk.path(&name);
+    let scratch = match options.io {
+        Io::Auto => scratch(disk).map(Some).or_else(|error| match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                tracing::warn!(
+                    "no room to measure which engine is faster ({error}); using pwrite and fdatasync"
+                );
+                Ok(None)
+            }
+            _ => Err(OpenError::io("measure on", disk.path(&scratch_name()))(error)),
+        })?,
+        Io::Uring | Io::Pwrite => None,
+    };
+    Engine::open(options, lock.fd(), scratch.as_ref())
+}
+
+fn scratch_name() -> String {
+    format!("{}probe", names::SCRATCH_PREFIX)
+}
+
+/// A file of [`SCRATCH_LEN`] bytes without a name.
+fn scratch(disk: &dyn Disk) -> std::io::Result<Arc<dyn DiskFile>> {
+    let name = scratch_name();
     let _ = disk.remove(&name);
-    let scratch = disk.create(&name, 0o600).map_err(OpenError::io("create", &path))?;
-    disk.remove(&name).map_err(OpenError::io("remove", &path))?;
-    if options.io == Io::Auto {
-        let len = SCRATCH_LEN as u64;
-        scratch.allocate(len).map_err(OpenError::io("allocate", &path))?;
-    }
-    Engine::open(options, lock.fd(), &scratch)
+    let scratch = disk.create(&name, 0o600)?;
+    disk.remove(&name)?;
+    scratch.allocate(SCRATCH_LEN as u64)?;
+    Ok(scratch)
 }
 
 struct Start {
