@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
+use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 use waldo::protocol::link::Link;
@@ -11,7 +12,9 @@ use waldo::reader::{
     AttachOptions, Batch, Cursor, Integrity, ReadError, Reader, ReaderOptions, Ring, Wakeup, WriterStatus,
     verify,
 };
-use waldo::writer::{AppendError, Durability, Io, Writer, WriterOptions};
+use waldo::writer::{
+    AppendError, Appended, Durability, Io, OpenReport, SharedWriter, Ticket, Writer, WriterOptions,
+};
 
 /// Longest that anything may take.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -96,6 +99,8 @@ struct Case {
     batch_bytes: usize,
     remove_control: bool,
     prepare_ahead: bool,
+    /// Through a [`SharedWriter`].
+    shared: bool,
     steps: Vec<Step>,
 }
 
@@ -108,26 +113,110 @@ fn case() -> impl Strategy<Value = Case> {
         prop_oneof![Just(1usize), Just(2000), Just(256 << 10)],
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
         prop::collection::vec(step(), 1..40),
     )
         .prop_map(
-            |(io, sync, page_len, ring_size, batch_bytes, remove_control, prepare_ahead, steps)| Case {
-                io,
-                sync,
-                page_len,
-                ring_size,
-                batch_bytes,
-                remove_control,
-                prepare_ahead,
-                steps,
+            |(io, sync, page_len, ring_size, batch_bytes, remove_control, prepare_ahead, shared, steps)| {
+                Case {
+                    io,
+                    sync,
+                    page_len,
+                    ring_size,
+                    batch_bytes,
+                    remove_control,
+                    prepare_ahead,
+                    shared,
+                    steps,
+                }
             },
         )
+}
+
+/// What appends.
+enum Front {
+    Own(Writer),
+    Shared(SharedWriter),
+}
+
+impl Front {
+    fn open(home: &Path, case: &Case) -> (Front, OpenReport) {
+        let writer = Writer::open(home, options(case)).unwrap();
+        let opened = writer.opened().clone();
+        (if case.shared { Front::Shared(SharedWriter::new(writer)) } else { Front::Own(writer) }, opened)
+    }
+
+    fn append(&mut self, logs: &[Log<'_>]) -> Result<Appended, AppendError> {
+        match self {
+            Front::Own(writer) => writer.append(logs),
+            Front::Shared(writer) => in_flight(logs, |logs| writer.try_append(logs), || writer.append(logs)),
+        }
+    }
+
+    fn append_payloads(&mut self, payloads: &[Vec<u8>]) -> Result<Appended, AppendError> {
+        match self {
+            Front::Own(writer) => writer.append_payloads(payloads),
+            Front::Shared(writer) => in_flight(
+                payloads,
+                |payloads| writer.try_append_payloads(payloads),
+                || writer.append_payloads(payloads),
+            ),
+        }
+    }
+
+    fn tip(&self) -> Option<u64> {
+        match self {
+            Front::Own(writer) => writer.tip(),
+            Front::Shared(writer) => writer.tip(),
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), AppendError> {
+        match self {
+            Front::Own(writer) => writer.sync(),
+            Front::Shared(writer) => writer.sync(),
+        }
+    }
+
+    fn close(self) -> Result<(), AppendError> {
+        match self {
+            Front::Own(writer) => writer.close(),
+            Front::Shared(writer) => writer.close(),
+        }
+    }
+}
+
+/// Appends many records in parts that are all queued before the first one is answered, few as they are.
+fn in_flight<T>(
+    items: &[T],
+    queue: impl Fn(&[T]) -> Result<Ticket, AppendError>,
+    whole: impl FnOnce() -> Result<Appended, AppendError>,
+) -> Result<Appended, AppendError> {
+    const PARTS: usize = 5;
+    if items.len() < PARTS {
+        return whole();
+    }
+    let tickets: Vec<_> = items.chunks(items.len().div_ceil(PARTS)).map(queue).collect();
+    let mut sum: Option<Appended> = None;
+    for ticket in tickets {
+        let part = ticket?.wait()?;
+        let before = sum.unwrap_or(Appended { records: 0, ..part });
+        if let Some(sum) = sum {
+            assert_eq!(part.first_seq_no > sum.last_seq_no, part.records > 0);
+        }
+        sum = Some(Appended {
+            first_seq_no: before.first_seq_no,
+            records: before.records + part.records,
+            ..part
+        });
+    }
+    Ok(sum.unwrap())
 }
 
 struct World {
     case: Case,
     home: TempDir,
-    writer: Option<Writer>,
+    writer: Option<Front>,
     ring: Ring,
     reader: Reader,
     /// Everything ever appended.
@@ -137,13 +226,9 @@ struct World {
 }
 
 impl World {
-    fn options(&self) -> WriterOptions {
-        options(&self.case)
-    }
-
     fn new(case: Case) -> World {
         let home = tempfile::Builder::new().prefix("waldo-model-").tempdir().unwrap();
-        let writer = Writer::open(home.path(), options(&case)).unwrap();
+        let (writer, _) = Front::open(home.path(), &case);
         let options = AttachOptions::default().check_interval(Duration::from_millis(5));
         let ring = Ring::attach_with(home.path(), options).unwrap();
         let reader = ring.reader_with(Cursor::Trim, reader_options(&case)).unwrap();
@@ -154,7 +239,7 @@ impl World {
         self.log.last().map_or(0, |entry| entry.seq_no)
     }
 
-    fn writer(&mut self) -> &mut Writer {
+    fn writer(&mut self) -> &mut Front {
         self.writer.as_mut().unwrap()
     }
 
@@ -209,8 +294,7 @@ impl World {
         }
         self.writer.take().unwrap().close().unwrap();
         self.case.ring_size = ring_size;
-        let writer = Writer::open(self.home.path(), self.options()).unwrap();
-        let opened = writer.opened();
+        let (writer, opened) = Front::open(self.home.path(), &self.case);
         assert!(opened.clean && opened.cut.is_none(), "{opened:?}");
         assert_eq!(opened.tip.unwrap_or(0), self.tip());
         self.writer = Some(writer);

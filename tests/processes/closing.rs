@@ -59,7 +59,7 @@ fn readers_are_told_of_a_clean_close_and_go_on_when_the_writer_returns() {
 
 #[test]
 fn a_reader_that_waits_without_a_limit_goes_on_with_the_next_writer() {
-    for io in [Io::Pwrite, Io::Uring] {
+    for io in Io::ALL {
         let setup = Setup { io, ..setup() };
         let ring = TestRing::new();
         let mut writer = Child::spawn("writer", setup.args(ring.home()));
@@ -116,8 +116,7 @@ fn the_death_of_the_writer_is_noticed_and_what_is_there_can_still_be_read() {
 
 #[test]
 fn a_failure_of_the_writer_is_told_to_readers_and_final_until_it_is_opened_again() {
-    for interval_ms in [None, Some(20)] {
-        let setup = Setup { interval_ms, ..setup() };
+    for setup in Setup::all() {
         let ring = TestRing::new();
         let mut writer = Child::spawn("writer", setup.args(ring.home()));
         writer.expect("opened");

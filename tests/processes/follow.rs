@@ -19,7 +19,7 @@ fn roomy(setup: Setup) -> Setup {
 
 #[test]
 fn a_reader_process_follows_a_writer_with_both_engines_and_durabilities() {
-    for setup in Setup::all().map(roomy) {
+    for setup in Setup::all().into_iter().map(roomy) {
         let ring = TestRing::new();
         let mut writer = ring.writer(&setup);
         let mut follower = follower(&ring, &setup);
@@ -36,7 +36,7 @@ fn a_reader_process_follows_a_writer_with_both_engines_and_durabilities() {
 
 #[test]
 fn a_writer_process_is_followed_with_both_engines_and_durabilities() {
-    for setup in Setup::all().map(roomy) {
+    for setup in Setup::all().into_iter().map(roomy) {
         let ring = TestRing::new();
         let mut writer = Child::spawn("writer", setup.args(ring.home()));
         writer.expect("opened");

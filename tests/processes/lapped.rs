@@ -8,8 +8,8 @@ use crate::support::wait::wait_until;
 use waldo::reader::RingStatus;
 use waldo::writer::{Io, Writer};
 
-fn setups() -> [Setup; 2] {
-    [Io::Pwrite, Io::Uring].map(|io| Setup { io, ring_size: 3, ..Setup::default() })
+fn setups() -> [Setup; 3] {
+    Io::ALL.map(|io| Setup { io, ring_size: 3, ..Setup::default() })
 }
 
 /// Appends until the ring has turned `pages` more pages.

@@ -5,15 +5,17 @@ use crate::support::args::Args;
 use crate::support::child::tell;
 use crate::support::payload::{END, mix, payloads};
 use crate::support::ring::Setup;
+use std::collections::VecDeque;
 use std::io::BufRead;
 use std::path::Path;
-use waldo::writer::{AppendError, OpenError, Writer};
+use waldo::writer::{AppendError, OpenError, SharedWriter, Ticket, Writer};
 
 /// Says `opened CLEAN TIP EPOCH CUT ENGINE` or `refused KIND MESSAGE`, then obeys:
 ///
 /// `append N BATCH` answers `acked TIP`; `end` appends [`END`] and answers `acked TIP`; `sync` answers `synced`; `close` answers `closed` and ends;
 /// `fail LEN` appends with files limited to `LEN` bytes until that fails, and answers `failed ERRNO TIP`;
-/// `torrent SEED BATCHES` appends batches of random length, answering `acked TIP` after each.
+/// `torrent SEED BATCHES` appends batches of random length, answering `acked TIP` after each;
+/// `flood SEED BATCHES` has several large ones in flight, answers for each as it is acknowledged, and ends with the next line.
 pub fn play(args: &Args) {
     let setup = Setup::from_args(args);
     let mut writer = match Writer::open(Path::new(args.get("home")), setup.options()) {
@@ -29,7 +31,8 @@ pub fn play(args: &Args) {
         opened.epoch,
         opened.engine
     ));
-    for line in std::io::stdin().lock().lines() {
+    let mut lines = std::io::stdin().lock().lines();
+    while let Some(line) = lines.next() {
         let line = line.unwrap();
         let words: Vec<&str> = line.split(' ').collect();
         let number = |at: usize| -> u64 { words[at].parse().unwrap() };
@@ -43,6 +46,13 @@ pub fn play(args: &Args) {
                 tell(format!("acked {}", writer.tip().unwrap_or(0)));
             }
             "torrent" => torrent(&mut writer, number(1), number(2), setup.max),
+            "flood" => {
+                let writer = SharedWriter::new(writer);
+                flood(&writer, number(1), number(2), setup.max);
+                // Not closed before it is told to, or killed.
+                lines.next();
+                return writer.close().unwrap();
+            }
             "fail" => {
                 limit_file_length(number(1));
                 let (errno, tip) = fail(&mut writer, setup.max);
@@ -94,6 +104,24 @@ fn torrent(writer: &mut Writer, seed: u64, batches: u64, max: usize) {
         writer.append_payloads(&payloads(next, next + state % 20, max)).unwrap();
         tell(format!("acked {}", writer.tip().unwrap_or(0)));
     }
+}
+
+fn flood(writer: &SharedWriter, seed: u64, batches: u64, max: usize) {
+    const IN_FLIGHT: usize = 8;
+    let mut state = mix(seed);
+    let mut next = writer.tip().unwrap_or(0) + 1;
+    let mut tickets = VecDeque::new();
+    let acked = |ticket: Ticket| tell(format!("acked {}", ticket.wait().unwrap().last_seq_no));
+    for _ in 0..batches {
+        state = mix(state);
+        let last = next + state % 60;
+        tickets.push_back(writer.try_append_payloads(&payloads(next, last, max)).unwrap());
+        next = last + 1;
+        if tickets.len() == IN_FLIGHT {
+            tickets.pop_front().into_iter().for_each(acked);
+        }
+    }
+    tickets.into_iter().for_each(acked);
 }
 
 fn kind(error: &OpenError) -> &'static str {

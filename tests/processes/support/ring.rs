@@ -43,10 +43,13 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// Both engines with both kinds of durability.
-    pub fn all() -> [Setup; 4] {
-        [(Io::Pwrite, None), (Io::Pwrite, Some(20)), (Io::Uring, None), (Io::Uring, Some(20))]
+    /// Every engine with both kinds of durability.
+    pub fn all() -> Vec<Setup> {
+        let all = Io::ALL.map(|io| [None, Some(20)].map(|interval_ms| (io, interval_ms)));
+        all.into_iter()
+            .flatten()
             .map(|(io, interval_ms)| Setup { io, interval_ms, ..Setup::default() })
+            .collect()
     }
 
     pub fn options(&self) -> WriterOptions {

@@ -12,14 +12,14 @@ use waldo_shm_protocol::scan::{PageScan, Step};
 /// The last one is short, so that it can be torn at each of its bytes.
 const RECORDS: u64 = 61;
 
-fn options() -> WriterOptions {
-    small(Io::Pwrite, LAZY)
+fn options(io: Io) -> WriterOptions {
+    small(io, LAZY)
 }
 
 /// The files of a ring that nobody closed, with nothing known to be durable beyond record `durable`.
-fn crashed(durable: u64) -> Home {
+fn crashed(io: Io, durable: u64) -> Home {
     let live = Home::new();
-    let mut writer = live.open(&options());
+    let mut writer = live.open(&options(io));
     // Footers are there, as they may well be after a crash.
     if durable > 0 {
         writer.append_payloads(&payloads(1..=durable)).unwrap();
@@ -61,8 +61,8 @@ fn copy(home: &Home) -> Home {
 }
 
 /// Opens, checks the tip, appends, and checks that what is there then is right; also when that is done twice.
-fn recovers_to(home: &Home, tip: u64) -> crate::OpenReport {
-    let mut writer = home.open(&options());
+fn recovers_to(io: Io, home: &Home, tip: u64) -> crate::OpenReport {
+    let mut writer = home.open(&options(io));
     let report = writer.opened().clone();
     assert_eq!(writer.tip().unwrap_or(0), tip, "{report:?}");
     if tip > 0 {
@@ -70,7 +70,7 @@ fn recovers_to(home: &Home, tip: u64) -> crate::OpenReport {
     }
     // A crash right after recovery comes to the same.
     let again = copy(home);
-    let second = again.open(&options());
+    let second = again.open(&options(io));
     assert_eq!((second.tip().unwrap_or(0), second.opened().cut.clone()), (tip, None));
     drop(second);
     writer.append_payloads(&payloads(tip + 1..=tip + 30)).unwrap();
@@ -80,32 +80,37 @@ fn recovers_to(home: &Home, tip: u64) -> crate::OpenReport {
 
 #[test]
 fn an_unharmed_crash_loses_nothing() {
-    let report = recovers_to(&crashed(0), RECORDS);
-    assert!(!report.clean && report.cut.is_none() && report.epoch == 2, "{report:?}");
+    for io in Io::ALL {
+        let report = recovers_to(io, &crashed(io, 0), RECORDS);
+        assert!(!report.clean && report.cut.is_none() && report.epoch == 2, "{report:?}");
+    }
 }
 
 #[test]
 fn a_tail_torn_at_any_byte_is_cut_exactly() {
-    let image = crashed(10);
-    let (page, offset, size) = *places(image.path()).last().unwrap();
-    let last_payload = payload(RECORDS).len();
-    for kept in 0..RECORD_HEADER_LEN + last_payload {
-        for filler in [0x00, 0xa5] {
-            let torn = copy(&image);
-            overwrite(&torn, page, offset + kept as u64, &vec![filler; size - kept]);
-            // Some bytes may happen to be what they should be.
-            if fs::read(torn.page(page)).unwrap() == fs::read(image.page(page)).unwrap() {
-                continue;
-            }
-            let intact = fs::read(torn.page(page)).unwrap()[offset as usize..]
-                [..RECORD_HEADER_LEN + last_payload]
-                == fs::read(image.page(page)).unwrap()[offset as usize..][..RECORD_HEADER_LEN + last_payload];
-            let writer = torn.open(&options());
-            let expected = if intact { RECORDS } else { RECORDS - 1 };
-            assert_eq!(writer.tip(), Some(expected), "torn after {kept} bytes");
-            if kept >= RECORD_HEADER_LEN && !intact {
-                let cut = writer.opened().cut.clone().expect("a torn record is reported");
-                assert_eq!((cut.page, cut.offset, cut.after_seq_no), (page, offset, RECORDS - 1));
+    for io in Io::ALL {
+        let image = crashed(io, 10);
+        let (page, offset, size) = *places(image.path()).last().unwrap();
+        let last_payload = payload(RECORDS).len();
+        for kept in 0..RECORD_HEADER_LEN + last_payload {
+            for filler in [0x00, 0xa5] {
+                let torn = copy(&image);
+                overwrite(&torn, page, offset + kept as u64, &vec![filler; size - kept]);
+                // Some bytes may happen to be what they should be.
+                if fs::read(torn.page(page)).unwrap() == fs::read(image.page(page)).unwrap() {
+                    continue;
+                }
+                let intact = fs::read(torn.page(page)).unwrap()[offset as usize..]
+                    [..RECORD_HEADER_LEN + last_payload]
+                    == fs::read(image.page(page)).unwrap()[offset as usize..]
+                        [..RECORD_HEADER_LEN + last_payload];
+                let writer = torn.open(&options(io));
+                let expected = if intact { RECORDS } else { RECORDS - 1 };
+                assert_eq!(writer.tip(), Some(expected), "torn after {kept} bytes");
+                if kept >= RECORD_HEADER_LEN && !intact {
+                    let cut = writer.opened().cut.clone().expect("a torn record is reported");
+                    assert_eq!((cut.page, cut.offset, cut.after_seq_no), (page, offset, RECORDS - 1));
+                }
             }
         }
     }
@@ -113,187 +118,207 @@ fn a_tail_torn_at_any_byte_is_cut_exactly() {
 
 #[test]
 fn what_was_written_out_of_order_is_cut_before_the_hole_and_never_comes_back() {
-    let image = crashed(10);
-    let all = places(image.path());
-    let lost = all.len() - 8;
-    let (page, offset, size) = all[lost];
-    overwrite(&image, page, offset, &vec![0; size]);
-    let report = recovers_to(&image, lost as u64);
-    let cut = report.cut.expect("reported");
-    assert_eq!((cut.page, cut.offset, cut.after_seq_no), (page, offset, lost as u64));
-    // `recovers_to` has appended records of the same sizes: old ones would fit behind them exactly.
+    for io in Io::ALL {
+        let image = crashed(io, 10);
+        let all = places(image.path());
+        let lost = all.len() - 8;
+        let (page, offset, size) = all[lost];
+        overwrite(&image, page, offset, &vec![0; size]);
+        let report = recovers_to(io, &image, lost as u64);
+        let cut = report.cut.expect("reported");
+        assert_eq!((cut.page, cut.offset, cut.after_seq_no), (page, offset, lost as u64));
+        // `recovers_to` has appended records of the same sizes: old ones would fit behind them exactly.
+    }
 }
 
 #[test]
 fn a_hole_before_a_page_boundary_removes_the_pages_behind_it() {
-    let image = crashed(3);
-    let all = places(image.path());
-    let last_of_first = all.iter().rposition(|place| place.0 == 1).unwrap();
-    let (page, offset, size) = all[last_of_first - 2];
-    overwrite(&image, page, offset, &vec![0; size]);
-    let report = recovers_to(&image, last_of_first as u64 - 2);
-    assert!(report.cut.unwrap().pages_removed >= 1);
+    for io in Io::ALL {
+        let image = crashed(io, 3);
+        let all = places(image.path());
+        let last_of_first = all.iter().rposition(|place| place.0 == 1).unwrap();
+        let (page, offset, size) = all[last_of_first - 2];
+        overwrite(&image, page, offset, &vec![0; size]);
+        let report = recovers_to(io, &image, last_of_first as u64 - 2);
+        assert!(report.cut.unwrap().pages_removed >= 1);
+    }
 }
 
 #[test]
 fn damage_below_the_durable_position_is_refused_and_nothing_is_touched() {
-    let image = crashed(40);
-    for (number, (page, offset, size)) in places(image.path()).into_iter().enumerate().take(39) {
-        // Sealed pages are believed by their footers; `verify` reads them.
-        if page != 1 && places(image.path()).last().unwrap().0 != page {
-            continue;
-        }
-        for at in [0, 7, 20, 46, size - 8] {
-            let damaged = copy(&image);
-            // The footers go, so that every page is read.
-            for id in damaged.page_ids() {
-                let len = fs::metadata(damaged.page(id)).unwrap().len();
-                overwrite(&damaged, id, len - 128, &[0; 128]);
+    for io in Io::ALL {
+        let image = crashed(io, 40);
+        for (number, (page, offset, size)) in places(image.path()).into_iter().enumerate().take(39) {
+            // Sealed pages are believed by their footers; `verify` reads them.
+            if page != 1 && places(image.path()).last().unwrap().0 != page {
+                continue;
             }
-            let mut byte = [fs::read(damaged.page(page)).unwrap()[offset as usize + at]];
-            if at == size - 8 && !payload(number as u64 + 1).len().is_multiple_of(8) {
-                continue; // padding is not covered
-            }
-            byte[0] ^= 0x10;
-            overwrite(&damaged, page, offset + at as u64, &byte);
-            let before = damaged.content();
-            match Writer::open(damaged.path(), options()) {
-                Err(OpenError::Corrupt { path, offset: told, after_seq_no, .. }) => {
-                    assert_eq!(path, damaged.page(page));
-                    assert_eq!((told, after_seq_no), (offset, number as u64));
+            for at in [0, 7, 20, 46, size - 8] {
+                let damaged = copy(&image);
+                // The footers go, so that every page is read.
+                for id in damaged.page_ids() {
+                    let len = fs::metadata(damaged.page(id)).unwrap().len();
+                    overwrite(&damaged, id, len - 128, &[0; 128]);
                 }
-                other => panic!("record {}, byte {at}: {other:?}", number + 1),
+                let mut byte = [fs::read(damaged.page(page)).unwrap()[offset as usize + at]];
+                if at == size - 8 && !payload(number as u64 + 1).len().is_multiple_of(8) {
+                    continue; // padding is not covered
+                }
+                byte[0] ^= 0x10;
+                overwrite(&damaged, page, offset + at as u64, &byte);
+                let before = damaged.content();
+                match Writer::open(damaged.path(), options(io)) {
+                    Err(OpenError::Corrupt { path, offset: told, after_seq_no, .. }) => {
+                        assert_eq!(path, damaged.page(page));
+                        assert_eq!((told, after_seq_no), (offset, number as u64));
+                    }
+                    other => panic!("record {}, byte {at}: {other:?}", number + 1),
+                }
+                assert!(damaged.content() == before, "nothing may be modified");
             }
-            assert!(damaged.content() == before, "nothing may be modified");
         }
     }
 }
 
 #[test]
 fn a_lost_seal_or_footer_is_made_again() {
-    let image = crashed(3);
-    let all = places(image.path());
-    let boundary = all.iter().rposition(|place| place.0 == 1).unwrap();
-    let end = all[boundary].1 + all[boundary].2 as u64;
-    let len = fs::metadata(image.page(1)).unwrap().len();
-    for (at, bytes) in [(end, vec![0; 48]), (len - 128, vec![0; 128]), (len - 100, vec![0xff; 4])] {
-        let harmed = copy(&image);
-        overwrite(&harmed, 1, at, &bytes);
-        recovers_to(&harmed, RECORDS);
+    for io in Io::ALL {
+        let image = crashed(io, 3);
+        let all = places(image.path());
+        let boundary = all.iter().rposition(|place| place.0 == 1).unwrap();
+        let end = all[boundary].1 + all[boundary].2 as u64;
+        let len = fs::metadata(image.page(1)).unwrap().len();
+        for (at, bytes) in [(end, vec![0; 48]), (len - 128, vec![0; 128]), (len - 100, vec![0xff; 4])] {
+            let harmed = copy(&image);
+            overwrite(&harmed, 1, at, &bytes);
+            recovers_to(io, &harmed, RECORDS);
+        }
     }
 }
 
 #[test]
 fn missing_foreign_and_impossible_files_are_refused_by_name() {
-    let image = crashed(RECORDS);
-    assert!(image.page_ids().len() >= 3, "the test needs three pages");
-    type Harm<'a> = &'a dyn Fn(&Home);
-    let cases: [(&str, Harm<'_>); 8] = [
-        ("page-0000000000000002 is missing", &|home| fs::remove_file(home.page(2)).unwrap()),
-        ("page-0000000000000001", &|home| overwrite(home, 1, 0, b"not a page")),
-        ("checksum", &|home| overwrite(home, 1, 70, &[0xee])),
-        ("another ring", &|home| {
-            let other = crashed(0);
-            fs::copy(other.page(1), home.page(1)).unwrap();
-        }),
-        ("bytes long", &|home| {
-            fs::OpenOptions::new().write(true).open(home.page(1)).unwrap().set_len(40_000).unwrap();
-        }),
-        ("no ring.meta", &|home| fs::remove_file(home.path().join("ring.meta")).unwrap()),
-        ("ring.meta", &|home| fs::write(home.path().join("ring.meta"), [7; 8192]).unwrap()),
-        ("ring.meta", &|home| fs::write(home.path().join("ring.meta"), b"").unwrap()),
-    ];
-    for (word, harm) in cases {
-        let harmed = copy(&image);
-        harm(&harmed);
-        let before = harmed.content();
-        let error = Writer::open(harmed.path(), options()).expect_err(word);
-        assert!(error.to_string().contains(word), "{word}: {error}");
-        assert!(harmed.content() == before, "{word}: nothing may be modified");
+    for io in Io::ALL {
+        let image = crashed(io, RECORDS);
+        assert!(image.page_ids().len() >= 3, "the test needs three pages");
+        type Harm<'a> = &'a dyn Fn(&Home);
+        let cases: [(&str, Harm<'_>); 8] = [
+            ("page-0000000000000002 is missing", &|home| fs::remove_file(home.page(2)).unwrap()),
+            ("page-0000000000000001", &|home| overwrite(home, 1, 0, b"not a page")),
+            ("checksum", &|home| overwrite(home, 1, 70, &[0xee])),
+            ("another ring", &|home| {
+                let other = crashed(io, 0);
+                fs::copy(other.page(1), home.page(1)).unwrap();
+            }),
+            ("bytes long", &|home| {
+                fs::OpenOptions::new().write(true).open(home.page(1)).unwrap().set_len(40_000).unwrap();
+            }),
+            ("no ring.meta", &|home| fs::remove_file(home.path().join("ring.meta")).unwrap()),
+            ("ring.meta", &|home| fs::write(home.path().join("ring.meta"), [7; 8192]).unwrap()),
+            ("ring.meta", &|home| fs::write(home.path().join("ring.meta"), b"").unwrap()),
+        ];
+        for (word, harm) in cases {
+            let harmed = copy(&image);
+            harm(&harmed);
+            let before = harmed.content();
+            let error = Writer::open(harmed.path(), options(io)).expect_err(word);
+            assert!(error.to_string().contains(word), "{word}: {error}");
+            assert!(harmed.content() == before, "{word}: nothing may be modified");
+        }
     }
 }
 
 #[test]
 fn pages_that_disappeared_at_the_end_are_noticed_if_they_had_been_durable() {
-    let image = crashed(RECORDS);
-    let newest = places(image.path()).last().unwrap().0;
-    for id in image.page_ids().into_iter().filter(|id| *id >= newest) {
-        fs::remove_file(image.page(id)).unwrap();
+    for io in Io::ALL {
+        let image = crashed(io, RECORDS);
+        let newest = places(image.path()).last().unwrap().0;
+        for id in image.page_ids().into_iter().filter(|id| *id >= newest) {
+            fs::remove_file(image.page(id)).unwrap();
+        }
+        // The record that told was in the page that is gone; the metadata of a clean close tells as well.
+        let closed = Home::new();
+        let mut writer = closed.open(&options(io));
+        writer.append_payloads(&payloads(1..=RECORDS)).unwrap();
+        writer.close().unwrap();
+        let newest = places(closed.path()).last().unwrap().0;
+        for id in closed.page_ids().into_iter().filter(|id| *id >= newest) {
+            fs::remove_file(closed.page(id)).unwrap();
+        }
+        let error = Writer::open(closed.path(), options(io)).unwrap_err();
+        assert!(matches!(error, OpenError::MissingPage { .. } | OpenError::Corrupt { .. }), "{error}");
     }
-    // The record that told was in the page that is gone; the metadata of a clean close tells as well.
-    let closed = Home::new();
-    let mut writer = closed.open(&options());
-    writer.append_payloads(&payloads(1..=RECORDS)).unwrap();
-    writer.close().unwrap();
-    let newest = places(closed.path()).last().unwrap().0;
-    for id in closed.page_ids().into_iter().filter(|id| *id >= newest) {
-        fs::remove_file(closed.page(id)).unwrap();
-    }
-    let error = Writer::open(closed.path(), options()).unwrap_err();
-    assert!(matches!(error, OpenError::MissingPage { .. } | OpenError::Corrupt { .. }), "{error}");
 }
 
 #[test]
 fn what_was_never_part_of_the_log_is_swept_up() {
-    let image = crashed(10);
-    let next = image.page_ids().last().unwrap() + 1;
-    fs::write(image.path().join("scratch-fresh-0000000000000009"), b"half made").unwrap();
-    fs::write(image.path().join("scratch-trim-0000000000000001"), b"trimmed").unwrap();
-    // Given its name, but the content was lost.
-    fs::write(image.page(next), vec![0; 32 << 10]).unwrap();
-    recovers_to(&image, RECORDS);
-    assert!(!image.path().join("scratch-fresh-0000000000000009").exists());
+    for io in Io::ALL {
+        let image = crashed(io, 10);
+        let next = image.page_ids().last().unwrap() + 1;
+        fs::write(image.path().join("scratch-fresh-0000000000000009"), b"half made").unwrap();
+        fs::write(image.path().join("scratch-trim-0000000000000001"), b"trimmed").unwrap();
+        // Given its name, but the content was lost.
+        fs::write(image.page(next), vec![0; 32 << 10]).unwrap();
+        recovers_to(io, &image, RECORDS);
+        assert!(!image.path().join("scratch-fresh-0000000000000009").exists());
+    }
 }
 
 #[test]
 fn a_trim_that_was_half_done_is_finished() {
-    let live = Home::new();
-    let mut writer = live.open(&options());
-    for start in (1..=400).step_by(10) {
-        writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+    for io in Io::ALL {
+        let live = Home::new();
+        let mut writer = live.open(&options(io));
+        for start in (1..=400).step_by(10) {
+            writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+        }
+        let image = Home::new();
+        live.copy_to(&image);
+        let oldest = image.page_ids()[0];
+        // The page before was made no page any more, then its rename was lost.
+        let mut content = fs::read(image.page(oldest)).unwrap();
+        content[..128].copy_from_slice(&PageHeader::retired_bytes());
+        fs::write(image.page(oldest - 1), content).unwrap();
+        // And the one before that was even used again.
+        fs::copy(image.page(oldest + 1), image.page(oldest - 2)).unwrap();
+        let writer = image.open(&options(io));
+        assert_eq!(writer.tip(), Some(400));
+        assert!(!image.page(oldest - 1).exists() && !image.page(oldest - 2).exists());
     }
-    let image = Home::new();
-    live.copy_to(&image);
-    let oldest = image.page_ids()[0];
-    // The page before was made no page any more, then its rename was lost.
-    let mut content = fs::read(image.page(oldest)).unwrap();
-    content[..128].copy_from_slice(&PageHeader::retired_bytes());
-    fs::write(image.page(oldest - 1), content).unwrap();
-    // And the one before that was even used again.
-    fs::copy(image.page(oldest + 1), image.page(oldest - 2)).unwrap();
-    let writer = image.open(&options());
-    assert_eq!(writer.tip(), Some(400));
-    assert!(!image.page(oldest - 1).exists() && !image.page(oldest - 2).exists());
 }
 
 #[test]
 fn one_slot_of_the_metadata_is_enough() {
-    let image = crashed(10);
-    for slot in [0, 4096] {
-        let harmed = copy(&image);
-        let path = harmed.path().join("ring.meta");
-        let mut content = fs::read(&path).unwrap();
-        content[slot..slot + 512].fill(0xdb);
-        fs::write(&path, content).unwrap();
-        recovers_to(&harmed, RECORDS);
+    for io in Io::ALL {
+        let image = crashed(io, 10);
+        for slot in [0, 4096] {
+            let harmed = copy(&image);
+            let path = harmed.path().join("ring.meta");
+            let mut content = fs::read(&path).unwrap();
+            content[slot..slot + 512].fill(0xdb);
+            fs::write(&path, content).unwrap();
+            recovers_to(io, &harmed, RECORDS);
+        }
     }
 }
 
 #[test]
 fn a_clean_close_needs_no_scan_and_keeps_the_page_that_is_ready() {
-    let home = Home::new();
-    let mut writer = home.open(&small(Io::Pwrite, Durability::Sync));
-    writer.append_payloads(&payloads(1..=20)).unwrap();
-    writer.close().unwrap();
-    let ids = home.page_ids();
-    let writer = home.open(&small(Io::Pwrite, Durability::Sync));
-    assert!(writer.opened().clean);
-    assert_eq!(home.page_ids(), ids);
-    drop(writer);
-    // Damage that is met all the same is not taken for the end of the log.
-    let (page, offset, _) = places(home.path())[5];
-    let len = fs::metadata(home.page(page)).unwrap().len();
-    overwrite(&home, page, len - 128, &[0; 128]);
-    overwrite(&home, page, offset + 16, &[0xff]);
-    assert!(matches!(Writer::open(home.path(), options()), Err(OpenError::Corrupt { .. })));
+    for io in Io::ALL {
+        let home = Home::new();
+        let mut writer = home.open(&small(io, Durability::Sync));
+        writer.append_payloads(&payloads(1..=20)).unwrap();
+        writer.close().unwrap();
+        let ids = home.page_ids();
+        let writer = home.open(&small(io, Durability::Sync));
+        assert!(writer.opened().clean);
+        assert_eq!(home.page_ids(), ids);
+        drop(writer);
+        // Damage that is met all the same is not taken for the end of the log.
+        let (page, offset, _) = places(home.path())[5];
+        let len = fs::metadata(home.page(page)).unwrap().len();
+        overwrite(&home, page, len - 128, &[0; 128]);
+        overwrite(&home, page, offset + 16, &[0xff]);
+        assert!(matches!(Writer::open(home.path(), options(io)), Err(OpenError::Corrupt { .. })));
+    }
 }

@@ -93,153 +93,164 @@ fn of_appends_that_compete_one_wins() {
 
 #[test]
 fn what_waits_together_shares_a_flush() {
-    let home = Home::new();
-    let writer = SharedWriter::new(home.open(&small(Io::Pwrite, Durability::Sync)));
-    // While somebody holds the writer, everybody else queues up.
-    let mut guard = writer.0.inner.writer.lock();
-    let before = {
-        let inner = guard.as_mut().unwrap();
-        inner.core_counter(Counter::Flushes)
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..20 {
-            let writer = writer.clone();
-            scope.spawn(move || writer.append_payloads(&[b"together"]).unwrap());
-        }
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-        while writer.queued() < 20 {
-            assert!(std::time::Instant::now() < deadline);
-            std::thread::yield_now();
-        }
-        drop(guard);
-    });
-    let guard = writer.0.inner.writer.lock();
-    let flushes = guard.as_ref().unwrap().core_counter(Counter::Flushes) - before;
-    assert_eq!(flushes, 1, "twenty appends, one flush");
+    for io in Io::ALL {
+        let home = Home::new();
+        let writer = SharedWriter::new(home.open(&small(io, Durability::Sync)));
+        // While somebody holds the writer, everybody else queues up.
+        let mut guard = writer.0.inner.writer.lock();
+        let before = {
+            let inner = guard.as_mut().unwrap();
+            inner.core_counter(Counter::Flushes)
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..20 {
+                let writer = writer.clone();
+                scope.spawn(move || writer.append_payloads(&[b"together"]).unwrap());
+            }
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+            while writer.queued() < 20 {
+                assert!(std::time::Instant::now() < deadline);
+                std::thread::yield_now();
+            }
+            drop(guard);
+        });
+        let guard = writer.0.inner.writer.lock();
+        let flushes = guard.as_ref().unwrap().core_counter(Counter::Flushes) - before;
+        assert_eq!(flushes, 1, "twenty appends, one flush");
+    }
 }
-
 #[test]
 fn a_refused_append_does_not_spoil_the_others_of_its_group() {
-    let home = Home::new();
-    let writer = SharedWriter::new(home.open(&small(Io::Pwrite, LAZY)));
-    let guard = writer.0.inner.writer.lock();
-    let (good, bad) = std::thread::scope(|scope| {
-        let other = writer.clone();
-        let bad = scope
-            .spawn(move || other.append(&[Log::new_borrowed(9, 8, b"x"), Log::new_borrowed(9, 9, b"y")]));
-        let other = writer.clone();
-        let good = scope.spawn(move || other.append_payloads(&[b"good"]));
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-        while writer.queued() < 2 {
-            assert!(std::time::Instant::now() < deadline);
-            std::thread::yield_now();
-        }
-        drop(guard);
-        (good.join().unwrap(), bad.join().unwrap())
-    });
-    assert_eq!(good.unwrap().records, 1);
-    assert!(matches!(bad, Err(AppendError::Sequence { .. } | AppendError::NotIncreasing { .. })), "{bad:?}");
+    for io in Io::ALL {
+        let home = Home::new();
+        let writer = SharedWriter::new(home.open(&small(io, LAZY)));
+        let guard = writer.0.inner.writer.lock();
+        let (good, bad) = std::thread::scope(|scope| {
+            let other = writer.clone();
+            let bad = scope
+                .spawn(move || other.append(&[Log::new_borrowed(9, 8, b"x"), Log::new_borrowed(9, 9, b"y")]));
+            let other = writer.clone();
+            let good = scope.spawn(move || other.append_payloads(&[b"good"]));
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+            while writer.queued() < 2 {
+                assert!(std::time::Instant::now() < deadline);
+                std::thread::yield_now();
+            }
+            drop(guard);
+            (good.join().unwrap(), bad.join().unwrap())
+        });
+        assert_eq!(good.unwrap().records, 1);
+        assert!(
+            matches!(bad, Err(AppendError::Sequence { .. } | AppendError::NotIncreasing { .. })),
+            "{bad:?}"
+        );
+    }
 }
-
 #[test]
 fn closed_means_closed_for_every_clone() {
-    let home = Home::new();
-    let writer = SharedWriter::new(home.open(&small(Io::Pwrite, LAZY)));
-    let clone = writer.clone();
-    clone.append_payloads(&[b"a"]).unwrap();
-    block_on(writer.close_async()).unwrap();
-    assert!(matches!(clone.append_payloads(&[b"b"]), Err(AppendError::Closed)));
-    assert!(matches!(block_on(clone.append_payloads_async(&[b"b"])), Err(AppendError::Closed)));
-    assert!(matches!(clone.sync(), Err(AppendError::Closed)));
-    clone.close().unwrap();
-    let reopened = home.open(&small(Io::Pwrite, LAZY));
-    assert!(reopened.opened().clean);
-    assert_eq!(reopened.tip(), Some(1));
+    for io in Io::ALL {
+        let home = Home::new();
+        let writer = SharedWriter::new(home.open(&small(io, LAZY)));
+        let clone = writer.clone();
+        clone.append_payloads(&[b"a"]).unwrap();
+        block_on(writer.close_async()).unwrap();
+        assert!(matches!(clone.append_payloads(&[b"b"]), Err(AppendError::Closed)));
+        assert!(matches!(block_on(clone.append_payloads_async(&[b"b"])), Err(AppendError::Closed)));
+        assert!(matches!(clone.sync(), Err(AppendError::Closed)));
+        clone.close().unwrap();
+        let reopened = home.open(&small(io, LAZY));
+        assert!(reopened.opened().clean);
+        assert_eq!(reopened.tip(), Some(1));
+    }
 }
-
 #[test]
 fn dropping_the_last_clone_closes() {
-    let home = Home::new();
-    let writer = SharedWriter::new(home.open(&small(Io::Pwrite, LAZY)));
-    writer.append_payloads(&payloads(1..=10)).unwrap();
-    drop(writer.clone());
-    writer.append_payloads(&payloads(11..=20)).unwrap();
-    drop(writer);
-    assert!(home.open(&small(Io::Pwrite, LAZY)).opened().clean);
+    for io in Io::ALL {
+        let home = Home::new();
+        let writer = SharedWriter::new(home.open(&small(io, LAZY)));
+        writer.append_payloads(&payloads(1..=10)).unwrap();
+        drop(writer.clone());
+        writer.append_payloads(&payloads(11..=20)).unwrap();
+        drop(writer);
+        assert!(home.open(&small(io, LAZY)).opened().clean);
+    }
 }
-
 #[test]
 fn an_append_that_is_cancelled_leaves_no_gap() {
-    let home = Home::new();
-    let writer = SharedWriter::new(home.open(&small(Io::Pwrite, Durability::Sync)));
-    for _ in 0..50 {
-        let batch = payloads(1..=5);
-        let mut future = pin!(writer.append_payloads_async(&batch));
-        let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    for io in Io::ALL {
+        let home = Home::new();
+        let writer = SharedWriter::new(home.open(&small(io, Durability::Sync)));
+        for _ in 0..50 {
+            let batch = payloads(1..=5);
+            let mut future = pin!(writer.append_payloads_async(&batch));
+            let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        }
+        writer.close().unwrap();
+        let (records, _) = read_all(home.path());
+        let numbers: Vec<u64> = records.iter().map(|record| record.0).collect();
+        let last = *numbers.last().unwrap();
+        assert_eq!(last % 5, 0, "an append is there as a whole or not at all");
+        assert_eq!(numbers, (last + 1 - numbers.len() as u64..=last).collect::<Vec<_>>());
     }
-    writer.close().unwrap();
-    let (records, _) = read_all(home.path());
-    let numbers: Vec<u64> = records.iter().map(|record| record.0).collect();
-    let last = *numbers.last().unwrap();
-    assert_eq!(last % 5, 0, "an append is there as a whole or not at all");
-    assert_eq!(numbers, (last + 1 - numbers.len() as u64..=last).collect::<Vec<_>>());
 }
-
 #[test]
 fn a_full_queue_refuses_those_who_do_not_want_to_wait() {
-    let home = Home::new();
-    let options = crate::WriterOptions { page_len: 2 << 20, ..small(Io::Pwrite, LAZY) };
-    let writer = SharedWriter::new(home.open(&options));
-    let payload = vec![7; 1_000_000];
-    let mut tickets = Vec::new();
-    // Nobody can take from the queue.
-    let busy = writer.0.inner.writer.lock();
-    let error = loop {
-        match writer.try_append_payloads(&[&payload]) {
-            Ok(ticket) => tickets.push(ticket),
-            Err(error) => break error,
+    for io in Io::ALL {
+        let home = Home::new();
+        let options = crate::WriterOptions { page_len: 2 << 20, ..small(io, LAZY) };
+        let writer = SharedWriter::new(home.open(&options));
+        let payload = vec![7; 1_000_000];
+        let mut tickets = Vec::new();
+        // Nobody can take from the queue.
+        let busy = writer.0.inner.writer.lock();
+        let error = loop {
+            match writer.try_append_payloads(&[&payload]) {
+                Ok(ticket) => tickets.push(ticket),
+                Err(error) => break error,
+            }
+            assert!(tickets.len() < 100, "the queue is not bounded");
+        };
+        let AppendError::QueueFull { queued, max } = error else { panic!("{error}") };
+        assert_eq!(max, 64 << 20);
+        assert!((max..max + 2 * payload.len()).contains(&queued), "{queued}");
+        assert!(matches!(
+            writer.try_append(&[Log::new_borrowed(1, 0, b"x")]),
+            Err(AppendError::QueueFull { .. })
+        ));
+        drop(busy);
+        let count = tickets.len() as u64;
+        let last = tickets.pop().unwrap();
+        for (ticket, seq_no) in tickets.into_iter().zip(1..) {
+            assert_eq!(ticket.wait().unwrap().last_seq_no, seq_no);
         }
-        assert!(tickets.len() < 100, "the queue is not bounded");
-    };
-    let AppendError::QueueFull { queued, max } = error else { panic!("{error}") };
-    assert_eq!(max, 64 << 20);
-    assert!((max..max + 2 * payload.len()).contains(&queued), "{queued}");
-    assert!(matches!(
-        writer.try_append(&[Log::new_borrowed(1, 0, b"x")]),
-        Err(AppendError::QueueFull { .. })
-    ));
-    drop(busy);
-    let count = tickets.len() as u64;
-    let last = tickets.pop().unwrap();
-    for (ticket, seq_no) in tickets.into_iter().zip(1..) {
-        assert_eq!(ticket.wait().unwrap().last_seq_no, seq_no);
+        assert_eq!(block_on(last).unwrap().last_seq_no, count);
+        let wrong = writer.try_append(&[Log::new_borrowed(1, 0, b"x")]).unwrap();
+        assert!(matches!(wrong.wait(), Err(AppendError::Sequence { .. })));
+        writer.close().unwrap();
+        assert!(matches!(writer.try_append_payloads(&[b"late"]), Err(AppendError::Closed)));
     }
-    assert_eq!(block_on(last).unwrap().last_seq_no, count);
-    let wrong = writer.try_append(&[Log::new_borrowed(1, 0, b"x")]).unwrap();
-    assert!(matches!(wrong.wait(), Err(AppendError::Sequence { .. })));
-    writer.close().unwrap();
-    assert!(matches!(writer.try_append_payloads(&[b"late"]), Err(AppendError::Closed)));
 }
-
 #[test]
 fn lingering_gathers_appends_into_one_flush_and_holds_nobody_up_who_asks() {
-    let linger = std::time::Duration::from_secs(1);
-    let home = Home::new();
-    let options = crate::WriterOptions { linger, ..small(Io::Pwrite, Durability::Sync) };
-    let writer = SharedWriter::new(home.open(&options));
-    let flushes = || {
-        let guard = writer.0.inner.writer.lock();
-        guard.as_ref().unwrap().core_counter(Counter::Flushes)
-    };
-    // On a machine that is busy enough ten appends may take longer than lingering does.
-    let together = (0..20).any(|_| {
-        let before = flushes();
-        let tickets: Vec<_> = (0..10).map(|_| writer.try_append_payloads(&[b"x"]).unwrap()).collect();
-        // Ends the lingering, or each round would take its second.
-        writer.sync().unwrap();
-        assert!(tickets.into_iter().all(|ticket| ticket.wait().is_ok()));
-        flushes() == before + 1
-    });
-    assert!(together, "ten appends never shared a flush");
-    writer.close().unwrap();
+    for io in Io::ALL {
+        let linger = std::time::Duration::from_secs(1);
+        let home = Home::new();
+        let options = crate::WriterOptions { linger, ..small(io, Durability::Sync) };
+        let writer = SharedWriter::new(home.open(&options));
+        let flushes = || {
+            let guard = writer.0.inner.writer.lock();
+            guard.as_ref().unwrap().core_counter(Counter::Flushes)
+        };
+        // On a machine that is busy enough ten appends may take longer than lingering does.
+        let together = (0..20).any(|_| {
+            let before = flushes();
+            let tickets: Vec<_> = (0..10).map(|_| writer.try_append_payloads(&[b"x"]).unwrap()).collect();
+            // Ends the lingering, or each round would take its second.
+            writer.sync().unwrap();
+            assert!(tickets.into_iter().all(|ticket| ticket.wait().is_ok()));
+            flushes() == before + 1
+        });
+        assert!(together, "ten appends never shared a flush");
+        writer.close().unwrap();
+    }
 }
