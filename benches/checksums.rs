@@ -13,6 +13,9 @@ const SETS: [(&str, usize); 2] = [("256 KiB", 256 << 10), ("64 MiB", 64 << 20)];
 const ROUNDS: usize = 31;
 const ROUND: Duration = Duration::from_millis(10);
 
+/// Done with a payload and room for a copy of it.
+type Work = fn(&[u8], &mut [u8]);
+
 fn crc(payload: &[u8], _: &mut [u8]) {
     black_box(waldo::protocol::payload_hash(payload));
 }
@@ -27,7 +30,7 @@ fn copy(payload: &[u8], room: &mut [u8]) {
 }
 
 /// Bytes per nanosecond, which is GB/s, of `work` on all payloads of `size` bytes in `set`, again and again.
-fn rate(work: fn(&[u8], &mut [u8]), set: &[u8], size: usize, next: &mut usize) -> f64 {
+fn rate(work: Work, set: &[u8], size: usize, next: &mut usize) -> f64 {
     let mut room = vec![0; size];
     let payloads = set.len() / size;
     let (start, mut bytes) = (Instant::now(), 0);
@@ -55,7 +58,7 @@ fn main() {
     for (name, len) in SETS {
         let set: Vec<u8> = (0..len as u32).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
         for size in SIZES {
-            let works: [fn(&[u8], &mut [u8]); 3] = [crc, xxh3, copy];
+            let works: [Work; 3] = [crc, xxh3, copy];
             let mut rates = [const { Vec::new() }; 3];
             let mut next = 0;
             for _ in 0..ROUNDS {

@@ -135,7 +135,7 @@ fn case() -> impl Strategy<Value = Case> {
 
 /// What appends.
 enum Front {
-    Own(Writer),
+    Own(Box<Writer>),
     Shared(SharedWriter),
 }
 
@@ -143,7 +143,10 @@ impl Front {
     fn open(home: &Path, case: &Case) -> (Front, OpenReport) {
         let writer = Writer::open(home, options(case)).unwrap();
         let opened = writer.opened().clone();
-        (if case.shared { Front::Shared(SharedWriter::new(writer)) } else { Front::Own(writer) }, opened)
+        (
+            if case.shared { Front::Shared(SharedWriter::new(writer)) } else { Front::Own(Box::new(writer)) },
+            opened,
+        )
     }
 
     fn append(&mut self, logs: &[Log<'_>]) -> Result<Appended, AppendError> {

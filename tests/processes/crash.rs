@@ -60,7 +60,7 @@ fn what_was_acknowledged_survives_the_death_of_the_writer() {
         random = mix(random);
         let acks = 1 + random % 12;
         // Every engine and kind of durability in turn, then once more with many appends in flight.
-        let how = if round as usize / Setup::all().len() % 2 == 0 { "torrent" } else { "flood" };
+        let how = if (round as usize / Setup::all().len()).is_multiple_of(2) { "torrent" } else { "flood" };
         writer.say(format!("{how} {random} {}", acks + 30));
         for _ in 0..acks {
             acked = writer.numbers("acked")[0];
