@@ -6,3 +6,4 @@ pub mod child;
 pub mod memory;
 pub mod processes;
 pub mod stage;
+pub mod tied;

@@ -147,7 +147,7 @@ fn load(cores: usize) -> Option<String> {
 }
 
 /// The command line, to be typed again.
-fn command() -> String {
+pub fn command() -> String {
     let quoted = |word: std::ffi::OsString| {
         let word = word.to_string_lossy().into_owned();
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:+@%".contains(c);

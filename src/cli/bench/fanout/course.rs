@@ -5,6 +5,7 @@ use super::note::Note;
 use super::payload::LEN_MIN;
 use super::{Args, IDLE, Mode, READER, STREAMS, WRITER};
 use crate::cli::bench::report;
+use crate::cli::bench::watch::Stopped;
 use crate::cli::crowd::board::Board;
 use crate::cli::crowd::caps;
 use crate::cli::crowd::memory::{MachineMemory, Memory};
@@ -55,11 +56,6 @@ struct Course<'a> {
     stage: Stage,
 }
 
-/// Raised by a signal: the bench ends early, and in good order.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted")]
-struct Interrupted;
-
 /// Runs the bench.
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     check(args)?;
@@ -97,10 +93,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     course.crowd.disperse();
     course.bar.finish_and_clear();
     if let Err(error) = result {
-        if !error.is::<Interrupted>() {
-            return Err(error);
-        }
-        let signal = interrupt.signal().unwrap_or(signal_hook::consts::SIGINT);
+        let Some(Stopped(signal)) = error.downcast_ref().copied() else { return Err(error) };
         eprintln!("waldo: interrupted; all processes have ended and nothing is left behind");
         return Ok(Outcome::Interrupted(signal));
     }
@@ -400,15 +393,15 @@ impl Course<'_> {
 
     fn pause(&self) -> anyhow::Result<()> {
         match self.interrupt.sleep(LOOK)? {
-            Some(_) => Err(Interrupted.into()),
+            Some(signal) => Err(Stopped(signal).into()),
             None => Ok(()),
         }
     }
 
     /// Takes in what has happened.
     fn look(&mut self) -> anyhow::Result<()> {
-        if self.interrupt.signal().is_some() {
-            return Err(Interrupted.into());
+        if let Some(signal) = self.interrupt.signal() {
+            return Err(Stopped(signal).into());
         }
         // In this order: what a process wrote before it ended is then on the board.
         let ended = self.crowd.ended();

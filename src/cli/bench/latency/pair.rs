@@ -10,13 +10,15 @@ use crate::cli::bench::setting::Plan;
 use crate::cli::bench::system::{SharedSlate, Slate};
 use crate::cli::bench::watch::Watch;
 use crate::cli::crowd::child::now_ns;
+use crate::cli::crowd::tied::Tied;
 use anyhow::{Context, bail};
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::hint::spin_loop;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::ChildStdout;
 use std::slice::from_ref;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -37,22 +39,11 @@ pub struct Pair {
     /// Records that fit into the file.
     slots: u64,
     slate: SharedSlate,
-    follower: Follower,
+    follower: Tied,
     answers: BufReader<ChildStdout>,
     watch: Watch,
     payload_len: usize,
     orders: u32,
-}
-
-/// Killed when dropped.
-struct Follower(Child);
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Pair {
@@ -63,11 +54,9 @@ impl Pair {
         let file = floor::make_file(&path, plan.page_len).context("cannot make the floor's file")?;
         let open = OpenOptions::new().read(true).write(true).create_new(true).open(area.slate());
         let slate = open.and_then(|file| SharedSlate::map(&file)).context("cannot make shared memory")?;
-        let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
-        command.args([FOLLOWER, &std::process::id().to_string(), &ring::size(payload_len).to_string()]);
-        command.args([area.home(), area.slate(), path]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut follower = Follower(command.spawn().context("cannot start the reading process")?);
-        let answers = follower.0.stdout.take().context("the reading process has no output")?;
+        let size = ring::size(payload_len).to_string();
+        let args = [OsString::from(size), area.home().into(), area.slate().into(), path.into()];
+        let (follower, answers) = Tied::start(FOLLOWER, args)?;
         Ok(Pair {
             writer,
             file,
@@ -124,7 +113,7 @@ impl Pair {
         let start = Instant::now();
         let ready = |slate: &Slate| slate.ready.load(Ordering::Acquire) == order;
         while !ready(self.slate.get()) {
-            if start.elapsed() > LOST_AFTER || self.follower.0.try_wait()?.is_some() {
+            if start.elapsed() > LOST_AFTER || self.follower.has_ended()? {
                 bail!("the reading process is lost: what it said last may tell why");
             }
             self.watch.check()?;

@@ -5,12 +5,13 @@ use crate::cli::bench::scratch::Area;
 use crate::cli::bench::setting::Plan;
 use crate::cli::bench::watch::Watch;
 use crate::cli::crowd::child::{Words, die_with};
+use crate::cli::crowd::tied::Tied;
 use crate::cli::writer_args::index_capacity;
 use anyhow::{Context, ensure};
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use waldo::writer::{ControlPlace, Writer, WriterOptions};
 
@@ -20,28 +21,11 @@ const WRITTEN: &str = "written";
 /// For the largest ring on a slow disk.
 const LOST_AFTER: Duration = Duration::from_secs(600);
 
-/// Killed when dropped.
-struct Doomed(Child);
-
-impl Drop for Doomed {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Has a process of its own append records until they take `bytes` bytes, and kills it.
 pub fn write_and_be_killed(plan: &Plan, area: &Area, bytes: u64, watch: &Watch) -> anyhow::Result<()> {
-    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
-    command.arg(DOOMED);
-    command.args(
-        [u64::from(std::process::id()), plan.page_len, u64::from(plan.ring_size), bytes]
-            .map(|n| n.to_string()),
-    );
-    command.args([area.home(), area.control()]).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut writer = Doomed(command.spawn().context("cannot start the process that is to be killed")?);
-    let output = writer.0.stdout.take().context("the process that is to be killed has no output")?;
+    let numbers = [plan.page_len, u64::from(plan.ring_size), bytes].map(|n| OsString::from(n.to_string()));
+    let places = [area.home(), area.control()].map(OsString::from);
+    let (_writer, output) = Tied::start(DOOMED, numbers.into_iter().chain(places))?;
     let mut line = String::new();
     if watch.wait_readable(output.as_fd(), LOST_AFTER)? {
         BufReader::new(output).read_line(&mut line)?;

@@ -9,16 +9,17 @@ use crate::cli::bench::sheet::{Goal, Unit};
 use crate::cli::bench::system;
 use crate::cli::bench::watch::Watch;
 use crate::cli::crowd::child::{Words, die_with};
+use crate::cli::crowd::memory::{MachineMemory, Memory};
+use crate::cli::crowd::tied::Tied;
 use crate::cli::units;
 use anyhow::Context;
 use rustix::thread::futex;
-use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 use waldo::protocol::limits::PAGE_HEADER_LEN;
@@ -31,7 +32,7 @@ const PAGES: u32 = 4;
 /// Processes in a row of a second or more.
 const CROWD: usize = 200;
 /// Longest that a crowd may take until all of it sleeps.
-const LOST_AFTER: Duration = Duration::from_secs(120);
+const LOST_AFTER: Duration = Duration::from_secs(60);
 /// KiB above an idle process, private memory and the kernel's together.
 const GOAL: f64 = 150.0;
 
@@ -138,79 +139,44 @@ impl std::fmt::Display for Cost {
     }
 }
 
-/// Killed when dropped.
-struct Sleeper(Child);
-
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// What each of `count` processes costs that have done `deed` and sleep.
 fn crowd(area: &Area, deed: Deed, first: u64, count: usize, watch: &Watch) -> anyhow::Result<Cost> {
-    let before = machine()?;
-    let program = std::env::current_exe().context("cannot find this program")?;
+    let before = MachineMemory::now()?;
     let mut sleepers = Vec::with_capacity(count);
     for _ in 0..count {
-        let mut command = Command::new(&program);
-        command.args([SLEEPER, &std::process::id().to_string(), deed.name(), &first.to_string()]);
-        command.args([area.home(), area.control()]).stdin(Stdio::null()).stdout(Stdio::piped());
-        sleepers.push(Sleeper(command.spawn().context("cannot start a process that is to sleep")?));
+        let args = [deed.name().into(), first.to_string().into(), area.home().into(), area.control().into()];
+        sleepers.push(Tied::start::<OsString>(SLEEPER, args)?);
     }
     let start = Instant::now();
-    for sleeper in &mut sleepers {
+    for (_, output) in &mut sleepers {
         let mut line = String::new();
-        let output = sleeper.0.stdout.take().context("a process has no output")?;
         anyhow::ensure!(watch.wait_readable(output.as_fd(), LOST_AFTER)?, "a process does not get ready");
         BufReader::new(output).read_line(&mut line)?;
         watch.check()?;
         anyhow::ensure!(line.trim() == "ready", "a process that was to sleep has failed");
     }
-    for sleeper in &sleepers {
-        while !asleep(sleeper.0.id())? {
+    for (sleeper, _) in &sleepers {
+        while !asleep(sleeper.id())? {
             anyhow::ensure!(start.elapsed() < LOST_AFTER, "a process does not fall asleep");
             watch.check()?;
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-    let after = machine()?;
+    let after = MachineMemory::now()?;
     let mut private = Vec::with_capacity(count);
     let mut tables = Vec::with_capacity(count);
-    for sleeper in &sleepers {
-        let smaps = fields(Path::new(&format!("/proc/{}/smaps_rollup", sleeper.0.id())))?;
-        private.push(field(&smaps, "Private_Clean") + field(&smaps, "Private_Dirty"));
-        let status = fields(Path::new(&format!("/proc/{}/status", sleeper.0.id())))?;
-        tables.push(field(&status, "VmPTE"));
+    for (sleeper, _) in &sleepers {
+        let memory = Memory::of(&sleeper.id().to_string())?;
+        private.push(memory.private as f64);
+        tables.push(memory.tables as f64);
     }
-    let each = |name| (field(&after, name) - field(&before, name)) / count as f64;
+    let each = |before: u64, after: u64| (after as f64 - before as f64) / count as f64;
     Ok(Cost {
         private: quantile(private, 0.5),
         tables: quantile(tables, 0.5),
-        kernel: ["PageTables", "KernelStack", "Slab", "Percpu"].into_iter().map(each).sum(),
-        available: -each("MemAvailable"),
+        kernel: each(before.kernel, after.kernel),
+        available: each(after.available, before.available),
     })
-}
-
-fn machine() -> anyhow::Result<HashMap<String, f64>> {
-    fields(Path::new("/proc/meminfo"))
-}
-
-/// Numbers by name, of a file with lines such as `Slab:  17 kB`.
-fn fields(path: &Path) -> anyhow::Result<HashMap<String, f64>> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let number = |rest: &str| rest.split_whitespace().next()?.parse().ok();
-    Ok(text
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .filter_map(|(name, rest)| Some((name.to_owned(), number(rest)?)))
-        .collect())
-}
-
-fn field(fields: &HashMap<String, f64>, name: &str) -> f64 {
-    fields.get(name).copied().unwrap_or(f64::NAN)
 }
 
 fn asleep(pid: u32) -> anyhow::Result<bool> {

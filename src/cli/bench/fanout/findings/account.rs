@@ -5,6 +5,7 @@ use crate::cli::bench::fanout::sum::Load;
 use crate::cli::bench::fanout::{Args, Mode};
 use crate::cli::bench::histogram::Latency;
 use crate::cli::bench::report::{Axis, Plot, Report, Series, Table};
+use crate::cli::bench::session::command;
 use crate::cli::units;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -86,7 +87,7 @@ impl Account {
                     Mode::Streams => "async streams in one process",
                 }
             ),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: command(),
             machine: findings.machine.clone(),
             notes: notes(args),
             tables: vec![

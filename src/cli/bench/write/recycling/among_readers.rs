@@ -27,7 +27,7 @@ const PAYLOAD_LEN: usize = 1000;
 /// Pages in a row of a second or more.
 const ROTATIONS: usize = 100;
 /// Longest that nothing may be heard of readers that are being started.
-const LOST_AFTER: Duration = Duration::from_secs(120);
+const LOST_AFTER: Duration = Duration::from_secs(60);
 
 /// What the writer counts.
 #[derive(Clone, Copy, Debug, Default)]
