@@ -1,7 +1,11 @@
 //! Page headers, footers and indexes: every fault, any bit flipped, any bytes.
 
 use super::*;
+use crate::RingId;
+use crate::checksum::plain;
+use crate::limits::*;
 use proptest::prelude::*;
+use zerocopy::IntoBytes;
 
 const RING: RingId = *b"0123456789abcdef";
 const PAGE_LEN: u64 = 64 * 1024;
