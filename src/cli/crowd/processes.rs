@@ -4,12 +4,15 @@ use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use signal_hook::consts::SIGCHLD;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long the writer may take to close the ring.
@@ -29,13 +32,18 @@ pub struct Crowd {
     program: PathBuf,
     running: HashMap<i32, Role>,
     orders: Option<ChildStdin>,
+    /// A child has ended or stopped since it was last looked.
+    child_changed: Arc<AtomicBool>,
 }
 
 impl Crowd {
     /// Nobody yet.
     pub fn new() -> anyhow::Result<Crowd> {
         let program = std::env::current_exe().context("cannot tell which program this is")?;
-        Ok(Crowd { program, running: HashMap::new(), orders: None })
+        let child_changed = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGCHLD, Arc::clone(&child_changed))
+            .context("cannot install a signal handler")?;
+        Ok(Crowd { program, running: HashMap::new(), orders: None, child_changed })
     }
 
     /// This program in a hidden role, to be given arguments and started. In a process group of its own, so that
@@ -73,8 +81,16 @@ impl Crowd {
     }
 
     /// The processes that have ended since the last call, and how.
+    ///
+    /// Asks the kernel only if a signal says that there is something to learn: wait4 goes over all children, and cannot
+    /// be preempted meanwhile. With 10,000 of them that is 2 ms in which nobody else, the appending thread of a
+    /// real-time class included, gets this processor.
     pub fn ended(&mut self) -> Vec<(Role, String)> {
         let mut ended = Vec::new();
+        // Cleared before looking: who ends during the look raises it again.
+        if !self.child_changed.swap(false, Ordering::Relaxed) {
+            return ended;
+        }
         while let Ok(status) = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
             let (pid, how) = match status {
                 WaitStatus::Exited(pid, code) => (pid, format!("ended with exit code {code}")),
