@@ -36,7 +36,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::sync::mpsc::{Sender, channel};
     use std::thread;
@@ -45,7 +45,7 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(20);
 
     /// Sleeps on `word` as readers do, in a thread that the channel tells of first.
-    fn sleep(word: &AtomicU32, tell: Sender<i32>) {
+    pub(crate) fn sleep(word: &AtomicU32, tell: Sender<i32>) {
         let token = word.load(Ordering::Relaxed);
         tell.send(nix::unistd::gettid().as_raw()).unwrap();
         let none = ptr::null::<u32>();
@@ -56,7 +56,7 @@ mod tests {
         };
     }
 
-    fn wait_until_asleep(thread: i32) {
+    pub(crate) fn wait_until_asleep(thread: i32) {
         let start = Instant::now();
         let stat = format!("/proc/self/task/{thread}/stat");
         while !std::fs::read_to_string(&stat).unwrap().rsplit_once(") ").unwrap().1.starts_with('S') {

@@ -4,7 +4,7 @@ use crate::control::Control;
 use crate::disk::Disk;
 use crate::flusher::Dirty;
 use crate::futex;
-use crate::notifier::Bell;
+use crate::notifier::{Bell, FEW};
 use crate::poison::{Failure, Poison};
 use std::io;
 use std::sync::Arc;
@@ -38,27 +38,37 @@ impl Core {
 }
 
 impl Core {
-    /// To be called after something was published: sees to it that sleepers hear of it.
+    /// To be called after records were published that were appended at this time: sees to it that sleepers hear of it.
+    #[inline]
+    pub(crate) fn tell(&self, now_ns: u64) {
+        self.bell.note(now_ns);
+        self.ring_bell();
+    }
+
+    /// To be called after something was published.
     ///
-    /// While the notifier is awake this is a fence and a load. While it sleeps, nothing has been published for a
-    /// moment, and the first sleeper is woken from here: one hop instead of two. If there was one, the notifier is
-    /// woken to look after the others; if there was none time and again, it is woken too, since looking now and
-    /// then costs less than a system call with every append.
+    /// While the notifier is awake this is a fence and a load. While it sleeps, publications are rare enough for a
+    /// system call each, and the first sleepers are woken from here: one hop instead of two. If there are more than a
+    /// few, the notifier is woken to look after the others, in groups and at its pace.
     #[inline]
     pub(crate) fn ring_bell(&self) {
         if self.bell.published() {
-            self.wake_first();
+            self.wake_few();
         }
     }
 
     #[cold]
-    fn wake_first(&self) {
-        let publisher = self.control.publisher();
-        let mut woken = 0;
-        for n in 0..publisher.segment().wake_words() {
-            woken += futex::wake(publisher.bump_wake(n), 1);
+    fn wake_few(&self) {
+        if self.bell.is_busy() {
+            self.bell.ring();
+            return;
         }
-        if woken > 0 || self.bell.nobody_again() {
+        let publisher = self.control.publisher();
+        let mut more = false;
+        for n in 0..publisher.segment().wake_words() {
+            more |= futex::wake(publisher.bump_wake(n), FEW as i32) == FEW;
+        }
+        if more {
             self.bell.ring();
         }
     }

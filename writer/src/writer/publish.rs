@@ -96,7 +96,7 @@ impl Writer {
         } else {
             publisher.add(Counter::WrittenBytes, u64::from(mark.position.offset()));
         }
-        self.core.ring_bell();
+        self.core.tell(self.stamp.time_ns);
     }
 
     /// Sees everything through to the watermark: what is in the buffer is written, made durable if that is asked

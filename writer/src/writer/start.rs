@@ -9,6 +9,7 @@ use crate::engine::probe::SCRATCH_LEN;
 use crate::error::OpenError;
 use crate::lock::WriterLock;
 use crate::metafile::MetaFile;
+use crate::notifier::Bell;
 use crate::options::{Durability, Io, WriterOptions};
 use crate::page::{Page, PageMold};
 use crate::preparer::{Pages, Preparer};
@@ -70,7 +71,7 @@ pub(super) fn open_on(home: &Path, disk: Arc<dyn Disk>, options: WriterOptions) 
     let core = Arc::new(Core {
         disk,
         control,
-        bell: Default::default(),
+        bell: Bell::new(options.min_wake_interval),
         poison: Default::default(),
         dirty: Default::default(),
     });
