@@ -13,6 +13,7 @@
 mod ahead;
 mod inline;
 mod stock;
+mod way;
 
 use crate::page::{Page, PageMold};
 use crate::poison::Failure;

@@ -106,7 +106,9 @@ fn appends_in_quick_succession_leave_all_waking_to_the_notifier() {
     let taken_over = (0..20).any(|_| {
         until_notifier_sleeps(&core);
         // The first one comes after a long pause, the others in a row, unless the machine holds them up.
-        (0..=QUICK_MAX).for_each(|_| drop(writer.append_payloads(&[b"x"]).unwrap()));
+        for _ in 0..=QUICK_MAX {
+            writer.append_payloads(&[b"x"]).unwrap();
+        }
         core.bell.asleep.load(Ordering::Relaxed) == 0
     });
     assert!(taken_over);

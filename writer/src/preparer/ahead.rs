@@ -6,6 +6,7 @@
 //! and its page unless both are gone.
 
 use super::stock::{Stock, Workshop};
+use super::way::{self, Stretch, Way};
 use super::{SealJob, failure};
 use crate::page::{Blank, Page};
 use crate::poison::Failure;
@@ -84,7 +85,7 @@ impl Ahead {
         let ahead = Ahead(Arc::clone(&shared));
         let thread = thread::Builder::new()
             .name("waldo-prepare".into())
-            .spawn(move || Worker { shared: &shared, stock }.run())?;
+            .spawn(move || Worker { shared: &shared, stock, way: Way::default() }.run())?;
         Ok((ahead, thread))
     }
 
@@ -153,6 +154,7 @@ impl Ahead {
 struct Worker<'a> {
     shared: &'a Shared,
     stock: Stock,
+    way: Way,
 }
 
 /// What there is to do, the most urgent first.
@@ -227,8 +229,8 @@ impl Worker<'_> {
                             None => state.retry = true,
                         }
                     }
-                } else {
-                    shared.work.wait(&mut state);
+                } else if shared.work.wait_for(&mut state, way::LOOK).timed_out() {
+                    self.look_ahead(&mut state);
                 }
                 continue;
             };
@@ -266,6 +268,26 @@ impl Worker<'_> {
             }
             self.stock.count_disk(state.waiting());
             shared.done.notify_all();
+        }
+    }
+
+    /// Sees to it that what the log is about to reach is in the page cache.
+    fn look_ahead(&mut self, state: &mut MutexGuard<'_, State>) {
+        let end = self.shared.workshop.core.committed();
+        let Some(active) = self.stock.page(end.page()) else { return };
+        let stretch = |page: &Page, from: u64| Stretch {
+            file: Arc::clone(&page.file),
+            from,
+            to: page.header.geometry().records_limit(),
+        };
+        let mut stretches = vec![stretch(active, end.offset().into())];
+        stretches.extend(state.ready.as_ref().map(|page| stretch(page, 0)));
+        let length = self.way.length(end, self.shared.workshop.mold.geometry.page_len());
+        // If it cannot be read, the append that gets there will tell.
+        match MutexGuard::unlocked(state, || way::clear(&stretches, length)) {
+            Ok(0) => {}
+            Ok(read) => tracing::debug!("{read} bytes ahead of the log had left the page cache"),
+            Err(error) => tracing::warn!("cannot read ahead of the log: {error}"),
         }
     }
 }

@@ -71,6 +71,11 @@ impl Stock {
         self.held.extend(pages);
     }
 
+    /// Page `id`, if it is among those of the ring.
+    pub(super) fn page(&self, id: u64) -> Option<&Arc<Page>> {
+        self.held.iter().rfind(|page| page.id == id)
+    }
+
     pub(super) fn make(&mut self, id: u64) -> io::Result<Blank> {
         self.made += 1;
         // Unlike any other name: a blank one made for an id may be named for a later one.

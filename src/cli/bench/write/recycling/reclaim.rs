@@ -18,6 +18,10 @@ const LAZY: Durability = Durability::Interval(Duration::from_secs(3600));
 const PAYLOAD: [u8; 1000] = [0x5a; 1000];
 /// Pages that were made ready before the cache was emptied: the ready one, and the one that is blank beside it.
 const AHEAD: usize = 2;
+/// Bytes appended after a pause, at most.
+const STRETCH: u64 = 2 << 20;
+/// Long enough for the writer to look ahead.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// One page, appended to a record at a time and flushed.
 struct Filled {
@@ -68,7 +72,40 @@ pub fn run(session: &mut Session) -> anyhow::Result<()> {
             ));
         }
     }
-    writer.into_inner().close()?;
+    let mut writer = writer.into_inner();
+    after_a_pause(session, &mut writer, &home)?;
+    writer.close()?;
+    Ok(())
+}
+
+/// A log that grows slowly loses the rest of its active page: the row for what is appended once the writer has looked
+/// ahead.
+fn after_a_pause(session: &mut Session, writer: &mut Writer, home: &Path) -> anyhow::Result<()> {
+    let stretch = STRETCH.min(session.plan.page_len / 4);
+    let writer = RefCell::new(writer);
+    let fill = |emptied: bool| -> anyhow::Result<f64> {
+        let mut writer = writer.borrow_mut();
+        // Enough room, and all of it in the cache.
+        turn_page(&mut writer)?;
+        turn_page(&mut writer)?;
+        writer.sync()?;
+        if emptied {
+            empty_cache(home)?;
+        }
+        std::thread::sleep(PAUSE);
+        let (mut appends, start) = (0, Instant::now());
+        while appends * PAYLOAD.len() < stretch as usize {
+            writer.append_payloads(&[&PAYLOAD[..]])?;
+            appends += 1;
+        }
+        Ok(start.elapsed().as_nanos() as f64 / appends as f64)
+    };
+    let row = format!(
+        "append of 1000 B, the next {} MiB half a second after the active page had left the page cache; floor: after one in it",
+        stretch >> 20
+    );
+    let duel = session.duel(&row, &mut || fill(true), &mut || fill(false))?;
+    session.sheet.duel(&row, Unit::Ns, &duel, Goal::None);
     Ok(())
 }
 

@@ -1,0 +1,138 @@
+//! Keeps the way in front of the log's end in the page cache.
+//!
+//! A kernel that is short of memory, or takes back early what is not used (DAMON, a limit of a control group), lets go
+//! of that part of a page too: it is clean, and nobody touches it until the log gets there. Each append that begins a
+//! block then waits until the block has been read from the disk, which takes ten times as long as the append and
+//! milliseconds where the disk is busy. So whoever prepares pages looks ahead now and then, and reads what is missing.
+
+use crate::disk::DiskFile;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use waldo_shm_protocol::Position;
+
+/// Time between two looks. Nothing is taken back within so little.
+pub(super) const LOOK: Duration = Duration::from_millis(200);
+/// How far to look at least: enough for a log that has grown slowly to begin to grow fast.
+const AHEAD_MIN: u64 = 4 << 20;
+/// How far to look, in lengths of what has been appended since the look before.
+const AHEAD_TIMES: u64 = 4;
+/// What is read comes back in folios of up to this size.
+const PIECE: u64 = 256 << 10;
+
+/// A page on the way, and the part of it that records go to.
+pub(super) struct Stretch {
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) from: u64,
+    pub(super) to: u64,
+}
+
+/// How the log has grown.
+#[derive(Default)]
+pub(super) struct Way {
+    last: Option<Position>,
+}
+
+impl Way {
+    /// How many bytes to have in the page cache in front of `end`, for pages of such a length.
+    pub(super) fn length(&mut self, end: Position, page_len: u64) -> u64 {
+        let grown = match self.last.replace(end) {
+            Some(last) if last.page() == end.page() => u64::from(end.offset().saturating_sub(last.offset())),
+            Some(_) => page_len,
+            None => 0,
+        };
+        (grown * AHEAD_TIMES).clamp(AHEAD_MIN, page_len.max(AHEAD_MIN))
+    }
+}
+
+/// Reads what is missing of the first `length` bytes of these, one behind the other. Returns the bytes read.
+pub(super) fn clear(stretches: &[Stretch], length: u64) -> io::Result<u64> {
+    let (mut left, mut read) = (length, 0);
+    for stretch in stretches {
+        let len = stretch.to.saturating_sub(stretch.from).min(left);
+        left -= len;
+        if len == 0 || stretch.file.cached(stretch.from, len)? {
+            continue;
+        }
+        let mut piece = vec![0; PIECE as usize];
+        let end = stretch.from + len;
+        let mut at = stretch.from;
+        while at < end {
+            // Up to a multiple of a piece, where the next folio begins.
+            let next = (at / PIECE + 1) * PIECE;
+            let piece = &mut piece[..(next.min(end) - at) as usize];
+            if !stretch.file.cached(at, piece.len() as u64)? {
+                read += stretch.file.read_up_to(piece, at)? as u64;
+            }
+            at = next;
+        }
+    }
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Home, small};
+    use crate::{Durability, Io, WriterOptions};
+    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+    use std::fs::File;
+    use std::time::Instant;
+
+    fn at(page: u64, offset: u64) -> Position {
+        Position::new(page, offset).unwrap()
+    }
+
+    #[test]
+    fn the_way_is_as_long_as_the_log_grows_fast() {
+        const MIB: u64 = 1 << 20;
+        let mut way = Way::default();
+        assert_eq!(way.length(at(1, 4096), 64 * MIB), 4 * MIB);
+        assert_eq!(way.length(at(1, 4096), 64 * MIB), 4 * MIB);
+        assert_eq!(way.length(at(1, 4096 + 2 * MIB), 64 * MIB), 8 * MIB);
+        assert_eq!(way.length(at(1, 4096 + 40 * MIB), 64 * MIB), 64 * MIB);
+        assert_eq!(way.length(at(2, 4096), 64 * MIB), 64 * MIB);
+        assert_eq!(way.length(at(2, 4096), 64 * MIB), 4 * MIB);
+        assert_eq!(way.length(at(2, 4096), MIB), 4 * MIB);
+    }
+
+    #[test]
+    fn what_lies_ahead_comes_back_into_the_page_cache() {
+        const PAGE: u64 = 1 << 20;
+        let home = Home::new();
+        let durability = Durability::Interval(Duration::from_secs(3600));
+        let mut writer =
+            home.open(&WriterOptions { page_len: PAGE, ring_size: 2, ..small(Io::Pwrite, durability) });
+        // A page of which half is written, and one that is ready behind it.
+        let payload = [0x5a; 1000];
+        while writer.committed().page() < 4 || u64::from(writer.committed().offset()) < PAGE / 2 {
+            writer.append_payloads(&[payload]).unwrap();
+        }
+        writer.sync().unwrap();
+        let core = writer.shared_state();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let ready = loop {
+            match core.disk.open(&waldo_shm_protocol::names::page(5)) {
+                Ok(file) => break file,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+        };
+        let active = core.disk.open(&waldo_shm_protocol::names::page(4)).unwrap();
+        for id in [4, 5] {
+            let file = File::open(home.page(id)).unwrap();
+            file.sync_data().unwrap();
+            posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+        }
+        let from = u64::from(writer.committed().offset());
+        let until = |what: &str, there: &dyn Fn() -> bool| {
+            while !there() {
+                assert!(Instant::now() < deadline, "{what}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        // Not the footer's room, which no append goes to.
+        until("the rest of the active page", &|| active.cached(from, PAGE / 2 - (64 << 10)).unwrap());
+        until("the ready page", &|| ready.cached(4096, PAGE / 2).unwrap());
+        writer.close().unwrap();
+    }
+}
