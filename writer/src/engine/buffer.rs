@@ -19,7 +19,7 @@ unsafe impl Send for Buffers {}
 
 impl Buffers {
     pub(super) fn allocate(count: usize, len: usize, huge: bool) -> Result<Buffers, OpenError> {
-        use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+        use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
         let bytes = count.saturating_mul(len);
         let refuse = |source: io::Error| OpenError::Buffers {
             bytes,
@@ -31,14 +31,21 @@ impl Buffers {
             },
         };
         let size = NonZeroUsize::new(bytes).ok_or_else(|| refuse(io::ErrorKind::InvalidInput.into()))?;
-        let mut flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_POPULATE;
+        let mut flags = MapFlags::MAP_PRIVATE;
         if huge {
-            flags |= MapFlags::MAP_HUGETLB | MapFlags::MAP_HUGE_2MB;
+            flags |= MapFlags::MAP_HUGETLB | MapFlags::MAP_HUGE_2MB | MapFlags::MAP_POPULATE;
         }
         // SAFETY: a new anonymous mapping at an address of the kernel's choice overlaps nothing.
         let base = unsafe { mmap_anonymous(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) }
             .map_err(|errno| refuse(errno.into()))?;
-        Ok(Buffers { base: base.cast(), count, len })
+        let buffers = Buffers { base: base.cast(), count, len };
+        // Transparent huge pages where they are to be had: 2 MiB come in one fault instead of 512, which are a quarter of
+        // the time that opening a ring takes. Without them, or before Linux 5.14, pages come when they are used.
+        for advice in [MmapAdvise::MADV_HUGEPAGE, MmapAdvise::MADV_POPULATE_WRITE] {
+            // SAFETY: the whole of a mapping that was just made. Neither advice changes what is in it.
+            let _ = unsafe { madvise(base, bytes, advice) };
+        }
+        Ok(buffers)
     }
 
     pub(super) fn count(&self) -> usize {
