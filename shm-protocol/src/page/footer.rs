@@ -161,14 +161,23 @@ impl PageFooter {
     /// [`PageFault::Checksum`] if they are not what the footer says, [`PageFault::Range`] if an entry points
     /// outside the records or the entries are out of order.
     pub fn check_index(&self, bytes: &[u8]) -> Result<Vec<IndexEntry>, PageFault> {
-        let computed = plain(bytes);
-        if computed != self.0.index_checksum {
-            return Err(PageFault::Checksum { stored: self.0.index_checksum, computed });
-        }
         let entries: Vec<IndexEntry> = bytes
             .chunks_exact(INDEX_ENTRY_LEN)
             .filter_map(|chunk| IndexEntry::read_from_bytes(chunk).ok())
             .collect();
+        self.check_entries(&entries)?;
+        Ok(entries)
+    }
+
+    /// The same for entries that have been read where they are to stay.
+    ///
+    /// # Errors
+    /// As [`PageFooter::check_index`].
+    pub fn check_entries(&self, entries: &[IndexEntry]) -> Result<(), PageFault> {
+        let computed = plain(entries.as_bytes());
+        if computed != self.0.index_checksum {
+            return Err(PageFault::Checksum { stored: self.0.index_checksum, computed });
+        }
         let ordered = entries.windows(2).all(|w| w[0].seq_no < w[1].seq_no && w[0].offset < w[1].offset);
         let inside = entries.iter().all(|e| {
             e.offset >= PAGE_HEADER_LEN as u64
@@ -178,7 +187,7 @@ impl PageFooter {
         if entries.len() != self.0.index_len as usize || !ordered || !inside {
             return Err(PageFault::Range { what: "index entries" });
         }
-        Ok(entries)
+        Ok(())
     }
 
     /// What the page holds.

@@ -12,6 +12,7 @@ use waldo_shm_protocol::page::{IndexEntry, PageFault, PageFooter, PageHeader, Pa
 use waldo_shm_protocol::record::{Frame, RecordFault};
 use waldo_shm_protocol::scan::{PageScan, Step, WINDOW_MIN};
 use waldo_shm_protocol::{Position, RawRecord, names};
+use zerocopy::IntoBytes;
 
 /// Records between two entries of an index that is made from a scan.
 const INDEX_EVERY_BYTES: u64 = 16 << 10;
@@ -210,10 +211,12 @@ fn read_footer(disk: &dyn Disk, page: &Page, meta: &Meta) -> Result<Option<Found
     if !sealed && !at_clean_end {
         return Ok(None);
     }
-    let (index_at, len) = footer.index_range(&geometry);
-    let mut bytes = vec![0; len];
-    read(&mut bytes, index_at)?;
-    let Ok(index) = footer.check_index(&bytes) else { return Ok(None) };
+    let (index_at, _) = footer.index_range(&geometry);
+    let mut index = vec![IndexEntry::default(); footer.index_len() as usize];
+    read(index.as_mut_bytes(), index_at)?;
+    if footer.check_entries(&index).is_err() {
+        return Ok(None);
+    }
     let page = Arc::new(Page::new(page.header, Arc::clone(&page.file)));
     Ok(Some(Found { page, summary, index, sealed, scanned: false, reseal: false }))
 }

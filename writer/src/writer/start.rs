@@ -262,6 +262,9 @@ impl Start {
         let publisher = *self.core.control.publisher();
         // With fewer slots than pages, the oldest are about to be trimmed.
         let slots = self.shape.page_slots() as usize - 1;
+        if sealed.len() > slots / 2 {
+            self.core.control.populate();
+        }
         for found in &sealed[sealed.len().saturating_sub(slots)..] {
             let summary = &found.summary;
             publisher.enter_page(&PageInfo {
