@@ -52,16 +52,21 @@ impl PageSeed {
 fn six_words(crc: u32, words: [u64; 6]) -> u32 {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
     if std::arch::is_x86_feature_detected!("sse4.2") {
+        let [a, b, c, d, e, f] = words;
         // SAFETY: the processor has the instructions that the function uses; it touches no memory of others.
-        return unsafe { six_words_sse42(crc, words) };
+        return unsafe { six_words_sse42(crc, a, b, c, d, e, f) };
     }
     crc32c::crc32c_append(crc, words.as_bytes())
 }
 
 /// CRC-32C of six little-endian words, an instruction each.
+///
+/// The words come one by one, in registers. As an array they go through memory, stored by eight bytes and copied by
+/// sixteen, and such a load waits until the stores have left the processor: 46 % of a reader's walk (`perf annotate`).
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 #[target_feature(enable = "sse4.2")]
-fn six_words_sse42(crc: u32, words: [u64; 6]) -> u32 {
+fn six_words_sse42(crc: u32, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> u32 {
+    let words = [a, b, c, d, e, f];
     let crc =
         words.into_iter().fold(u64::from(!crc), |crc, word| std::arch::x86_64::_mm_crc32_u64(crc, word));
     !(crc as u32)
