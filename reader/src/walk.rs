@@ -4,7 +4,12 @@ use crate::options::Integrity;
 use crate::page_map::PageMap;
 use waldo_shm_protocol::PageSeed;
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
+use waldo_shm_protocol::prefetch;
 use waldo_shm_protocol::record::{Frame, Glance, RawRecord, Record, RecordFault, Seal};
+
+/// How far in front of a record the walk asks for bytes: a page of memory, since the processor's own prefetching ends
+/// with each of those. Less brings half of the gain, more a little less (bench read --regime scan, 512 B to 16 KiB).
+const AHEAD: usize = 4096;
 
 /// A walk over the committed bytes of one page.
 pub(crate) struct Walk<'a> {
@@ -98,6 +103,7 @@ impl<'a> Walk<'a> {
         while at - begin < most {
             let Some(ahead) = bytes.get(at..) else { break };
             let Some(record) = Glance::take(ahead) else { break };
+            prefetch(bytes, at + AHEAD);
             let next = at + record.size();
             if record.prev_seq_no() != prev || next - begin > most {
                 break;

@@ -24,6 +24,7 @@ pub mod meta;
 pub mod names;
 pub mod page;
 pub mod position;
+mod prefetch;
 pub mod record;
 pub mod scan;
 pub mod segment;
@@ -32,6 +33,7 @@ pub mod sync;
 pub use checksum::{PageSeed, payload_hash};
 pub use log::{Log, LogError};
 pub use position::Position;
+pub use prefetch::prefetch;
 pub use record::{RawRecord, Record, RecordFault};
 
 /// Version of every layout in this crate. Files and segments of a higher version are refused.
