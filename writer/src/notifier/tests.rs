@@ -1,3 +1,5 @@
+//! Who wakes sleepers: the appending thread, or the notifier.
+
 use super::*;
 use crate::futex::tests::{sleep, wait_until_asleep};
 use crate::testing::{Home, small};
