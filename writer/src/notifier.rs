@@ -103,7 +103,9 @@ pub(crate) fn start(
     heartbeat: Duration,
     pace: Duration,
 ) -> std::io::Result<thread::JoinHandle<()>> {
-    thread::Builder::new().name("waldo-notify".into()).spawn(move || run(&core, heartbeat, pace))
+    // Before the thread runs: nobody rings for what is published from now on, since it counts as awake.
+    let told = watermarks(&core);
+    thread::Builder::new().name("waldo-notify".into()).spawn(move || run(&core, told, heartbeat, pace))
 }
 
 fn watermarks(core: &Core) -> (Position, Position) {
@@ -131,14 +133,13 @@ impl Heart {
     }
 }
 
-fn run(core: &Core, heartbeat: Duration, pace: Duration) {
+fn run(core: &Core, mut told: (Position, Position), heartbeat: Duration, pace: Duration) {
     // The default slack of 50 us would double the pace. Without the finer timer waking is slower, not wrong.
     let _ = nix::sys::prctl::set_timerslack(1);
     let processors = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
     let pace = pace.max(PACE_MIN);
     let mut pacing = Pacing::new(processors.and_then(|n| n.try_into().ok()).unwrap_or(1));
     let mut heart = Heart { interval: heartbeat, due: 0 };
-    let mut told = watermarks(core);
     let mut idle = 0;
     while !core.bell.stop.load(Ordering::Relaxed) {
         heart.look(core);
@@ -148,9 +149,7 @@ fn run(core: &Core, heartbeat: Duration, pace: Duration) {
             let woken = wake_sleepers(core, &mut pacing, &mut heart);
             // The few that there are can be left to those who publish.
             idle = if woken > FEW || core.bell.is_busy() { 0 } else { IDLE_LOOKS };
-            if idle == 0 {
-                thread::sleep(pace);
-            }
+            thread::sleep(pace);
         } else if idle < IDLE_LOOKS {
             idle += 1;
             thread::sleep(pace);

@@ -10,8 +10,8 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A directory of the operating system.
 #[derive(Debug)]
@@ -151,7 +151,8 @@ impl DiskFile for OsFile {
             libc::syscall(SYS_CACHESTAT, self.file.as_raw_fd(), &raw const range, &raw mut found, 0u32)
         };
         if outcome == 0 {
-            return Ok(found.cached >= len.div_ceil(CACHE_PAGE));
+            let page = memory_page();
+            return Ok(found.cached >= (offset + len).div_ceil(page) - offset / page);
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
@@ -214,9 +215,15 @@ impl Drop for Lease<'_> {
 
 /// The same number on every architecture.
 const SYS_CACHESTAT: libc::c_long = 451;
-/// Where pages of memory are larger than this, fewer are counted and a file seems to have left the cache: it is
-/// written anew then without need, and nothing else comes of it.
-const CACHE_PAGE: u64 = 4096;
+
+/// Bytes of a page of memory, the unit that the kernel counts in.
+fn memory_page() -> u64 {
+    static BYTES: OnceLock<u64> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        let bytes = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+        bytes.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0).unwrap_or(4096)
+    })
+}
 
 /// The kernel's `struct cachestat_range`.
 #[repr(C)]

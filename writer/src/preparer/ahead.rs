@@ -181,6 +181,11 @@ impl State {
         WAITING_MAX.saturating_sub(self.waiting())
     }
 
+    /// Whether somebody waits, or soon will.
+    fn is_urgent(&self) -> bool {
+        self.stop || self.ready.is_none() || !self.seals.is_empty() || !self.begun.is_empty()
+    }
+
     fn next_task(&mut self) -> Option<Task> {
         let may_make = !self.busy && (self.failed.is_none() || self.retry);
         if self.ready.is_none()
@@ -229,7 +234,7 @@ impl Worker<'_> {
                             None => state.retry = true,
                         }
                     }
-                } else if shared.work.wait_for(&mut state, way::LOOK).timed_out() {
+                } else if shared.work.wait_for(&mut state, way::LOOK).timed_out() && !state.is_urgent() {
                     self.look_ahead(&mut state);
                 }
                 continue;
@@ -284,10 +289,14 @@ impl Worker<'_> {
         stretches.extend(state.ready.as_ref().map(|page| stretch(page, 0)));
         let length = self.way.length(end, self.shared.workshop.mold.geometry.page_len());
         // If it cannot be read, the append that gets there will tell.
-        match MutexGuard::unlocked(state, || way::clear(&stretches, length)) {
+        let may_go_on = || !self.shared.state.lock().is_urgent();
+        let read = MutexGuard::unlocked(state, || way::clear(&stretches, length, may_go_on));
+        match &read {
             Ok(0) => {}
             Ok(read) => tracing::debug!("{read} bytes ahead of the log had left the page cache"),
+            Err(error) if self.way.failed => tracing::debug!("still cannot read ahead of the log: {error}"),
             Err(error) => tracing::warn!("cannot read ahead of the log: {error}"),
         }
+        self.way.failed = read.is_err();
     }
 }

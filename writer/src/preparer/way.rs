@@ -17,6 +17,10 @@ pub(super) const LOOK: Duration = Duration::from_millis(200);
 const AHEAD_MIN: u64 = 4 << 20;
 /// How far to look, in lengths of what has been appended since the look before.
 const AHEAD_TIMES: u64 = 4;
+/// How far to look at most.
+const AHEAD_MAX: u64 = 64 << 20;
+/// The page cache's own unit, or a part of it.
+const BLOCK: u64 = 4096;
 /// What is read comes back in folios of up to this size.
 const PIECE: u64 = 256 << 10;
 
@@ -31,37 +35,52 @@ pub(super) struct Stretch {
 #[derive(Default)]
 pub(super) struct Way {
     last: Option<Position>,
+    /// The last attempt to read ahead failed.
+    pub(super) failed: bool,
 }
 
 impl Way {
     /// How many bytes to have in the page cache in front of `end`, for pages of such a length.
     pub(super) fn length(&mut self, end: Position, page_len: u64) -> u64 {
-        let grown = match self.last.replace(end) {
-            Some(last) if last.page() == end.page() => u64::from(end.offset().saturating_sub(last.offset())),
-            Some(_) => page_len,
-            None => 0,
-        };
-        (grown * AHEAD_TIMES).clamp(AHEAD_MIN, page_len.max(AHEAD_MIN))
+        let last = self.last.replace(end).unwrap_or(end);
+        let offset = |position: Position| u64::from(position.offset());
+        let pages = end.page().saturating_sub(last.page()).min(2);
+        let grown = (pages * page_len + offset(end)).saturating_sub(offset(last));
+        (grown * AHEAD_TIMES).clamp(AHEAD_MIN, AHEAD_MAX)
     }
 }
 
-/// Reads what is missing of the first `length` bytes of these, one behind the other. Returns the bytes read.
-pub(super) fn clear(stretches: &[Stretch], length: u64) -> io::Result<u64> {
+/// Reads what is missing of the first `length` bytes of these, one behind the other, as long as `may_go_on` says so: a
+/// piece takes a millisecond or more, and whoever needs a page, or wants to end, is not to wait for all of them. Returns
+/// the bytes read.
+///
+/// Where a read keeps an append to the same file out (XFS), one append waits for a piece now instead of 64 for a block
+/// each.
+pub(super) fn clear(
+    stretches: &[Stretch],
+    length: u64,
+    mut may_go_on: impl FnMut() -> bool,
+) -> io::Result<u64> {
     let (mut left, mut read) = (length, 0);
     for stretch in stretches {
-        let len = stretch.to.saturating_sub(stretch.from).min(left);
+        // The block that the log ends in counts, too.
+        let from = stretch.from / BLOCK * BLOCK;
+        let len = stretch.to.saturating_sub(from).min(left);
         left -= len;
-        if len == 0 || stretch.file.cached(stretch.from, len)? {
+        if len == 0 || stretch.file.cached(from, len)? {
             continue;
         }
         let mut piece = vec![0; PIECE as usize];
-        let end = stretch.from + len;
-        let mut at = stretch.from;
+        let end = from + len;
+        let mut at = from;
         while at < end {
             // Up to a multiple of a piece, where the next folio begins.
             let next = (at / PIECE + 1) * PIECE;
             let piece = &mut piece[..(next.min(end) - at) as usize];
             if !stretch.file.cached(at, piece.len() as u64)? {
+                if !may_go_on() {
+                    return Ok(read);
+                }
                 read += stretch.file.read_up_to(piece, at)? as u64;
             }
             at = next;
@@ -91,9 +110,38 @@ mod tests {
         assert_eq!(way.length(at(1, 4096), 64 * MIB), 4 * MIB);
         assert_eq!(way.length(at(1, 4096 + 2 * MIB), 64 * MIB), 8 * MIB);
         assert_eq!(way.length(at(1, 4096 + 40 * MIB), 64 * MIB), 64 * MIB);
-        assert_eq!(way.length(at(2, 4096), 64 * MIB), 64 * MIB);
-        assert_eq!(way.length(at(2, 4096), 64 * MIB), 4 * MIB);
-        assert_eq!(way.length(at(2, 4096), MIB), 4 * MIB);
+        assert_eq!(way.length(at(1, 60 * MIB), 64 * MIB), 64 * MIB);
+        // Over the end of a page.
+        assert_eq!(way.length(at(2, MIB), 64 * MIB), 20 * MIB);
+        assert_eq!(way.length(at(2, MIB), 64 * MIB), 4 * MIB);
+        assert_eq!(way.length(at(9, MIB), 2048 * MIB), 64 * MIB);
+        assert_eq!(way.length(at(9, MIB), MIB), 4 * MIB);
+    }
+
+    #[test]
+    fn who_has_to_stop_reads_no_further() {
+        let home = Home::new();
+        let disk = crate::disk::OsDisk::open(home.path()).unwrap();
+        let file = crate::disk::Disk::create(&disk, "file", 0o600).unwrap();
+        file.write_all_at(&vec![1; 1 << 20], 0).unwrap();
+        file.sync_data().unwrap();
+        let handle = File::open(home.path().join("file")).unwrap();
+        posix_fadvise(&handle, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+        if file.cached(0, 1 << 20).unwrap() {
+            // A file system that lives in the page cache.
+            return;
+        }
+        let stretch = Stretch { file, from: 100, to: 1 << 20 };
+        let mut pieces = 0;
+        let read = clear(std::slice::from_ref(&stretch), 1 << 20, || {
+            pieces += 1;
+            pieces < 2
+        });
+        // The kernel reads ahead by itself, so that there may be no second piece to ask for.
+        assert!(pieces == 2 && read.unwrap() == PIECE || pieces == 1);
+        assert_eq!(clear(std::slice::from_ref(&stretch), 1 << 20, || false).unwrap(), 0);
+        clear(std::slice::from_ref(&stretch), 1 << 20, || true).unwrap();
+        assert!(stretch.file.cached(0, 1 << 20).unwrap());
     }
 
     #[test]
