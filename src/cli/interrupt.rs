@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// SIGINT, SIGTERM and SIGHUP do not end the process any more, they are noted here.
 pub struct Interrupt {
@@ -55,14 +55,17 @@ impl Interrupt {
         input: Option<BorrowedFd<'_>>,
         timeout: Option<Duration>,
     ) -> anyhow::Result<Ready> {
+        // Other signals, of children that end, interrupt the poll and are no reason to wait longer.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             if let Some(signal) = self.signal() {
                 return Ok(Ready::Signal(signal));
             }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
             fds.extend(input.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
             let limit =
-                timeout.map_or(PollTimeout::NONE, |t| PollTimeout::try_from(t).unwrap_or(PollTimeout::MAX));
+                left.map_or(PollTimeout::NONE, |t| PollTimeout::try_from(t).unwrap_or(PollTimeout::MAX));
             match poll(&mut fds, limit) {
                 Ok(0) => return Ok(Ready::TimedOut),
                 Ok(_) if fds.get(1).and_then(PollFd::any) == Some(true) => return Ok(Ready::Input),

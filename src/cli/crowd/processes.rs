@@ -1,7 +1,8 @@
 //! A command's processes: starting them, noticing how they end, and leaving none behind.
 
 use anyhow::Context;
-use nix::sys::signal::{Signal, kill};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use signal_hook::consts::SIGCHLD;
@@ -40,6 +41,8 @@ impl Crowd {
     /// Nobody yet.
     pub fn new() -> anyhow::Result<Crowd> {
         let program = std::env::current_exe().context("cannot tell which program this is")?;
+        // Whoever started this program may have blocked it.
+        SigSet::from_iter([Signal::SIGCHLD]).thread_unblock().context("cannot receive SIGCHLD")?;
         let child_changed = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(SIGCHLD, Arc::clone(&child_changed))
             .context("cannot install a signal handler")?;
@@ -91,12 +94,18 @@ impl Crowd {
         if !self.child_changed.swap(false, Ordering::Relaxed) {
             return ended;
         }
-        while let Ok(status) = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-            let (pid, how) = match status {
-                WaitStatus::Exited(pid, code) => (pid, format!("ended with exit code {code}")),
-                WaitStatus::Signaled(pid, signal, _) => (pid, format!("was ended by {signal}")),
-                WaitStatus::StillAlive => break,
-                _ => continue,
+        loop {
+            let (pid, how) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, format!("ended with exit code {code}")),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, format!("was ended by {signal}")),
+                Ok(WaitStatus::StillAlive) => break,
+                Err(Errno::ECHILD) => {
+                    let rest = std::mem::take(&mut self.running);
+                    ended.extend(rest.into_values().map(|role| (role, "ended, nobody knows how".to_owned())));
+                    break;
+                }
+                // Something else about a child, or one that was ended by a signal that has no name.
+                Ok(_) | Err(_) => continue,
             };
             ended.extend(self.running.remove(&pid.as_raw()).map(|role| (role, how)));
         }
