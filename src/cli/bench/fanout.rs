@@ -91,6 +91,11 @@ pub struct Args {
     /// Shortest time between two rounds of waking sleeping readers [default: that of the writer].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     wake_interval: Option<Duration>,
+    /// Time between background flushes of committed appends. Long by default, so that they seldom come before the
+    /// flushes that are timed; `waldo serve --no-sync` flushes every second.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1m",
+          conflicts_with = "sync")]
+    sync_interval: Duration,
     /// Scheduling of the appending thread: normal, nice:N, slice:Nus, realtime:N.
     #[arg(long, default_value_t = Scheduling::Normal)]
     scheduling: Scheduling,

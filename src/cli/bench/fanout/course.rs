@@ -1,39 +1,31 @@
 //! The course of the bench: who does what when.
 
+mod room;
+mod timing;
+mod watch;
+
 use super::findings::Findings;
-use super::note::Note;
-use super::payload::LEN_MIN;
 use super::{Args, IDLE, Mode, READER, STREAMS, WRITER};
-use crate::cli::bench::report;
 use crate::cli::bench::watch::Stopped;
 use crate::cli::crowd::board::Board;
 use crate::cli::crowd::caps;
 use crate::cli::crowd::memory::{MachineMemory, Memory};
-use crate::cli::crowd::processes::{Crowd, Role};
+use crate::cli::crowd::processes::Crowd;
 use crate::cli::crowd::stage::Stage;
-use crate::cli::failure::{Outcome, Usage};
+use crate::cli::failure::Outcome;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::units;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{PipeReader, PipeWriter};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How often the command looks at the board.
-const LOOK: Duration = Duration::from_millis(20);
-/// How long nobody may have any news before the command gives up.
-const PATIENCE: Duration = Duration::from_secs(180);
 /// Processes that show what one costs before it reads.
 const IDLE_PROCESSES: usize = 256;
 /// Processes whose memory is looked at.
 const SAMPLES: usize = 64;
 /// Records for which everybody is woken from sleep.
 const PINGS: u32 = 5;
-/// Flushes that are timed at each occasion.
-const FLUSHES: usize = 6;
-/// Pages that a ring takes beyond its size.
-const EXTRA_PAGES: u64 = 3;
 
 struct Course<'a> {
     args: &'a Args,
@@ -58,14 +50,14 @@ struct Course<'a> {
 
 /// Runs the bench.
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
-    check(args)?;
+    room::check(args)?;
     let interrupt = Interrupt::install()?;
     let readers = match args.mode {
         Mode::Processes => caps::readers(args.readers)?,
         Mode::Streams => args.readers as usize,
     };
     let stage = Stage::new_in("waldo-fanout-", args.dir.as_deref())?;
-    check_room(args, &stage)?;
+    room::check_room(args, &stage)?;
     let (turnstile, gate) = std::io::pipe().context("cannot make a pipe")?;
     let mut course = Course {
         args,
@@ -100,42 +92,6 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     course.findings.tell(args)
 }
 
-fn check(args: &Args) -> anyhow::Result<()> {
-    if args.size < LEN_MIN as u64 {
-        return Err(
-            Usage(format!("--size is {}, a record here has at least {LEN_MIN} bytes", args.size)).into()
-        );
-    }
-    if args.size > args.page_size / 16 {
-        return Err(Usage(format!(
-            "--size is {}, too much for pages of {}: make --page-size at least 16 times as large",
-            args.size,
-            units::bytes(args.page_size)
-        ))
-        .into());
-    }
-    args.report.as_deref().map_or(Ok(()), report::check_stem)
-}
-
-fn check_room(args: &Args, stage: &Stage) -> anyhow::Result<()> {
-    let space = nix::sys::statvfs::statvfs(stage.place())
-        .with_context(|| format!("cannot tell how much room there is in {}", stage.place().display()))?;
-    let free = space.blocks_available().saturating_mul(space.fragment_size());
-    let needed = (u64::from(args.ring_size) + EXTRA_PAGES).saturating_mul(args.page_size);
-    if needed > free {
-        bail!(
-            "a ring of {} pages of {} takes {}, {} has {} left: name another place with --dir, or choose a smaller \
-             --ring-size or --page-size",
-            args.ring_size,
-            units::bytes(args.page_size),
-            units::bytes(needed),
-            stage.place().display(),
-            units::bytes(free)
-        );
-    }
-    Ok(())
-}
-
 impl Course<'_> {
     fn take_place(&mut self) -> anyhow::Result<()> {
         self.start_writer()?;
@@ -164,69 +120,12 @@ impl Course<'_> {
             .arg(self.args.size.to_string())
             .arg(self.args.sync.to_string())
             .arg(self.args.wake_interval.map_or(0, |time| time.as_nanos()).to_string())
+            .arg(self.args.sync_interval.as_nanos().to_string())
             .arg(self.args.scheduling.to_string())
             .arg(self.stage.board())
             .arg(self.stage.home());
         self.crowd.start_writer(&mut command)?;
         Ok(())
-    }
-
-    /// The writer alone, or as good as.
-    fn measure_writer(&mut self, name: &str) -> anyhow::Result<()> {
-        self.fresh_page()?;
-        self.flushes(name)?;
-        self.loads(name)
-    }
-
-    fn measure_writer_beside_idle_readers(&mut self) -> anyhow::Result<()> {
-        // First, while the newest page is the one that all of them have mapped.
-        self.flushes("idle")?;
-        self.loads("idle")
-    }
-
-    fn flushes(&mut self, name: &str) -> anyhow::Result<()> {
-        for _ in 0..FLUSHES {
-            self.crowd.order("bulk");
-            self.crowd.order("flush");
-        }
-        self.end_flushes(name)
-    }
-
-    /// The same, each flush after all readers have read what is flushed, and not before.
-    fn flushes_of_what_was_read(&mut self) -> anyhow::Result<()> {
-        for n in 0..FLUSHES {
-            self.caught_up = 0;
-            self.crowd.order("bulk");
-            self.crowd.order("mark");
-            let what = format!("readers at flush {} of {FLUSHES}", n + 1);
-            self.count(&what, self.findings.readers, |course| course.caught_up)?;
-            self.crowd.order("flush");
-        }
-        self.end_flushes("following")
-    }
-
-    fn end_flushes(&mut self, name: &str) -> anyhow::Result<()> {
-        self.crowd.order(&format!("flushed {name}"));
-        let what = format!("timing flushes ({name})");
-        self.until(&what, |course| course.findings.has_flushes(name))
-    }
-
-    fn loads(&mut self, name: &str) -> anyhow::Result<()> {
-        let Args { baseline, rate, .. } = self.args;
-        self.crowd.order(&format!("flat flat-{name} {baseline}"));
-        self.crowd.order(&format!("pace paced-{name} {baseline} {rate}"));
-        let (flat, paced) = (format!("flat-{name}"), format!("paced-{name}"));
-        let what = format!("timing appends ({name})");
-        self.until(&what, |course| {
-            course.findings.load(&flat).is_some() && course.findings.load(&paced).is_some()
-        })
-    }
-
-    /// Has the writer begin a page.
-    fn fresh_page(&mut self) -> anyhow::Result<()> {
-        self.ready = None;
-        self.crowd.order("page");
-        self.until("beginning a page", |course| course.ready.is_some())
     }
 
     /// What a process costs that does nothing.
@@ -352,80 +251,6 @@ impl Course<'_> {
     /// Long enough for everybody to have read a record and to be asleep again; who is not shows as late.
     fn calm(&self) -> Duration {
         Duration::from_millis(300) + Duration::from_micros(60) * self.findings.readers as u32
-    }
-
-    fn rest(&mut self, time: Duration) -> anyhow::Result<()> {
-        let end = Instant::now() + time;
-        while Instant::now() < end {
-            self.look()?;
-            self.pause()?;
-        }
-        Ok(())
-    }
-
-    /// Waits until `count` has come to `all`.
-    fn count(&mut self, what: &str, all: usize, count: impl Fn(&Self) -> usize) -> anyhow::Result<()> {
-        self.until(what, |course| {
-            let n = count(course) + course.findings.failed();
-            course.bar.set_position(n.min(all) as u64);
-            n >= all
-        })
-    }
-
-    fn until(&mut self, what: &str, there: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
-        self.last_news = Instant::now();
-        loop {
-            self.look()?;
-            let written = match self.findings.written {
-                0 => String::new(),
-                records => format!(", {} records appended", units::count(records)),
-            };
-            self.bar.set_message(format!("{what}{written}"));
-            if there(self) {
-                return Ok(());
-            }
-            if self.last_news.elapsed() > PATIENCE {
-                bail!("{what}: nothing has happened for {}", units::duration(PATIENCE));
-            }
-            self.pause()?;
-        }
-    }
-
-    fn pause(&self) -> anyhow::Result<()> {
-        match self.interrupt.sleep(LOOK)? {
-            Some(signal) => Err(Stopped(signal).into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes in what has happened.
-    fn look(&mut self) -> anyhow::Result<()> {
-        if let Some(signal) = self.interrupt.signal() {
-            return Err(Stopped(signal).into());
-        }
-        // In this order: what a process wrote before it ended is then on the board.
-        let ended = self.crowd.ended();
-        let news = self.board.news(Note::parse)?;
-        if !ended.is_empty() || !news.is_empty() {
-            self.last_news = Instant::now();
-        }
-        for note in news {
-            match note {
-                Note::Ready { tip } => self.ready = Some(tip),
-                Note::Idle => self.idle += 1,
-                Note::CaughtUp { .. } => self.caught_up += 1,
-                Note::Failed { reader: None, error } => bail!("the writer process: {error}"),
-                other => self.findings.take(other)?,
-            }
-        }
-        for (role, how) in ended {
-            match role {
-                Role::Writer => bail!("the writer process {how}"),
-                Role::Reader(reader) if self.readers_started => self.findings.ended(reader, &how),
-                Role::Reader(_) => {}
-            }
-        }
-        Ok(())
     }
 }
 

@@ -20,21 +20,22 @@ const NOTE_TIME: Duration = Duration::from_millis(250);
 const FILL_BYTES: usize = 1 << 20;
 /// Bytes that are new at each flush that is timed.
 const FLUSH_BYTES: usize = 1 << 20;
-/// Between background flushes. Long, so that they seldom come before those that are timed.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Entry point: ring size, page length, payload size, durable appends, nanoseconds between wakes (0: as usual),
-/// scheduling, board, home. Orders come on standard input.
+/// Entry point: ring size, page length, payload size, durable appends, nanoseconds between wakes (0: as usual) and
+/// between background flushes, scheduling, board, home. Orders come on standard input.
 pub fn main(words: &mut Words) -> anyhow::Result<()> {
     let (ring_size, page_len, size): (u32, u64, usize) = (words.next()?, words.next()?, words.next()?);
-    let (durable, wake_ns): (bool, u64) = (words.next()?, words.next()?);
+    let (durable, wake_ns, flush_ns): (bool, u64, u64) = (words.next()?, words.next()?, words.next()?);
     let scheduling: Scheduling = words.next()?;
     let (board, home) = (words.path().unwrap_or_default(), words.path().unwrap_or_default());
     let mut options = WriterOptions {
         ring_size,
         page_len,
         index_capacity: index_capacity(page_len)?,
-        durability: if durable { Durability::Sync } else { Durability::Interval(FLUSH_INTERVAL) },
+        durability: if durable {
+            Durability::Sync
+        } else {
+            Durability::Interval(Duration::from_nanos(flush_ns))
+        },
         remove_control: true,
         ..WriterOptions::default()
     };
