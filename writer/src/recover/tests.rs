@@ -5,6 +5,7 @@ use crate::testing::*;
 use crate::{Durability, Io, OpenError, Writer, WriterOptions};
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::page::PageHeader;
 use waldo_shm_protocol::scan::{PageScan, Step};
@@ -29,6 +30,13 @@ fn crashed(io: Io, durable: u64) -> Home {
         writer.append_payloads(&payloads(start..=start)).unwrap();
     }
     writer.settle();
+    // A page that gets its name while the files are copied is in the copy under neither.
+    let ready = live.page(writer.committed().page() + 1);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !ready.exists() {
+        assert!(Instant::now() < deadline, "no page is made ready");
+        std::thread::yield_now();
+    }
     let image = Home::new();
     live.copy_to(&image);
     image
