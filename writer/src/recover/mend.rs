@@ -17,7 +17,11 @@ const CHUNK: usize = 1 << 20;
 /// in the middle, it comes to the same result.
 pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, OpenError> {
     for name in &survey.leftovers {
-        disk.remove(name).map_err(OpenError::io("remove", disk.path(name)))?;
+        match disk.remove(name) {
+            // The control segment's link has used the same scratch name since the survey, and put it in its place.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(OpenError::io("remove", disk.path(name)))?,
+        }
     }
     let cut = cut_tail(disk, survey)?;
     for found in survey.pages.iter().filter(|found| found.reseal) {

@@ -265,6 +265,8 @@ fn what_was_never_part_of_the_log_is_swept_up() {
         let next = image.page_ids().last().unwrap() + 1;
         fs::write(image.path().join("scratch-fresh-0000000000000009"), b"half made").unwrap();
         fs::write(image.path().join("scratch-trim-0000000000000001"), b"trimmed").unwrap();
+        // Of a writer that was killed just before it had told readers of its control segment.
+        fs::write(image.path().join("scratch-link"), b"").unwrap();
         // Given its name, but the content was lost.
         fs::write(image.page(next), vec![0; 32 << 10]).unwrap();
         recovers_to(io, &image, RECORDS);
