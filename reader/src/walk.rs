@@ -8,7 +8,7 @@ use waldo_shm_protocol::prefetch;
 use waldo_shm_protocol::record::{Frame, Glance, RawRecord, Record, RecordFault, Seal};
 
 /// How far in front of a record the walk asks for bytes: a page of memory, since the processor's own prefetching ends
-/// with each of those. Less brings half of the gain, more a little less (bench read --regime scan, 512 B to 16 KiB).
+/// with each of those. Less brings a quarter of the gain at most, more a little less (bench read --regime scan, 512 B to 16 KiB).
 const AHEAD: usize = 4096;
 
 /// A walk over the committed bytes of one page.

@@ -187,8 +187,8 @@ impl Control {
         }
     }
 
-    /// Has the kernel map all of the segment at once, before much of it is written: page by page that takes twice as
-    /// long. Without effect before Linux 5.14.
+    /// Has the kernel map all of the segment at once, before much of it is written: page by page it takes a quarter
+    /// longer to fill. Without effect before Linux 5.14.
     pub(crate) fn populate(&self) {
         let _ = self.map.advise(Advice::PopulateWrite);
     }

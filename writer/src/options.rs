@@ -81,8 +81,8 @@ pub struct WriterOptions {
     /// Time between heartbeats, 10 ms to 10 s.
     pub heartbeat: Duration,
     /// Shortest time between two occasions on which sleeping readers are woken. Appends that come further apart wake
-    /// the first two sleepers themselves, which costs the appending thread a system call (0.2 us, and 1 to 3 us for
-    /// each reader that slept); all others are woken by a thread of the writer, which looks for sleepers each 50 us, or
+    /// the first two sleepers themselves, which costs the appending thread a system call and
+    /// the waking; all others are woken by a thread of the writer, which looks for sleepers each 50 us, or
     /// at this interval if that is longer.
     pub min_wake_interval: Duration,
     /// Have the next page made ready by a thread of the writer before it is needed, so that a rotation swaps a pointer

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const SIZES: [usize; 4] = [128, 4096, 64 << 10, 1 << 20];
 const ROUNDS: usize = 5;
 /// Pieces in flight and rounds for the question whether streams go in place: enough to tell, and no more, since these
-/// bytes are most of what opening a ring costs.
+/// bytes are most of what the probe costs.
 const STREAM_PIECES: usize = 4;
 const STREAM_ROUNDS: usize = 3;
 /// Bytes of the scratch file.

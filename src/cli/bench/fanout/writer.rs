@@ -20,6 +20,7 @@ const NOTE_TIME: Duration = Duration::from_millis(250);
 const FILL_BYTES: usize = 1 << 20;
 /// Bytes that are new at each flush that is timed.
 const FLUSH_BYTES: usize = 1 << 20;
+
 /// Entry point: ring size, page length, payload size, durable appends, nanoseconds between wakes (0: as usual) and
 /// between background flushes, scheduling, board, home. Orders come on standard input.
 pub fn main(words: &mut Words) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use crate::cli::bench::folios;
 use crate::cli::bench::ring;
 use crate::cli::bench::session::Session;
 use crate::cli::bench::sheet::{Goal, Unit};
+use crate::cli::units;
 use anyhow::Context;
 use rustix::fs::{Advice, fadvise};
 use std::cell::RefCell;
@@ -72,17 +73,15 @@ pub fn run(session: &mut Session) -> anyhow::Result<()> {
             ));
         }
     }
-    let mut writer = writer.into_inner();
-    after_a_pause(session, &mut writer, &home)?;
-    writer.close()?;
+    after_a_pause(session, &writer, &home)?;
+    writer.into_inner().close()?;
     Ok(())
 }
 
 /// A log that grows slowly loses the rest of its active page: the row for what is appended once the writer has looked
 /// ahead.
-fn after_a_pause(session: &mut Session, writer: &mut Writer, home: &Path) -> anyhow::Result<()> {
+fn after_a_pause(session: &mut Session, writer: &RefCell<Writer>, home: &Path) -> anyhow::Result<()> {
     let stretch = STRETCH.min(session.plan.page_len / 4);
-    let writer = RefCell::new(writer);
     let fill = |emptied: bool| -> anyhow::Result<f64> {
         let mut writer = writer.borrow_mut();
         // Enough room, and all of it in the cache.
@@ -101,8 +100,8 @@ fn after_a_pause(session: &mut Session, writer: &mut Writer, home: &Path) -> any
         Ok(start.elapsed().as_nanos() as f64 / appends as f64)
     };
     let row = format!(
-        "append of 1000 B, the next {} MiB half a second after the active page had left the page cache; floor: after one in it",
-        stretch >> 20
+        "append of 1000 B, the next {} half a second after the active page had left the page cache; floor: after one in it",
+        units::bytes(stretch)
     );
     let duel = session.duel(&row, &mut || fill(true), &mut || fill(false))?;
     session.sheet.duel(&row, Unit::Ns, &duel, Goal::None);
