@@ -13,7 +13,8 @@ use waldo::reader::{
     verify,
 };
 use waldo::writer::{
-    AppendError, Appended, Durability, Io, OpenReport, SharedWriter, Ticket, Writer, WriterOptions,
+    AppendError, Appended, Durability, GeometryChange, Io, OpenReport, SharedWriter, Ticket, Writer,
+    WriterOptions,
 };
 
 /// Longest that anything may take.
@@ -469,6 +470,7 @@ fn options(case: &Case) -> WriterOptions {
         index_capacity: 16,
         index_sparse_bytes: 512,
         index_sparse_count: 7,
+        geometry_change: GeometryChange::Apply,
         durability: match case.sync {
             true => Durability::Sync,
             false => Durability::Interval(Duration::from_millis(5)),

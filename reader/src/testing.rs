@@ -94,6 +94,8 @@ impl Forge {
             geometry,
             epoch: 1,
             created_ns: 1,
+            durable_names: false,
+            trims_early: false,
             clean_end: Position::NONE,
             durable: Position::NONE,
         };

@@ -26,6 +26,7 @@ pub mod page;
 pub mod position;
 mod prefetch;
 pub mod record;
+pub mod recovery;
 pub mod scan;
 pub mod segment;
 pub mod sync;

@@ -15,6 +15,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const META_MAGIC: [u8; 8] = *b"WALDORG\n";
 /// Bytes from one slot to the next.
 pub const META_SLOT_LEN: usize = 4096;
+/// Bit of [`RawMeta::compatible`]: the last writer that completed its start made each page's header durable before the
+/// page got its name. A page with records and without a header is damaged then, and cannot be what a crash left.
+pub const DURABLE_NAMES: u64 = 1;
+/// Bit of [`RawMeta::compatible`]: the last writer that completed its start promised to survive `kill -9` only, and let
+/// pages leave the ring before what took their place was durable. A power cut can have spoilt any page then.
+pub const TRIMS_EARLY: u64 = 2;
 /// Length of the file.
 pub const META_LEN: usize = 2 * META_SLOT_LEN;
 
@@ -30,7 +36,7 @@ pub struct RawMeta {
     pub ring_size: u32,
     /// Features that a program must know to open the ring. None are defined.
     pub incompatible: u64,
-    /// Features that a program may ignore. None are defined.
+    /// Features that a program may ignore: [`DURABLE_NAMES`] and [`TRIMS_EARLY`].
     pub compatible: u64,
     /// The ring's identity.
     pub ring_id: RingId,
@@ -117,9 +123,18 @@ pub struct Meta {
     pub clean_end: Position,
     /// Everything below was durable when this was written.
     pub durable: Position,
+    /// See [`DURABLE_NAMES`].
+    pub durable_names: bool,
+    /// See [`TRIMS_EARLY`].
+    pub trims_early: bool,
 }
 
 impl Meta {
+    /// Everything below this is known to be durable, going by the metadata alone.
+    pub fn known_durable(&self) -> Position {
+        self.durable.max(self.clean_end)
+    }
+
     /// The slot's bytes, and where in the file they belong.
     pub fn encode(&self) -> (u64, [u8; META_SLOT_LEN]) {
         let mut raw = RawMeta {
@@ -127,7 +142,8 @@ impl Meta {
             version: crate::FORMAT_VERSION,
             ring_size: self.ring_size,
             incompatible: 0,
-            compatible: 0,
+            compatible: if self.durable_names { DURABLE_NAMES } else { 0 }
+                | if self.trims_early { TRIMS_EARLY } else { 0 },
             ring_id: self.ring_id,
             counter: self.counter,
             page_len: self.geometry.page_len(),
@@ -197,6 +213,8 @@ impl Meta {
             created_ns: raw.created_ns,
             clean_end: Position::from_word(raw.clean_end),
             durable: Position::from_word(raw.durable),
+            durable_names: raw.compatible & DURABLE_NAMES != 0,
+            trims_early: raw.compatible & TRIMS_EARLY != 0,
         })
     }
 }

@@ -18,10 +18,11 @@ pub struct WriterArgs {
     /// Records are length-prefixed (u32 little-endian, then the bytes) instead of lines.
     #[arg(long)]
     pub framed: bool,
-    /// Do not wait for the disk: records are visible at once and flushed once a second.
+    /// Do not wait for the disk, ever: records survive this process, and no power cut is promised anything.
     #[arg(long, conflicts_with = "sync_interval")]
     no_sync: bool,
-    /// Like --no-sync, with a flush every so many milliseconds.
+    /// Do not wait for the disk with each append: a flush every so many milliseconds, and a power cut takes what came
+    /// since the last one. Where the disk does not keep up with that, appends wait.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     sync_interval: Option<u64>,
     /// Pages in the ring; beyond that the oldest is dropped.
@@ -80,8 +81,9 @@ impl WriterArgs {
     }
 
     fn durability(&self) -> Durability {
-        match self.sync_interval.or(self.no_sync.then_some(1000)) {
+        match self.sync_interval {
             Some(ms) => Durability::Interval(Duration::from_millis(ms)),
+            None if self.no_sync => Durability::PageCache,
             None => Durability::Sync,
         }
     }

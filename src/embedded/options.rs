@@ -1,13 +1,10 @@
 //! The eleven options of the embedded API, and what they come to in the writer's.
 
 use super::Error;
-use std::time::Duration;
 use waldo_shm_protocol::Log;
 use waldo_shm_protocol::limits::{INDEX_CAPACITY_MAX, INDEX_ENTRY_LEN, PAGE_LEN_MAX};
-use waldo_writer::{ControlPlace, Durability, Io, WriterOptions};
+use waldo_writer::{ControlPlace, Durability, GeometryChange, Io, WriterOptions};
 
-/// How long an append may stay undurable with `file_o_dsync: false`.
-const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 /// Pages and buffers come in units of this many bytes.
 const UNIT: u64 = 4096;
 /// Shortest page that takes the largest record beside header, index and footer.
@@ -16,7 +13,8 @@ const PAGE_LEN_MIN: u64 = (Log::SIZE_LIMIT + (256 << 10)) as u64;
 /// Options to customize the behavior of Waldo.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Pages in the ring, at least 1. When one more is begun, the oldest is trimmed.
+    /// Pages in the ring, at least 1. When one more is begun, the oldest is trimmed. A storage that is there and has more
+    /// keeps them; likewise `file_capacity` and `index_capacity` only ever grow.
     pub ring_size: u32,
     /// I/O submissions in flight, at least 1.
     pub queue_depth: u32,
@@ -35,7 +33,8 @@ pub struct Options {
     /// Records between two index entries.
     pub index_sparse_count: usize,
     /// Appends complete when they are durable. Otherwise they complete when they are in the page cache: that survives
-    /// this process but not the machine, and a flush follows within 200 ms.
+    /// this process, and a power cut is promised nothing. The storage is flushed now and then; after a power cut it opens
+    /// with the longest run of pages that is whole.
     pub file_o_dsync: bool,
     /// Bytes of one page file at most, at least `buf_capacity`. Rounded down to a multiple of 4096, up to 1.25 MiB so
     /// that the largest record fits, and down to 2 GiB.
@@ -74,9 +73,10 @@ impl Options {
             index_capacity: (self.index_capacity as u64).min(index_max) as u32,
             index_sparse_bytes: self.index_sparse_bytes,
             index_sparse_count: self.index_sparse_count,
+            geometry_change: GeometryChange::Grow,
             durability: match self.file_o_dsync {
                 true => Durability::Sync,
-                false => Durability::Interval(SYNC_INTERVAL),
+                false => Durability::PageCache,
             },
             io: Io::Auto,
             queue_depth: self.queue_depth.min(4096),

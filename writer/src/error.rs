@@ -79,6 +79,12 @@ pub enum OpenError {
         /// What is wrong.
         fault: RecordFault,
     },
+    /// Every start of a writer has a number of its own, and no higher one is left.
+    #[error(
+        "the ring names start number 4294967295, after which there is none; a damaged or hostile file may do so: \
+         `waldo verify` shows which"
+    )]
+    EpochsExhausted,
     /// io_uring was asked for and is not to be had.
     #[error("io_uring cannot be used here: {source}; choose Io::Auto or Io::Pwrite to go without it")]
     Uring {

@@ -10,14 +10,25 @@ use std::time::Duration;
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::segment::Counter;
 
+/// Between two flushes of a writer that promises nothing for power cuts.
+pub(crate) const LEISURE: Duration = Duration::from_secs(1);
+
 /// Pages with bytes that may not be durable.
 #[derive(Default)]
 pub(crate) struct Dirty {
     pages: Mutex<Pages>,
     /// Held while flushing: `durable` is then moved by one thread at a time.
     flushing: Mutex<()>,
-    stop: Mutex<bool>,
-    stopped: Condvar,
+    orders: Mutex<Orders>,
+    ordered: Condvar,
+}
+
+/// What the flushing thread is told.
+#[derive(Default)]
+struct Orders {
+    /// Flush now and not when the interval is over.
+    hurry: bool,
+    stop: bool,
 }
 
 #[derive(Default)]
@@ -35,14 +46,25 @@ impl Dirty {
         pages.names_changed = true;
     }
 
+    /// Page `id` has left the ring: nobody needs it to be durable any more.
+    pub(crate) fn forget(&self, id: u64) {
+        self.pages.lock().open.retain(|page| page.id != id);
+    }
+
+    /// Has the background flush begin now.
+    pub(crate) fn hurry(&self) {
+        self.orders.lock().hurry = true;
+        self.ordered.notify_all();
+    }
+
     pub(crate) fn stop(&self) {
-        *self.stop.lock() = true;
-        self.stopped.notify_all();
+        self.orders.lock().stop = true;
+        self.ordered.notify_all();
     }
 }
 
 impl Core {
-    /// Makes everything that is committed now durable. On an error the writer is finished (D9).
+    /// Makes everything that is committed now durable. On an error the writer is finished.
     pub(crate) fn flush(&self) -> Result<Position, Failure> {
         let _one_at_a_time = self.dirty.flushing.lock();
         if let Some(failure) = self.poison.get() {
@@ -65,8 +87,11 @@ impl Core {
             self.control.publisher().add(Counter::Flushes, 1);
         }
         self.dirty.pages.lock().open.retain(|page| page.id >= target.page());
-        self.control.publisher().set_durable(target);
+        self.set_durable(target);
         self.ring_bell();
+        if let Some(on_durable) = self.on_durable.get() {
+            on_durable();
+        }
         Ok(target)
     }
 }
@@ -75,14 +100,15 @@ impl Core {
 pub(crate) fn start(core: Arc<Core>, interval: Duration) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("waldo-flush".into()).spawn(move || {
         loop {
-            let mut stop = core.dirty.stop.lock();
-            if !*stop {
-                core.dirty.stopped.wait_for(&mut stop, interval);
+            let mut orders = core.dirty.orders.lock();
+            if !orders.stop && !orders.hurry {
+                core.dirty.ordered.wait_for(&mut orders, interval);
             }
-            if *stop {
+            if orders.stop {
                 return;
             }
-            drop(stop);
+            orders.hurry = false;
+            drop(orders);
             // The failure is kept, and told to whoever appends next.
             if core.flush().is_err() {
                 return;

@@ -20,6 +20,7 @@ mod notifier;
 mod options;
 mod page;
 mod poison;
+mod positions;
 mod preparer;
 mod recover;
 mod scheduling;
@@ -31,7 +32,7 @@ mod writer;
 
 pub use engine::EngineKind;
 pub use error::{AppendError, OpenError};
-pub use options::{ControlPlace, Durability, Io, WriterOptions};
+pub use options::{ControlPlace, Durability, GeometryChange, Io, WriterOptions};
 pub use poison::Failure;
 pub use recover::{Cut, OpenReport};
 pub use scheduling::{Scheduling, SchedulingError};

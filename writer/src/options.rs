@@ -9,12 +9,47 @@ use waldo_shm_protocol::segment::Shape;
 
 /// When an append is acknowledged and visible to readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Durability {
     /// Once it survives power loss: every append, or group of appends, ends with a completed flush.
     Sync,
-    /// Once it is in the page cache: it survives the writer's death but not the machine's. A background flush
-    /// makes it durable at this interval at the latest.
+    /// Once it is in the page cache: it survives the writer's death. A background flush makes it durable at this
+    /// interval, so a power cut takes what was appended since the last flush began. Pages leave the ring when durable
+    /// records have taken their place; where the disk cannot keep up with that, appends wait for it.
     Interval(Duration),
+    /// Once it is in the page cache: it survives the writer's death, and no more than that is promised. Appends run at
+    /// the speed of memory and never wait for the disk. What is there is flushed now and then. After a power cut the
+    /// ring opens with the longest run of pages that is whole, in order and without a gap, and
+    /// [`OpenReport::cut`](crate::OpenReport::cut) says what was dropped. [`Writer::sync`](crate::Writer::sync) makes
+    /// what the ring holds durable, but records that come later may push it out of the ring before they are durable
+    /// themselves.
+    PageCache,
+}
+
+/// What happens if a ring is opened with another ring size, page length or index capacity than it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GeometryChange {
+    /// The ring's own stay in force: nothing that the ring holds is dropped by opening it with other options.
+    /// [`OpenReport::geometry_kept`](crate::OpenReport::geometry_kept) tells.
+    #[default]
+    Keep,
+    /// The options are in force where they make the ring larger, the ring's own where they do not.
+    Grow,
+    /// The options are in force. With a smaller ring size the oldest pages are trimmed, soon after the ring is opened
+    /// and at the next rotation at the latest. Pages that are there keep their length.
+    Apply,
+}
+
+impl GeometryChange {
+    /// Which of two values counts: the ring's or the options'.
+    pub(crate) fn choose<T: Ord>(self, ring: T, options: T) -> T {
+        match self {
+            GeometryChange::Keep => ring,
+            GeometryChange::Grow => ring.max(options),
+            GeometryChange::Apply => options,
+        }
+    }
 }
 
 /// How records reach the page files.
@@ -43,8 +78,8 @@ pub enum ControlPlace {
     Path(PathBuf),
 }
 
-/// Options of a writer. All of them may change from one opening to the next: pages there already keep their
-/// length, new ones get the new one.
+/// Options of a writer. Ring size, page length and index capacity belong to the ring: they count when it is made, and
+/// later as [`WriterOptions::geometry_change`] says. All others may change from one opening to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriterOptions {
     /// Pages in the ring: 1 to 65536. When one more is begun, the oldest goes.
@@ -59,6 +94,8 @@ pub struct WriterOptions {
     pub index_sparse_bytes: usize,
     /// Records between two index entries; at least 1.
     pub index_sparse_count: usize,
+    /// What becomes of `ring_size`, `page_len` and `index_capacity` if the ring is there and has others.
+    pub geometry_change: GeometryChange,
     /// When an append is acknowledged.
     pub durability: Durability,
     /// How records reach the files.
@@ -110,6 +147,7 @@ impl Default for WriterOptions {
             index_capacity: 4096,
             index_sparse_bytes: 16 << 10,
             index_sparse_count: 256,
+            geometry_change: GeometryChange::Keep,
             durability: Durability::Sync,
             io: Io::Auto,
             queue_depth: 8,

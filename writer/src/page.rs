@@ -23,6 +23,11 @@ impl Page {
         Page { id: fields.page_id, header, seed, file }
     }
 
+    /// Opens the page that has this header.
+    pub(crate) fn open(disk: &dyn Disk, header: PageHeader) -> io::Result<Page> {
+        Ok(Page::new(header, disk.open(&names::page(header.fields().page_id))?))
+    }
+
     /// Writes index and footer behind the records.
     pub(crate) fn write_footer(&self, summary: &PageSummary, index: &[IndexEntry]) -> io::Result<()> {
         let footer = PageFooter::new(&self.header, summary, index);
@@ -47,7 +52,7 @@ pub(crate) struct PageMold {
 }
 
 /// Zeros are written in pieces of this size: it decides the size of the page cache's folios, and with it what a
-/// flush and a mapping cost (design measurements: 64 to 256 KiB is the sweet spot on ext4).
+/// flush and a mapping cost (64 to 256 KiB is best on ext4, see docs/PERFORMANCE.md).
 const ZERO_PIECE: usize = 256 * 1024;
 
 impl PageMold {

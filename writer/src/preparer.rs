@@ -1,10 +1,10 @@
-//! Where the next page comes from: it is ready before it is needed (D6), and mostly one that was trimmed before (D1a).
+//! Where the next page comes from: it is ready before it is needed, and mostly one that was trimmed before.
 //!
 //! ```text
-//!   named page in the ring --trim--> scratch file --unshared--> blank (recycled) --name--> ready --> active
-//!                                        |                         ^
-//!                                        +--somebody maps it       +-- made from nothing
-//!                                             stuck: nameless, looked after
+//!   named page in the ring --trim, name durably gone--> scratch file --unshared--> blank (recycled) --name--> ready --> active
+//!                                                           |                         ^
+//!                                                           +--somebody maps it       +-- made from nothing
+//!                                                                stuck: nameless, looked after
 //! ```
 //!
 //! A thread does all this ahead ([`ahead`]), or, if that is not wanted, the appending thread while the append
@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+pub(crate) use stock::HeldPage;
 use stock::{Stock, Workshop};
 use waldo_shm_protocol::page::{IndexEntry, PageSummary};
 
@@ -54,7 +55,9 @@ pub(crate) enum Preparer {
 /// The pages that there are at the start.
 pub(crate) struct Pages {
     /// The ring's, the oldest first and the active one last.
-    pub(crate) held: VecDeque<Arc<Page>>,
+    pub(crate) held: VecDeque<HeldPage>,
+    /// The last of them.
+    pub(crate) active: Arc<Page>,
     /// The one after the active one, if an earlier writer had it ready.
     pub(crate) ready: Option<Page>,
     pub(crate) ring_size: usize,
@@ -68,10 +71,9 @@ impl Preparer {
         pages: Pages,
         ahead: bool,
     ) -> io::Result<(Preparer, Option<JoinHandle<()>>)> {
-        let newest = pages.ready.as_ref().map(|page| page.id).or(pages.held.back().map(|page| page.id));
-        let next_id = newest.unwrap_or(0) + 1;
+        let next_id = pages.ready.as_ref().map_or(pages.active.id, |page| page.id) + 1;
         let workshop = Workshop { core: Arc::clone(core), mold };
-        let stock = Stock::new(workshop.clone(), pages.ring_size, pages.held);
+        let stock = Stock::new(workshop.clone(), pages.ring_size, pages.held, pages.active);
         if ahead {
             let (ahead, thread) = Ahead::start(workshop, stock, pages.ready, next_id)?;
             return Ok((Preparer::Ahead(ahead), Some(thread)));
@@ -93,10 +95,7 @@ impl Preparer {
     pub(crate) fn seal(&self, job: SealJob) {
         match self {
             Preparer::Ahead(ahead) => ahead.seal(job),
-            Preparer::Inline(inline) => {
-                job.seal();
-                inline.lock().sealed(job.page.id);
-            }
+            Preparer::Inline(_) => job.seal(),
         }
     }
 

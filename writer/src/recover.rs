@@ -1,31 +1,22 @@
-//! Opening a ring that is there already: finding out what it holds, and mending what a crash left (D10).
+//! Opening a ring that is there already: finding out what it holds, and mending what a crash left.
 //!
-//! [`survey`] only reads. It ends with an error if something that had been durable is damaged, and nothing has
-//! been touched then. [`mend`] carries out what the survey found: cuts a torn tail, removes what never became
-//! part of the log, and writes again what was not provably durable.
-//!
-//! ```text
-//!   what stands where the walk ends        | below the durable position | above it
-//!   ---------------------------------------+----------------------------+----------------------------
-//!   A nothing, or bytes of an earlier life | damage: refused            | the end of the log
-//!   B a record that fails its checks       | damage: refused            | torn tail: cut
-//!   C a good record behind a bad one       | damage: refused            | written out of order: cut
-//!   D no seal, but the next page goes on   | the seal was torn: written again
-//!   E a page without a header              | damage: refused            | never begun: removed
-//! ```
+//! [`survey`] only reads; the decisions are those of [`waldo_shm_protocol::recovery`], which readers and verification
+//! use too. It ends with an error if something that had been durable is damaged, and nothing has been touched then.
+//! [`mend`] carries out what the survey found: cuts a torn tail, removes what never became part of the log, and
+//! writes again what was not provably durable. Each step leaves files from which the next opening comes to the same
+//! result, whichever step a crash follows.
 
-mod evidence;
+mod files;
 mod mend;
-mod survey;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use files::survey;
 pub(crate) use mend::mend;
-pub(crate) use survey::{Found, Survey, survey};
 
 use crate::engine::EngineKind;
 
-/// The torn end of a log that was cut off when it was opened.
+/// The end of a log that was cut off when it was opened. Nothing of it had been acknowledged as durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// Page of the first byte that was cut.
@@ -38,7 +29,7 @@ pub struct Cut {
     pub fault: String,
     /// Bytes that were overwritten with zeros.
     pub zeroed: u64,
-    /// Pages behind it that were removed.
+    /// Pages with records that were removed, behind the end and before the beginning.
     pub pages_removed: u64,
 }
 
@@ -56,8 +47,12 @@ pub struct OpenReport {
     pub pages: u64,
     /// The last record; `None` if there is none.
     pub tip: Option<u64>,
-    /// What was cut off at the end, if anything was.
+    /// What was cut off, if anything was.
     pub cut: Option<Cut>,
     /// How records are written.
     pub engine: EngineKind,
+    /// The options asked for another ring size, page length or index capacity than the ring has, and did not ask for
+    /// a change ([`GeometryChange`](crate::GeometryChange)): the ring's own are in force, see
+    /// [`Writer::options`](crate::Writer::options).
+    pub geometry_kept: bool,
 }

@@ -5,9 +5,11 @@ use crate::disk::Disk;
 use crate::flusher::Dirty;
 use crate::futex;
 use crate::notifier::{Bell, FEW};
+use crate::options::Durability;
 use crate::poison::{Failure, Poison};
+use crate::positions::Positions;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use waldo_shm_protocol::Position;
 
 pub(crate) struct Core {
@@ -16,10 +18,14 @@ pub(crate) struct Core {
     pub(crate) bell: Bell,
     pub(crate) poison: Poison,
     pub(crate) dirty: Dirty,
+    pub(crate) positions: Positions,
+    pub(crate) durability: Durability,
+    /// What waits for the log to become durable: the thread that trims pages.
+    pub(crate) on_durable: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Core {
-    /// The first final error stops the writer: readers are told, `durable` stays where it is (D9).
+    /// The first final error stops the writer: readers are told, `durable` stays where it is.
     pub(crate) fn fail(&self, action: &str, source: io::Error) -> Failure {
         let failure = self.poison.set(Failure::new(action, source));
         tracing::error!("the writer stops: {failure}");
@@ -29,11 +35,26 @@ impl Core {
     }
 
     pub(crate) fn durable(&self) -> Position {
-        self.control.publisher().segment().durable()
+        self.positions.durable()
     }
 
     pub(crate) fn committed(&self) -> Position {
-        self.control.publisher().segment().committed()
+        self.positions.committed()
+    }
+
+    /// Pages may leave the ring once the log has got so far. That takes durable records, so that a power cut cannot
+    /// leave an empty ring; only a writer that promises nothing for power cuts goes by what is committed.
+    pub(crate) fn settled(&self) -> Position {
+        match self.durability {
+            Durability::Sync | Durability::Interval(_) => self.durable(),
+            Durability::PageCache => self.committed(),
+        }
+    }
+
+    /// Moves the durable position, in the writer and for readers.
+    pub(crate) fn set_durable(&self, position: Position) {
+        self.positions.set_durable(position);
+        self.control.publisher().set_durable(position);
     }
 }
 

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 fn meta(counter: u64) -> Meta {
     Meta {
+        durable_names: counter.is_multiple_of(2),
+        trims_early: counter.is_multiple_of(3),
         ring_id: *b"0123456789abcdef",
         counter,
         ring_size: 8,

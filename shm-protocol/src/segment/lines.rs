@@ -191,11 +191,14 @@ pub enum Counter {
     UringActive = 12,
     /// Bytes of all page files in the ring, the waiting ones included. Not monotonic.
     DiskBytes = 13,
+    /// Rotations that waited for a flush, because pages leave the ring only once durable records have taken their
+    /// place: the disk does not keep up with the appends.
+    DiskWaits = 14,
 }
 
 impl Counter {
     /// Every counter with its name in reports.
-    pub const ALL: [(Counter, &'static str); 14] = [
+    pub const ALL: [(Counter, &'static str); 15] = [
         (Counter::Records, "records"),
         (Counter::PayloadBytes, "payload_bytes"),
         (Counter::WrittenBytes, "written_bytes"),
@@ -210,6 +213,7 @@ impl Counter {
         (Counter::Wakes, "wakes"),
         (Counter::UringActive, "uring_active"),
         (Counter::DiskBytes, "disk_bytes"),
+        (Counter::DiskWaits, "disk_waits"),
     ];
 }
 

@@ -79,7 +79,7 @@ fn open(home: &PathBuf, geometry: &Geometry) -> anyhow::Result<Writer> {
         ring_size: geometry.ring_size,
         page_len: geometry.page_len,
         index_capacity: index_capacity(geometry.page_len)?,
-        durability: Durability::Interval(Duration::from_secs(1)),
+        durability: Durability::PageCache,
         remove_control: true,
         ..WriterOptions::default()
     };

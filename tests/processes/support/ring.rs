@@ -11,7 +11,7 @@ use waldo::protocol::link::Link;
 use waldo::protocol::meta::Meta;
 use waldo::protocol::names;
 use waldo::reader::{AttachOptions, Cursor, Integrity, Reader, ReaderOptions, Ring, RingStatus};
-use waldo::writer::{Durability, Io, Writer, WriterOptions};
+use waldo::writer::{Durability, GeometryChange, Io, Writer, WriterOptions};
 
 /// How the ring of a test is written, in a form that travels to a child process.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +59,7 @@ impl Setup {
             index_capacity: 64,
             index_sparse_bytes: 2048,
             index_sparse_count: 16,
+            geometry_change: GeometryChange::Apply,
             durability: match self.interval_ms {
                 None => Durability::Sync,
                 Some(ms) => Durability::Interval(Duration::from_millis(ms)),

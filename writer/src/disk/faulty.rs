@@ -120,7 +120,7 @@ impl FaultyDisk {
 
     fn wrap(&self, name: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
         let faults = Arc::clone(&self.faults);
-        let page = name.contains("page-") || name.contains("fresh-");
+        let page = ["page-", "fresh-", "trim-"].iter().any(|part| name.contains(part));
         Arc::new(FaultyFile { inner: file, faults, page, diverted: OnceLock::new() })
     }
 }

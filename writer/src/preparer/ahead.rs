@@ -39,10 +39,12 @@ struct State {
     /// Pages that have become active since the preparer last looked.
     begun: Vec<Arc<Page>>,
     sealing: bool,
-    /// A page that could not be trimmed yet may be by now.
-    trim: bool,
+    /// The oldest page can leave the ring.
+    displaced: bool,
     /// More pages are held than the ring is to have: not the time to make another one ahead.
     overfull: bool,
+    /// One page file more would be more than the ring may take.
+    full: bool,
     stop: bool,
 }
 
@@ -83,6 +85,16 @@ impl Ahead {
         let state = Mutex::new(State { ready, next_id, ..State::default() });
         let shared = Arc::new(Shared { state, work: Condvar::new(), done: Condvar::new(), workshop });
         let ahead = Ahead(Arc::clone(&shared));
+        let waiting = Arc::downgrade(&shared);
+        let wake = move || {
+            if let Some(shared) = waiting.upgrade() {
+                // Under the lock, so that a thread that is about to wait is waiting.
+                let _state = shared.state.lock();
+                shared.work.notify_one();
+            }
+        };
+        // There is one preparer to a core.
+        let _ = shared.workshop.core.on_durable.set(Box::new(wake));
         let thread = thread::Builder::new()
             .name("waldo-prepare".into())
             .spawn(move || Worker { shared: &shared, stock, way: Way::default() }.run())?;
@@ -203,11 +215,10 @@ impl State {
         if self.stop {
             return None;
         }
-        if !self.begun.is_empty() || self.trim {
-            self.trim = false;
+        if !self.begun.is_empty() || (self.displaced && (self.failed.is_none() || self.retry)) {
             return Some(Task::Trim(std::mem::take(&mut self.begun)));
         }
-        if self.ready.is_none() && may_make {
+        if self.ready.is_none() && may_make && !self.full {
             self.busy = true;
             return Some(Task::Make(self.next_id));
         }
@@ -221,6 +232,9 @@ impl Worker<'_> {
         let shared = self.shared;
         let mut state = shared.state.lock();
         loop {
+            state.displaced = self.stock.is_displaced();
+            state.overfull = self.stock.is_overfull();
+            state.full = self.stock.is_full(state.waiting());
             let Some(task) = state.next_task() else {
                 if state.stop {
                     // Nobody finds a use for them; the next start would only have to remove them.
@@ -256,15 +270,16 @@ impl Worker<'_> {
                 Task::Seal(job) => {
                     MutexGuard::unlocked(&mut state, || job.seal());
                     state.sealing = false;
-                    self.stock.sealed(job.page.id);
-                    state.trim = self.stock.is_overfull();
                 }
                 Task::Trim(begun) => {
                     self.stock.begin(begun);
                     let wanted = state.wanted();
-                    let blanks = MutexGuard::unlocked(&mut state, || self.stock.trim(wanted));
+                    let (blanks, failed) = MutexGuard::unlocked(&mut state, || self.stock.trim(wanted));
                     state.blanks.extend(blanks);
-                    state.overfull = self.stock.is_overfull();
+                    if failed.is_some() || state.retry {
+                        state.retry = false;
+                        state.failed = failed;
+                    }
                 }
                 Task::Blank(id) => match MutexGuard::unlocked(&mut state, || self.stock.make(id)) {
                     Ok(blank) => state.blanks.push(blank),
@@ -279,7 +294,7 @@ impl Worker<'_> {
     /// Sees to it that what the log is about to reach is in the page cache.
     fn look_ahead(&mut self, state: &mut MutexGuard<'_, State>) {
         let end = self.shared.workshop.core.committed();
-        let Some(active) = self.stock.page(end.page()) else { return };
+        let Some(active) = self.stock.active(end.page()) else { return };
         let stretch = |page: &Page, from: u64| Stretch {
             file: Arc::clone(&page.file),
             from,

@@ -32,16 +32,14 @@ impl Inline {
         Ok((page, waited))
     }
 
-    /// Page `id` is complete, and a record of the next one is part of the log.
-    pub(super) fn sealed(&mut self, id: u64) {
-        self.stock.sealed(id);
-    }
-
     fn make(&mut self) -> Result<Page, Failure> {
         let id = self.next_id;
-        let blank = match self.stock.trim(1).pop() {
-            Some(blank) => blank,
-            None => self.stock.make(id).map_err(|error| failure(id, error))?,
+        let (mut blanks, failed) = self.stock.trim(1);
+        let blank = match (blanks.pop(), failed) {
+            (Some(blank), _) => blank,
+            // The ring would take more and more room.
+            (None, Some(failed)) if self.stock.is_full(0) => return Err(failed),
+            (None, _) => self.stock.make(id).map_err(|error| failure(id, error))?,
         };
         let page = self.workshop.name(blank, id)?;
         self.next_id += 1;

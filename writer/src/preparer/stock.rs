@@ -1,18 +1,22 @@
 //! The files that a ring consists of: pages are made, named, trimmed, and recycled once nobody else has them.
 
 use super::failure;
+use crate::disk::DiskFile;
 use crate::page::{Blank, Page, PageMold};
 use crate::poison::Failure;
+use crate::positions::page_reached;
 use crate::shared_state::Core;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use waldo_shm_protocol::names;
 use waldo_shm_protocol::page::PageHeader;
 use waldo_shm_protocol::segment::Counter;
 
 /// Trimmed pages that somebody maps and that are kept an eye on; more than these are let go of at once.
 const STUCK_MAX: usize = 64;
+/// Page files beyond those of the ring, at most: in front of the log's end, or until durable records displace them.
+pub(super) const BEYOND_MAX: usize = 2;
 
 /// What it takes to make a page.
 #[derive(Clone)]
@@ -31,6 +35,28 @@ impl Workshop {
     }
 }
 
+/// A page of the ring. Its file is open only while somebody writes to it or flushes it, so a ring can have more pages
+/// than a process may have descriptors.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldPage {
+    pub(crate) id: u64,
+    /// Length of its file in bytes.
+    pub(crate) len: u64,
+    /// The file as long as somebody has it open; `None` if nobody ever had. There must never be two descriptors of it: a
+    /// lease is not granted then.
+    pub(crate) file: Option<Weak<dyn DiskFile>>,
+}
+
+impl HeldPage {
+    pub(crate) fn of(page: &Arc<Page>) -> HeldPage {
+        HeldPage {
+            id: page.id,
+            len: page.header.geometry().page_len(),
+            file: Some(Arc::downgrade(&page.file)),
+        }
+    }
+}
+
 /// A trimmed page, under a scratch name.
 struct Trimmed {
     blank: Blank,
@@ -42,23 +68,22 @@ pub(super) struct Stock {
     workshop: Workshop,
     ring_size: usize,
     /// The oldest first.
-    held: VecDeque<Arc<Page>>,
-    /// The newest page that a record of the log is in.
-    reached: u64,
+    held: VecDeque<HeldPage>,
+    /// The newest page that has become active.
+    active: Option<Arc<Page>>,
     stuck: Vec<Trimmed>,
     /// Files made from nothing so far, for their names.
     made: u64,
 }
 
 impl Stock {
-    pub(super) fn new(workshop: Workshop, ring_size: usize, held: VecDeque<Arc<Page>>) -> Stock {
-        let reached = held.back().map_or(0, |active| active.id);
-        Stock { workshop, ring_size, held, reached, stuck: Vec::new(), made: 0 }
-    }
-
-    /// Page `id` is complete, and a record of the next one is part of the log.
-    pub(super) fn sealed(&mut self, id: u64) {
-        self.reached = id + 1;
+    pub(super) fn new(
+        workshop: Workshop,
+        ring_size: usize,
+        held: VecDeque<HeldPage>,
+        active: Arc<Page>,
+    ) -> Stock {
+        Stock { workshop, ring_size, held, active: Some(active), stuck: Vec::new(), made: 0 }
     }
 
     /// Whether there are more pages than the ring is to have.
@@ -66,14 +91,31 @@ impl Stock {
         self.held.len() > self.ring_size
     }
 
-    /// Takes pages that have become active into the ring.
-    pub(super) fn begin(&mut self, pages: impl IntoIterator<Item = Arc<Page>>) {
-        self.held.extend(pages);
+    /// Whether the oldest page can leave the ring. A page goes when something has come in its place that a crash cannot
+    /// take back, as far as the writer promises that. What the page holds has been acknowledged, and an append that is
+    /// under way may fail.
+    pub(super) fn is_displaced(&self) -> bool {
+        let reached = page_reached(self.workshop.core.settled());
+        let displaced = |page: &HeldPage| page.id + self.ring_size as u64 <= reached;
+        self.is_overfull() && self.held.front().is_some_and(displaced)
     }
 
-    /// Page `id`, if it is among those of the ring.
-    pub(super) fn page(&self, id: u64) -> Option<&Arc<Page>> {
-        self.held.iter().rfind(|page| page.id == id)
+    /// Whether one more page file would be more than the ring may ever take.
+    pub(super) fn is_full(&self, waiting: usize) -> bool {
+        self.held.len() + waiting >= self.ring_size + BEYOND_MAX
+    }
+
+    /// Takes pages that have become active into the ring.
+    pub(super) fn begin(&mut self, pages: impl IntoIterator<Item = Arc<Page>>) {
+        for page in pages {
+            self.held.push_back(HeldPage::of(&page));
+            self.active = Some(page);
+        }
+    }
+
+    /// The page that the log ends in, if that is page `id`.
+    pub(super) fn active(&self, id: u64) -> Option<&Arc<Page>> {
+        self.active.as_ref().filter(|page| page.id == id)
     }
 
     pub(super) fn make(&mut self, id: u64) -> io::Result<Blank> {
@@ -82,35 +124,77 @@ impl Stock {
         self.workshop.mold.blank(&*self.workshop.core.disk, id << 16 | self.made & 0xffff)
     }
 
-    /// Lets the oldest pages go until the ring has its size. Returns those that can be used again, `wanted` at most.
-    pub(super) fn trim(&mut self, wanted: usize) -> Vec<Blank> {
+    /// Lets the oldest pages go until the ring has its size. Returns those that can be used again, `wanted` at most, and
+    /// why no more could be trimmed if that failed.
+    pub(super) fn trim(&mut self, wanted: usize) -> (Vec<Blank>, Option<Failure>) {
         let core = Arc::clone(&self.workshop.core);
         let publisher = core.control.publisher();
-        let mut blanks = Vec::new();
-        // A page goes when something has come in its place. One that only an append under way displaces stays: what it
-        // holds has been acknowledged, and the append may fail.
-        let displaced = |page: &Arc<Page>, stock: &Stock| page.id + stock.ring_size as u64 <= stock.reached;
-        while self.is_overfull() && self.held.front().is_some_and(|page| displaced(page, self)) {
-            let Some(page) = self.held.pop_front() else { break };
-            let Some(oldest) = self.held.front() else { break };
-            // Readers learn first, so that a page that is not found is known to be trimmed.
-            publisher.set_oldest_page(oldest.id);
-            let scratch = format!("{}trim-{:016x}", names::SCRATCH_PREFIX, page.id);
-            if let Err(error) = core.disk.rename(&names::page(page.id), &scratch) {
-                tracing::warn!("page {} could not be trimmed: {error}", page.id);
-                continue;
+        let (mut trimmed, mut failed) = (Vec::new(), None);
+        while self.is_displaced() {
+            match self.take_oldest() {
+                Ok(Some(page)) => trimmed.push(page),
+                Ok(None) => break,
+                Err(failure) => {
+                    tracing::warn!("{failure}");
+                    failed = Some(failure);
+                    break;
+                }
             }
-            publisher.add(Counter::TrimmedPages, 1);
-            let len = page.header.geometry().page_len();
-            let file = Arc::clone(&page.file);
-            let trimmed = Trimmed { blank: Blank { scratch, file, recycled: true }, len };
-            let wanted = blanks.len() < wanted;
-            blanks.extend(self.let_go(trimmed, wanted));
+        }
+        publisher.add(Counter::TrimmedPages, trimmed.len() as u64);
+        // A file must not change before its old name is gone for good. A power cut could otherwise bring the name back,
+        // and the page with it, with other content.
+        let reusable = trimmed.len().min(wanted);
+        let nameless = reusable == 0
+            || core
+                .disk
+                .sync_dir()
+                .inspect_err(|error| tracing::warn!("no page is recycled: {error}"))
+                .is_ok();
+        let mut blanks = Vec::new();
+        for page in trimmed {
+            let wanted = nameless && blanks.len() < wanted;
+            blanks.extend(self.let_go(page, wanted));
         }
         // Stuck pages have no name any more and cannot get one back, so one that is free now is only let go.
         self.stuck.retain(|trimmed| !retire_header(&trimmed.blank));
         publisher.set(Counter::StuckPages, self.stuck.len() as u64);
-        blanks
+        (blanks, failed)
+    }
+
+    /// Takes the name of the oldest page away. If that fails, the ring is as before.
+    fn take_oldest(&mut self) -> Result<Option<Trimmed>, Failure> {
+        let core = &self.workshop.core;
+        let publisher = core.control.publisher();
+        let (Some(page), Some(next)) = (self.held.front(), self.held.get(1)) else { return Ok(None) };
+        // Readers learn first, so that a page that is not found is known to be trimmed.
+        publisher.set_oldest_page(next.id);
+        let scratch = format!("{}trim-{:016x}", names::SCRATCH_PREFIX, page.id);
+        if let Err(error) = core.disk.rename(&names::page(page.id), &scratch) {
+            publisher.set_oldest_page(page.id);
+            return Err(Failure::new(format!("trimming page {}", page.id), error));
+        }
+        let (id, len) = (page.id, page.len);
+        // Taken before the list of unflushed pages lets go of the page, so that the file is not opened twice.
+        let open = page.file.as_ref().and_then(Weak::upgrade);
+        core.dirty.forget(id);
+        self.held.pop_front();
+        let file = match open {
+            Some(file) => file,
+            None => match core.disk.open(&scratch) {
+                Ok(file) => file,
+                Err(error) => {
+                    tracing::warn!("{scratch} cannot be recycled: {error}");
+                    let _ = core.disk.remove(&scratch);
+                    return self.take_oldest_if_displaced();
+                }
+            },
+        };
+        Ok(Some(Trimmed { blank: Blank { scratch, file, recycled: true }, len }))
+    }
+
+    fn take_oldest_if_displaced(&mut self) -> Result<Option<Trimmed>, Failure> {
+        if self.is_displaced() { self.take_oldest() } else { Ok(None) }
     }
 
     /// Returns a trimmed page for recycling if it is wanted and nobody else has it, otherwise takes its name away.
@@ -139,7 +223,7 @@ impl Stock {
 
     /// Publishes what the ring takes on disk; `waiting` pages are beyond those in the ring.
     pub(super) fn count_disk(&self, waiting: usize) {
-        let held: u64 = self.held.iter().map(|page| page.header.geometry().page_len()).sum();
+        let held: u64 = self.held.iter().map(|page| page.len).sum();
         let waiting = waiting as u64 * self.workshop.mold.geometry.page_len();
         self.workshop.core.control.publisher().set(Counter::DiskBytes, held + waiting);
     }

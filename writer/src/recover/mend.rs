@@ -1,14 +1,15 @@
 //! Carrying out what a survey found.
 
 use super::Cut;
-use super::survey::{Found, Survey};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::page::Page;
 use std::io;
+use waldo_shm_protocol::Position;
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
+use waldo_shm_protocol::names;
 use waldo_shm_protocol::record::{RecordFault, Seal, Stamp};
-use waldo_shm_protocol::{Position, names};
+use waldo_shm_protocol::recovery::{FoundPage, Survey};
 use zerocopy::IntoBytes;
 
 const CHUNK: usize = 1 << 20;
@@ -16,78 +17,112 @@ const CHUNK: usize = 1 << 20;
 /// Makes the files say what the survey found, durably. The epoch has been raised before. Done again after a crash
 /// in the middle, it comes to the same result.
 pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, OpenError> {
-    for name in &survey.leftovers {
-        match disk.remove(name) {
-            // The control segment's link has used the same scratch name since the survey, and put it in its place.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            outcome => outcome.map_err(OpenError::io("remove", disk.path(name)))?,
-        }
-    }
+    let removed = remove_left_overs(disk, survey)?;
     let cut = cut_tail(disk, survey)?;
-    for found in survey.pages.iter().filter(|found| found.reseal) {
-        reseal(found, survey.durable)
-            .map_err(OpenError::io("write", disk.path(&names::page(found.page.id))))?;
-    }
-    // After a flush that failed, the page cache may hold what the disk does not, and call it clean. What was not
-    // provably durable is written again, so that the next flush means it.
-    if !survey.clean {
-        for found in survey.pages.iter().filter(|found| found.page.id >= survey.durable.page()) {
-            let from = if found.page.id == survey.durable.page() { survey.durable.offset() } else { 0 };
-            rewrite(&found.page, u64::from(from), found.summary.records_end)
-                .map_err(OpenError::io("write again", disk.path(&names::page(found.page.id))))?;
-        }
-    }
-    // The writer died before it wrote the footer, which spares the next opening the scan.
-    for found in survey.pages.iter().filter(|found| needs_footer(found)) {
-        found
-            .page
-            .write_footer(&found.summary, &found.index)
-            .map_err(OpenError::io("write", disk.path(&names::page(found.page.id))))?;
-    }
-    let changed = |found: &&Found| found.page.id >= survey.durable.page() || needs_footer(found);
-    for found in survey.pages.iter().filter(changed) {
-        found
-            .page
-            .file
-            .sync_data()
-            .map_err(OpenError::io("flush", disk.path(&names::page(found.page.id))))?;
+    let durable = survey.durable;
+    let mut changed = removed || !survey.clean;
+    for found in survey.pages.iter_mut() {
+        changed |= mend_page(disk, found, durable, survey.clean)?;
     }
     // A clean close made every name durable.
-    if !survey.clean || !survey.leftovers.is_empty() {
+    if changed {
         disk.sync_dir().map_err(OpenError::io("flush", disk.path("")))?;
-    }
-    for found in survey.pages.iter_mut() {
-        found.sealed |= std::mem::take(&mut found.reseal);
     }
     survey.durable = survey.durable.max(survey.end());
     Ok(cut)
 }
 
-fn needs_footer(found: &Found) -> bool {
-    found.reseal || (found.sealed && found.scanned)
+/// Removes files that are no part of the log. Returns whether there were any.
+///
+/// A crash may come in between, and a power cut may take back the last removals. What is left must be the same ring
+/// with fewer left-overs, not one with a gap: so pages behind the log go the newest first, and pages before the log the
+/// oldest first.
+fn remove_left_overs(disk: &dyn Disk, survey: &Survey) -> Result<bool, OpenError> {
+    let list = disk.list().map_err(OpenError::io("list", disk.path("")))?;
+    let scratch = list.into_iter().filter(|name| name.starts_with(names::SCRATCH_PREFIX));
+    let first = survey.pages.first().map_or(0, |page| page.id);
+    let older = survey.left_overs.iter().filter(|page| page.id < first);
+    let newer = survey.left_overs.iter().rev().filter(|page| page.id >= first);
+    let mut removed = false;
+    for name in scratch.chain(older.chain(newer).map(|page| names::page(page.id))) {
+        removed = true;
+        match disk.remove(&name) {
+            // The control segment's link has used the same scratch name meanwhile, and put it in its place.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(OpenError::io("remove", disk.path(&name)))?,
+        }
+    }
+    Ok(removed)
+}
+
+/// Mends one page and makes it durable if anything in it may not be. Returns whether that was so.
+fn mend_page(
+    disk: &dyn Disk,
+    found: &mut FoundPage,
+    durable: Position,
+    clean: bool,
+) -> Result<bool, OpenError> {
+    let path = || disk.path(&names::page(found.id));
+    let needs_footer = found.reseal || (found.sealed && found.walked);
+    // After a flush that failed, the page cache may hold what the disk does not, and call it clean. What was not
+    // provably durable is written again, so that the next flush means it.
+    let doubtful = !clean && found.id >= durable.page();
+    if !needs_footer && !doubtful {
+        return Ok(false);
+    }
+    let page = Page::open(disk, found.header).map_err(OpenError::io("open", path()))?;
+    if found.reseal {
+        reseal(&page, found, durable).map_err(OpenError::io("write", path()))?;
+    }
+    if doubtful {
+        let from = if found.id == durable.page() { u64::from(durable.offset()) } else { 0 };
+        rewrite(&page, from, found.summary.records_end).map_err(OpenError::io("write again", path()))?;
+    }
+    // The writer died before it wrote the footer, which spares the next opening the walk.
+    if needs_footer {
+        page.write_footer(&found.summary, &found.index).map_err(OpenError::io("write", path()))?;
+    }
+    page.file.sync_data().map_err(OpenError::io("flush", path()))?;
+    found.sealed |= std::mem::take(&mut found.reseal);
+    Ok(true)
 }
 
 /// Clears what stands behind the end of the log, as far as it could ever be taken for a record.
 fn cut_tail(disk: &dyn Disk, survey: &Survey) -> Result<Option<Cut>, OpenError> {
-    let (Some((fault, beyond)), Some(last)) = (survey.torn, survey.pages.last()) else { return Ok(None) };
+    let pages_removed = survey.pages_lost();
+    let end = survey.end();
+    let cut = |fault: String, zeroed| Cut {
+        page: end.page(),
+        offset: end.offset().into(),
+        after_seq_no: survey.tip().unwrap_or(0),
+        fault,
+        zeroed,
+        pages_removed,
+    };
+    // A ring that was closed is as its writer left it.
+    let torn = survey.torn.filter(|torn| !survey.clean || torn.beyond.records > 0);
+    let (Some(torn), Some(last)) = (torn, survey.pages.last()) else {
+        let lost = || cut("pages that do not belong to the log any more".into(), 0);
+        return Ok((pages_removed > 0).then(lost));
+    };
     let offset = last.summary.records_end;
-    let limit = last.page.header.fields().records_limit;
-    let end = beyond.end.max((offset + RECORD_HEADER_LEN as u64).min(limit)).min(limit);
-    let zeros = vec![0; CHUNK];
+    let limit = last.header.fields().records_limit;
+    let end = torn.beyond.end.max((offset + RECORD_HEADER_LEN as u64).min(limit)).min(limit);
+    let path = || disk.path(&names::page(last.id));
+    let page = Page::open(disk, last.header).map_err(OpenError::io("open", path()))?;
+    let zeros = vec![0; CHUNK.min((end - offset) as usize)];
     let mut at = offset;
     while at < end {
         let piece = (end - at).min(CHUNK as u64) as usize;
-        last.page
-            .file
-            .write_all_at(&zeros[..piece], at)
-            .map_err(OpenError::io("write", disk.path(&names::page(last.page.id))))?;
+        page.file.write_all_at(&zeros[..piece], at).map_err(OpenError::io("write", path()))?;
         at += piece as u64;
     }
+    page.file.sync_data().map_err(OpenError::io("flush", path()))?;
     // Nothing of the log was there: blank, or bytes from before this page was made.
-    let nothing_lost = beyond.end == 0
-        && survey.pages_removed == 0
+    let nothing_lost = torn.beyond.records == 0
+        && pages_removed == 0
         && matches!(
-            fault,
+            torn.fault,
             RecordFault::Blank
                 | RecordFault::NoRoom { .. }
                 | RecordFault::Length { .. }
@@ -95,33 +130,20 @@ fn cut_tail(disk: &dyn Disk, survey: &Survey) -> Result<Option<Cut>, OpenError> 
                 | RecordFault::Sequence { .. }
                 | RecordFault::Checksum { .. }
         );
-    let cut = Cut {
-        page: last.page.id,
-        offset,
-        after_seq_no: survey.tip().unwrap_or(0),
-        fault: fault.to_string(),
-        zeroed: end - offset,
-        pages_removed: survey.pages_removed,
-    };
-    Ok((!nothing_lost).then_some(cut))
+    Ok((!nothing_lost).then(|| cut(torn.fault.to_string(), end - offset)))
 }
 
-fn reseal(found: &Found, durable: Position) -> io::Result<()> {
+fn reseal(page: &Page, found: &FoundPage, durable: Position) -> io::Result<()> {
     let summary = &found.summary;
     let stamp = Stamp { time_ns: summary.last_time_ns, durable, epoch: summary.epoch };
-    let seal = Seal::encode(
-        found.page.seed,
-        summary.records_end as u32,
-        summary.last_seq_no,
-        summary.records,
-        stamp,
-    );
-    found.page.file.write_all_at(seal.as_bytes(), summary.records_end)
+    let seal =
+        Seal::encode(page.seed, summary.records_end as u32, summary.last_seq_no, summary.records, stamp);
+    page.file.write_all_at(seal.as_bytes(), summary.records_end)
 }
 
 /// Writes the bytes of `from..to` as they are, so that they count as changed.
 fn rewrite(page: &Page, from: u64, to: u64) -> io::Result<()> {
-    let mut bytes = vec![0; CHUNK];
+    let mut bytes = vec![0; CHUNK.min(to.saturating_sub(from) as usize)];
     let mut at = from;
     while at < to {
         let want = (to - at).min(CHUNK as u64) as usize;

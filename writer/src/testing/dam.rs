@@ -31,6 +31,8 @@ impl Dam {
             // Before the look: nothing is written after it is done.
             let last = done();
             match self.0.read(&mut part) {
+                // The writer has closed the file.
+                Ok(0) if last => break,
                 Ok(n) => bytes.extend_from_slice(&part[..n]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock && last => break,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),

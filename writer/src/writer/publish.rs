@@ -2,6 +2,7 @@
 
 use super::{Event, Mark, Writer, sum_records};
 use crate::error::AppendError;
+use crate::options::Durability;
 use std::io;
 use std::sync::Arc;
 use waldo_shm_protocol::segment::Counter;
@@ -64,7 +65,8 @@ impl Writer {
     pub(super) fn publish(&mut self) {
         let Some(mark) = self.written.take() else { return };
         let publisher = *self.core.control.publisher();
-        let before = publisher.segment().committed();
+        let before = self.core.positions.committed();
+        let mut turned = false;
         while self.pending.front().is_some_and(|(at, _)| *at < mark.position) {
             match self.pending.pop_front() {
                 Some((_, Event::Begin(info))) => publisher.enter_page(&info),
@@ -80,14 +82,20 @@ impl Writer {
                         summary.records,
                     );
                     self.preparer.seal(job);
+                    turned = true;
                 }
                 None => break,
             }
         }
         self.records = sum_records(self.records, mark.records);
+        self.core.positions.set_committed(mark.position);
         publisher.commit(mark.position, mark.tip, self.records);
         if self.sync {
-            publisher.set_durable(mark.position);
+            self.core.set_durable(mark.position);
+        }
+        if turned && self.is_full() && matches!(self.core.durability, Durability::Interval(_)) {
+            // A record of the new page has to be durable by the time this page is full.
+            self.core.dirty.hurry();
         }
         publisher.add(Counter::Records, mark.records);
         publisher.add(Counter::PayloadBytes, mark.payload_bytes);

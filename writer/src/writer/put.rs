@@ -7,6 +7,7 @@ use crate::clock;
 use crate::engine::Gather;
 use crate::error::AppendError;
 use crate::poison::Failure;
+use crate::positions::page_reached;
 use crate::preparer::SealJob;
 use std::io;
 use std::sync::Arc;
@@ -235,15 +236,34 @@ impl Writer {
 }
 
 impl Writer {
-    /// Before a page is begun: publishes what there is if more than [`AHEAD_MAX`] pages would lack a record that is part
-    /// of the log. The oldest pages of the ring stay for as long as that, so the files would take the more room the
-    /// longer the append is.
+    /// Whether a page has to leave the ring for the next one.
+    pub(super) fn is_full(&self) -> bool {
+        self.active.page.id - self.first_page + 1 >= u64::from(self.options.ring_size)
+    }
+
+    /// Before a page is begun: publishes what there is, and makes it durable if that is what pages leave the ring by, if
+    /// more than [`AHEAD_MAX`] pages would lack a record that counts. The oldest pages of the ring stay for as long as
+    /// that, so the files would take the more room the longer the append is, or the slower the disk. On the first lap
+    /// no page has to leave.
     fn keep_ring(&mut self) -> Result<(), AppendError> {
-        let crowded = |writer: &Writer| writer.active.page.id >= writer.core.committed().page() + AHEAD_MAX;
+        let crowded = |writer: &Writer| {
+            let reached = match writer.is_full() {
+                true => page_reached(writer.core.settled()),
+                false => writer.core.committed().page(),
+            };
+            writer.active.page.id >= reached + AHEAD_MAX
+        };
         if crowded(self) {
             self.end_running()?;
         }
-        if crowded(self) { self.finish() } else { Ok(()) }
+        if crowded(self) {
+            self.finish()?;
+        }
+        if crowded(self) {
+            self.core.control.publisher().add(Counter::DiskWaits, 1);
+            self.core.flush().map_err(|cause| AppendError::Failed { cause })?;
+        }
+        Ok(())
     }
 }
 
@@ -251,7 +271,7 @@ impl Writer {
 #[inline(always)]
 fn encode(space: &mut [u8], seed: PageSeed, offset: u32, entry: &Entry<'_>, stamp: Stamp) {
     let (len, size) = (entry.payload.len(), space.len());
-    // The padding lies within the last eight bytes; what of them is payload comes after.
+    // The padding lies within the last eight bytes. The payload copy below overwrites any part that belongs to it.
     space[size - RECORD_ALIGN..].fill(0);
     let copy = &mut space[RECORD_HEADER_LEN..RECORD_HEADER_LEN + len];
     copy.copy_from_slice(entry.payload);

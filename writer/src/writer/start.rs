@@ -12,8 +12,8 @@ use crate::metafile::MetaFile;
 use crate::notifier::Bell;
 use crate::options::{Durability, Io, WriterOptions};
 use crate::page::{Page, PageMold};
-use crate::preparer::{Pages, Preparer};
-use crate::recover::{self, Found, OpenReport, Survey};
+use crate::preparer::{HeldPage, Pages, Preparer};
+use crate::recover::{self, OpenReport};
 use crate::shared_state::Core;
 use crate::{clock, flusher, notifier};
 use std::collections::VecDeque;
@@ -23,6 +23,7 @@ use std::sync::Arc;
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::PageGeometry;
 use waldo_shm_protocol::record::Stamp;
+use waldo_shm_protocol::recovery::{FoundPage, Survey};
 use waldo_shm_protocol::segment::{PageInfo, Shape, WriterState};
 use waldo_shm_protocol::{Position, names};
 
@@ -34,15 +35,21 @@ pub(super) fn open(home: &Path, options: WriterOptions) -> Result<Writer, OpenEr
     open_on(home, Arc::new(disk), options)
 }
 
-pub(super) fn open_on(home: &Path, disk: Arc<dyn Disk>, options: WriterOptions) -> Result<Writer, OpenError> {
-    let (geometry, shape) = options.check()?;
+pub(super) fn open_on(
+    home: &Path,
+    disk: Arc<dyn Disk>,
+    mut options: WriterOptions,
+) -> Result<Writer, OpenError> {
+    let (geometry, _) = options.check()?;
     let lock = WriterLock::take(home)?;
     let (mut meta, created) = open_meta(&*disk, home, &options, geometry)?;
+    let geometry_kept = settle_geometry(&mut options, &meta.meta);
+    let (geometry, shape) = options.check()?;
     let engine = open_engine(&*disk, &options, &lock)?;
     let mut survey = recover::survey(&*disk, &meta.meta)?;
 
     let control = Control::open(&*disk, home, &options, meta.meta.ring_id, shape)?;
-    let epoch = meta.meta.epoch + 1;
+    let Some(epoch) = survey.epoch_max.checked_add(1) else { return Err(OpenError::EpochsExhausted) };
     let heartbeat_ns = u64::try_from(options.heartbeat.as_nanos()).unwrap_or(u64::MAX);
     let clean = survey.clean && !created;
     let cut = raise_epoch(&mut meta, &options, geometry, epoch, &survey)
@@ -50,7 +57,10 @@ pub(super) fn open_on(home: &Path, disk: Arc<dyn Disk>, options: WriterOptions) 
         .and_then(|()| {
             // Not before the number is taken for good: readers look at their place again when it changes.
             control.publisher().set_writer(epoch, std::process::id(), heartbeat_ns);
-            recover::mend(&*disk, &mut survey)
+            let cut = recover::mend(&*disk, &mut survey)?;
+            note_mended(&mut meta, &options, &survey)
+                .map_err(OpenError::io("write", disk.path(names::META)))?;
+            Ok(cut)
         })
         .inspect_err(|_| {
             control.publisher().fail(libc::EIO as u32);
@@ -67,6 +77,7 @@ pub(super) fn open_on(home: &Path, disk: Arc<dyn Disk>, options: WriterOptions) 
         tip: survey.tip(),
         cut,
         engine: engine.kind(),
+        geometry_kept,
     };
     let core = Arc::new(Core {
         disk,
@@ -74,12 +85,15 @@ pub(super) fn open_on(home: &Path, disk: Arc<dyn Disk>, options: WriterOptions) 
         bell: Bell::new(options.min_wake_interval),
         poison: Default::default(),
         dirty: Default::default(),
+        positions: Default::default(),
+        durability: options.durability,
+        on_durable: Default::default(),
     });
     let start = Start { core, engine, meta, geometry, shape, options, opened, lock, home: home.to_owned() };
     start.go_live(survey)
 }
 
-/// Before anything else is written: a start that dies half-way must not lend its number to the next.
+/// Before anything else is written, or a crash half-way would let the next writer reuse this epoch.
 fn raise_epoch(
     meta: &mut MetaFile,
     options: &WriterOptions,
@@ -94,6 +108,28 @@ fn raise_epoch(
         meta.durable = survey.durable;
         meta.clean_end = Position::NONE;
     })
+}
+
+/// What was found is durable now, and every page that a crash left without a header is gone.
+fn note_mended(meta: &mut MetaFile, options: &WriterOptions, survey: &Survey) -> std::io::Result<()> {
+    let noted = Meta {
+        durable: survey.durable,
+        durable_names: options.durability == Durability::Sync,
+        trims_early: options.durability == Durability::PageCache,
+        ..meta.meta
+    };
+    if noted == meta.meta { Ok(()) } else { meta.update(|meta| *meta = noted) }
+}
+
+/// The ring's geometry counts, unless a change of it was asked for. Returns whether the options asked for another
+/// one in vain.
+fn settle_geometry(options: &mut WriterOptions, meta: &Meta) -> bool {
+    let asked = options.clone();
+    let change = options.geometry_change;
+    options.ring_size = change.choose(meta.ring_size, asked.ring_size);
+    options.page_len = change.choose(meta.geometry.page_len(), asked.page_len);
+    options.index_capacity = change.choose(meta.geometry.index_capacity(), asked.index_capacity);
+    *options != asked
 }
 
 fn open_meta(
@@ -122,6 +158,8 @@ fn open_meta(
         created_ns: clock::realtime_ns(),
         clean_end: Position::NONE,
         durable: Position::NONE,
+        durable_names: false,
+        trims_early: false,
     };
     Ok((MetaFile::create(disk, options.mode, meta)?, true))
 }
@@ -187,51 +225,41 @@ impl Start {
         };
         let tip = survey.tip();
         let last_time_ns = survey.pages.iter().map(|found| found.summary.last_time_ns).max().unwrap_or(0);
-        let mut ready = survey.ready.take().filter(|page| page.header.geometry() == self.geometry);
-        let refused = |id| OpenError::io("create", self.core.disk.path(&names::page(id)));
-        let complete = survey.pages.last().is_none_or(|found| found.sealed);
-        let active = if complete {
-            let id = survey.pages.last().map_or(1, |found| found.page.id + 1);
-            let before = survey
-                .pages
-                .last()
-                .map_or(0, |found| sum_records(found.summary.records_before, found.summary.records));
-            let page = match ready.take() {
-                Some(page) => page,
-                None => {
-                    PageMold { durable: true, ..mold }.fresh(&*self.core.disk, id).map_err(refused(id))?
-                }
-            };
-            ActivePage::empty(Arc::new(page), before, self.opened.epoch)
-        } else {
-            match survey.pages.pop() {
-                Some(last) => ActivePage::resumed(last.page, last.summary, last.index),
-                None => return Err(refused(0)(std::io::ErrorKind::NotFound.into())),
-            }
-        };
+        let active = self.active_page(&mut survey, mold)?;
+        let ready = survey
+            .ready
+            .filter(|ready| ready.id > active.page.id && ready.header.geometry() == self.geometry)
+            .map(|ready| Page::open(&*self.core.disk, ready.header))
+            .transpose()
+            .map_err(OpenError::io("open", self.core.disk.path(&names::page(active.page.id + 1))))?;
         self.publish(&survey.pages, &active, tip);
 
-        let mut held: VecDeque<Arc<Page>> =
-            survey.pages.iter().map(|found| Arc::clone(&found.page)).collect();
-        held.push_back(Arc::clone(&active.page));
+        let held = |found: &FoundPage| HeldPage {
+            id: found.id,
+            len: found.header.geometry().page_len(),
+            file: None,
+        };
+        let mut pages: VecDeque<HeldPage> = survey.pages.iter().map(held).collect();
+        pages.push_back(HeldPage::of(&active.page));
         let cannot = |source| OpenError::Io { action: "start threads for", path: self.home.clone(), source };
         let ring_size = self.options.ring_size as usize;
-        let pages = Pages { held, ready, ring_size };
+        let pages = Pages { held: pages, active: Arc::clone(&active.page), ready, ring_size };
         let (preparer, preparing) =
             Preparer::start(&self.core, mold, pages, self.options.prepare_ahead).map_err(cannot)?;
         let notifying =
             notifier::start(Arc::clone(&self.core), self.options.heartbeat, self.options.min_wake_interval)
                 .map_err(cannot)?;
         let mut threads: Vec<_> = preparing.into_iter().chain([notifying]).collect();
-        if let Durability::Interval(interval) = self.options.durability {
+        let flush_interval = match self.options.durability {
+            Durability::Sync => None,
+            Durability::Interval(interval) => Some(interval),
+            Durability::PageCache => Some(flusher::LEISURE),
+        };
+        if let Some(interval) = flush_interval {
             self.core.dirty.add(Arc::clone(&active.page));
             threads.push(flusher::start(Arc::clone(&self.core), interval).map_err(cannot)?);
         }
-        let mut record_size_max = WriterOptions::record_size_max(&self.geometry);
-        if active.summary.records == 0 {
-            // It was made with other options, and has to take the next record whatever its size.
-            record_size_max = record_size_max.min(active.page.header.geometry().record_size_max());
-        }
+        let record_size_max = WriterOptions::record_size_max(&self.geometry);
         Ok(Writer {
             piece_start: active.offset,
             core: self.core,
@@ -242,6 +270,7 @@ impl Start {
             unpublished: (0, 0),
             written: None,
             running: None,
+            first_page: survey.pages.first().map_or(active.page.id, |found| found.id),
             records: sum_records(active.summary.records_before, active.summary.records),
             tip,
             stamp: Stamp { time_ns: last_time_ns, durable: Position::NONE, epoch: self.opened.epoch },
@@ -258,7 +287,36 @@ impl Start {
         })
     }
 
-    fn publish(&self, sealed: &[Found], active: &ActivePage, tip: Option<u64>) {
+    /// The page that the log goes on in. Takes it out of what was found.
+    fn active_page(&self, survey: &mut Survey, mold: PageMold) -> Result<ActivePage, OpenError> {
+        let disk = &*self.core.disk;
+        // Empty, but made for shorter records than the ring takes now: its name is given to another file.
+        let outgrown = survey.pages.pop_if(|last| {
+            last.summary.records == 0 && !last.sealed && last.header.geometry() != self.geometry
+        });
+        if outgrown.is_none()
+            && let Some(last) = survey.pages.pop_if(|last| !last.sealed)
+        {
+            let path = disk.path(&names::page(last.id));
+            let page = Page::open(disk, last.header).map_err(OpenError::io("open", path))?;
+            return Ok(ActivePage::resumed(Arc::new(page), last.summary, last.index));
+        }
+        let last = survey.pages.last();
+        let id = last.map_or_else(|| outgrown.as_ref().map_or(1, |page| page.id), |last| last.id + 1);
+        let before = last.map_or(0, |last| sum_records(last.summary.records_before, last.summary.records));
+        let ready = survey.ready.filter(|ready| ready.id == id && ready.header.geometry() == self.geometry);
+        let path = disk.path(&names::page(id));
+        let page = match ready {
+            Some(ready) => Page::open(disk, ready.header).map_err(OpenError::io("open", path))?,
+            None => {
+                let mold = PageMold { durable: true, ..mold };
+                mold.fresh(disk, id).map_err(OpenError::io("create", path))?
+            }
+        };
+        Ok(ActivePage::empty(Arc::new(page), before, self.opened.epoch))
+    }
+
+    fn publish(&self, sealed: &[FoundPage], active: &ActivePage, tip: Option<u64>) {
         let publisher = *self.core.control.publisher();
         // With fewer slots than pages, the oldest are about to be trimmed.
         let slots = self.shape.page_slots() as usize - 1;
@@ -268,33 +326,34 @@ impl Start {
         for found in &sealed[sealed.len().saturating_sub(slots)..] {
             let summary = &found.summary;
             publisher.enter_page(&PageInfo {
-                page_id: found.page.id,
+                page_id: found.id,
                 first_seq_no: summary.first_seq_no,
                 prev_seq_no: summary.prev_seq_no,
                 first_time_ns: summary.first_time_ns,
                 records_before: summary.records_before,
-                page_len: found.page.header.geometry().page_len(),
+                page_len: found.header.geometry().page_len(),
                 index_len: 0,
                 records_end: summary.records_end,
                 last_seq_no: summary.last_seq_no,
                 records: summary.records,
             });
             for entry in &found.index {
-                publisher.push_index(found.page.id, entry);
+                publisher.push_index(found.id, entry);
             }
         }
         publisher.enter_page(&active.info());
         for entry in &active.index {
             publisher.push_index(active.page.id, entry);
         }
-        publisher.set_oldest_page(sealed.first().map_or(active.page.id, |found| found.page.id));
+        publisher.set_oldest_page(sealed.first().map_or(active.page.id, |found| found.id));
         let end = Position::new(active.page.id, active.offset).unwrap_or_default();
         publisher.commit(
             end,
             tip.unwrap_or(0),
             sum_records(active.summary.records_before, active.summary.records),
         );
-        publisher.set_durable(end);
+        self.core.positions.set_committed(end);
+        self.core.set_durable(end);
         publisher.beat(clock::boottime_ns());
         publisher.set(
             waldo_shm_protocol::segment::Counter::UringActive,

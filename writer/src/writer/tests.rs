@@ -4,7 +4,10 @@ mod in_flight;
 
 use crate::disk::faulty::{Faults, FaultyDisk};
 use crate::testing::*;
-use crate::{AppendError, ControlPlace, Durability, EngineKind, Io, Log, OpenError, Writer, WriterOptions};
+use crate::{
+    AppendError, ControlPlace, Durability, EngineKind, GeometryChange, Io, Log, OpenError, Writer,
+    WriterOptions,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use waldo_shm_protocol::limits::PAYLOAD_LEN_MAX;
@@ -304,6 +307,7 @@ fn options_may_change_between_openings() {
     let mut writer = home.open(&options);
     writer.append_payloads(&payloads(1..=150)).unwrap();
     writer.close().unwrap();
+    let options = WriterOptions { geometry_change: GeometryChange::Apply, ..options };
     let larger = WriterOptions { page_len: 64 << 10, ring_size: 2, index_capacity: 32, ..options.clone() };
     let mut writer = home.open(&larger);
     assert_eq!(writer.tip(), Some(150));
@@ -404,7 +408,8 @@ fn a_control_segment_at_a_path() {
     let writer = home.open(&options);
     assert_eq!(writer.core.control.publisher().segment().identity().instance, instance, "taken over");
     writer.close().unwrap();
-    let writer = home.open(&WriterOptions { ring_size: 9, ..options.clone() });
+    let writer =
+        home.open(&WriterOptions { ring_size: 9, geometry_change: GeometryChange::Apply, ..options.clone() });
     assert_ne!(writer.core.control.publisher().segment().identity().instance, instance, "other shape");
     writer.close().unwrap();
     home.open(&WriterOptions { remove_control: true, ..options }).close().unwrap();

@@ -74,7 +74,7 @@ pub fn hold(session: &Session, payload_len: usize, durability: Durability) -> an
                         let start = Instant::now();
                         match durability {
                             Durability::Sync => files.write_durable(&bytes)?,
-                            Durability::Interval(_) => files.write(&bytes)?,
+                            _ => files.write(&bytes)?,
                         }
                         floor.record(start.elapsed());
                     }

@@ -1,0 +1,62 @@
+//! Damage: something that had been durable is not there any more.
+
+use crate::page::PageFault;
+use crate::record::RecordFault;
+use thiserror::Error;
+
+/// The first damage that a survey met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("page {page}, offset {offset}, after record {after_seq_no}: {kind}")]
+pub struct Damage {
+    /// The page.
+    pub page: u64,
+    /// Where it begins, in bytes from the start of the page file.
+    pub offset: u64,
+    /// The last good record before it; 0 if there is none.
+    pub after_seq_no: u64,
+    /// What it is.
+    pub kind: DamageKind,
+}
+
+/// What kind of damage it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DamageKind {
+    /// The page file is not there, but the log had been durable in it or behind it.
+    #[error("the page file is missing")]
+    Missing,
+    /// The page's header cannot be used.
+    #[error("page header: {0}")]
+    Header(PageFault),
+    /// A record cannot be used.
+    #[error("{0}")]
+    Record(RecordFault),
+}
+
+/// Why a survey came to no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SurveyError<E> {
+    /// A file could not be read.
+    Io {
+        /// What was being done, as in "cannot ... the file".
+        action: &'static str,
+        /// Which page's file; `None` for the directory.
+        page: Option<u64>,
+        /// The system's answer.
+        source: E,
+    },
+    /// Something that had been durable is damaged.
+    Damage(Damage),
+}
+
+impl<E> SurveyError<E> {
+    pub(super) fn io(action: &'static str, page: u64) -> impl FnOnce(E) -> SurveyError<E> {
+        move |source| SurveyError::Io { action, page: Some(page), source }
+    }
+}
+
+impl<E> From<Damage> for SurveyError<E> {
+    fn from(damage: Damage) -> SurveyError<E> {
+        SurveyError::Damage(damage)
+    }
+}
