@@ -51,6 +51,11 @@ impl Dirty {
         self.pages.lock().open.retain(|page| page.id != id);
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.pages.lock().open.len()
+    }
+
     /// Has the background flush begin now.
     pub(crate) fn hurry(&self) {
         self.orders.lock().hurry = true;

@@ -8,11 +8,13 @@
 
 mod files;
 mod mend;
+mod note;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use files::survey;
 pub(crate) use mend::mend;
+pub(crate) use note::{note_mended, raise_epoch};
 
 use crate::engine::EngineKind;
 

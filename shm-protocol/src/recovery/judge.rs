@@ -72,6 +72,8 @@ impl HeaderState {
             PageFault::TooShort { .. }
             | PageFault::Magic
             | PageFault::Checksum { .. }
+            // There is no such version.
+            | PageFault::Version { found: 0, .. }
             | PageFault::Retired => HeaderState::Unflushed,
             // The file got its name, and the length that it was given before was lost.
             PageFault::FileLen { stored, actual } if actual < stored => HeaderState::Unflushed,

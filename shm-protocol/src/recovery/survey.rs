@@ -68,8 +68,11 @@ pub struct Survey {
     pub ready: Option<ReadyPage>,
     /// Page files to be removed, by rising id.
     pub left_overs: Vec<LeftOver>,
-    /// Everything below this is known to have been durable.
+    /// Everything below this is known to have been durable. If all of the log is lost, a place that owes nothing: where
+    /// the oldest of what is left over begins.
     pub durable: Position,
+    /// The id of the page after the last one, also where all of the log is lost.
+    pub next_id: u64,
     /// What stands behind the end of the log; `None` if the last page is complete or was closed.
     pub torn: Option<Torn>,
     /// The last writer closed the ring, and the ring is as that writer left it.
@@ -409,9 +412,19 @@ impl<R: RingFiles> Surveyor<'_, R> {
         Ok(PageRead::context(first_predecessor(&page, header), next.id)? == Some(last))
     }
 
+    /// The id of the page that follows. No id that is named anywhere is used again, as far as that is known.
+    fn next_id(&self, run: &Run) -> u64 {
+        run.next_id().unwrap_or_else(|| {
+            let begun = u64::from(self.durable > Position::start_of(self.durable.page()));
+            let seen = self.candidates.last().map_or(0, |last| last.id + 1);
+            seen.max(self.durable.page() + begun).max(1)
+        })
+    }
+
     /// Sorts the files that are not in `run`.
     fn finish(&self, run: Run, closed: bool) -> Result<Survey, SurveyError<R::Error>> {
         let mut survey = Survey {
+            next_id: self.next_id(&run),
             pages: run.pages,
             ready: None,
             left_overs: Vec::new(),
@@ -435,6 +448,9 @@ impl<R: RingFiles> Surveyor<'_, R> {
             }
             let holds_records = self.page_evidence(candidate)?.records > 0;
             survey.left_overs.push(LeftOver { id: candidate.id, holds_records });
+        }
+        if let (true, Some(oldest)) = (survey.pages.is_empty(), survey.left_overs.first()) {
+            survey.durable = Position::start_of(oldest.id);
         }
         Ok(survey)
     }

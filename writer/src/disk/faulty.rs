@@ -18,6 +18,8 @@ pub(crate) struct Faults {
     pub(crate) sync: AtomicU64,
     /// Making a new page file.
     pub(crate) create: AtomicU64,
+    /// Taking the name of a page away.
+    pub(crate) trim: AtomicU64,
     /// Page files that were not made.
     pub(crate) refused: AtomicU64,
     /// What the next flushes of pages come to, in the order in which they begin; then it is as `sync` says.
@@ -141,6 +143,9 @@ impl Disk for FaultyDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        if to.contains("trim-") {
+            Faults::check(&self.faults.trim)?;
+        }
         self.faults.log.lock().push(format!("rename {from} {to}"));
         self.inner.rename(from, to)
     }

@@ -236,9 +236,9 @@ impl Writer {
 }
 
 impl Writer {
-    /// Whether a page has to leave the ring for the next one.
+    /// Whether a page has to leave the ring before the next one is begun, or there would be too many.
     pub(super) fn is_full(&self) -> bool {
-        self.active.page.id - self.first_page + 1 >= u64::from(self.options.ring_size)
+        self.active.page.id - self.first_page + 1 > u64::from(self.options.ring_size)
     }
 
     /// Before a page is begun: publishes what there is, and makes it durable if that is what pages leave the ring by, if

@@ -52,13 +52,13 @@ pub(super) fn open_on(
     let Some(epoch) = survey.epoch_max.checked_add(1) else { return Err(OpenError::EpochsExhausted) };
     let heartbeat_ns = u64::try_from(options.heartbeat.as_nanos()).unwrap_or(u64::MAX);
     let clean = survey.clean && !created;
-    let cut = raise_epoch(&mut meta, &options, geometry, epoch, &survey)
+    let cut = recover::raise_epoch(&mut meta, &options, geometry, epoch, &survey)
         .map_err(OpenError::io("write", disk.path(names::META)))
         .and_then(|()| {
             // Not before the number is taken for good: readers look at their place again when it changes.
             control.publisher().set_writer(epoch, std::process::id(), heartbeat_ns);
             let cut = recover::mend(&*disk, &mut survey)?;
-            note_mended(&mut meta, &options, &survey)
+            recover::note_mended(&mut meta, &options, &survey)
                 .map_err(OpenError::io("write", disk.path(names::META)))?;
             Ok(cut)
         })
@@ -91,34 +91,6 @@ pub(super) fn open_on(
     });
     let start = Start { core, engine, meta, geometry, shape, options, opened, lock, home: home.to_owned() };
     start.go_live(survey)
-}
-
-/// Before anything else is written, or a crash half-way would let the next writer reuse this epoch.
-fn raise_epoch(
-    meta: &mut MetaFile,
-    options: &WriterOptions,
-    geometry: PageGeometry,
-    epoch: u32,
-    survey: &Survey,
-) -> std::io::Result<()> {
-    meta.update(|meta| {
-        meta.epoch = epoch;
-        meta.ring_size = options.ring_size;
-        meta.geometry = geometry;
-        meta.durable = survey.durable;
-        meta.clean_end = Position::NONE;
-    })
-}
-
-/// What was found is durable now, and every page that a crash left without a header is gone.
-fn note_mended(meta: &mut MetaFile, options: &WriterOptions, survey: &Survey) -> std::io::Result<()> {
-    let noted = Meta {
-        durable: survey.durable,
-        durable_names: options.durability == Durability::Sync,
-        trims_early: options.durability == Durability::PageCache,
-        ..meta.meta
-    };
-    if noted == meta.meta { Ok(()) } else { meta.update(|meta| *meta = noted) }
 }
 
 /// The ring's geometry counts, unless a change of it was asked for. Returns whether the options asked for another
@@ -302,7 +274,7 @@ impl Start {
             return Ok(ActivePage::resumed(Arc::new(page), last.summary, last.index));
         }
         let last = survey.pages.last();
-        let id = last.map_or_else(|| outgrown.as_ref().map_or(1, |page| page.id), |last| last.id + 1);
+        let id = outgrown.map_or(survey.next_id, |page| page.id);
         let before = last.map_or(0, |last| sum_records(last.summary.records_before, last.summary.records));
         let ready = survey.ready.filter(|ready| ready.id == id && ready.header.geometry() == self.geometry);
         let path = disk.path(&names::page(id));

@@ -1,6 +1,8 @@
 //! Appending, rotating, trimming, recycling, closing; and what faults of the disk do.
 
+mod geometry;
 mod in_flight;
+mod trimming;
 
 use crate::disk::faulty::{Faults, FaultyDisk};
 use crate::testing::*;

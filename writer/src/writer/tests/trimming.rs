@@ -1,0 +1,186 @@
+//! When pages leave the ring, and what it takes before their files are used again.
+
+use super::*;
+use std::time::{Duration, Instant};
+
+fn on_faulty(home: &Home, options: &WriterOptions) -> (Writer, Arc<Faults>) {
+    let disk = FaultyDisk::open(home.path());
+    let faults = Arc::clone(&disk.faults);
+    (Writer::open_on(home.path(), Arc::new(disk), options.clone()).unwrap(), faults)
+}
+
+/// A trimmed page was changed while a power cut could still bring its old name back: the ring, which nothing had
+/// damaged, did not open again then (3 of 120 cuts on ext4).
+#[test]
+fn a_file_is_used_again_only_once_its_name_is_durably_gone() {
+    for options in regimes() {
+        let home = Home::new();
+        let (mut writer, faults) = on_faulty(&home, &options);
+        for start in (1..=600).step_by(6) {
+            writer.append_payloads(&payloads(start..=start + 5)).unwrap();
+        }
+        writer.close().unwrap();
+        let log = faults.log();
+        let mut reused = 0;
+        for (at, entry) in log.iter().enumerate() {
+            let Some((trimmed, name)) =
+                entry.strip_prefix("rename scratch-trim-").and_then(|e| e.split_once(' '))
+            else {
+                continue;
+            };
+            reused += 1;
+            let gone = format!("rename page-{trimmed} scratch-trim-{trimmed}");
+            let begun = log[..at].iter().rposition(|entry| *entry == gone).expect("it was trimmed before");
+            assert!(log[begun..at].iter().any(|entry| entry == "sync_dir"), "{name}: {:?}", &log[begun..=at]);
+        }
+        assert!(reused > 3, "{options:?}");
+    }
+}
+
+/// One rename that failed left a hole for ever, since the page had been forgotten before.
+#[test]
+fn a_page_that_cannot_be_trimmed_stays_and_the_ring_does_not_grow() {
+    for options in regimes() {
+        let home = Home::new();
+        let (mut writer, faults) = on_faulty(&home, &options);
+        let mut last = 0;
+        while writer.committed().page() < 6 {
+            last += 1;
+            writer.append_payloads(&[payload(last)]).unwrap();
+        }
+        faults.trim.store(libc::EIO as u64, Ordering::Relaxed);
+        let tip = loop {
+            last += 1;
+            match writer.append_payloads(&[payload(last)]) {
+                Ok(_) => assert!(last < 2000, "the ring grows and grows: {options:?}"),
+                Err(AppendError::NoPage { cause, tip }) => {
+                    assert!(cause.to_string().contains("trimming page"), "{cause}");
+                    break tip;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(writer.tip(), Some(tip));
+        let ids = home.page_ids();
+        assert!(ids.len() <= options.ring_size as usize + 2, "{ids:?}");
+        assert!(ids.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{ids:?}");
+        let oldest = writer.core.control.publisher().segment().oldest_page();
+        assert_eq!(oldest, ids[0], "readers are told what is there");
+        // It goes on once that works again.
+        faults.trim.store(0, Ordering::Relaxed);
+        writer.append_payloads(&payloads(tip + 1..=tip + 200)).unwrap();
+        assert_run(home.path(), tip + 200);
+        writer.close().unwrap();
+        assert_eq!(home.open(&options).tip(), Some(tip + 200));
+    }
+}
+
+/// A ring of one page that was opened with an empty last page let the page before go at once: a kill later everything
+/// that had been acknowledged was gone, and numbers began at 1.
+#[test]
+fn an_empty_page_displaces_nothing() {
+    for options in regimes() {
+        let home = Home::new();
+        let mut writer = home.open(&WriterOptions { ring_size: 2, ..options.clone() });
+        let options = WriterOptions { ring_size: 1, geometry_change: GeometryChange::Apply, ..options };
+        let mut last = 0;
+        while writer.committed().page() < 2 {
+            last += 1;
+            writer.append_payloads(&[payload(last)]).unwrap();
+        }
+        writer.close().unwrap();
+        // A crash after the seal of page 1 was written and before a record in page 2 was.
+        let second = home.page(2);
+        let mut content = std::fs::read(&second).unwrap();
+        content[4096..].fill(0);
+        std::fs::write(&second, content).unwrap();
+        let mut metadata = crate::metafile::MetaFile::open(&crate::disk::OsDisk::open(home.path()).unwrap())
+            .unwrap()
+            .unwrap();
+        metadata
+            .update(|meta| {
+                meta.clean_end = crate::Position::NONE;
+                meta.durable = crate::Position::start_of(2);
+            })
+            .unwrap();
+        let writer = home.open(&options);
+        assert_eq!(writer.tip(), Some(last - 1));
+        // What a kill at this moment leaves.
+        writer.settle();
+        let image = Home::new();
+        home.copy_to(&image);
+        assert_eq!(image.open(&options).tip(), Some(last - 1), "{options:?}");
+    }
+}
+
+/// With an interval, pages left the ring before what took their place was durable. A power cut left nothing then.
+#[test]
+fn with_an_interval_durable_records_displace_pages_and_appends_wait_for_them() {
+    for prepare_ahead in [true, false] {
+        let options = WriterOptions { prepare_ahead, ..small(Io::Pwrite, LAZY) };
+        let home = Home::new();
+        let (mut writer, faults) = on_faulty(&home, &options);
+        let full = || {
+            let mut last = 0;
+            while writer.committed().page() < u64::from(options.ring_size) {
+                last += 1;
+                writer.append_payloads(&[payload(last)]).unwrap();
+            }
+            last
+        };
+        let mut full = full;
+        let last = full();
+        // From here on no flush ends. The ring is full; the next page can be begun, the one after that cannot.
+        faults.permit_syncs(Some(0));
+        let core = writer.shared_state();
+        let (sender, done) = std::sync::mpsc::channel();
+        let appending = std::thread::spawn(move || {
+            let outcome = writer.append_payloads(&payloads(last + 1..=last + 200));
+            sender.send(()).unwrap();
+            (writer, outcome)
+        });
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while core.committed().page() < u64::from(options.ring_size) + 1 {
+            assert!(Instant::now() < deadline, "the page after the last one is not begun");
+            std::thread::yield_now();
+        }
+        // It waits: whatever becomes durable from now on, the oldest page is still there.
+        assert!(done.try_recv().is_err() && home.page(1).exists());
+        assert!(core.durable().page() <= 1, "{}", core.durable());
+        faults.permit_syncs(None);
+        let (mut writer, outcome) = appending.join().unwrap();
+        outcome.unwrap();
+        assert!(core.durable().page() > 4 && counter(&writer, Counter::DiskWaits) > 0);
+        writer.append_payloads(&payloads(last + 201..=last + 400)).unwrap();
+        assert!(home.page_ids().len() <= options.ring_size as usize + 2);
+        writer.close().unwrap();
+    }
+}
+
+/// The list of pages to flush grew by one at each rotation and kept files open that had left the ring.
+#[test]
+fn what_has_left_the_ring_is_not_flushed_and_not_kept_open() {
+    for prepare_ahead in [true, false] {
+        let options =
+            WriterOptions { page_len: 16 << 10, prepare_ahead, ..small(Io::Pwrite, Durability::PageCache) };
+        let home = Home::new();
+        let mut writer = home.open(&options);
+        for start in (1..=3000).step_by(10) {
+            writer.append_payloads(&payloads(start..=start + 9)).unwrap();
+        }
+        writer.settle();
+        assert!(counter(&writer, Counter::TrimmedPages) > 100);
+        let unflushed = writer.core.dirty.len();
+        assert!(unflushed <= options.ring_size as usize + 2, "{unflushed}");
+        let open = std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+            .filter(|target| target.starts_with(home.path()) && target.to_string_lossy().contains("page-"))
+            .count();
+        assert!(open <= options.ring_size as usize + 3, "{open}");
+        let before = counter(&writer, Counter::Flushes);
+        writer.sync().unwrap();
+        assert!(counter(&writer, Counter::Flushes) - before <= u64::from(options.ring_size) + 2);
+        writer.close().unwrap();
+    }
+}
