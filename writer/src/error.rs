@@ -105,6 +105,17 @@ pub enum OpenError {
         /// What to do about it.
         hint: &'static str,
     },
+    /// The path that was named for the control segment leads to something else.
+    #[error(
+        "{path} cannot be the control segment: {reason}; it was left as it is. Name another path, or remove it if nobody \
+         needs it"
+    )]
+    ControlTaken {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        reason: String,
+    },
     /// A file system on which readers would not see what is written, or flushes do nothing.
     #[error("{path} is on {fs}: {reason}")]
     FileSystem {
@@ -121,6 +132,16 @@ impl OpenError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenError {
         let path = path.into();
         move |source| OpenError::Io { action, path, source }
+    }
+
+    /// The system's error number; EIO if there is none.
+    pub(crate) fn errno(&self) -> i32 {
+        match self {
+            OpenError::Io { source, .. } | OpenError::Control { source, .. } => {
+                source.raw_os_error().unwrap_or(libc::EIO)
+            }
+            _ => libc::EIO,
+        }
     }
 }
 

@@ -107,8 +107,9 @@ impl Stock {
             let wanted = blanks.len() < wanted;
             blanks.extend(self.let_go(trimmed, wanted));
         }
-        // Stuck pages have no name any more and cannot get one back, so one that is free now is only let go.
-        self.stuck.retain(|trimmed| !retire_header(&trimmed.blank));
+        // Stuck pages have no name any more and cannot get one back, so one that is free now is only let go. Nothing is
+        // written to it: the one name that it may still have is that of a hard link, in somebody's backup.
+        self.stuck.retain(|trimmed| !matches!(trimmed.blank.file.if_unshared(&mut || Ok(())), Ok(true)));
         publisher.set(Counter::StuckPages, self.stuck.len() as u64);
         blanks
     }
