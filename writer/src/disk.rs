@@ -5,6 +5,7 @@ mod descriptors;
 mod directory;
 #[cfg(test)]
 pub(crate) mod faulty;
+pub(crate) mod file_length;
 mod fs_kind;
 mod os;
 mod proof;

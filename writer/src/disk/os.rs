@@ -4,7 +4,7 @@
 
 use super::directory::Directory;
 use super::proof::{LeaseProof, has_other_names};
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, file_length};
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -83,15 +83,18 @@ struct OsFile {
 
 impl DiskFile for OsFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        file_length::block_signal();
         self.file.write_at(bytes, offset)
     }
 
     fn write_parts_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        file_length::block_signal();
         let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
         Ok(nix::sys::uio::pwritev(&self.file, parts, offset)?)
     }
 
     fn write_durable_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        file_length::block_signal();
         if self.dsync.load(Ordering::Relaxed) {
             let iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
             let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -121,6 +124,7 @@ impl DiskFile for OsFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
+        file_length::block_signal();
         let bytes = libc::off_t::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
         match fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {
             // The zeros written next allocate as well.

@@ -3,7 +3,7 @@
 use super::{Writer, sum_records};
 use crate::active::ActivePage;
 use crate::control::{self, Control, random_bytes};
-use crate::disk::{Directory, Disk, DiskFile, OsDisk, check_file_system};
+use crate::disk::{Directory, Disk, DiskFile, OsDisk, check_file_system, file_length};
 use crate::engine::Engine;
 use crate::engine::probe::SCRATCH_LEN;
 use crate::error::OpenError;
@@ -38,6 +38,8 @@ pub(super) fn open(home: &Path, options: WriterOptions) -> Result<Writer, OpenEr
 
 pub(super) fn open_on(home: &Path, disk: Arc<dyn Disk>, options: WriterOptions) -> Result<Writer, OpenError> {
     let (geometry, shape) = options.check()?;
+    file_length::check(geometry.page_len().max(shape.segment_len()))?;
+    file_length::block_signal();
     let dir = Directory::of(&*disk, home).map_err(OpenError::io("open", home))?;
     let mut lock = WriterLock::take(&dir)?;
     let (mut meta, created) = open_meta(&*disk, home, &options, geometry)?;
@@ -256,7 +258,7 @@ impl Start {
         let mut held: VecDeque<Arc<Page>> =
             survey.pages.iter().map(|found| Arc::clone(&found.page)).collect();
         held.push_back(Arc::clone(&active.page));
-        let cannot = |source| OpenError::Io { action: "start threads for", path: self.home.clone(), source };
+        let cannot = |source| OpenError::Threads { home: self.home.clone(), source };
         let ring_size = self.options.ring_size as usize;
         let pages = Pages { held, ready, ring_size };
         let (preparer, preparing) =
