@@ -67,7 +67,10 @@ impl From<OpenError> for Error {
             OpenError::Io { source, .. }
             | OpenError::Uring { source }
             | OpenError::Buffers { source, .. }
-            | OpenError::Control { source, .. } => source.kind(),
+            | OpenError::Control { source, .. }
+            | OpenError::Threads { source, .. } => source.kind(),
+            OpenError::ControlTaken { .. } => io::ErrorKind::AlreadyExists,
+            OpenError::FileLength { .. } => io::ErrorKind::FileTooLarge,
             OpenError::Locked { .. } => io::ErrorKind::WouldBlock,
             _ => io::ErrorKind::InvalidData,
         };

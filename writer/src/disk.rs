@@ -1,16 +1,25 @@
 //! The one seam between the writer and the file system: everything that touches a page file or the home
 //! directory goes through [`Disk`] and [`DiskFile`], so that a simulated disk can stand in.
 
+mod descriptors;
+mod directory;
 #[cfg(test)]
 pub(crate) mod faulty;
+pub(crate) mod file_length;
 mod fs_kind;
 mod os;
+mod proof;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use descriptors::with_room;
+pub(crate) use directory::{Directory, Object, is_leased, object_of};
 pub(crate) use fs_kind::check_file_system;
 pub use os::OsDisk;
+pub(crate) use os::nobody_else_has;
 
 use std::io::{self, IoSlice};
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,8 +37,17 @@ pub trait Disk: Send + Sync + 'static {
     fn list(&self) -> io::Result<Vec<String>>;
     /// Makes every name change so far durable.
     fn sync_dir(&self) -> io::Result<()>;
-    /// The full path of a name, for messages.
+    /// The full path of a name, for messages only: the directory may have been renamed.
     fn path(&self, name: &str) -> PathBuf;
+    /// The open directory, where there is one. Lock and link are made in it.
+    fn directory(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    /// Whether [`DiskFile::if_unshared`] can ever say yes here: whether the proof that nobody else has a file holds on
+    /// this file system.
+    fn can_prove_unshared(&self) -> bool {
+        true
+    }
 }
 
 /// An open file. There is exactly one of these per page in the writer, or the lease in
@@ -59,8 +77,10 @@ pub trait DiskFile: Send + Sync + 'static {
     fn cached(&self, _offset: u64, _len: u64) -> io::Result<bool> {
         Ok(true)
     }
-    /// Runs `action` while it is certain that nobody else has the file open or mapped, and nobody can open it;
-    /// `Ok(false)` if somebody has. `action` must be short: an open() elsewhere waits for it.
+    /// Runs `action` while it is certain that nobody else has the file open or mapped, nobody can open it, and it has no
+    /// second name (a hard link). `Ok(true)` says that all of that held until `action` was done. `Ok(false)` that it did
+    /// not, or that nothing can be proven here; `action` may have run then, but the file must not be written to any more.
+    /// `action` must be short: an open() elsewhere waits for it.
     fn if_unshared(&self, action: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool>;
     /// The descriptor, for io_uring; `None` where there is no such thing.
     fn fd(&self) -> Option<RawFd>;

@@ -18,7 +18,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use uring::Uring;
+use std::time::Instant;
+use uring::{Uring, is_refusal};
 
 /// What the writer ended up with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,8 @@ struct Piece<T> {
     /// Bytes of it that are written.
     done: usize,
     complete: bool,
+    /// Since when the kernel has not begun with it.
+    refused: Option<Instant>,
     token: T,
 }
 
@@ -83,6 +86,10 @@ pub(crate) struct Engine<T> {
     buffers: Buffers,
 }
 
+fn without_uring(error: &io::Error) {
+    tracing::warn!("io_uring is not available here ({error}); using pwrite and fdatasync");
+}
+
 impl<T> Engine<T> {
     /// Sets up buffers and, where it is wanted and possible, io_uring.
     pub(crate) fn open(
@@ -97,14 +104,8 @@ impl<T> Engine<T> {
             Io::Uring => {
                 Some(Uring::open(depth, &buffers, lock).map_err(|source| OpenError::Uring { source })?)
             }
-            Io::Auto => match Uring::open(depth, &buffers, lock) {
-                Ok(uring) if scratch.is_some_and(|file| file.fd().is_some()) => Some(uring),
-                Ok(_) => None,
-                Err(error) => {
-                    tracing::warn!("io_uring is not available here ({error}); using pwrite and fdatasync");
-                    None
-                }
-            },
+            Io::Auto if scratch.is_none_or(|file| file.fd().is_none()) => None,
+            Io::Auto => Uring::open(depth, &buffers, lock).inspect_err(without_uring).ok(),
         };
         let mut engine = Engine {
             uring,
@@ -117,8 +118,14 @@ impl<T> Engine<T> {
             buffers,
         };
         if let (Io::Auto, Some(scratch), Some(uring)) = (options.io, scratch, &mut engine.uring) {
-            engine.in_place = probe::measure(uring, &engine.buffers, scratch, depth as usize)
-                .map_err(|source| OpenError::Uring { source })?;
+            match probe::measure(uring, &engine.buffers, scratch, depth as usize) {
+                Ok(in_place) => engine.in_place = in_place,
+                Err(error) => {
+                    without_uring(&error);
+                    uring.drain();
+                    engine.uring = None;
+                }
+            }
         }
         #[cfg(test)]
         if let Some(elsewhere) = options.elsewhere {
@@ -233,6 +240,7 @@ impl<T> Engine<T> {
             len,
             done: 0,
             complete: false,
+            refused: None,
             token,
         };
         self.pieces.push_back(piece);
@@ -276,7 +284,16 @@ impl<T> Engine<T> {
         self.free.push(buffer);
         outcome?;
         let page = Arc::clone(page);
-        self.pieces.push_back(Piece { buffer: None, page, offset, len, done: len, complete: true, token });
+        self.pieces.push_back(Piece {
+            buffer: None,
+            page,
+            offset,
+            len,
+            done: len,
+            complete: true,
+            refused: None,
+            token,
+        });
         Ok(())
     }
 
@@ -337,13 +354,25 @@ impl<T> Engine<T> {
         while let Some((number, result)) = uring.completion() {
             let index = number.checked_sub(front).and_then(|index| usize::try_from(index).ok());
             let Some(piece) = index.and_then(|index| pieces.get_mut(index)) else { continue };
+            let mut give_up = false;
             match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => piece.done += n,
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::ECANCELED)) => {
+                Ok(n) => {
+                    piece.done += n;
+                    piece.refused = None;
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                Err(error) if is_refusal(&error) => {
+                    let since = piece.refused.get_or_insert_with(Instant::now).elapsed();
+                    give_up = error.raw_os_error() == Some(libc::ECANCELED) || since > uring::PATIENCE;
                 }
                 Err(error) => return Err(error),
+            }
+            if give_up && let Some(buffer) = piece.buffer {
+                // No threads are left for io_uring, or no memory. This thread is there.
+                let rest = &buffers.get(buffer)[piece.done..piece.len];
+                piece.page.file.write_all_at(rest, piece.offset + piece.done as u64)?;
+                piece.done = piece.len;
             }
             if piece.done >= piece.len {
                 piece.complete = true;
@@ -359,7 +388,13 @@ impl<T> Engine<T> {
     /// Makes everything written to `page` durable. Nothing may be in flight.
     pub(crate) fn sync(&mut self, page: &Page) -> io::Result<()> {
         match &mut self.uring {
-            Some(uring) if self.in_place.alone == 0 => uring.sync(&page.file),
+            Some(uring) if self.in_place.alone == 0 => match uring.sync(&page.file) {
+                // It has not begun, so nothing of its outcome is lost.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EAGAIN)) => {
+                    page.file.sync_data()
+                }
+                outcome => outcome,
+            },
             _ => page.file.sync_data(),
         }
     }

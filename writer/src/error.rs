@@ -111,6 +111,39 @@ pub enum OpenError {
         /// What to do about it.
         hint: &'static str,
     },
+    /// The path that was named for the control segment leads to something else.
+    #[error(
+        "{path} cannot be the control segment: {reason}; it was left as it is. Name another path, or remove it if nobody \
+         needs it"
+    )]
+    ControlTaken {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        reason: String,
+    },
+    /// The process may not make files as long as a page or the control segment.
+    #[error(
+        "files of this process may be {limit} bytes long (RLIMIT_FSIZE), the ring needs {needed}: raise that limit (`ulimit \
+         -f`, systemd's LimitFSIZE), or choose smaller pages"
+    )]
+    FileLength {
+        /// Bytes that are allowed.
+        limit: u64,
+        /// Bytes that are needed.
+        needed: u64,
+    },
+    /// A thread could not be started.
+    #[error(
+        "cannot start the threads that look after {home}: {source}; a writer has up to four, and those of io_uring. Raise \
+         RLIMIT_NPROC (`ulimit -u`) or the control group's pids.max"
+    )]
+    Threads {
+        /// The home directory.
+        home: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// A file system on which readers would not see what is written, or flushes do nothing.
     #[error("{path} is on {fs}: {reason}")]
     FileSystem {
@@ -127,6 +160,16 @@ impl OpenError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> OpenError {
         let path = path.into();
         move |source| OpenError::Io { action, path, source }
+    }
+
+    /// The system's error number; EIO if there is none.
+    pub(crate) fn errno(&self) -> i32 {
+        match self {
+            OpenError::Io { source, .. }
+            | OpenError::Control { source, .. }
+            | OpenError::Threads { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
+            _ => libc::EIO,
+        }
     }
 }
 

@@ -1,78 +1,102 @@
-//! One writer, proven by a lock (D11).
+//! One writer, proven by a lock.
+//!
+//! The lock is on `writer.lock`. A file can be removed or replaced while it is locked, so three things stand behind it:
+//! the name must lead to the locked file when the lock has been taken, and as long as the writer lives
+//! ([`LockWatch`]); and `ring.meta` is locked too, which whoever removes a stray lock file leaves alone.
 
 #![allow(unsafe_code, reason = "OFD locks have no safe wrapper that takes them without waiting")]
 
+mod holder;
+#[cfg(test)]
+mod tests;
+
+use crate::disk::{Directory, Object, object_of};
 use crate::error::OpenError;
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek, Write};
+use holder::Holder;
+use std::fs::{File, Permissions};
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use waldo_shm_protocol::names;
-
-/// How long to go on trying: io_uring keeps a killed writer's files open for a moment.
-const PATIENCE: Duration = Duration::from_millis(700);
-
-/// How long while the holder has been killed and is not gone yet: a flush that it is in has to end first.
-const PATIENCE_DYING: Duration = Duration::from_secs(15);
 
 /// Between two tries. A killed writer's lock goes within a millisecond or two, and who takes over waits for that.
 const PAUSE: Duration = Duration::from_micros(500);
 
 /// The ring's write lock; released when the last reference to its open file description goes.
 #[derive(Debug)]
-pub(crate) struct WriterLock(File);
+pub(crate) struct WriterLock {
+    file: File,
+    dir: Directory,
+    object: Object,
+    made: bool,
+    /// Locked as well, once there is one.
+    meta: Option<File>,
+}
 
 impl WriterLock {
-    /// Takes the lock in `home`, trying for [`PATIENCE`].
-    pub(crate) fn take(home: &Path) -> Result<WriterLock, OpenError> {
-        let path = home.join(names::LOCK);
-        // Mode 0600: a reader that could open it could lock the writer out.
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(OpenError::io("open", &path))?;
-        file.set_permissions(Permissions::from_mode(0o600))
-            .map_err(OpenError::io("set the mode of", &path))?;
+    /// Takes the lock in `dir`, trying for as long as [`Holder::patience`] says.
+    pub(crate) fn take(dir: &Directory) -> Result<WriterLock, OpenError> {
+        let path = dir.path(names::LOCK);
         let begun = Instant::now();
-        while let Err(error) = try_lock(&file) {
-            if !matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) {
-                return Err(OpenError::Io { action: "lock", path, source: error });
-            }
-            let waited = begun.elapsed();
-            if waited >= PATIENCE {
-                let mut holder = String::new();
-                // A name that cannot be read changes nothing.
-                let _ =
-                    file.rewind().and_then(|()| Read::by_ref(&mut file).take(64).read_to_string(&mut holder));
-                let pid = holder.trim();
-                if waited < PATIENCE_DYING && is_dying(pid) {
-                    std::thread::sleep(PAUSE);
-                    continue;
+        loop {
+            let (file, made) = open_or_make(dir).map_err(OpenError::io("open", &path))?;
+            if try_lock(&file).map_err(OpenError::io("lock", &path))? {
+                let object = object_of(&file).map_err(OpenError::io("look at", &path))?;
+                let named = dir.object_at(names::LOCK).map_err(OpenError::io("look at", &path))?;
+                if named == Some(object) {
+                    Holder::write(&file).map_err(OpenError::io("write", &path))?;
+                    return Ok(WriterLock { file, dir: dir.clone(), object, made, meta: None });
                 }
-                let holder = if pid.is_empty() { "another process".into() } else { format!("process {pid}") };
+                // Somebody has removed or replaced it meanwhile: another writer may lock what is there now.
+            }
+            let holder = Holder::read(&file);
+            if begun.elapsed() >= holder.patience() {
+                return Err(OpenError::Locked { path, holder: holder.to_string() });
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Locks `ring.meta` too, if there is one. Refuses if another writer has it locked: that one's lock file has been
+    /// removed or replaced, and it may not have noticed yet.
+    pub(crate) fn hold_meta(&mut self) -> Result<(), OpenError> {
+        let path = self.dir.path(names::META);
+        let file = match self.dir.open_file(names::META) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(OpenError::Io { action: "open", path, source: error }),
+        };
+        let begun = Instant::now();
+        while !try_lock(&file).map_err(OpenError::io("lock", &path))? {
+            if !write_locked(&file).map_err(OpenError::io("look at the lock of", &path))? {
+                // Whoever may read the file can lock it for reading: no writer does. The proof is one less.
+                tracing::warn!("{}: a reader has locked it, so that the writer cannot", path.display());
+                break;
+            }
+            if begun.elapsed() >= holder::PATIENCE_UNSEEN {
+                let holder = "another process, whose writer.lock was removed or replaced,".into();
                 return Err(OpenError::Locked { path, holder });
             }
             std::thread::sleep(PAUSE);
         }
-        let name_holder = |file: &mut File| -> io::Result<()> {
-            file.set_len(0)?;
-            file.rewind()?;
-            writeln!(file, "{}", std::process::id())
-        };
-        name_holder(&mut file).map_err(OpenError::io("write", &path))?;
-        Ok(WriterLock(file))
+        self.meta = Some(file);
+        Ok(())
+    }
+
+    /// Whether there was no lock file: of a ring that is there, somebody must have removed it.
+    pub(crate) fn was_missing(&self) -> bool {
+        self.made
+    }
+
+    /// What the living writer looks at now and then.
+    pub(crate) fn watch(&self) -> LockWatch {
+        LockWatch { dir: self.dir.clone(), object: self.object }
     }
 
     /// The descriptor, to be kept registered with io_uring so that the lock outlives writes in flight.
     pub(crate) fn fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.file.as_raw_fd()
     }
 }
 
@@ -80,60 +104,86 @@ impl Drop for WriterLock {
     /// Gives the lock up for good. Closing the descriptor alone would leave it to io_uring, which lets go of its
     /// reference some time later. By now nothing of this writer is in flight: the engine has gone before.
     fn drop(&mut self) {
-        // It is released with the description anyway; this only makes it prompt.
-        let _ = set_lock(&self.0, libc::F_UNLCK);
+        // It is released with the description anyway; this only makes it prompt. The lock file's goes last: who gets it
+        // finds the other free.
+        self.meta = None;
+        let _ = set_lock(&self.file, libc::F_OFD_SETLK, libc::F_UNLCK);
     }
 }
 
-/// Whether the process with this number has ended but for its last threads, or is about to: it is a zombie, or
-/// SIGKILL waits for it. Decides how long to wait and nothing else.
-fn is_dying(pid: &str) -> bool {
-    let Ok(status) = pid.parse::<u32>().map(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")))
-    else {
-        return false;
-    };
-    let Ok(status) = status else { return false };
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let zombie = field("State:").is_some_and(|state| state.starts_with(['Z', 'X']));
-    let kill = 1 << (libc::SIGKILL - 1);
-    let killed = |name| {
-        field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & kill != 0)
-    };
-    zombie || killed("SigPnd:") || killed("ShdPnd:")
+/// Tells whether the lock still keeps others out.
+#[derive(Clone, Debug)]
+pub(crate) struct LockWatch {
+    dir: Directory,
+    object: Object,
 }
 
-fn try_lock(file: &File) -> io::Result<()> {
-    set_lock(file, libc::F_WRLCK)
+impl LockWatch {
+    /// The reason why this writer must stop; `None` while the name leads to the locked file.
+    pub(crate) fn lost(&self) -> Option<io::Error> {
+        let path = self.dir.path(names::LOCK);
+        match self.dir.object_at(names::LOCK) {
+            Ok(Some(object)) if object == self.object => None,
+            Ok(found) => {
+                let what = if found.is_some() { "replaced" } else { "removed" };
+                Some(io::Error::other(format!(
+                    "{} was {what} while this writer had it locked, so another writer could come",
+                    path.display()
+                )))
+            }
+            // Nothing is known then.
+            Err(error) => {
+                tracing::warn!("cannot look at {}: {error}", path.display());
+                None
+            }
+        }
+    }
 }
 
-fn set_lock(file: &File, kind: libc::c_int) -> io::Result<()> {
+/// The lock file, and whether it was made.
+fn open_or_make(dir: &Directory) -> io::Result<(File, bool)> {
+    loop {
+        match dir.open_file(names::LOCK) {
+            Ok(file) => {
+                // Mode 0600: a reader that could open it could lock the writer out.
+                if file.metadata()?.permissions().mode() & 0o7777 != 0o600 {
+                    file.set_permissions(Permissions::from_mode(0o600))?;
+                }
+                return Ok((file, false));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        match dir.create(names::LOCK, 0o600) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            outcome => return Ok((outcome?, true)),
+        }
+    }
+}
+
+/// `false` if somebody else has it.
+fn try_lock(file: &File) -> io::Result<bool> {
+    match set_lock(file, libc::F_OFD_SETLK, libc::F_WRLCK) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether somebody else has locked the file for writing, for which it must have been opened for writing.
+fn write_locked(file: &File) -> io::Result<bool> {
+    Ok(set_lock(file, libc::F_OFD_GETLK, libc::F_WRLCK)? == libc::F_WRLCK)
+}
+
+/// Returns the type of the lock that the kernel has put in place of the one asked for, with F_OFD_GETLK.
+fn set_lock(file: &File, command: libc::c_int, kind: libc::c_int) -> io::Result<libc::c_int> {
     // SAFETY: an all-zero flock is a valid value: a lock from offset 0 to the end, no pid.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
-    // SAFETY: `lock` lives through the call.
-    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) } {
-        0 => Ok(()),
+    // SAFETY: `lock` lives through the call, which may write it.
+    match unsafe { libc::fcntl(file.as_raw_fd(), command, &raw mut lock) } {
+        0 => Ok(libc::c_int::from(lock.l_type)),
         _ => Err(io::Error::last_os_error()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_that_has_ended_but_is_not_gone_is_dying() {
-        assert!(!is_dying(&std::process::id().to_string()));
-        assert!(!is_dying("") && !is_dying("nobody") && !is_dying("4294967295"));
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let pid = child.id().to_string();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !is_dying(&pid) {
-            assert!(Instant::now() < deadline, "not seen to have ended");
-            std::thread::yield_now();
-        }
-        child.wait().unwrap();
-        assert!(!is_dying(&pid));
     }
 }

@@ -6,6 +6,7 @@ mod tests;
 
 use crate::clock;
 use crate::futex;
+use crate::lock::LockWatch;
 use crate::shared_state::Core;
 use pacing::{GROUP, Pacing};
 use std::sync::Arc;
@@ -102,29 +103,36 @@ pub(crate) fn start(
     core: Arc<Core>,
     heartbeat: Duration,
     pace: Duration,
+    lock: LockWatch,
 ) -> std::io::Result<thread::JoinHandle<()>> {
     // Before the thread runs: nobody rings for what is published from now on, since it counts as awake.
     let told = watermarks(&core);
-    thread::Builder::new().name("waldo-notify".into()).spawn(move || run(&core, told, heartbeat, pace))
+    thread::Builder::new().name("waldo-notify".into()).spawn(move || run(&core, told, heartbeat, pace, lock))
 }
 
 fn watermarks(core: &Core) -> (Position, Position) {
-    let segment = core.control.publisher().segment();
-    (segment.committed(), segment.durable())
+    (core.committed(), core.durable())
 }
 
-/// Beats the heart when it is due.
+/// Beats the heart when it is due, and looks on that occasion whether the lock still keeps other writers out.
 struct Heart {
     interval: Duration,
     due: u64,
+    lock: LockWatch,
 }
 
 impl Heart {
     fn look(&mut self, core: &Core) {
         let now = clock::boottime_ns();
         if now >= self.due {
-            core.control.publisher().beat(now);
             self.due = now + self.interval.as_nanos() as u64;
+            if core.poison.get().is_none()
+                && let Some(error) = self.lock.lost()
+            {
+                core.fail("keeping the ring to itself", error);
+            }
+            core.control.publisher().beat(now);
+            core.control.link_again(&*core.disk);
         }
     }
 
@@ -133,13 +141,13 @@ impl Heart {
     }
 }
 
-fn run(core: &Core, mut told: (Position, Position), heartbeat: Duration, pace: Duration) {
+fn run(core: &Core, mut told: (Position, Position), heartbeat: Duration, pace: Duration, lock: LockWatch) {
     // The default slack of 50 us would double the pace. Without the finer timer waking is slower, not wrong.
     let _ = nix::sys::prctl::set_timerslack(1);
     let processors = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
     let pace = pace.max(PACE_MIN);
     let mut pacing = Pacing::new(processors.and_then(|n| n.try_into().ok()).unwrap_or(1));
-    let mut heart = Heart { interval: heartbeat, due: 0 };
+    let mut heart = Heart { interval: heartbeat, due: 0, lock };
     let mut idle = 0;
     while !core.bell.stop.load(Ordering::Relaxed) {
         heart.look(core);

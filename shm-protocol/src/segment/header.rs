@@ -189,6 +189,11 @@ impl SegmentHeader {
         Ok((shape, self.identity()))
     }
 
+    /// Whose segment it says it is, whether or not the rest of the header makes sense.
+    pub fn stored_identity(&self) -> SegmentIdentity {
+        self.identity()
+    }
+
     pub(super) fn identity(&self) -> SegmentIdentity {
         SegmentIdentity {
             ring_id: load_bytes(&self.ring_id),

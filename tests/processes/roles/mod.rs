@@ -18,6 +18,7 @@ use crate::support::args::Args;
 pub fn play(role: &str, args: &Args) {
     match role {
         "writer" => writer::play(args),
+        "starved" => writer::starve(args),
         "follower" => follower::play(args),
         "holder" => holder::play(args),
         "waiter" => waiter::wait(args),

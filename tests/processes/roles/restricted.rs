@@ -3,31 +3,48 @@
 
 use crate::support::args::Args;
 use nix::libc;
-use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 /// User and group `nobody`.
 pub const NOBODY: u32 = 65534;
 
-/// Applies what the parent asked for: `memlock`, `without_uring`, `nobody`.
+/// Applies what the parent asked for: `memlock`, `nofile`, `fsize`, `without_uring`, `without_enter`, `nobody`, `uid`.
 pub fn restrict(args: &Args) {
-    // Blocked before there are other threads: the signal that comes with EFBIG must not end the process.
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGXFSZ);
-    set.thread_block().unwrap();
-    if args.has("memlock") {
-        let limit = args.number("memlock");
-        setrlimit(Resource::RLIMIT_MEMLOCK, limit, limit).unwrap();
+    for (name, resource) in [("memlock", Resource::RLIMIT_MEMLOCK), ("fsize", Resource::RLIMIT_FSIZE)] {
+        if args.has(name) {
+            let limit = args.number(name);
+            setrlimit(resource, limit, limit).unwrap();
+        }
+    }
+    if args.has("nofile") {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, args.number("nofile"), hard).unwrap();
     }
     if args.has("without_uring") {
-        forbid_uring();
+        forbid(libc::SYS_io_uring_setup, libc::EPERM);
+    }
+    if args.has("without_enter") {
+        forbid(libc::SYS_io_uring_enter, args.number("without_enter") as i32);
     }
     if args.has("nobody") {
-        setgroups(&[]).unwrap();
-        setgid(Gid::from_raw(NOBODY)).unwrap();
-        setuid(Uid::from_raw(NOBODY)).unwrap();
+        become_user(NOBODY);
     }
+    if args.has("uid") {
+        become_user(args.number("uid") as u32);
+    }
+}
+
+fn become_user(id: u32) {
+    setgroups(&[]).unwrap();
+    setgid(Gid::from_raw(id)).unwrap();
+    setuid(Uid::from_raw(id)).unwrap();
+}
+
+/// From now on this process's user has no more than `tasks` threads.
+pub fn limit_threads(tasks: u64) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NPROC).unwrap();
+    setrlimit(Resource::RLIMIT_NPROC, tasks, hard).unwrap();
 }
 
 /// From now on a write beyond `len` bytes of a file fails with EFBIG.
@@ -35,14 +52,14 @@ pub fn limit_file_length(len: u64) {
     setrlimit(Resource::RLIMIT_FSIZE, len, len).unwrap();
 }
 
-/// From now on `io_uring_setup` fails with EPERM, as it does in many containers.
-fn forbid_uring() {
+/// From now on the system call fails with this error, as io_uring's do in many containers.
+fn forbid(call: libc::c_long, errno: i32) {
     let op = |code: u32, k: u32, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
     let load_nr = op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0);
-    let is_setup = op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_io_uring_setup as u32, 0, 1);
-    let refuse = op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, 0, 0);
+    let is_it = op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 0, 1);
+    let refuse = op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32, 0, 0);
     let allow = op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0);
-    let mut filter = [load_nr, is_setup, refuse, allow];
+    let mut filter = [load_nr, is_it, refuse, allow];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // SAFETY: passes integers only.
     let outcome = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };

@@ -1,6 +1,6 @@
 //! The writer of a ring, told what to do line by line.
 
-use super::restricted::limit_file_length;
+use super::restricted::{limit_file_length, limit_threads};
 use crate::support::args::Args;
 use crate::support::child::tell;
 use crate::support::payload::{END, mix, payloads};
@@ -14,6 +14,7 @@ use waldo::writer::{AppendError, OpenError, SharedWriter, Ticket, Writer};
 ///
 /// `append N BATCH` answers `acked TIP`; `end` appends [`END`] and answers `acked TIP`; `sync` answers `synced`; `close` answers `closed` and ends;
 /// `fail LEN` appends with files limited to `LEN` bytes until that fails, and answers `failed ERRNO TIP`;
+/// `starve N BATCH` appends from another thread, when no more threads can be started, and answers `acked TIP`;
 /// `torrent SEED BATCHES` appends batches of random length, answering `acked TIP` after each;
 /// `flood SEED BATCHES` has several large ones in flight, answers for each as it is acknowledged, and ends with the next line.
 pub fn play(args: &Args) {
@@ -58,6 +59,17 @@ pub fn play(args: &Args) {
                 let (errno, tip) = fail(&mut writer, setup.max);
                 tell(format!("failed {errno} {tip}"));
             }
+            "starve" => {
+                // The kernel's threads for io_uring belong to the thread that submits.
+                let (count, batch) = (number(1), number(2));
+                let another = std::thread::spawn(move || {
+                    limit_threads(0);
+                    append(&mut writer, count, batch, setup.max);
+                    writer
+                });
+                writer = another.join().unwrap();
+                tell(format!("acked {}", writer.tip().unwrap_or(0)));
+            }
             "sync" => {
                 writer.sync().unwrap();
                 tell("synced");
@@ -67,6 +79,31 @@ pub fn play(args: &Args) {
                 return tell("closed");
             }
             _ => panic!("no command {line}"),
+        }
+    }
+}
+
+/// Opens the ring with ever more threads allowed until that succeeds; says `refused KIND LEFT` each time, `LEFT` being the
+/// number of the writer's threads that are left, and at last `opened`.
+pub fn starve(args: &Args) {
+    let setup = Setup::from_args(args);
+    let tasks = || -> Vec<String> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        // One that has ended meanwhile has no name.
+        tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok()).collect()
+    };
+    let own = tasks().len() as u64;
+    for more in 0..20 {
+        limit_threads(own + more);
+        match Writer::open(Path::new(args.get("home")), setup.options()) {
+            Ok(writer) => {
+                writer.close().unwrap();
+                return tell("opened");
+            }
+            Err(error) => {
+                let left = tasks().iter().filter(|name| name.starts_with("waldo-")).count();
+                tell(format!("refused {} {left}", kind(&error)));
+            }
         }
     }
 }
@@ -131,6 +168,8 @@ fn kind(error: &OpenError) -> &'static str {
         OpenError::Io { .. } => "Io",
         OpenError::Corrupt { .. } => "Corrupt",
         OpenError::Control { .. } => "Control",
+        OpenError::FileLength { .. } => "FileLength",
+        OpenError::Threads { .. } => "Threads",
         _ => "Other",
     }
 }

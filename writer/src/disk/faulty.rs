@@ -4,7 +4,7 @@ use super::{Disk, DiskFile, OsDisk};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -166,6 +166,14 @@ impl Disk for FaultyDisk {
 
     fn path(&self, name: &str) -> PathBuf {
         self.inner.path(name)
+    }
+
+    fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.directory()
+    }
+
+    fn can_prove_unshared(&self) -> bool {
+        self.inner.can_prove_unshared()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Which file systems a ring can live on.
 
+use super::Directory;
 use crate::error::OpenError;
 use crate::options::Durability;
-use nix::sys::statfs::{FsType, statfs};
+use nix::sys::statfs::{FsType, fstatfs};
 use std::path::Path;
 
 /// (magic number, name, refused because). Numbers from linux/magic.h; those without a reason are fine.
@@ -24,11 +25,15 @@ const NETWORK: &str = "readers that map files would not see what is written; use
 
 /// Refuses file systems on which mapped readers and a flushing writer cannot work, warns of those that promise less
 /// than `durability` says, by their name.
-pub(crate) fn check_file_system(home: &Path, durability: Durability) -> Result<(), OpenError> {
-    let kind = statfs(home)
-        .map_err(|errno| OpenError::Io { action: "look at", path: home.to_owned(), source: errno.into() })?
+pub(crate) fn check_file_system(home: &Directory, durability: Durability) -> Result<(), OpenError> {
+    let kind = fstatfs(home)
+        .map_err(|errno| OpenError::Io {
+            action: "look at",
+            path: home.home().to_owned(),
+            source: errno.into(),
+        })?
         .filesystem_type();
-    judge(home, kind, durability)
+    judge(home.home(), kind, durability)
 }
 
 fn judge(home: &Path, kind: FsType, durability: Durability) -> Result<(), OpenError> {

@@ -2,79 +2,74 @@
 
 #![allow(unsafe_code, reason = "system calls without safe wrappers: pwritev2, cachestat, leases")]
 
-use super::{Disk, DiskFile};
-use nix::fcntl::{FallocateFlags, OFlag, fallocate};
-use nix::sys::stat::Mode;
-use std::fs::{self, File, OpenOptions, Permissions};
+use super::directory::Directory;
+use super::proof::{LeaseProof, has_other_names};
+use super::{Disk, DiskFile, file_length};
+use nix::fcntl::{FallocateFlags, fallocate};
+use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// A directory of the operating system.
+/// A directory of the operating system. It is held open, and everything is done relative to it: if it is renamed, this
+/// goes on where it is now, and never touches what has come in its place.
 #[derive(Debug)]
 pub struct OsDisk {
-    home: PathBuf,
-    dir: File,
+    dir: Directory,
+    proof: Arc<LeaseProof>,
 }
 
 impl OsDisk {
     /// Opens the directory `home`.
     pub fn open(home: &Path) -> io::Result<OsDisk> {
-        let dir = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(home)?;
-        Ok(OsDisk { home: home.to_owned(), dir })
+        let dir = Directory::open(home)?;
+        let proof = Arc::new(LeaseProof::new(dir.clone()));
+        Ok(OsDisk { dir, proof })
+    }
+
+    fn file(&self, file: File) -> Arc<dyn DiskFile> {
+        Arc::new(OsFile { file, dsync: AtomicBool::new(true), proof: Arc::clone(&self.proof) })
     }
 }
 
 impl Disk for OsDisk {
     fn create(&self, name: &str, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
-        let path = self.path(name);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(path)?;
-        // The umask has had its say in open(): the mode is what was asked for.
-        file.set_permissions(Permissions::from_mode(mode))?;
-        Ok(Arc::new(OsFile::new(file)))
+        Ok(self.file(self.dir.create(name, mode)?))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let file = File::from(nix::fcntl::openat(&self.dir, name, flags, Mode::empty())?);
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        Ok(Arc::new(OsFile::new(file)))
+        Ok(self.file(self.dir.open_file(name)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path(from), self.path(to))
+        self.dir.rename(from, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.path(name))
+        self.dir.remove(name)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.home)? {
-            // Names that are not UTF-8 are not ours.
-            names.extend(entry?.file_name().into_string().ok());
-        }
-        Ok(names)
+        self.dir.list()
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.dir.sync_all()
+        self.dir.sync()
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.home.join(name)
+        self.dir.path(name)
+    }
+
+    fn directory(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.dir.as_fd())
+    }
+
+    fn can_prove_unshared(&self) -> bool {
+        self.proof.holds_here()
     }
 }
 
@@ -83,25 +78,23 @@ struct OsFile {
     file: File,
     /// Whether `pwritev2` knows RWF_DSYNC here; some file systems do not.
     dsync: AtomicBool,
-}
-
-impl OsFile {
-    fn new(file: File) -> OsFile {
-        OsFile { file, dsync: AtomicBool::new(true) }
-    }
+    proof: Arc<LeaseProof>,
 }
 
 impl DiskFile for OsFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        file_length::block_signal();
         self.file.write_at(bytes, offset)
     }
 
     fn write_parts_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        file_length::block_signal();
         let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
         Ok(nix::sys::uio::pwritev(&self.file, parts, offset)?)
     }
 
     fn write_durable_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        file_length::block_signal();
         if self.dsync.load(Ordering::Relaxed) {
             let iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
             let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -131,6 +124,7 @@ impl DiskFile for OsFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
+        file_length::block_signal();
         let bytes = libc::off_t::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
         match fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {
             // The zeros written next allocate as well.
@@ -163,10 +157,17 @@ impl DiskFile for OsFile {
     }
 
     fn if_unshared(&self, action: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool> {
+        if !self.proof.holds_here() {
+            return Ok(false);
+        }
         let Some(lease) = Lease::take(&self.file)? else { return Ok(false) };
-        let outcome = action();
-        drop(lease);
-        outcome.map(|()| true)
+        if has_other_names(&self.file)? {
+            return Ok(false);
+        }
+        action()?;
+        // The kernel takes the lease away from a process that does not answer for too long, say because it was stopped:
+        // then somebody may have opened the file before the action was done.
+        Ok(lease.is_whole() && !has_other_names(&self.file)?)
     }
 
     fn fd(&self) -> Option<RawFd> {
@@ -174,12 +175,21 @@ impl DiskFile for OsFile {
     }
 }
 
-/// A write lease (D1a): while it is held, this is the only open description of the file, nobody maps it, and
+/// Runs `action` while it is certain that no process has `file` open or mapped but through this description, and none can
+/// open it; `false` if one has. The calling thread has SIGIO blocked afterwards.
+pub(crate) fn nobody_else_has(file: &File, action: &mut dyn FnMut()) -> io::Result<bool> {
+    let Some(lease) = Lease::take(file)? else { return Ok(false) };
+    action();
+    drop(lease);
+    Ok(true)
+}
+
+/// A write lease: while it is held, this is the only open description of the file, nobody maps it, and
 /// whoever opens it waits.
-struct Lease<'a>(&'a File);
+pub(super) struct Lease<'a>(&'a File);
 
 impl<'a> Lease<'a> {
-    fn take(file: &'a File) -> io::Result<Option<Lease<'a>>> {
+    pub(super) fn take(file: &'a File) -> io::Result<Option<Lease<'a>>> {
         let fd = file.as_raw_fd();
         // An open() that runs into the lease sends a signal whose default action would end the process: it goes
         // to this thread, and is blocked here. It stays pending, which harms nobody.
@@ -203,6 +213,15 @@ impl<'a> Lease<'a> {
             Some(libc::EINVAL | libc::EACCES | libc::EPERM | libc::ENOLCK | libc::EOPNOTSUPP) => Ok(None),
             _ => Err(error),
         }
+    }
+}
+
+impl Lease<'_> {
+    /// Whether nobody has asked for the file since the lease was granted. Somebody who waits for it counts: the kernel
+    /// does not say whether it has let them in already.
+    fn is_whole(&self) -> bool {
+        // SAFETY: passes integers only.
+        unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_GETLEASE) == libc::F_WRLCK }
     }
 }
 

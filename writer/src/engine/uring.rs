@@ -3,12 +3,21 @@
 #![allow(unsafe_code, reason = "submitting to io_uring promises the kernel that buffers stay valid")]
 
 use super::buffer::Buffers;
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, file_length, with_room};
 use io_uring::{IoUring, opcode, squeue, types};
 use std::io;
 use std::ops::Range;
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the kernel may be short of what it needs for a system call.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether the kernel has not begun with a piece of work: it had no thread (ECANCELED) or no memory for it.
+pub(super) fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EAGAIN | libc::ENOMEM))
+}
 
 /// Registered file slots: 0 holds the lock, the others pages.
 const FILE_SLOTS: usize = 4;
@@ -28,9 +37,10 @@ pub(super) struct Uring {
 }
 
 impl Uring {
+    /// Sets it up and has it do something: where it may be set up it need not be allowed to work.
     pub(super) fn open(depth: u32, buffers: &Buffers, lock: RawFd) -> io::Result<Uring> {
         // Not for a single issuer: a writer may be handed from thread to thread.
-        let ring = IoUring::new(depth.max(2))?;
+        let ring = with_room(|| IoUring::new(depth.max(2)))?;
         let mut probe = io_uring::Probe::new();
         ring.submitter().register_probe(&mut probe)?;
         let needed = [opcode::Write::CODE, opcode::WriteFixed::CODE, opcode::Fsync::CODE];
@@ -65,7 +75,22 @@ impl Uring {
                 Vec::new()
             }
         };
-        Ok(Uring { ring, in_flight: 0, registered_buffers, slots, next_slot: 1, synced: None })
+        let mut uring = Uring { ring, in_flight: 0, registered_buffers, slots, next_slot: 1, synced: None };
+        uring.attempt()?;
+        Ok(uring)
+    }
+
+    /// Has a thread of the kernel do nothing, and waits for it.
+    fn attempt(&mut self) -> io::Result<()> {
+        let entry = opcode::Nop::new().build().flags(squeue::Flags::ASYNC).user_data(0);
+        self.push(&entry)?;
+        self.await_any().map_err(|error| match is_refusal(&error) {
+            true => io::Error::new(
+                error.kind(),
+                "no thread can be started for its work (RLIMIT_NPROC, or a control group's pids.max)",
+            ),
+            false => error,
+        })
     }
 
     /// As if the kernel had refused to register anything.
@@ -142,7 +167,10 @@ impl Uring {
 
     /// Hands what was pushed to the kernel; with `wait`, returns when there is a completion.
     pub(super) fn submit(&mut self, wait: bool) -> io::Result<()> {
+        // Some of the work is done on this thread at once.
+        file_length::block_signal();
         let want = usize::from(wait && self.in_flight > 0 && self.ring.completion().is_empty());
+        let mut first_refused = None;
         loop {
             match self.ring.submit_and_wait(want) {
                 Ok(_) => return Ok(()),
@@ -151,6 +179,9 @@ impl Uring {
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => {
                     if !self.ring.completion().is_empty() {
                         return Ok(());
+                    }
+                    if first_refused.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                        return Err(error);
                     }
                     std::thread::yield_now();
                 }
@@ -207,6 +238,13 @@ impl Uring {
     /// Waits until nothing is in flight, whatever comes of it.
     pub(super) fn drain(&mut self) {
         while self.in_flight > 0 && self.submit(true).is_ok() {
+            while self.completion().is_some() {}
+        }
+        // The kernel refuses to be waited for (a filter of system calls that came later, say). What it has been given it
+        // may still be reading from the buffers, and it tells when it is done without being asked.
+        let begun = Instant::now();
+        while self.in_flight > self.ring.submission().len() && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
             while self.completion().is_some() {}
         }
     }

@@ -129,6 +129,7 @@ impl Stock {
     pub(super) fn trim(&mut self, wanted: usize) -> (Vec<Blank>, Option<Failure>) {
         let core = Arc::clone(&self.workshop.core);
         let publisher = core.control.publisher();
+        let wanted = if core.disk.can_prove_unshared() { wanted } else { 0 };
         let (mut trimmed, mut failed) = (Vec::new(), None);
         while self.is_displaced() {
             match self.take_oldest() {
@@ -156,8 +157,9 @@ impl Stock {
             let wanted = nameless && blanks.len() < wanted;
             blanks.extend(self.let_go(page, wanted));
         }
-        // Stuck pages have no name any more and cannot get one back, so one that is free now is only let go.
-        self.stuck.retain(|trimmed| !retire_header(&trimmed.blank));
+        // Stuck pages have no name any more and cannot get one back, so one that is free now is only let go. Nothing is
+        // written to it: the one name that it may still have is that of a hard link, in somebody's backup.
+        self.stuck.retain(|trimmed| !matches!(trimmed.blank.file.if_unshared(&mut || Ok(())), Ok(true)));
         publisher.set(Counter::StuckPages, self.stuck.len() as u64);
         (blanks, failed)
     }

@@ -2,8 +2,8 @@
 
 use super::{Writer, sum_records};
 use crate::active::ActivePage;
-use crate::control::{Control, random_bytes};
-use crate::disk::{Disk, DiskFile, OsDisk, check_file_system};
+use crate::control::{self, Control, random_bytes};
+use crate::disk::{Directory, Disk, DiskFile, OsDisk, check_file_system, file_length};
 use crate::engine::Engine;
 use crate::engine::probe::SCRATCH_LEN;
 use crate::error::OpenError;
@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::PageGeometry;
 use waldo_shm_protocol::record::Stamp;
@@ -30,8 +31,9 @@ use waldo_shm_protocol::{Position, names};
 pub(super) fn open(home: &Path, options: WriterOptions) -> Result<Writer, OpenError> {
     options.check()?;
     fs::create_dir_all(home).map_err(OpenError::io("create the directory", home))?;
-    check_file_system(home, options.durability)?;
     let disk = OsDisk::open(home).map_err(OpenError::io("open", home))?;
+    let dir = Directory::of(&disk, home).map_err(OpenError::io("open", home))?;
+    check_file_system(&dir, options.durability)?;
     open_on(home, Arc::new(disk), options)
 }
 
@@ -40,16 +42,29 @@ pub(super) fn open_on(
     disk: Arc<dyn Disk>,
     mut options: WriterOptions,
 ) -> Result<Writer, OpenError> {
-    let (geometry, _) = options.check()?;
-    let lock = WriterLock::take(home)?;
+    let (geometry, shape) = options.check()?;
+    file_length::check(geometry.page_len().max(shape.segment_len()))?;
+    file_length::block_signal();
+    let dir = Directory::of(&*disk, home).map_err(OpenError::io("open", home))?;
+    let mut lock = WriterLock::take(&dir)?;
     let (mut meta, created) = open_meta(&*disk, home, &options, geometry)?;
+    lock.hold_meta()?;
+    if lock.was_missing() && !created {
+        control::refuse_if_alive(&dir, &meta.meta.ring_id)?;
+    }
     let geometry_kept = settle_geometry(&mut options, &meta.meta);
     let (geometry, shape) = options.check()?;
+    file_length::check(geometry.page_len().max(shape.segment_len()))?;
+    // Tried now and not when it is needed first, so that whoever opens the ring hears of it.
+    let _ = disk.can_prove_unshared();
     let engine = open_engine(&*disk, &options, &lock)?;
     let mut survey = recover::survey(&*disk, &meta.meta)?;
+    if survey.epoch_max == u32::MAX {
+        return Err(OpenError::EpochsExhausted);
+    }
 
-    let control = Control::open(&*disk, home, &options, meta.meta.ring_id, shape)?;
-    let Some(epoch) = survey.epoch_max.checked_add(1) else { return Err(OpenError::EpochsExhausted) };
+    let control = Control::open(&*disk, &dir, &options, meta.meta.ring_id, shape)?;
+    let epoch = survey.epoch_max.max(control.epoch_seen()) + 1;
     let heartbeat_ns = u64::try_from(options.heartbeat.as_nanos()).unwrap_or(u64::MAX);
     let clean = survey.clean && !created;
     let cut = recover::raise_epoch(&mut meta, &options, geometry, epoch, &survey)
@@ -89,8 +104,13 @@ pub(super) fn open_on(
         durability: options.durability,
         on_durable: Default::default(),
     });
+    let failed = Arc::clone(&core);
     let start = Start { core, engine, meta, geometry, shape, options, opened, lock, home: home.to_owned() };
-    start.go_live(survey)
+    start.go_live(survey).inspect_err(|error| {
+        // Readers have been told of a writer that comes.
+        failed.control.publisher().fail(error.errno() as u32);
+        failed.control.wake_all();
+    })
 }
 
 /// The ring's geometry counts, unless a change of it was asked for. Returns whether the options asked for another
@@ -172,6 +192,34 @@ fn scratch(disk: &dyn Disk) -> std::io::Result<Arc<dyn DiskFile>> {
     Ok(scratch)
 }
 
+/// What has been started of a writer. Stopped and waited for when dropped: a thread that went on after a failed start
+/// would work without the lock.
+struct Started<'a> {
+    core: &'a Core,
+    preparer: Option<Preparer>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Started<'_> {
+    /// All of it has been started.
+    fn keep(mut self) -> Option<(Preparer, Vec<JoinHandle<()>>)> {
+        Some((self.preparer.take()?, std::mem::take(&mut self.threads)))
+    }
+}
+
+impl Drop for Started<'_> {
+    fn drop(&mut self) {
+        let Some(preparer) = &self.preparer else { return };
+        self.core.bell.stop();
+        self.core.dirty.stop();
+        preparer.stop();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so on stderr.
+            let _ = thread.join();
+        }
+    }
+}
+
 struct Start {
     core: Arc<Core>,
     engine: Engine<super::Mark>,
@@ -213,15 +261,18 @@ impl Start {
         };
         let mut pages: VecDeque<HeldPage> = survey.pages.iter().map(held).collect();
         pages.push_back(HeldPage::of(&active.page));
-        let cannot = |source| OpenError::Io { action: "start threads for", path: self.home.clone(), source };
+        let cannot = |source| OpenError::Threads { home: self.home.clone(), source };
         let ring_size = self.options.ring_size as usize;
         let pages = Pages { held: pages, active: Arc::clone(&active.page), ready, ring_size };
         let (preparer, preparing) =
             Preparer::start(&self.core, mold, pages, self.options.prepare_ahead).map_err(cannot)?;
+        let mut started = Started { core: &self.core, preparer: Some(preparer), threads: Vec::new() };
+        started.threads.extend(preparing);
+        let (core, options) = (Arc::clone(&self.core), &self.options);
         let notifying =
-            notifier::start(Arc::clone(&self.core), self.options.heartbeat, self.options.min_wake_interval)
+            notifier::start(core, options.heartbeat, options.min_wake_interval, self.lock.watch())
                 .map_err(cannot)?;
-        let mut threads: Vec<_> = preparing.into_iter().chain([notifying]).collect();
+        started.threads.push(notifying);
         let flush_interval = match self.options.durability {
             Durability::Sync => None,
             Durability::Interval(interval) => Some(interval),
@@ -229,8 +280,9 @@ impl Start {
         };
         if let Some(interval) = flush_interval {
             self.core.dirty.add(Arc::clone(&active.page));
-            threads.push(flusher::start(Arc::clone(&self.core), interval).map_err(cannot)?);
+            started.threads.push(flusher::start(Arc::clone(&self.core), interval).map_err(cannot)?);
         }
+        let (preparer, threads) = started.keep().ok_or_else(|| cannot(std::io::ErrorKind::Other.into()))?;
         let record_size_max = WriterOptions::record_size_max(&self.geometry);
         Ok(Writer {
             piece_start: active.offset,

@@ -1,0 +1,81 @@
+//! Segments whose ring is gone: each takes a megabyte of /dev/shm until the next reboot. Whoever makes a new segment
+//! removes them first.
+
+use super::object::{self, OwnSegment};
+use crate::disk::{Directory, nobody_else_has};
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::thread;
+use waldo_shm_protocol::link::Link;
+use waldo_shm_protocol::meta::{META_LEN, Meta};
+use waldo_shm_protocol::names;
+use waldo_shm_protocol::segment::SegmentIdentity;
+
+/// Objects that are looked at, so that opening a ring does not take long among many.
+const LOOKED_AT_MAX: usize = 1024;
+
+/// Removes the POSIX objects that are control segments, of this user, made for a directory that is not at the path any more
+/// that they name, and that nobody has open or mapped: no writer, and no reader that waits for one. That last thing the
+/// kernel tells (a write lease), so it holds for other containers too. A ring that was moved makes itself a new one.
+pub(super) fn sweep() {
+    // On a thread of its own, where the signal that goes with leases is blocked.
+    let swept =
+        thread::Builder::new().name("waldo-sweep".into()).spawn(|| sweep_directory(Path::new("/dev/shm")));
+    if let Ok(thread) = swept {
+        let _ = thread.join();
+    }
+}
+
+fn sweep_directory(shm: &Path) {
+    let Ok(entries) = fs::read_dir(shm) else { return };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    for name in names.filter(|name| name.starts_with("waldo-")).take(LOOKED_AT_MAX) {
+        let link = Link::Posix(format!("/{name}"));
+        match remove_if_left_over(&link) {
+            Ok(true) => tracing::info!("removed the control segment {name}: its ring is gone"),
+            Ok(false) => {}
+            Err(error) => tracing::debug!("left the control segment {name} alone: {error}"),
+        }
+    }
+}
+
+fn remove_if_left_over(link: &Link) -> std::io::Result<bool> {
+    let Some(file) = object::open(link, false)? else { return Ok(false) };
+    let stat = file.metadata()?;
+    if !stat.is_file() || stat.uid() != nix::unistd::geteuid().as_raw() {
+        return Ok(false);
+    }
+    let Some(head) = object::read_head(&file, stat.len())? else { return Ok(false) };
+    let Some(home) = object::read_home_path(&file) else { return Ok(false) };
+    if !head.magic || !is_gone(&home, &head.identity) {
+        return Ok(false);
+    }
+    let mut removed = Ok(());
+    let unused = nobody_else_has(&file, &mut || {
+        // Still in that proof: a writer that opens it by name now waits, and finds it gone.
+        removed = object::remove(link, [stat.dev(), stat.ino()]);
+    })?;
+    removed.map(|()| unused)
+}
+
+/// Whether the ring is certainly not at this path any more. Numbers of inodes are used again, so its `ring.meta` is asked
+/// as well.
+fn is_gone(path: &Path, ring: &SegmentIdentity) -> bool {
+    let look = || -> std::io::Result<bool> {
+        let dir = Directory::open(path)?;
+        if dir.object()? != ring.home {
+            return Ok(true);
+        }
+        let mut content = Vec::new();
+        dir.open_to_read(names::META)?.take(META_LEN as u64 + 1).read_to_end(&mut content)?;
+        Ok(Meta::check(&content).is_ok_and(|meta| meta.ring_id != ring.ring_id))
+    };
+    look().unwrap_or_else(|error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)))
+}
+
+/// The epoch that a segment names, if it can be one: the last million are out of reach of any number of starts.
+pub(super) fn plausible_epoch(found: &OwnSegment) -> u32 {
+    if found.head.epoch < u32::MAX - (1 << 20) { found.head.epoch } else { 0 }
+}

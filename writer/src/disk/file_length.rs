@@ -1,0 +1,33 @@
+//! How long the files of this process may be (RLIMIT_FSIZE). Writing beyond that is an error, and a signal (SIGXFSZ) whose
+//! default action ends the process: a library must not die of it.
+
+use crate::error::OpenError;
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use std::cell::Cell;
+
+thread_local! {
+    static IS_BLOCKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on this thread gets the error alone. Costs a load after the first time.
+#[inline]
+pub(crate) fn block_signal() {
+    IS_BLOCKED.with(|is_blocked| {
+        if !is_blocked.replace(true) {
+            let mut set = SigSet::empty();
+            set.add(Signal::SIGXFSZ);
+            // It cannot fail with this signal.
+            let _ = set.thread_block();
+        }
+    });
+}
+
+/// Refuses if a file of `needed` bytes may not be made.
+pub(crate) fn check(needed: u64) -> Result<(), OpenError> {
+    match getrlimit(Resource::RLIMIT_FSIZE) {
+        Ok((limit, _)) if limit < needed => Err(OpenError::FileLength { limit, needed }),
+        // Where the limit cannot be read it is met when a page is made.
+        _ => Ok(()),
+    }
+}

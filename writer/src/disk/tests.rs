@@ -1,0 +1,249 @@
+//! Proofs and directories of the real file system.
+
+use super::{Disk, OsDisk};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn names(home: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(home).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Something mounted at `target`; unmounted when dropped, also by a test that fails.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// `None`, and a word about it, where that is not allowed.
+    fn new(kind: &str, target: &Path, data: &str) -> Option<Mounted> {
+        fs::create_dir_all(target).unwrap();
+        match mount(Some(kind), target, Some(kind), MsFlags::empty(), Some(data)) {
+            Ok(()) => Some(Mounted(target.to_owned())),
+            Err(error) => {
+                println!("skipped: cannot mount {kind} here: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Runs `test` in the directory of an overlay of two directories of a tmpfs.
+fn on_an_overlay(test: impl FnOnce(&Path)) {
+    let place = tempfile::Builder::new().prefix("waldo-test-overlay-").tempdir().unwrap();
+    let base = place.path().join("base");
+    let Some(_base) = Mounted::new("tmpfs", &base, "size=16m") else { return };
+    let dir = |name: &str| {
+        let path = base.join(name);
+        fs::create_dir(&path).unwrap();
+        path
+    };
+    let (lower, upper, work, merged) = (dir("lower"), dir("upper"), dir("work"), dir("merged"));
+    let data =
+        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    let Some(_overlay) = Mounted::new("overlay", &merged, &data) else { return };
+    test(&merged);
+}
+
+fn unshared(file: &dyn super::DiskFile) -> bool {
+    file.if_unshared(&mut || file.write_all_at(b"changed", 0)).unwrap()
+}
+
+/// A write lease on overlayfs is granted although somebody maps the file: the mapping is one of the file in the upper
+/// layer, the lease one of the file on top. With that for a proof, a batch that a reader held changed under it in 275 of
+/// 275 slices, and `verify` said that all was fine. So the proof is tried in the ring's own directory.
+#[test]
+fn nothing_is_proven_unshared_on_an_overlay() {
+    on_an_overlay(|home| {
+        let disk = OsDisk::open(home).unwrap();
+        let file = disk.create("page", 0o600).unwrap();
+        file.write_all_at(b"kept as it is", 0).unwrap();
+        let reader = File::open(home.join("page")).unwrap();
+        let map = memmap2::MmapOptions::new().len(13).map_raw_read_only(&reader).unwrap();
+        drop(reader);
+        assert!(!unshared(&*file));
+        assert_eq!(fs::read(home.join("page")).unwrap(), b"kept as it is");
+        drop(map);
+        // Not even then: what cannot be refused proves nothing.
+        assert!(!unshared(&*file) && !disk.can_prove_unshared());
+        assert_eq!(names(home), ["page"]);
+    });
+}
+
+#[test]
+fn where_a_mapping_is_seen_a_file_is_proven_unshared() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = OsDisk::open(home.path()).unwrap();
+    assert!(disk.can_prove_unshared());
+    let file = disk.create("page", 0o600).unwrap();
+    assert!(unshared(&*file));
+    let reader = File::open(home.path().join("page")).unwrap();
+    let map = memmap2::MmapOptions::new().len(7).map_raw_read_only(&reader).unwrap();
+    assert!(!unshared(&*file));
+    drop(reader);
+    assert!(!unshared(&*file));
+    drop(map);
+    assert!(unshared(&*file));
+    assert_eq!(names(home.path()), ["page"]);
+}
+
+/// A backup of hard links (`cp -al`) shares its files with the ring. Recycling a page wrote other records into it.
+#[test]
+fn a_file_with_a_second_name_is_shared() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = OsDisk::open(home.path()).unwrap();
+    let file = disk.create("page", 0o600).unwrap();
+    file.write_all_at(b"record", 0).unwrap();
+    let (page, backup) = (home.path().join("page"), home.path().join("backup"));
+    fs::hard_link(&page, &backup).unwrap();
+    assert!(!unshared(&*file));
+    assert_eq!(fs::read(&backup).unwrap(), b"record");
+    fs::remove_file(&backup).unwrap();
+    assert!(unshared(&*file));
+    // Also a name that comes while it is changed.
+    let late = file.if_unshared(&mut || fs::hard_link(&page, &backup));
+    assert!(!late.unwrap());
+}
+
+/// Waits for an open of `path` that the lease keeps waiting, in another thread.
+fn open_elsewhere(path: PathBuf) -> (thread::JoinHandle<()>, std::sync::mpsc::Receiver<()>) {
+    let (opened, is_open) = channel();
+    let thread = thread::spawn(move || {
+        let file = File::open(path).unwrap();
+        let _ = opened.send(());
+        drop(file);
+    });
+    (thread, is_open)
+}
+
+fn lease_is_being_broken(path: &Path) -> bool {
+    // "1: LEASE  BREAKING READ 123 fe:00:456 0 EOF" while somebody waits, "ACTIVE" while nobody does.
+    use std::os::unix::fs::MetadataExt;
+    let inode = format!(":{} ", fs::metadata(path).unwrap().ino());
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().any(|line| line.contains("BREAK") && line.contains(&inode))
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The kernel does not say whether it has let somebody in who waited, so whoever waits counts as being in.
+#[test]
+fn a_proof_that_somebody_has_questioned_is_none() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("page");
+    let disk = OsDisk::open(home.path()).unwrap();
+    let file = disk.create("page", 0o600).unwrap();
+    let mut elsewhere = None;
+    let outcome = file.if_unshared(&mut || {
+        elsewhere = Some(open_elsewhere(path.clone()));
+        wait_until("somebody asks for the file", || lease_is_being_broken(&path));
+        Ok(())
+    });
+    assert!(!outcome.unwrap());
+    elsewhere.unwrap().0.join().unwrap();
+    assert!(unshared(&*file));
+}
+
+/// `/proc/sys/fs/lease-break-time`, set back when dropped.
+struct BreakTime(String);
+
+impl BreakTime {
+    const PATH: &str = "/proc/sys/fs/lease-break-time";
+
+    fn shorten() -> io::Result<BreakTime> {
+        let before = fs::read_to_string(BreakTime::PATH)?;
+        fs::write(BreakTime::PATH, "1")?;
+        Ok(BreakTime(before))
+    }
+}
+
+impl Drop for BreakTime {
+    fn drop(&mut self) {
+        let _ = fs::write(BreakTime::PATH, self.0.trim());
+    }
+}
+
+/// A writer that was stopped (SIGSTOP, a paused container, a snapshot of the machine) for longer than lease-break-time
+/// between lease and header had lost the lease: somebody opened and mapped the page, and it was recycled under them.
+#[test]
+fn a_lease_that_was_taken_away_while_the_header_was_written_proves_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("page");
+    let disk = OsDisk::open(home.path()).unwrap();
+    let file = disk.create("page", 0o600).unwrap();
+    let Ok(_short) = BreakTime::shorten() else {
+        println!("skipped: lease-break-time cannot be changed here");
+        return;
+    };
+    let outcome = file.if_unshared(&mut || {
+        let (thread, is_open) = open_elsewhere(path.clone());
+        // Not answering is what a stopped process does.
+        is_open.recv_timeout(Duration::from_secs(60)).unwrap();
+        thread.join().unwrap();
+        file.write_all_at(b"changed", 0)
+    });
+    assert!(!outcome.unwrap());
+}
+
+/// A writer whose home was renamed went on at the old path, where a new ring was by then: it trimmed and replaced that
+/// one's pages.
+#[test]
+fn a_directory_that_is_renamed_is_followed_and_what_takes_its_place_is_left_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let (home, moved) = (parent.path().join("ring"), parent.path().join("moved"));
+    fs::create_dir(&home).unwrap();
+    let disk = OsDisk::open(&home).unwrap();
+    disk.create("a", 0o600).unwrap().write_all_at(b"mine", 0).unwrap();
+    fs::rename(&home, &moved).unwrap();
+    fs::create_dir(&home).unwrap();
+    for name in ["a", "b", "c"] {
+        fs::write(home.join(name), "another's").unwrap();
+    }
+    disk.create("b", 0o600).unwrap();
+    disk.open("a").unwrap().write_all_at(b"MINE", 0).unwrap();
+    disk.rename("a", "c").unwrap();
+    disk.remove("b").unwrap();
+    disk.sync_dir().unwrap();
+    assert_eq!(disk.list().unwrap(), ["c"]);
+    assert_eq!(fs::read(moved.join("c")).unwrap(), b"MINE");
+    assert_eq!(names(&home), ["a", "b", "c"]);
+    for name in ["a", "b", "c"] {
+        assert_eq!(fs::read(home.join(name)).unwrap(), b"another's");
+    }
+}
+
+/// Whatever bears the name of a file of the ring: nothing is waited for, nothing is followed.
+#[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    use std::os::unix::net::UnixListener;
+    let home = tempfile::tempdir().unwrap();
+    let disk = OsDisk::open(home.path()).unwrap();
+    let at = |name: &str| home.path().join(name);
+    nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    fs::create_dir(at("directory")).unwrap();
+    fs::write(at("file"), "").unwrap();
+    std::os::unix::fs::symlink("file", at("symlink")).unwrap();
+    let _socket = UnixListener::bind(at("socket")).unwrap();
+    for name in ["pipe", "directory", "symlink", "socket"] {
+        assert!(disk.open(name).is_err(), "{name}");
+        assert!(disk.create(name, 0o600).is_err(), "{name}");
+    }
+    assert!(disk.open("file").is_ok());
+}
