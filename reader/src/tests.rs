@@ -3,6 +3,8 @@
 mod damaged;
 mod follow;
 mod hostile;
+mod moved;
+mod other_starts;
 mod restarts;
 mod searching;
 mod sleeping;
