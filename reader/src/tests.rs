@@ -4,6 +4,7 @@ mod damaged;
 mod follow;
 mod hostile;
 mod moved;
+mod other_shapes;
 mod other_starts;
 mod restarts;
 mod searching;
