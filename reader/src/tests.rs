@@ -9,6 +9,7 @@ mod other_starts;
 mod restarts;
 mod searching;
 mod sleeping;
+mod strange_files;
 mod streams;
 mod tail;
 mod trimming;
