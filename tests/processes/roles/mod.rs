@@ -5,6 +5,7 @@ mod follower;
 mod holder;
 mod member;
 mod restricted;
+mod scout;
 mod streams;
 mod waiter;
 mod writer;
@@ -23,6 +24,7 @@ pub fn play(role: &str, args: &Args) {
         "waiter" => waiter::wait(args),
         "visitor" => waiter::visit(args),
         "member" => member::play(args),
+        "scout" => scout::play(args),
         "streams" => streams::play(args),
         "churn" => churn::play(args),
         _ => panic!("no role {role}"),
