@@ -92,6 +92,35 @@ fn a_writer_with_another_shared_memory_is_followed_and_so_is_the_next() {
 }
 
 #[test]
+fn a_reader_that_sees_no_segment_follows_through_every_start() {
+    if !can_unshare(&["-m"]) {
+        return;
+    }
+    let (setup, ring) = (setup(), TestRing::new());
+    let args = || setup.args(ring.home());
+    let mut writer = opened(Child::spawn("writer", args()));
+    append(&mut writer, 100, 100);
+    let mut follower = Child::spawn_within(&["-m"], PRIVATE_SHM, "follower", args().with("report", 1));
+    let mut scout = Child::spawn_within(&["-m"], PRIVATE_SHM, "scout", args());
+    scout.expect("attached");
+    let mut tip = 100;
+    for kill in [true, false, true] {
+        while follower.skip_to("at") != [tip] {}
+        wait_for(&mut scout, "again", &format!("files absent {tip}"));
+        end(&mut writer, kill);
+        let ended = if kill { "absent" } else { "closed" };
+        wait_for(&mut scout, "again", &format!("files {ended} {tip}"));
+        writer = opened(Child::spawn("writer", args()));
+        tip += 100;
+        append(&mut writer, 100, tip);
+    }
+    follower.say(tip);
+    assert_eq!(follower.skip_to("done"), [tip, 0, tip]);
+    follower.finish();
+    scout.finish();
+}
+
+#[test]
 fn a_writer_that_counts_time_from_elsewhere_is_seen_alive_and_seen_dead() {
     let future: &[&str] = &["-T", "--boottime", "1000000"];
     if !can_unshare(future) {
