@@ -18,7 +18,7 @@ use crate::source::{Attachment, Source};
 use crate::standing::{alive, follows, usable};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use waldo_shm_protocol::names;
 use waldo_shm_protocol::segment::WriterState;
 
@@ -46,11 +46,17 @@ struct Glance {
 
 impl Looks {
     /// Once per `check_interval`, give or take half of it, for all readers of the process together.
-    fn due(&self, interval: std::time::Duration) -> bool {
+    fn due(&self, interval: Duration) -> bool {
         let (now, due) = (coarse_ms(), self.next_ms.load(Ordering::Relaxed));
         let pause = u64::try_from(jittered(interval).as_millis()).unwrap_or(u64::MAX);
         let next = now.saturating_add(pause);
         now >= due && self.next_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Puts the next one off: this is one.
+    fn put_off(&self, interval: Duration) {
+        let pause = u64::try_from(jittered(interval).as_millis()).unwrap_or(u64::MAX);
+        self.next_ms.store(coarse_ms().saturating_add(pause), Ordering::Relaxed);
     }
 
     /// Whether nothing has changed from outside since everything was last looked at.
@@ -123,6 +129,7 @@ impl RingInner {
         if current.generation != seen.generation {
             return Ok(current.clone());
         }
+        self.looks.put_off(self.options.check_interval);
         let (elsewhere, here) = match seen.home.whereabouts() {
             Whereabouts::Here => (None, true),
             Whereabouts::Elsewhere(home) => (Some(home), false),
