@@ -39,7 +39,8 @@ pub enum WriterStatus {
         /// Its number.
         epoch: u32,
     },
-    /// There is no control segment, and nothing says that the ring was closed.
+    /// No control segment of a start that goes on is to be seen from here, and nothing says that the ring was closed. A
+    /// writer may run all the same, with another `/dev/shm`, say: then its records come in.
     Absent,
 }
 

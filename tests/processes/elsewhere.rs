@@ -54,12 +54,13 @@ fn a_writer_with_another_shared_memory_is_followed_and_so_is_the_next() {
         append(&mut writer, 100, 100);
         let mut followers: Vec<Child> =
             (0..2).map(|_| Child::spawn("follower", args().with("report", 1))).collect();
+        let mut sleeper = Child::spawn("sleeper", args());
         let mut streams = Child::spawn("streams", args().with("streams", 3));
         let mut scout = Child::spawn("scout", args());
         scout.expect("attached");
         streams.expect("ready");
-        for follower in &mut followers {
-            while follower.skip_to("at") != [100] {}
+        for reader in followers.iter_mut().chain([&mut sleeper]) {
+            while reader.skip_to("at") != [100] {}
         }
         // A segment by the same name, where nobody else can see it.
         end(&mut writer, kill);
@@ -67,8 +68,8 @@ fn a_writer_with_another_shared_memory_is_followed_and_so_is_the_next() {
         append(&mut writer, 100, 200);
         streams.say("upto 200");
         streams.expect("at");
-        for follower in &mut followers {
-            while follower.skip_to("at") != [200] {}
+        for reader in followers.iter_mut().chain([&mut sleeper]) {
+            while reader.skip_to("at") != [200] {}
         }
         // The writer lives, but that cannot be known from here. It has not closed the ring, which can.
         wait_for(&mut scout, "again", "files absent 200");
@@ -79,6 +80,7 @@ fn a_writer_with_another_shared_memory_is_followed_and_so_is_the_next() {
         append(&mut writer, 100, 300);
         streams.say("upto 300");
         streams.expect("at");
+        while sleeper.skip_to("at") != [300] {}
         for mut follower in followers {
             follower.say(300);
             assert_eq!(follower.skip_to("done"), [300, 0, 300]);

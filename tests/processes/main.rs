@@ -16,6 +16,7 @@ mod elsewhere;
 mod follow;
 mod lapped;
 mod locking;
+mod moved;
 mod permissions;
 mod streams;
 mod torn;

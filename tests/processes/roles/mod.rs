@@ -6,6 +6,7 @@ mod holder;
 mod member;
 mod restricted;
 mod scout;
+mod sleeper;
 mod streams;
 mod waiter;
 mod writer;
@@ -25,6 +26,7 @@ pub fn play(role: &str, args: &Args) {
         "visitor" => waiter::visit(args),
         "member" => member::play(args),
         "scout" => scout::play(args),
+        "sleeper" => sleeper::play(args),
         "streams" => streams::play(args),
         "churn" => churn::play(args),
         _ => panic!("no role {role}"),
