@@ -1,28 +1,27 @@
-//! Attaching to a ring, and noticing when its control segment is replaced.
+//! Attaching to a ring.
+
+mod look;
 
 use crate::checkpoint::Checkpoint;
-use crate::control::{ControlMap, Here};
 use crate::error::{AttachError, ReadError};
 use crate::files::FilesTail;
-use crate::link::{Found, held_object, open_control, passing, read_here, read_meta};
+use crate::home::Home;
+use crate::link::{Found, Wanted, open_control, read_here, read_meta_in};
 use crate::options::{AttachOptions, Cursor, ReaderOptions};
 use crate::pages::Pages;
 use crate::place::Want;
 use crate::reader::Reader;
-use crate::source::{Attachment, Source, alive, usable};
+use crate::source::{Attachment, Source};
 use crate::status::{self, RingStatus};
 use crate::waiter::Waiter;
+use look::Looks;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use waldo_shm_protocol::RingId;
 use waldo_shm_protocol::meta::Meta;
-use waldo_shm_protocol::segment::WriterState;
-
-/// Shortest time between two looks at the link of a writer that has ended.
-const LINK_PAUSE: Duration = Duration::from_millis(100);
 
 /// An attachment to a ring. Cheap to clone; all readers made from it, in whatever thread, share the mappings.
 #[derive(Clone, Debug)]
@@ -32,18 +31,17 @@ pub struct Ring {
 
 #[derive(Debug)]
 pub(crate) struct RingInner {
+    /// The path by which the ring was asked for.
     pub(crate) home: PathBuf,
+    /// As it was when the ring was attached to; only what never changes is to be taken from it.
     pub(crate) meta: Meta,
     pub(crate) options: AttachOptions,
     pub(crate) pages: Pages,
     pub(crate) waiter: Waiter,
-    here: Here,
-    /// Generation of `current`, so that readers need not take the lock to see that they are up to date.
+    /// Generation of the attachment in use, so that readers need not take the lock to see that they are up to date.
     generation: AtomicU64,
     current: Mutex<Arc<Attachment>>,
-    since: Instant,
-    /// When the link of a writer that has ended was last looked at, in milliseconds after `since`.
-    link_checked_ms: AtomicU64,
+    looks: Looks,
 }
 
 impl Ring {
@@ -60,28 +58,34 @@ impl Ring {
     /// # Errors
     /// As [`Ring::attach`].
     pub fn attach_with(home: impl AsRef<Path>, options: AttachOptions) -> Result<Ring, AttachError> {
-        let home = std::path::absolute(home.as_ref()).map_err(|e| AttachError::io(home.as_ref(), e))?;
-        let meta = read_meta(&home)?;
-        let here = read_here(&home)?;
-        let control = open_control(&home, &meta.ring_id, &here, &options, None)?;
+        let path = std::path::absolute(home.as_ref()).map_err(|e| AttachError::io(home.as_ref(), e))?;
+        let home = match Home::open(&path) {
+            Ok(home) => Arc::new(home),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(AttachError::NotARing { home: path });
+            }
+            Err(error) => return Err(AttachError::io(path, error)),
+        };
+        let found = read_meta_in(&home)?;
+        let (ring_id, looks) = (found.meta.ring_id, Looks::default());
+        let here = read_here(&home, found.owner);
+        let wanted = Wanted { ring_id: &ring_id, here, start: Some(found.start), options: &options };
+        let control = open_control(&home, &wanted, None, &looks.last_beat)?;
         let handover = matches!(control, Found::Unusable { retired: true }).then(Instant::now);
         let source = match control {
-            Found::Usable(control) => Source::Control(control),
-            _ => {
-                files_source(&home, meta.ring_id).map_err(|e| AttachError::io(&home, io::Error::other(e)))?
-            }
+            Found::Usable(control) => Source::Control(*control),
+            _ => files_source(&path, ring_id).map_err(|e| AttachError::io(&path, io::Error::other(e)))?,
         };
+        let attachment = Attachment::new(1, source, home.clone(), handover, options.stalled_after);
         let inner = RingInner {
-            pages: Pages::new(&home, meta.ring_id),
+            pages: Pages::new(home, ring_id),
             waiter: Waiter::default(),
             generation: AtomicU64::new(1),
-            since: Instant::now(),
-            link_checked_ms: AtomicU64::new(0),
-            current: Mutex::new(Arc::new(Attachment::new(1, source, handover))),
-            home,
-            meta,
+            current: Mutex::new(Arc::new(attachment)),
+            looks,
+            home: path,
+            meta: found.meta,
             options,
-            here,
         };
         Ok(Ring { inner: Arc::new(inner) })
     }
@@ -121,9 +125,12 @@ impl Ring {
     /// How the ring is at this moment.
     ///
     /// # Errors
-    /// [`ReadError::Control`] if the control segment makes no sense, [`ReadError::Io`] in files mode.
+    /// [`ReadError::Control`] if the control segment makes no sense, [`ReadError::Io`] in files mode,
+    /// [`ReadError::Replaced`] and [`ReadError::Gone`] if the ring is not where it was.
     pub fn status(&self) -> Result<RingStatus, ReadError> {
-        let current = self.inner.attend(&self.inner.current())?;
+        // Not what was true a while ago: a status is asked for seldom.
+        let current = self.inner.refresh(&self.inner.current())?;
+        let current = self.inner.attend(&current)?;
         status::snapshot(&self.inner, &current)
     }
 
@@ -155,101 +162,11 @@ impl RingInner {
         // Only ever replaced as a whole.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// The attachment to use instead of `seen` if `seen` cannot be used any more, else `seen`. In files mode,
-    /// looks at the files and for a segment, not more often than is worth while.
-    ///
-    /// # Errors
-    /// What is wrong with the files or with the segment that has taken the place of an old one.
-    pub(crate) fn attend(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
-        match &seen.source {
-            // The writer has ended, and may have taken the segment's name away: the next one makes another.
-            Source::Control(control) if seen.usable(&self.options) => {
-                let ended = control.segment().status().state() != Some(WriterState::Live);
-                if ended && self.link_due() { self.refresh(seen) } else { Ok(seen.clone()) }
-            }
-            Source::Control(_) if seen.awaits_successor() && !self.link_due() => Ok(seen.clone()),
-            Source::Control(_) => self.refresh(seen),
-            Source::Files(files) => {
-                if !files.due() {
-                    return Ok(seen.clone());
-                }
-                let fresh = self.refresh(seen)?;
-                if Arc::ptr_eq(&fresh, seen) {
-                    files.look()?;
-                }
-                Ok(fresh)
-            }
-        }
-    }
-
-    /// At most once per [`LINK_PAUSE`] for all readers of the process together: is it time to look at the link?
-    fn link_due(&self) -> bool {
-        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let last = self.link_checked_ms.load(Ordering::Relaxed);
-        let due = now >= last.saturating_add(LINK_PAUSE.as_millis() as u64);
-        due && self.link_checked_ms.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    /// Looks where the link leads now. Gives `seen` back if that is where we are, or if there is nothing better.
-    ///
-    /// # Errors
-    /// As [`RingInner::attend`].
-    pub(crate) fn refresh(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
-        let mut current = self.lock();
-        if current.generation != seen.generation {
-            return Ok(current.clone());
-        }
-        let (held, in_use) = match &seen.source {
-            Source::Control(control) => (Some(control), usable(control, &self.options)),
-            Source::Files(_) => (None, false),
-        };
-        let found = match self.look_for_control(held) {
-            Ok(found) => found,
-            // As long as what we have works, a broken successor is nobody's problem.
-            Err(_) if in_use => return Ok(seen.clone()),
-            Err(error) => return Err(error.into()),
-        };
-        let (source, handover) = match found {
-            Some(control) => (Source::Control(control), None),
-            // Thousands of others may stand here too: the files are no place for all of them to look at once.
-            None if seen.patience() => return Ok(seen.clone()),
-            None if held.is_none_or(|held| in_use && !self.abandoned(held)) => return Ok(seen.clone()),
-            None => {
-                let retired = held.map(|c| c.segment().status().state()) == Some(Some(WriterState::Retired));
-                (files_source(&self.home, self.meta.ring_id)?, retired.then(Instant::now))
-            }
-        };
-        let next = Arc::new(Attachment::new(seen.generation + 1, source, handover));
-        *current = next.clone();
-        self.generation.store(next.generation, Ordering::Relaxed);
-        Ok(next)
-    }
-
-    /// Whether nobody will write to `held` any more: no writer is seen alive in it, and the link leads elsewhere or
-    /// nowhere. The next writer may have come and gone between two looks, so the segment is not waited on.
-    fn abandoned(&self, held: &ControlMap) -> bool {
-        !alive(held, &self.options)
-            && held_object(&self.home).is_ok_and(|object| object != Some(held.object()))
-    }
-
-    /// A usable segment other than `held`.
-    fn look_for_control(&self, held: Option<&ControlMap>) -> Result<Option<ControlMap>, AttachError> {
-        let object = held.map(ControlMap::object);
-        match open_control(&self.home, &self.meta.ring_id, &self.here, &self.options, object) {
-            Ok(Found::Usable(control)) => {
-                Ok(Some(control).filter(|c| held.is_none_or(|held| held.instance() != c.instance())))
-            }
-            Ok(Found::Held | Found::Unusable { .. } | Found::Nothing) => Ok(None),
-            // Being made at this moment, or not for us: the files go on without it.
-            Err(error) if passing(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
 }
 
-fn files_source(home: &Path, ring_id: RingId) -> Result<Source, ReadError> {
-    let files = FilesTail::new(home, ring_id);
+/// The files of the ring in directory `path`.
+fn files_source(path: &Path, ring_id: RingId) -> Result<Source, ReadError> {
+    let files = FilesTail::new(path, ring_id);
     files.look()?;
     Ok(Source::Files(Box::new(files)))
 }

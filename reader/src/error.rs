@@ -3,11 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-use waldo_shm_protocol::RecordFault;
 use waldo_shm_protocol::link::LinkFault;
 use waldo_shm_protocol::meta::MetaFault;
 use waldo_shm_protocol::page::PageFault;
 use waldo_shm_protocol::segment::SegmentFault;
+use waldo_shm_protocol::{RecordFault, RingId};
 
 /// Why a ring could not be attached to.
 #[derive(Debug, Error)]
@@ -104,6 +104,27 @@ pub enum ReadError {
         /// The ring's directory.
         home: PathBuf,
     },
+    /// Another ring is where the one that is read was: it was removed and made anew, or another directory was put in
+    /// its place.
+    #[error(
+        "{}: another ring is here now ({} instead of {}); attach anew to read it", .home.display(), hex(.found), hex(.ring_id)
+    )]
+    Replaced {
+        /// The ring's directory, as it was named.
+        home: PathBuf,
+        /// The ring that was attached to.
+        ring_id: RingId,
+        /// The ring that is there now.
+        found: RingId,
+    },
+    /// The ring's directory, or the metadata in it, has been removed.
+    #[error(
+        "{}: the ring has been removed (its ring.meta is gone); attach anew when there is one again", .home.display()
+    )]
+    Gone {
+        /// The ring's directory, as it was named.
+        home: PathBuf,
+    },
     /// A record is damaged.
     #[error(
         "{}: page {page}, offset {offset}, after record {}: {fault}; `waldo verify` tells the extent",
@@ -181,6 +202,10 @@ fn remedy(source: &io::Error) -> &'static str {
         }
         _ => "",
     }
+}
+
+fn hex(ring_id: &RingId) -> String {
+    ring_id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn lost_text(lost: &Option<u64>) -> String {

@@ -11,9 +11,9 @@ mod tail;
 mod tip;
 
 use crate::error::ReadError;
+use crate::link::open_plain;
 use crate::pages;
 use crate::watermark::Watermark;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -55,6 +55,11 @@ impl FilesTail {
             epoch: AtomicU32::new(0),
             inner: Mutex::new(Tail::default()),
         }
+    }
+
+    /// The directory whose files these are.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
     }
 
     /// The end of the good records as of the last look.
@@ -202,7 +207,7 @@ fn info(id: u64, summary: &PageSummary, page_len: u64, index_len: u64) -> PageIn
 
 /// The ring's metadata; `None` if it cannot be read just now.
 pub(crate) fn read_meta(home: &Path) -> Option<Meta> {
-    let file = File::open(home.join(names::META)).ok()?;
+    let file = open_plain(&home.join(names::META)).ok()?;
     let mut bytes = vec![0; META_LEN + 1];
     let got = pages::read_at(&file, &mut bytes, 0).ok()?;
     Meta::check(&bytes[..got]).ok()

@@ -18,9 +18,9 @@
 //! keeps a control segment, the reader follows its watermarks; without one it reads the files and changes over
 //! by itself when a writer comes.
 //!
-//! Reading order: [`Ring`] (`attach`, `link`), `control` and `files` (where a ring says what may be read), `pages`,
-//! `page_file` and `page_map` (opening and mapping), `walk` (records in a page), [`Reader`] (`reader`, `seek`, `wait`), then
-//! [`Batches`] and [`verify`].
+//! Reading order: [`Ring`] (`attach`, `home`, `link`), `control`, `standing` and `files` (where a ring says what may be
+//! read), `pages`, `page_file` and `page_map` (opening and mapping), `walk` (records in a page), [`Reader`] (`reader`,
+//! `seek`, `wait`), then [`Batches`] and [`verify`].
 
 mod attach;
 mod batch;
@@ -31,6 +31,7 @@ mod error;
 mod files;
 mod futex;
 mod held;
+mod home;
 mod lapse;
 mod link;
 mod options;
@@ -38,9 +39,11 @@ mod page_file;
 mod page_map;
 mod pages;
 mod place;
+mod pulse;
 mod reader;
 mod seek;
 mod source;
+mod standing;
 mod status;
 mod stream;
 pub mod verify;

@@ -1,19 +1,21 @@
 //! Where the link in a ring's directory leads, and what else a ring is recognised by.
 
 use crate::checkpoint::parse_id;
-use crate::control::{ControlFile, ControlMap, Here, Object};
+use crate::control::{ControlFile, ControlMap, Here};
 use crate::error::AttachError;
+use crate::home::{Home, Object};
 use crate::options::AttachOptions;
 use crate::pages;
-use crate::source::{Attachment, Source, usable};
-use crate::status::WriterStatus;
+use crate::standing::{alive, follows, usable};
+use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use waldo_shm_protocol::link::{LINK_LEN_MAX, Link};
-use waldo_shm_protocol::meta::{META_LEN, Meta};
+use waldo_shm_protocol::meta::{META_LEN, META_SLOT_LEN, Meta};
 use waldo_shm_protocol::segment::{SegmentFault, WriterState};
 use waldo_shm_protocol::{Position, RingId, names};
 
@@ -24,7 +26,7 @@ const INCOMPLETE_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a look for a control segment came to.
 pub(crate) enum Found {
-    Usable(ControlMap),
+    Usable(Box<ControlMap>),
     /// The one that was held already.
     Held,
     Unusable {
@@ -33,33 +35,78 @@ pub(crate) enum Found {
     Nothing,
 }
 
+/// A ring's metadata, and what was learned on the way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MetaFound {
+    pub(crate) meta: Meta,
+    /// The writer's last start that is written down. Not above [`Meta::epoch`], which allows for a slot that is lost.
+    pub(crate) start: u32,
+    pub(crate) owner: u32,
+}
+
+/// What a segment has to be in order to be followed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) ring_id: &'a RingId,
+    pub(crate) here: Here,
+    /// The writer's last start, if it is known.
+    pub(crate) start: Option<u32>,
+    pub(crate) options: &'a AttachOptions,
+}
+
+/// The segment looked at last, and its heartbeat at that time: one that changes from look to look is alive.
+#[derive(Debug, Default)]
+pub(crate) struct LastBeat(Mutex<Option<(u64, u64)>>);
+
+impl LastBeat {
+    /// Lets `control` know of the look before, and notes this one.
+    fn compare(&self, control: &ControlMap) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((instance, beat)) = *last
+            && instance == control.instance()
+        {
+            control.seen_since(beat);
+        }
+        *last = Some((control.instance(), control.segment().status().heartbeat_ns()));
+    }
+}
+
 /// Follows the link, and maps what it leads to unless that is `held`.
 pub(crate) fn open_control(
-    home: &Path,
-    ring_id: &RingId,
-    here: &Here,
-    options: &AttachOptions,
+    home: &Home,
+    wanted: &Wanted<'_>,
     held: Option<Object>,
+    last: &LastBeat,
 ) -> Result<Found, AttachError> {
-    if options.files_only {
+    if wanted.options.files_only {
         return Ok(Found::Nothing);
     }
     let mut tries = 0;
     loop {
         let Some(link) = read_link(home)? else { return Ok(Found::Nothing) };
-        let mapped = match ControlFile::open(link) {
+        let mapped = match ControlFile::open(link, &wanted.here) {
             Ok(Some(file)) if Some(file.object) == held => return Ok(Found::Held),
-            Ok(Some(file)) => file.map(ring_id, here),
+            Ok(Some(file)) => file.map(wanted.ring_id, &wanted.here),
             Ok(None) => return Ok(Found::Nothing),
             Err(error) => Err(error),
         };
         match mapped {
-            Ok(control) if usable(&control, options) => return Ok(Found::Usable(control)),
             Ok(control) => {
+                last.compare(&control);
+                if control.is_doubtful() && !alive(&control, wanted.options) {
+                    return Ok(Found::Nothing);
+                }
+                if usable(&control, wanted.options) && follows(&control, wanted.start, wanted.options) {
+                    return Ok(Found::Usable(Box::new(control)));
+                }
                 let retired = control.segment().status().state() == Some(WriterState::Retired);
                 return Ok(Found::Unusable { retired });
             }
-            Err(AttachError::Control { fault: SegmentFault::Stale | SegmentFault::ForeignHome, .. }) => {
+            // None of this ring's in this place and at this time: the files do without it.
+            Err(AttachError::Control {
+                fault: SegmentFault::Stale | SegmentFault::ForeignHome | SegmentFault::Owner { .. },
+                ..
+            }) => {
                 return Ok(Found::Nothing);
             }
             Err(error) if tries < INCOMPLETE_TRIES && passing(&error) => {
@@ -72,11 +119,11 @@ pub(crate) fn open_control(
 }
 
 /// Whether a writer that is making the segment at this moment would explain what is wrong with it: its name
-/// comes first, then its permissions and its length, then its content.
+/// comes first, then its permissions, its length and its memory, then its content.
 pub(crate) fn passing(error: &AttachError) -> bool {
     match error {
         AttachError::Control { fault, .. } => {
-            matches!(fault, SegmentFault::Magic | SegmentFault::TooShort { .. })
+            matches!(fault, SegmentFault::Magic | SegmentFault::TooShort { .. } | SegmentFault::Sparse { .. })
         }
         AttachError::Io { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
         _ => false,
@@ -86,42 +133,68 @@ pub(crate) fn passing(error: &AttachError) -> bool {
 /// Where the log ends, if a writer is running; `None` if none is, or nothing can be learned about it.
 ///
 /// # Errors
-/// If the system has no boot id.
+/// If the ring's directory cannot be opened.
 pub(crate) fn live_end(home: &Path, ring_id: &RingId) -> Result<Option<Position>, AttachError> {
+    let home = Home::open(home).map_err(|e| AttachError::io(home, e))?;
+    let Ok(found) = read_meta_in(&home) else { return Ok(None) };
     let options = AttachOptions::default();
-    let Ok(Found::Usable(control)) = open_control(home, ring_id, &read_here(home)?, &options, None) else {
+    let here = read_here(&home, found.owner);
+    let wanted = Wanted { ring_id, here, start: Some(found.start), options: &options };
+    let Ok(Found::Usable(control)) = open_control(&home, &wanted, None, &LastBeat::default()) else {
         return Ok(None);
     };
     let committed = control.segment().committed();
-    let attachment = Attachment::new(0, Source::Control(control), None);
-    let live = matches!(attachment.writer(&options), Ok(WriterStatus::Live)) && !committed.is_none();
-    Ok(live.then_some(committed))
+    let live = control.segment().status().state() == Some(WriterState::Live) && alive(&control, &options);
+    Ok(Some(committed).filter(|end| live && !end.is_none()))
 }
 
 /// The inode that the link leads to now.
-pub(crate) fn held_object(home: &Path) -> Result<Option<Object>, AttachError> {
+pub(crate) fn held_object(home: &Home, here: &Here) -> Result<Option<Object>, AttachError> {
     let Some(link) = read_link(home)? else { return Ok(None) };
-    Ok(ControlFile::open(link)?.map(|file| file.object))
+    Ok(ControlFile::open(link, here)?.map(|file| file.object))
 }
 
-fn read_link(home: &Path) -> Result<Option<Link>, AttachError> {
-    let path = home.join(names::LINK);
+fn read_link(home: &Home) -> Result<Option<Link>, AttachError> {
+    let path = || home.path().join(names::LINK);
     let mut bytes = [0; LINK_LEN_MAX + 1];
-    match open(&path).and_then(|file| pages::read_at(&file, &mut bytes, 0)) {
+    match open_in(home, names::LINK).and_then(|file| pages::read_at(&file, &mut bytes, 0)) {
         Ok(len) => match Link::parse(&bytes[..len]) {
             Ok(link) => Ok(Some(link)),
-            Err(fault) => Err(AttachError::Link { path, fault }),
+            Err(fault) => Err(AttachError::Link { path: path(), fault }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(AttachError::io(path, error)),
+        Err(error) => Err(AttachError::io(path(), error)),
     }
 }
 
+/// The metadata of the ring in directory `home`.
+///
+/// # Errors
+/// What is wrong with it.
 pub(crate) fn read_meta(home: &Path) -> Result<Meta, AttachError> {
+    check_meta(home, open_plain(&home.join(names::META))).map(|found| found.meta)
+}
+
+/// The same of the directory that is open, and more.
+///
+/// # Errors
+/// As [`read_meta`].
+pub(crate) fn read_meta_in(home: &Home) -> Result<MetaFound, AttachError> {
+    check_meta(home.path(), open_in(home, names::META))
+}
+
+fn check_meta(home: &Path, opened: io::Result<File>) -> Result<MetaFound, AttachError> {
     let path = home.join(names::META);
     let mut bytes = vec![0; META_LEN + 1];
-    match open(&path).and_then(|file| pages::read_at(&file, &mut bytes, 0)) {
-        Ok(len) => Meta::check(&bytes[..len]).map_err(|fault| AttachError::Meta { path, fault }),
+    let read = opened.and_then(|file| {
+        let len = pages::read_at(&file, &mut bytes, 0)?;
+        Ok((len, file.metadata()?.uid()))
+    });
+    match read {
+        Ok((len, owner)) => match Meta::check(&bytes[..len]) {
+            Ok(meta) => Ok(MetaFound { meta, start: last_start(&bytes).unwrap_or(meta.epoch), owner }),
+            Err(fault) => Err(AttachError::Meta { path, fault }),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(AttachError::NotARing { home: home.to_path_buf() })
         }
@@ -129,14 +202,39 @@ pub(crate) fn read_meta(home: &Path) -> Result<Meta, AttachError> {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(path)
+/// The highest number of a start that a good slot names. [`Meta::check`] adds one if it does not know the other slot,
+/// which is right for a writer that needs a number nobody has had, and would make the start that runs look like an
+/// earlier one here.
+fn last_start(bytes: &[u8]) -> Option<u32> {
+    let slots = bytes.chunks_exact(META_SLOT_LEN).take(META_LEN / META_SLOT_LEN);
+    slots.filter_map(|slot| Meta::check(&[slot, slot].concat()).ok()).map(|meta| meta.epoch).max()
 }
 
-pub(crate) fn read_here(home: &Path) -> Result<Here, AttachError> {
-    let text = std::fs::read_to_string(BOOT_ID).map_err(|e| AttachError::io(BOOT_ID, e))?;
-    let boot_id =
-        parse_id(&text).ok_or_else(|| AttachError::io(BOOT_ID, io::ErrorKind::InvalidData.into()))?;
-    let stat = std::fs::metadata(home).map_err(|e| AttachError::io(home, e))?;
-    Ok(Here { boot_id, home: [stat.dev(), stat.ino()] })
+/// Opens file `name` of the ring for reading, if it is one. Never waits.
+fn open_in(home: &Home, name: &str) -> io::Result<File> {
+    plain(home.open_file(name, OFlag::O_NONBLOCK)?)
+}
+
+/// Opens the file at `path` for reading, if it is one. Never waits: what has been put in a file's place may be a pipe
+/// that nobody writes to.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] for what is no regular file, and what the system says.
+pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
+    plain(OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(path)?)
+}
+
+fn plain(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+}
+
+/// What a segment in this place and at this time has to name. `owner` is that of the ring's metadata.
+pub(crate) fn read_here(home: &Home, owner: u32) -> Here {
+    // Asked for once: a process does not outlive a boot.
+    static BOOT: OnceLock<Option<[u8; 16]>> = OnceLock::new();
+    let boot_id = BOOT.get_or_init(|| parse_id(&std::fs::read_to_string(BOOT_ID).ok()?));
+    Here { boot_id: *boot_id, home: home.object().words(), owners: [home.owner(), owner] }
 }

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 pub struct AttachOptions {
     /// Ignore a control segment and read the files alone. Records then show up within 100 ms. Default: `false`.
     pub files_only: bool,
-    /// How often a sleeping reader looks at how the writer is and whether it has moved; each sleep is this long
-    /// give or take half of it, so that thousands of readers do not wake at once. Default: 5 s.
+    /// How often a sleeping reader looks at how the writer is and whether the ring has moved; each sleep is this long
+    /// give or take half of it, so that thousands of readers do not wake at once. A writer that nobody can wake this
+    /// reader for (it was started with another `/dev/shm`, say) goes unnoticed for no longer than that. Default: 3 s.
     pub check_interval: Duration,
     /// A writer whose heartbeat is older than this, and older than eight of its intervals, is reported as
     /// [`WriterStatus::Stalled`](crate::WriterStatus::Stalled). Default: 5 s.
@@ -20,7 +21,7 @@ impl Default for AttachOptions {
     fn default() -> AttachOptions {
         AttachOptions {
             files_only: false,
-            check_interval: Duration::from_secs(5),
+            check_interval: Duration::from_secs(3),
             stalled_after: Duration::from_secs(5),
         }
     }

@@ -20,16 +20,19 @@ pub(crate) struct PageMap {
     facts: PageFacts,
     /// Bytes from the start of the page that are known to be committed; only grows.
     admitted: AtomicU32,
+    /// Where a mapping alone does not keep the writer from using the file again.
+    _file: Option<File>,
 }
 
 impl PageMap {
-    /// Maps `file`, which `facts` are of, from start to end.
+    /// Maps `file`, which `facts` are of, from start to end. With `hold` it stays open as well.
     ///
     /// # Errors
-    /// What mmap says.
-    pub(crate) fn new(file: &File, facts: PageFacts) -> io::Result<PageMap> {
+    /// What mmap says, or that there are too many open files.
+    pub(crate) fn new(file: &File, facts: PageFacts, hold: bool) -> io::Result<PageMap> {
         let raw = MmapOptions::new().len(facts.page_len()).map_raw_read_only(file)?;
-        Ok(PageMap { raw, facts, admitted: AtomicU32::new(0) })
+        let file = if hold { Some(file.try_clone()?) } else { None };
+        Ok(PageMap { raw, facts, admitted: AtomicU32::new(0), _file: file })
     }
 
     #[inline(always)]

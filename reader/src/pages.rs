@@ -1,34 +1,46 @@
 //! Opening page files, and sharing one mapping and one descriptor per page among all readers of a process.
 
 use crate::error::ReadError;
+use crate::home::Home;
 use crate::page_file::{PageFacts, PageFile};
 use crate::page_map::PageMap;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::statfs::{EXT4_SUPER_MAGIC, TMPFS_MAGIC, statfs};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::page::{PageFault, PageHeader, RawPageHeader};
-use waldo_shm_protocol::{RingId, names};
+use waldo_shm_protocol::record::{Frame, Record};
+use waldo_shm_protocol::{RawRecord, RingId, names};
+
+/// Longest that an open is tried again because somebody has a lease on the page.
+const LEASE_PATIENCE: Duration = Duration::from_secs(1);
+const LEASE_PAUSE_MAX: Duration = Duration::from_millis(5);
 
 /// The pages of one ring that this process has mapped or open.
 #[derive(Debug)]
 pub(crate) struct Pages {
-    home: PathBuf,
     ring_id: RingId,
     held: Mutex<Held>,
     /// Whether the file system reads without a lock that a writer needs, once somebody has asked.
     lock_free: OnceLock<bool>,
+    /// Whether the pages that are mapped have to stay open, once somebody has asked.
+    hold: OnceLock<bool>,
     /// Reading changes access times: a page has been opened, and this could not be averted.
     traced: AtomicBool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
+    /// Names are looked up in it. What leads there by now does not matter: a page is asked for by the position that was
+    /// published for this directory.
+    home: Arc<Home>,
     maps: Vec<Known<PageMap>>,
     files: Vec<Known<PageFile>>,
 }
@@ -52,9 +64,15 @@ pub(crate) enum Opened<T> {
 }
 
 impl Pages {
-    pub(crate) fn new(home: &Path, ring_id: RingId) -> Pages {
-        let (held, lock_free, traced) = (Mutex::default(), OnceLock::new(), AtomicBool::new(false));
-        Pages { home: home.to_path_buf(), ring_id, held, lock_free, traced }
+    pub(crate) fn new(home: Arc<Home>, ring_id: RingId) -> Pages {
+        let held = Mutex::new(Held { home, maps: Vec::new(), files: Vec::new() });
+        let (lock_free, hold) = (OnceLock::new(), OnceLock::new());
+        Pages { ring_id, held, lock_free, hold, traced: AtomicBool::new(false) }
+    }
+
+    /// From now on pages are those of another directory, which holds the same ring.
+    pub(crate) fn relocate(&self, home: Arc<Home>) {
+        *self.lock() = Held { home, maps: Vec::new(), files: Vec::new() };
     }
 
     /// Page `id`, mapped; shared with whoever else in this process has it mapped. `epoch` is the writer's start
@@ -64,22 +82,22 @@ impl Pages {
     /// # Errors
     /// [`ReadError::Io`] or [`ReadError::Page`] for what trimming cannot explain.
     pub(crate) fn map(&self, id: u64, epoch: u32) -> Result<Opened<Arc<PageMap>>, ReadError> {
-        let path = || self.home.join(names::page(id));
         // Under the lock: two readers that enter a page together shall not both map it.
         let mut held = self.lock();
-        if let Some(map) = find(&mut held.maps, (id, epoch), path)? {
+        let Held { home, maps, files } = &mut *held;
+        if let Some(map) = find(maps, (id, epoch), home)? {
             return Ok(Opened::Page(map));
         }
         // Whoever has it open reads it to its end, even if it has been trimmed meanwhile.
-        let map = match find(&mut held.files, (id, epoch), path)? {
-            Some(page) => PageMap::new(page.file(), (*page).as_ref().clone()),
-            None => match self.open(id)? {
-                Opened::Page((file, facts)) => PageMap::new(&file, facts),
+        let map = match find(files, (id, epoch), home)? {
+            Some(page) => PageMap::new(page.file(), (*page).as_ref().clone(), self.hold(home)),
+            None => match self.open(id, home)? {
+                Opened::Page((file, facts)) => PageMap::new(&file, facts, self.hold(home)),
                 Opened::Gone(why) => return Ok(Opened::Gone(why)),
             },
         };
-        let map = Arc::new(map.map_err(|e| ReadError::io(path(), e))?);
-        enter(&mut held.maps, (id, epoch), &map);
+        let map = Arc::new(map.map_err(|e| ReadError::io(path_in(home, id), e))?);
+        enter(maps, (id, epoch), &map);
         Ok(Opened::Page(map))
     }
 
@@ -89,18 +107,33 @@ impl Pages {
     /// As [`Pages::map`].
     pub(crate) fn file(&self, id: u64, epoch: u32) -> Result<Opened<Arc<PageFile>>, ReadError> {
         let mut held = self.lock();
-        if let Some(page) = find(&mut held.files, (id, epoch), || self.home.join(names::page(id)))? {
+        let Held { home, files, .. } = &mut *held;
+        if let Some(page) = find(files, (id, epoch), home)? {
             return Ok(Opened::Page(page));
         }
-        let page = match self.open(id)? {
+        let page = match self.open(id, home)? {
             Opened::Page((file, facts)) => Arc::new(PageFile::new(file, facts)),
             Opened::Gone(why) => return Ok(Opened::Gone(why)),
         };
         if !leaves_no_trace(page.file()) {
             self.traced.store(true, Ordering::Relaxed);
         }
-        enter(&mut held.files, (id, epoch), &page);
+        enter(files, (id, epoch), &page);
         Ok(Opened::Page(page))
+    }
+
+    /// The first record of page `id`, for who does not find it in the directory; `None` if there is no good one.
+    pub(crate) fn first_record(&self, id: u64, epoch: u32) -> Option<Record> {
+        let Ok(Opened::Page(page)) = self.file(id, epoch) else { return None };
+        let (mut bytes, first) = ([0; RECORD_HEADER_LEN], PAGE_HEADER_LEN as u32);
+        page.read(&mut bytes, first).ok()?;
+        let raw = RawRecord::read(&bytes)?;
+        let facts = (*page).as_ref();
+        raw.verify(facts.seed(), first).ok()?;
+        match raw.check(facts.page_len() as u64) {
+            Ok(Frame::Record(record)) => Some(record),
+            _ => None,
+        }
     }
 
     /// Whether a reader that reads a page with a system call can be in nobody's way. XFS locks the inode for it, and
@@ -108,10 +141,20 @@ impl Pages {
     pub(crate) fn read_without_lock(&self) -> bool {
         // Once for all pages: they got their names in this directory, so they lie in its file system.
         let lock_free = *self.lock_free.get_or_init(|| {
-            let kind = statfs(&self.home).map(|stat| stat.filesystem_type());
+            let kind = fstatfs(self.lock().home.dir()).map(|stat| stat.filesystem_type());
             kind.is_ok_and(|kind| kind == EXT4_SUPER_MAGIC || kind == TMPFS_MAGIC)
         });
         lock_free && !self.traced.load(Ordering::Relaxed)
+    }
+
+    /// Whether a page that is mapped has to stay open. A writer uses a file again once the kernel has granted it a lease.
+    /// A mapping alone is in the way of that on ext4, XFS and tmpfs; on overlayfs it is one of another file, in a layer
+    /// below. An open file is in the way everywhere.
+    fn hold(&self, home: &Home) -> bool {
+        *self.hold.get_or_init(|| {
+            let kind = fstatfs(home.dir()).map(|stat| stat.filesystem_type());
+            !kind.is_ok_and(|kind| [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, TMPFS_MAGIC].contains(&kind))
+        })
     }
 
     /// Decides that, whatever the file system.
@@ -120,9 +163,11 @@ impl Pages {
         self.lock_free.set(lock_free).unwrap();
     }
 
-    fn open(&self, id: u64) -> Result<Opened<(File, PageFacts)>, ReadError> {
-        let path = self.home.join(names::page(id));
-        Ok(match open(&path, &self.ring_id, id)? {
+    fn open(&self, id: u64, home: &Home) -> Result<Opened<(File, PageFacts)>, ReadError> {
+        let path = path_in(home, id);
+        let name = names::page(id);
+        let opened = open_with(|flags| home.open_file(&name, OFlag::from_bits_retain(flags)));
+        Ok(match check(opened, &path, &self.ring_id, id)? {
             Opened::Page((file, header)) => {
                 let facts = PageFacts::new(&file, &path, &header).map_err(|e| ReadError::io(&path, e))?;
                 Opened::Page((file, facts))
@@ -132,7 +177,7 @@ impl Pages {
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
-        // The vectors are whole between any two statements above.
+        // Directory and vectors are whole between any two statements above.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -143,15 +188,15 @@ fn leaves_no_trace(file: &File) -> bool {
     granted || fstatvfs(file).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_NOATIME))
 }
 
-/// What is known under this id, if it is still held, and is what `path` leads to under this epoch.
+/// What is known under this id, if it is still held, and is what its name in `home` leads to under this epoch.
 fn find<T: AsRef<PageFacts>>(
     known: &mut [Known<T>],
     (id, epoch): (u64, u32),
-    path: impl Fn() -> PathBuf,
+    home: &Home,
 ) -> Result<Option<Arc<T>>, ReadError> {
     let known = known.iter_mut().find(|known| known.id == id);
     if let Some((known, page)) = known.and_then(|known| known.page.upgrade().map(|page| (known, page)))
-        && (known.epoch == epoch || leads_to(&path(), (*page).as_ref())?)
+        && (known.epoch == epoch || leads_to(home, (*page).as_ref())?)
     {
         known.epoch = epoch;
         return Ok(Some(page));
@@ -165,13 +210,15 @@ fn enter<T>(known: &mut Vec<Known<T>>, (id, epoch): (u64, u32), page: &Arc<T>) {
     known.push(Known { id, epoch, page: Arc::downgrade(page) });
 }
 
-/// Whether `path` still leads to the file of this page. While it is held, its inode cannot be another's.
-fn leads_to(path: &Path, page: &PageFacts) -> Result<bool, ReadError> {
-    match std::fs::symlink_metadata(path) {
-        Ok(stat) => Ok((stat.dev(), stat.ino()) == page.inode()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(ReadError::io(path, e)),
-    }
+/// Whether its name still leads to the file of this page. While it is held, its inode cannot be another's.
+fn leads_to(home: &Home, page: &PageFacts) -> Result<bool, ReadError> {
+    let inode = home.inode(&names::page(page.id())).map_err(|e| ReadError::io(&**page.path(), e))?;
+    Ok(inode == Some(page.inode()))
+}
+
+/// The path of page `id`, for messages.
+fn path_in(home: &Home, id: u64) -> PathBuf {
+    home.path().join(names::page(id))
 }
 
 /// Opens page `id` for reading and checks its header, read into private memory: a page that is being recycled is
@@ -180,18 +227,45 @@ fn leads_to(path: &Path, page: &PageFacts) -> Result<bool, ReadError> {
 /// # Errors
 /// As [`Pages::map`].
 pub(crate) fn open(path: &Path, ring_id: &RingId, id: u64) -> Result<Opened<(File, PageHeader)>, ReadError> {
-    // O_NONBLOCK is left out on purpose: while the writer proves that nobody uses the page it holds a lease, and
-    // this open has to wait for the outcome, some microseconds.
-    let open = |flags| {
-        let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | flags;
-        OpenOptions::new().read(true).custom_flags(flags).open(path)
-    };
+    let opened = open_with(|flags| OpenOptions::new().read(true).custom_flags(flags).open(path));
+    check(opened, path, ring_id, id)
+}
+
+/// Opens a page with `open`, which is given the flags.
+///
+/// Never waits in the system: a pipe that somebody has put in a page's place would hold a reader for ever, and a lease
+/// of a writer that is stopped for 45 s. So an open that meets a lease fails, and is tried again for as long as
+/// [`LEASE_PATIENCE`]. A lease of the writer's lasts for microseconds, and before it was taken the page has lost
+/// its name: the second try finds none, or the page that bears it by then.
+fn open_with(open: impl Fn(i32) -> io::Result<File>) -> io::Result<File> {
+    let always = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     // An access time would have to be written after each append, by the first to read it, under locks of the inode.
-    let opened = match open(libc::O_NOATIME) {
+    let once = || match open(always | libc::O_NOATIME) {
         // Granted to the file's owner only.
-        Err(e) if e.raw_os_error() == Some(libc::EPERM) => open(0),
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) => open(always),
         opened => opened,
     };
+    let mut pause = Duration::from_micros(50);
+    let mut left = LEASE_PATIENCE;
+    loop {
+        match once() {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && !left.is_zero() => {
+                std::thread::sleep(pause);
+                left = left.saturating_sub(pause);
+                pause = (2 * pause).min(LEASE_PAUSE_MAX);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Checks the header of what was opened as page `id`.
+fn check(
+    opened: io::Result<File>,
+    path: &Path,
+    ring_id: &RingId,
+    id: u64,
+) -> Result<Opened<(File, PageHeader)>, ReadError> {
     let file = match opened {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Opened::Gone(ReadError::io(path, e))),

@@ -105,7 +105,7 @@ impl Reader {
     }
 
     /// The next records, if there are any. Never sleeps; makes no system call when there is nothing new, and few
-    /// when a page begins.
+    /// when a page begins, or now and then to see whether the ring is still where it was.
     ///
     /// An error leaves the reader where it is: nothing is passed over in silence, and asking again gives the error
     /// again until its cause is gone or the reader has been sent elsewhere with [`Reader::seek`].

@@ -4,13 +4,16 @@ use crate::clock::{self, jittered};
 use crate::control::ControlMap;
 use crate::error::ReadError;
 use crate::files::FilesTail;
+use crate::home::Home;
 use crate::options::{AttachOptions, Visibility};
+pub(crate) use crate::standing::settling;
+use crate::standing::{alive, runs, stall_limit, usable};
 use crate::status::WriterStatus;
 use crate::watermark::Watermark;
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use waldo_shm_protocol::Position;
 use waldo_shm_protocol::limits::RING_SIZE_MAX;
 use waldo_shm_protocol::page::IndexEntry;
 use waldo_shm_protocol::segment::{IndexKey, PageInfo, SegmentFault, WriterState};
@@ -19,8 +22,13 @@ use waldo_shm_protocol::segment::{IndexKey, PageInfo, SegmentFault, WriterState}
 const HANDOVER: Duration = Duration::from_secs(1);
 /// Time between two looks for it, give or take half of it.
 const SUCCESSOR_PAUSE: Duration = Duration::from_millis(100);
-/// A heartbeat interval above this is taken for nonsense.
-const INTERVAL_MAX_NS: u64 = 60_000_000_000;
+/// Longest sleep while a writer reads the files, give or take half of it.
+const SETTLING_PAUSE: Duration = Duration::from_secs(1);
+/// Shortest time between two looks of one process at what a ring's source is, give or take half of it.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// A writer seen alive this lately is at work. No option of the writer's is in it: one that is only slow to say so
+/// costs looks.
+const LIVELY: Duration = Duration::from_secs(1);
 
 /// Where to look.
 #[derive(Debug)]
@@ -29,15 +37,20 @@ pub(crate) enum Source {
     Files(Box<FilesTail>),
 }
 
-/// One source and when it was taken up. Immutable: a ring that moves gets a new one with the next generation.
+/// One source and when it was taken up: a ring that moves gets a new one with the next generation.
 #[derive(Debug)]
 pub(crate) struct Attachment {
     pub(crate) generation: u64,
     pub(crate) source: Source,
+    /// The directory that the source belongs to.
+    pub(crate) home: Arc<Home>,
     /// When a segment was given up for the files because it was retired.
     handover: Option<Instant>,
     /// Until when the successor of a retired segment is waited for; set when it is first seen to be missing.
     successor_due: OnceLock<Instant>,
+    stalled_after: Duration,
+    /// When to look next whether this is still the source to use, in milliseconds of the coarse clock.
+    look_at: AtomicU64,
 }
 
 /// Everything a sleeper watches, to be compared with what it was before.
@@ -48,6 +61,8 @@ pub(crate) struct Observed {
     durable: u64,
     state: Option<WriterState>,
     epoch: u32,
+    /// Nobody stores this: a writer that dies, while others wait for it to be done with the files, changes nothing else.
+    alive: bool,
 }
 
 impl Observed {
@@ -58,8 +73,45 @@ impl Observed {
 }
 
 impl Attachment {
-    pub(crate) fn new(generation: u64, source: Source, handover: Option<Instant>) -> Attachment {
-        Attachment { generation, source, handover, successor_due: OnceLock::new() }
+    pub(crate) fn new(
+        generation: u64,
+        source: Source,
+        home: Arc<Home>,
+        handover: Option<Instant>,
+        stalled_after: Duration,
+    ) -> Attachment {
+        Attachment {
+            generation,
+            source,
+            home,
+            handover,
+            successor_due: OnceLock::new(),
+            stalled_after,
+            look_at: AtomicU64::new(clock::coarse_ms().saturating_add(LOOK_PAUSE.as_millis() as u64)),
+        }
+    }
+
+    /// Whether it is time to look if this is still the source to use. Costs a look at a clock.
+    #[inline]
+    pub(crate) fn look_due(&self) -> bool {
+        clock::coarse_ms() >= self.look_at.load(Ordering::Relaxed)
+    }
+
+    /// The same, and nobody else in this process is to look meanwhile.
+    pub(crate) fn take_look(&self) -> bool {
+        let (now, due) = (clock::coarse_ms(), self.look_at.load(Ordering::Relaxed));
+        let next = now.saturating_add(jittered(LOOK_PAUSE).as_millis() as u64);
+        now >= due && self.look_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Has the next one who asks look again: what is wrong stays so until somebody sees that it is not any more.
+    pub(crate) fn look_again(&self) {
+        self.look_at.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the writer of this segment is at work beyond doubt, so that no other can be.
+    pub(crate) fn lively(&self) -> bool {
+        matches!(&self.source, Source::Control(control) if runs(control) && control.seen().within(LIVELY))
     }
 
     /// To be asked when a retired segment has no successor yet: whether to wait for it. For [`HANDOVER`] give or take
@@ -79,9 +131,14 @@ impl Attachment {
             if control.segment().status().state() == Some(WriterState::Retired))
     }
 
-    /// How long to sleep at most where `most` is usual: nobody wakes those who sleep on a retired segment.
+    /// How long to sleep at most where `most` is usual: nobody wakes those who sleep on a retired segment, nor those
+    /// who wait for a writer that dies while it mends the files.
     pub(crate) fn slice(&self, most: Duration) -> Duration {
-        if self.awaits_successor() { jittered(most.min(SUCCESSOR_PAUSE)) } else { most }
+        match &self.source {
+            _ if self.awaits_successor() => jittered(most.min(SUCCESSOR_PAUSE)),
+            Source::Control(control) if settling(control) => most.min(jittered(SETTLING_PAUSE)),
+            _ => most,
+        }
     }
 
     /// Up to where a reader with this visibility may read now.
@@ -109,7 +166,8 @@ impl Attachment {
             Source::Files(files) => (0, files.closed().then_some(WriterState::Closed), files.epoch()),
         };
         let committed = self.watermark(Visibility::Committed).word();
-        Observed { generation: self.generation, committed, durable, state, epoch }
+        let alive = matches!(&self.source, Source::Control(control) if self.sees_alive(control));
+        Observed { generation: self.generation, committed, durable, state, epoch, alive }
     }
 
     /// Oldest page in the ring; 0 while there is none. Untrusted.
@@ -148,12 +206,21 @@ impl Attachment {
         }
     }
 
-    /// Most pages that can be in the ring, with some to spare for one that is being trimmed or made ready.
+    /// Most pages that can be between the oldest one and the newest: more is nonsense. Not what this writer's options
+    /// say: a writer before may have been told to keep more, and its pages stay until they are trimmed. Nor what this
+    /// directory has room for, which is a hint. Four times what the format allows a ring, since pages that cannot be
+    /// removed stay as well.
     pub(crate) fn pages_max(&self) -> u64 {
-        2 + match &self.source {
+        4 * u64::from(RING_SIZE_MAX)
+    }
+
+    /// The newest pages up to `tip` that the directory can have, at most: to look for others in it is useless.
+    pub(crate) fn listed(&self, oldest: u64, tip: u64) -> std::ops::RangeInclusive<u64> {
+        let slots = match &self.source {
             Source::Control(control) => u64::from(control.segment().shape().page_slots()),
-            Source::Files(_) => u64::from(RING_SIZE_MAX),
-        }
+            Source::Files(_) => self.pages_max(),
+        };
+        oldest.max(tip.saturating_sub(slots - 1)).max(1)..=tip
     }
 
     /// The writer's starts so far; 0 if nobody says. To be loaded after the watermark it is to go with.
@@ -174,8 +241,13 @@ impl Attachment {
         (tip > 0).then_some(tip)
     }
 
+    /// Whether these are the files that `path` leads to.
+    pub(crate) fn files_at(&self, path: &Path) -> bool {
+        matches!(&self.source, Source::Files(files) if files.home() == path)
+    }
+
     /// The control segment's path, or the home directory's in files mode: for messages.
-    pub(crate) fn path(&self, home: &std::path::Path) -> PathBuf {
+    pub(crate) fn path(&self, home: &Path) -> PathBuf {
         match &self.source {
             Source::Control(control) => control.path(),
             Source::Files(_) => home.to_path_buf(),
@@ -194,6 +266,7 @@ impl Attachment {
                         Some(WriterState::Live | WriterState::Recovering | WriterState::Init)
                     )
                     || control.segment().committed().is_none()
+                    || self.look_due()
             }
             Source::Files(files) => files.epoch() != epoch || files.due(),
         }
@@ -204,13 +277,16 @@ impl Attachment {
         matches!(&self.source, Source::Files(files) if files.due())
     }
 
+    fn sees_alive(&self, control: &ControlMap) -> bool {
+        runs(control) && control.seen().within(stall_limit(control, self.stalled_after))
+    }
+
     /// Whether a writer has been seen alive lately.
     pub(crate) fn alive(&self, options: &AttachOptions) -> bool {
         matches!(&self.source, Source::Control(control) if alive(control, options))
     }
 
-    /// Whether a segment can be followed. One that is out of use, or whose writer ended before it had published
-    /// anything, says less than the files do.
+    /// Whether this can be followed at all.
     pub(crate) fn usable(&self, options: &AttachOptions) -> bool {
         match &self.source {
             Source::Control(control) => usable(control, options),
@@ -226,8 +302,9 @@ impl Attachment {
         match &self.source {
             Source::Control(control) => {
                 let status = control.segment().status();
-                let age = heartbeat_age(control);
-                let stalled = age > stall_limit(control, options);
+                let seen = control.seen();
+                let stalled = !seen.within(stall_limit(control, options.stalled_after));
+                let age = seen.for_people();
                 Ok(match status.state() {
                     Some(WriterState::Closed) => WriterStatus::Closed,
                     Some(WriterState::Failed) => {
@@ -250,40 +327,4 @@ impl Attachment {
             Source::Files(_) => Ok(WriterStatus::Absent),
         }
     }
-}
-
-/// See [`Attachment::usable`].
-pub(crate) fn usable(control: &ControlMap, options: &AttachOptions) -> bool {
-    let nothing = control.segment().committed() == Position::NONE;
-    match control.segment().status().state() {
-        Some(WriterState::Retired) => false,
-        Some(WriterState::Closed | WriterState::Failed) => !nothing,
-        Some(WriterState::Init | WriterState::Recovering) => {
-            !nothing || heartbeat_age(control) <= stall_limit(control, options)
-        }
-        // Nonsense is for the reader to report.
-        _ => true,
-    }
-}
-
-/// Whether its writer has not published yet where the log ends: what stands there is its predecessor's.
-pub(crate) fn settling(control: &ControlMap) -> bool {
-    matches!(control.segment().status().state(), Some(WriterState::Init | WriterState::Recovering))
-}
-
-/// Whether a writer that says it runs has been seen alive lately.
-pub(crate) fn alive(control: &ControlMap, options: &AttachOptions) -> bool {
-    let runs = settling(control) || control.segment().status().state() == Some(WriterState::Live);
-    runs && heartbeat_age(control) <= stall_limit(control, options)
-}
-
-/// Time since the writer was last seen alive.
-pub(crate) fn heartbeat_age(control: &ControlMap) -> Duration {
-    let beat = control.segment().status().heartbeat_ns();
-    Duration::from_nanos(clock::boottime_ns().saturating_sub(beat))
-}
-
-fn stall_limit(control: &ControlMap, options: &AttachOptions) -> Duration {
-    let interval = control.segment().status().heartbeat_interval_ns().min(INTERVAL_MAX_NS);
-    options.stalled_after.max(Duration::from_nanos(interval * 8))
 }

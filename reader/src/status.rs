@@ -2,14 +2,16 @@
 
 use crate::attach::RingInner;
 use crate::error::ReadError;
+use crate::link::read_meta_in;
 use crate::options::Visibility;
-use crate::source::{Attachment, Source, heartbeat_age};
+use crate::pulse::Seen;
+use crate::source::{Attachment, Source};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::page::RECORDS_UNKNOWN;
-use waldo_shm_protocol::segment::{Counter, SegmentFault};
+use waldo_shm_protocol::segment::{Counter, PageInfo, SegmentFault};
 use waldo_shm_protocol::{Position, RingId};
 
 /// How the writer is.
@@ -37,7 +39,8 @@ pub enum WriterStatus {
         /// Its number.
         epoch: u32,
     },
-    /// There is no control segment, and nothing says that the ring was closed.
+    /// No control segment of a start that goes on is to be seen from here, and nothing says that the ring was closed. A
+    /// writer may run all the same, with another `/dev/shm`, say: then its records come in.
     Absent,
 }
 
@@ -87,7 +90,8 @@ pub struct RingStatus {
     pub writer: WriterStatus,
     /// The writer's process id; 0 if unknown. For people only: numbers are reused.
     pub writer_pid: u32,
-    /// Time since the writer was last seen alive; `None` without a control segment.
+    /// Time since the writer was last seen alive; `None` without a control segment, and as long as it is not known:
+    /// a writer in another time namespace has to be seen twice.
     pub heartbeat_age: Option<Duration>,
     /// Everything below is committed.
     pub committed: Position,
@@ -125,16 +129,27 @@ pub(crate) fn snapshot(ring: &RingInner, attachment: &Attachment) -> Result<Ring
         let path = attachment.path(&ring.home);
         return Err(ReadError::Control { path, fault: SegmentFault::Range });
     }
-    let oldest = attachment.page(oldest_page).filter(|info| info.first_seq_no > 0);
-    let index_entries = (oldest_page..oldest_page + pages)
+    let listed = attachment.page(oldest_page).filter(|info| info.first_seq_no > 0);
+    // A page that was there before the ring was told to keep fewer may have no place in the directory.
+    let oldest = listed.or_else(|| {
+        let begun = committed > Position::start_of(oldest_page);
+        let first = ring.pages.first_record(oldest_page, attachment.epoch()).filter(|_| begun)?;
+        let (first_seq_no, prev_seq_no) = (first.seq_no(), first.prev_seq_no());
+        Some(PageInfo { first_seq_no, prev_seq_no, records_before: RECORDS_UNKNOWN, ..PageInfo::default() })
+    });
+    // The ring may have been told to keep another number of pages since it was attached to.
+    let meta = read_meta_in(&attachment.home).map_or(ring.meta, |found| found.meta);
+    let index_entries = attachment
+        .listed(oldest_page, committed.page())
+        .take(usize::try_from(pages).unwrap_or(usize::MAX))
         .filter_map(|id| attachment.page(id))
         .fold(0u64, |sum, info| sum.saturating_add(info.index_len));
     let mut status = RingStatus {
         home: ring.home.clone(),
         ring_id: ring.meta.ring_id,
-        ring_size: ring.meta.ring_size,
-        page_len: ring.meta.geometry.page_len(),
-        epoch: ring.meta.epoch,
+        ring_size: meta.ring_size,
+        page_len: meta.geometry.page_len(),
+        epoch: meta.epoch,
         writer: attachment.writer(&ring.options)?,
         writer_pid: 0,
         heartbeat_age: None,
@@ -162,7 +177,10 @@ pub(crate) fn snapshot(ring: &RingInner, attachment: &Attachment) -> Result<Ring
         });
         status.epoch = segment.status().epoch();
         status.writer_pid = segment.status().writer_pid();
-        status.heartbeat_age = Some(heartbeat_age(control));
+        status.heartbeat_age = match control.seen() {
+            Seen::Ago(age) => Some(age),
+            Seen::Never(_) => None,
+        };
         status.counters =
             Counter::ALL.iter().map(|(counter, name)| (*name, segment.counters().get(*counter))).collect();
         status.control = match control.link() {

@@ -137,13 +137,17 @@ impl Forge {
     }
 
     pub(crate) fn write_meta(&self) {
+        std::fs::write(self.home().join(names::META), self.meta_bytes()).unwrap();
+    }
+
+    fn meta_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; META_LEN];
         // Both slots: one alone says nothing about how the ring was closed.
         for counter in [self.meta.counter, self.meta.counter + 1] {
             let (at, slot) = Meta { counter, ..self.meta }.encode();
             bytes[at as usize..][..slot.len()].copy_from_slice(&slot);
         }
-        std::fs::write(self.home().join(names::META), bytes).unwrap();
+        bytes
     }
 
     pub(crate) fn write_link(&self, path: &Path) {
@@ -155,11 +159,24 @@ impl Forge {
 
     /// Makes a new control segment that says what the ring holds, and links it.
     pub(crate) fn open_control(&mut self) {
+        self.open_control_of(Shape::new(self.meta.ring_size + 2, 32, 4).unwrap());
+    }
+
+    /// The same with a segment that has room for this.
+    pub(crate) fn open_control_of(&mut self, shape: Shape) {
+        let path = self.home().join(format!("segment-{}", self.instances + 1));
+        self.open_control_at(shape, path);
+    }
+
+    /// The same, in this file, which is new.
+    pub(crate) fn open_control_at(&mut self, shape: Shape, path: PathBuf) {
         self.instances += 1;
-        let shape = Shape::new(self.meta.ring_size + 2, 32, 4).unwrap();
-        let path = self.home().join(format!("segment-{}", self.instances));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
         file.set_len(shape.segment_len()).unwrap();
+        // Memory of its own, as a writer gives it: a hole in a tmpfs is not to be looked at.
+        for start in (0..shape.segment_len()).step_by(4096) {
+            file.write_all_at(&[0; 4096], start).unwrap();
+        }
         // SAFETY: only accessed by atomics, through `publisher` and the readers' mappings.
         let map = unsafe { MmapOptions::new().map_mut(&file) }.unwrap();
         let control = ForgedControl { map, shape, path };
@@ -201,7 +218,7 @@ impl Forge {
             prev_seq_no: first.prev,
             first_time_ns: first.time,
             records_before,
-            page_len: self.meta.geometry.page_len(),
+            page_len: std::fs::metadata(self.page_path(id)).unwrap().len(),
             ..PageInfo::default()
         });
         for e in entries.iter().step_by(self.index_every as usize) {
@@ -255,6 +272,15 @@ impl Forge {
                 control.publisher().set_oldest_page(self.oldest);
             }
         }
+    }
+
+    /// Begins a page of another length and index; those that follow are like it.
+    pub(crate) fn change_geometry(&mut self, page_len: u64, index_capacity: u32) {
+        self.seal();
+        // Sealed as what it is, not as what comes now.
+        self.file = None;
+        self.meta.geometry = PageGeometry::new(page_len, index_capacity).unwrap();
+        self.rotate();
     }
 
     /// Writes seal and footer of the active page.
@@ -327,7 +353,8 @@ impl Forge {
             (summary.first_seq_no, summary.prev_seq_no, summary.first_time_ns) = (seq, prev, time);
         }
         let entry = IndexEntry { seq_no: seq, time_ns: time, offset };
-        let indexed = summary.records.is_multiple_of(self.index_every) && self.index.len() < 32;
+        let room = self.meta.geometry.index_capacity() as usize;
+        let indexed = summary.records.is_multiple_of(self.index_every) && self.index.len() < room;
         summary.records += 1;
         (summary.last_seq_no, summary.last_time_ns, summary.epoch) = (seq, time, self.epoch);
         summary.records_end = offset + bytes.len() as u64;
@@ -357,6 +384,34 @@ impl Forge {
             }
             control.wake();
         }
+    }
+
+    /// A writer's next start, which takes its number and tells nobody else: its segment is not to be seen from here.
+    pub(crate) fn start_unseen(&mut self) -> Option<ForgedControl> {
+        let before = self.control.take();
+        self.epoch += 1;
+        self.meta = Meta {
+            epoch: self.epoch,
+            counter: self.meta.counter + 1,
+            clean_end: Position::NONE,
+            ..self.meta
+        };
+        self.write_meta();
+        before
+    }
+
+    /// The same, of a ring whose directory is elsewhere by now.
+    pub(crate) fn start_unseen_at(&mut self, home: &Path) {
+        self.control = None;
+        self.epoch += 1;
+        self.meta = Meta { epoch: self.epoch, counter: self.meta.counter + 1, ..self.meta };
+        std::fs::write(home.join(names::META), self.meta_bytes()).unwrap();
+    }
+
+    /// Goes on in the file that bears the name of the active page now.
+    pub(crate) fn reopen_page(&mut self) {
+        let file = OpenOptions::new().read(true).write(true).open(self.page_path(self.page)).unwrap();
+        self.file = Some(file);
     }
 
     /// Appends and publishes one record numbered `seq`.
@@ -404,6 +459,19 @@ pub(crate) fn drain(reader: &mut Reader) -> Vec<u64> {
         all.extend(numbers(&batch));
     }
     all
+}
+
+/// Something that must happen: looks until it has.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
+        // Between two looks only: nothing depends on its length.
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Polls until `n` records have come.

@@ -3,9 +3,13 @@
 mod damaged;
 mod follow;
 mod hostile;
+mod moved;
+mod other_shapes;
+mod other_starts;
 mod restarts;
 mod searching;
 mod sleeping;
+mod strange_files;
 mod streams;
 mod tail;
 mod trimming;

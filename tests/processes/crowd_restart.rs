@@ -71,8 +71,8 @@ fn restarts(rounds: u64, next: impl Fn(u64) -> Setup) {
             "{count} readers, restart {round}: opened after {opened:?}, appended {appended:?}, all read {all:?}; \
              at most {most} reads each"
         );
-        // Metadata, link, page header; and a look at the link whenever a sleep of 2.5 s or more ends by itself.
-        let looks = start.elapsed().as_secs() * 2 / 5 + 1;
+        // Metadata, link, page header; and a look at the link whenever a sleep of 1.5 s or more ends by itself.
+        let looks = start.elapsed().as_secs() * 2 / 3 + 1;
         assert!(most <= 16 + 2 * looks, "{most} reads");
         if round == rounds {
             writer.say("end");

@@ -51,7 +51,10 @@ pub(super) fn behind(
 /// The same for all of page `id`, whatever its header says; nothing if there is no such page.
 pub(super) fn in_page(home: &Path, ring_id: &RingId, id: u64) -> io::Result<Position> {
     let path = home.join(names::page(id));
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW).open(path);
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path);
     let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Position::NONE),

@@ -3,9 +3,13 @@
 use crate::testing::Forge;
 use crate::verify::verify;
 use crate::{AttachOptions, Cursor, Integrity, OnLapped, ReaderOptions, Ring, Visibility};
+use futures_core::{FusedStream, Stream};
 use proptest::prelude::*;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 use waldo_shm_protocol::Position;
 
@@ -161,4 +165,72 @@ fn what_is_no_file_is_no_page() {
     std::fs::remove_file(forge.page_path(1)).unwrap();
     std::fs::create_dir(forge.page_path(1)).unwrap();
     assert!(forge.attach().reader(Cursor::Trim).is_err());
+}
+
+/// A small generator: what it gives is arbitrary, and the same each time.
+fn mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut x = *state;
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x ^ (x >> 27)
+}
+
+/// Changes words of the segment at `path` until `done`, each back to what it was soon after.
+fn scribble(path: &std::path::Path, seed: u64, done: &AtomicBool) {
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut state = seed;
+    while !done.load(Ordering::Relaxed) {
+        let areas = [(0, 128), (256, 24), (384, 8), (512, 48), (1024, 64), (8192, 1024)];
+        let (start, len) = areas[mix(&mut state) as usize % areas.len()];
+        let at = start + mix(&mut state) % len / 8 * 8;
+        let mut word = [0; 8];
+        file.read_exact_at(&mut word, at).unwrap();
+        let other = match mix(&mut state) % 4 {
+            0 => 0,
+            1 => u64::MAX,
+            2 => 1 << (mix(&mut state) % 64),
+            _ => mix(&mut state),
+        };
+        file.write_all_at(&other.to_le_bytes(), at).unwrap();
+        std::thread::yield_now();
+        if mix(&mut state) & 3 > 0 {
+            file.write_all_at(&word, at).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_changes_at_every_moment() {
+    for seed in 0..6 {
+        let mut forge = Forge::live(16384, 3);
+        forge.append_n(300);
+        let path = forge.control.as_ref().unwrap().path.clone();
+        let ring = forge.attach();
+        let options =
+            || ReaderOptions { on_lapped: OnLapped::Oldest, batch_bytes: 500, ..ReaderOptions::default() };
+        let mut reader = ring.reader_with(Cursor::Trim, options()).unwrap();
+        let mut stream = ring.reader_with(Cursor::Trim, options()).unwrap().into_stream();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| scribble(&path, seed, &done));
+            for round in 0..300 {
+                let _ = reader.poll();
+                let _ = reader.wait(Some(Duration::ZERO));
+                let _ = reader.recv(Some(Duration::from_micros(50)));
+                let _ = ring.status();
+                let _ = reader.seek(Cursor::After(round));
+                let mut cx = Context::from_waker(Waker::noop());
+                if let Poll::Ready(_) = Pin::new(&mut stream).poll_next(&mut cx)
+                    && stream.is_terminated()
+                    && let Ok(reader) = ring.reader_with(Cursor::Trim, options())
+                {
+                    stream = reader.into_stream();
+                }
+                if round % 30 == 0 {
+                    exercise(&forge, false);
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
 }

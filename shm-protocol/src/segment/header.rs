@@ -154,9 +154,55 @@ pub enum SegmentFault {
     /// Left over from before a reboot.
     #[error("the control segment is from before the last reboot")]
     Stale,
+    /// Somebody else's: its owner is not one who may write this ring.
+    #[error(
+        "the control segment belongs to user {uid}, who is neither root, nor this user, nor the owner of the ring; \
+         remove it"
+    )]
+    Owner {
+        /// Its owner.
+        uid: u32,
+    },
+    /// Longer than the memory it has been given: to look at the rest could end the process.
+    #[error("the control segment has been given {allocated} bytes of the {len} it needs (is /dev/shm full?)")]
+    Sparse {
+        /// Bytes it has been given.
+        allocated: u64,
+        /// Bytes it needs.
+        len: u64,
+    },
 }
 
 impl SegmentHeader {
+    /// A header in private memory, as it was read from the object's first bytes: to be checked before anything is
+    /// mapped. What is mapped afterwards has to be checked again, since it may have changed.
+    pub fn from_bytes(bytes: &[u8; size_of::<SegmentHeader>()]) -> SegmentHeader {
+        let word = |at: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_le_bytes(word)
+        };
+        let long = |at: usize| AtomicU64::new(word(at));
+        let low = |at: usize| AtomicU32::new(word(at) as u32);
+        let high = |at: usize| AtomicU32::new((word(at) >> 32) as u32);
+        SegmentHeader {
+            magic: long(0),
+            version: low(8),
+            wake_words: high(8),
+            incompatible: long(16),
+            compatible: long(24),
+            ring_id: [long(32), long(40)],
+            boot_id: [long(48), long(56)],
+            instance: long(64),
+            segment_len: long(72),
+            page_slots: low(80),
+            index_capacity: high(80),
+            index_offset: long(88),
+            home: [long(96), long(104)],
+            reserved: [long(112), long(120)],
+        }
+    }
+
     /// Checks the header of a mapping of `mapped_len` bytes. Each field is loaded once, into private memory.
     ///
     /// # Errors

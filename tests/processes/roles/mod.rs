@@ -5,6 +5,8 @@ mod follower;
 mod holder;
 mod member;
 mod restricted;
+mod scout;
+mod sleeper;
 mod streams;
 mod waiter;
 mod writer;
@@ -24,6 +26,8 @@ pub fn play(role: &str, args: &Args) {
         "waiter" => waiter::wait(args),
         "visitor" => waiter::visit(args),
         "member" => member::play(args),
+        "scout" => scout::play(args),
+        "sleeper" => sleeper::play(args),
         "streams" => streams::play(args),
         "churn" => churn::play(args),
         _ => panic!("no role {role}"),

@@ -25,7 +25,24 @@ pub struct Child {
 impl Child {
     /// Starts a process that plays `role`. It dies with the calling thread.
     pub fn spawn(role: &str, args: Args) -> Child {
-        let mut process = Command::new(std::env::current_exe().unwrap())
+        Child::start(Command::new(std::env::current_exe().unwrap()), role, args)
+    }
+
+    /// The same in namespaces of its own, which `unshare` makes of `namespaces`. There `script`, for a shell, is
+    /// carried out first.
+    pub fn spawn_within(namespaces: &[&str], script: &str, role: &str, args: Args) -> Child {
+        let mut command = Command::new("unshare");
+        // What ends the script ends it all: a child must not play in the wrong place.
+        let script = format!("set -e; {script}; exec \"$@\"");
+        command
+            .args(namespaces)
+            .args(["sh", "-c", script.as_str(), "sh"])
+            .arg(std::env::current_exe().unwrap());
+        Child::start(command, role, args)
+    }
+
+    fn start(mut command: Command, role: &str, args: Args) -> Child {
+        let mut process = command
             .args(["support::child_entry", "--exact", "--nocapture", "--test-threads=1"])
             .env(ROLE, role)
             .env(ARGS, args.render())

@@ -1,0 +1,256 @@
+//! Noticing that what a ring is read from is not what it was: another segment, another writer, another directory.
+//!
+//! A segment does not say that its writer is gone if that was killed, or that the next one works with another segment
+//! which cannot be seen from here. So whoever follows a segment looks now and then, and more often while no writer is
+//! seen alive, at what is true for everybody: whether the path leads to the directory that was opened, which ring is in
+//! it, which start of a writer its metadata names, and which segment its link. In this order: what is seen first is not
+//! younger than what is seen after it.
+
+use super::{RingInner, files_source};
+use crate::clock::{coarse_ms, jittered};
+use crate::control::ControlMap;
+use crate::error::{AttachError, ReadError};
+use crate::home::{Home, Stamp, Whereabouts};
+use crate::link::{
+    Found, LastBeat, MetaFound, Wanted, held_object, open_control, passing, read_here, read_meta_in,
+};
+use crate::source::{Attachment, Source};
+use crate::standing::{alive, follows, usable};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use waldo_shm_protocol::names;
+use waldo_shm_protocol::segment::WriterState;
+
+/// So many looks in a row may be no more than a glance.
+const GLANCES_MAX: u32 = 8;
+
+/// What earlier looks have left behind.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    pub(super) last_beat: LastBeat,
+    /// When to look beyond the heartbeat of a writer that is alive, in milliseconds of the coarse clock.
+    next_ms: AtomicU64,
+    /// What link and metadata were like when everything was last looked at, and how many glances there were since.
+    glance: Mutex<Option<(Glance, u32)>>,
+}
+
+/// Link and metadata from outside. A start puts its number into the metadata, and mostly a new file in the place of the
+/// link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Glance {
+    generation: u64,
+    link: Option<Stamp>,
+    meta: Stamp,
+}
+
+impl Looks {
+    /// Once per `check_interval`, give or take half of it, for all readers of the process together.
+    fn due(&self, interval: Duration) -> bool {
+        let (now, due) = (coarse_ms(), self.next_ms.load(Ordering::Relaxed));
+        let pause = u64::try_from(jittered(interval).as_millis()).unwrap_or(u64::MAX);
+        let next = now.saturating_add(pause);
+        now >= due && self.next_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Puts the next one off: this is one.
+    fn put_off(&self, interval: Duration) {
+        let pause = u64::try_from(jittered(interval).as_millis()).unwrap_or(u64::MAX);
+        self.next_ms.store(coarse_ms().saturating_add(pause), Ordering::Relaxed);
+    }
+
+    /// Whether nothing has changed from outside since everything was last looked at.
+    fn same(&self, now: &Glance) -> bool {
+        let mut glance = self.glance.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *glance {
+            Some((before, glances)) if before == now && *glances < GLANCES_MAX => {
+                *glances += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes what it was like before everything was looked at; `None` if that has to be done again in any case.
+    fn note(&self, before: Option<Glance>) {
+        let mut glance = self.glance.lock().unwrap_or_else(PoisonError::into_inner);
+        *glance = before.map(|glance| (glance, 0));
+    }
+}
+
+impl RingInner {
+    /// The attachment to use instead of `seen` if `seen` cannot be used any more, else `seen`. In files mode,
+    /// looks at the files and for a segment, not more often than is worth while.
+    ///
+    /// # Errors
+    /// What is wrong with the files or with the segment that has taken the place of an old one, and
+    /// [`ReadError::Replaced`] or [`ReadError::Gone`] if it is not the ring any more.
+    pub(crate) fn attend(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
+        match &seen.source {
+            Source::Control(_) if seen.usable(&self.options) || seen.awaits_successor() => {
+                if !seen.take_look() {
+                    return Ok(seen.clone());
+                }
+                // With records or without: a writer that is alive is looked at no further, but for now and then.
+                if seen.lively() && !self.looks.due(self.options.check_interval) {
+                    return Ok(seen.clone());
+                }
+                self.refresh(seen)
+            }
+            Source::Control(_) => self.refresh(seen),
+            Source::Files(files) => {
+                if !files.due() {
+                    return Ok(seen.clone());
+                }
+                let fresh = self.refresh(seen)?;
+                if Arc::ptr_eq(&fresh, seen) {
+                    files.look()?;
+                }
+                Ok(fresh)
+            }
+        }
+    }
+
+    /// Looks where the ring and its segment are now. Gives `seen` back if that is where we are, or if there is nothing
+    /// better.
+    ///
+    /// # Errors
+    /// As [`RingInner::attend`].
+    pub(crate) fn refresh(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
+        let looked = self.look(seen);
+        if looked.is_err() {
+            seen.look_again();
+        }
+        looked
+    }
+
+    fn look(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
+        let mut current = self.lock();
+        if current.generation != seen.generation {
+            return Ok(current.clone());
+        }
+        self.looks.put_off(self.options.check_interval);
+        let (elsewhere, here) = match seen.home.whereabouts() {
+            Whereabouts::Here => (None, true),
+            Whereabouts::Elsewhere(home) => (Some(home), false),
+            Whereabouts::Nowhere => (None, false),
+        };
+        // A directory that is not at its path has to be found anew each time, in case it is moved on.
+        let glance = here.then(|| glance(seen)).flatten();
+        if glance.is_some_and(|now| self.looks.same(&now)) {
+            return Ok(seen.clone());
+        }
+        let (home, found) = self.ring_now(&seen.home, elsewhere)?;
+        // What another directory holds is the same ring, but not the same files: a segment names its directory.
+        let held = match &seen.source {
+            Source::Control(control) if Arc::ptr_eq(&home, &seen.home) => Some(control),
+            _ => None,
+        };
+        let next = self.better(seen, &home, held, found.as_ref())?;
+        let Some((source, handover)) = next else {
+            // Time alone may change what is thought of a segment that is not followed, or that is out of use.
+            let settled = held.is_none_or(|held| usable(held, &self.options)) && found.is_some();
+            self.looks.note(glance.filter(|_| settled));
+            return Ok(seen.clone());
+        };
+        self.looks.note(None);
+        if !Arc::ptr_eq(&home, &seen.home) {
+            self.pages.relocate(home.clone());
+        }
+        let stalled_after = self.options.stalled_after;
+        let next = Arc::new(Attachment::new(seen.generation + 1, source, home, handover, stalled_after));
+        *current = next.clone();
+        self.generation.store(next.generation, Ordering::Relaxed);
+        Ok(next)
+    }
+
+    /// The directory that is the ring's now, and its metadata if that can be read at this moment.
+    ///
+    /// The path counts, since that is what was asked for: where it leads to the same ring in another directory (a
+    /// backup put in the place of the original), that is gone over to. Where it leads to no ring at all, the one that
+    /// was opened is read on, wherever it has been moved.
+    fn ring_now(
+        &self,
+        home: &Arc<Home>,
+        elsewhere: Option<Home>,
+    ) -> Result<(Arc<Home>, Option<MetaFound>), ReadError> {
+        let ours = |found: &MetaFound| found.meta.ring_id == self.meta.ring_id;
+        let replaced = |found: MetaFound| ReadError::Replaced {
+            home: self.home.clone(),
+            ring_id: self.meta.ring_id,
+            found: found.meta.ring_id,
+        };
+        match elsewhere.map(|home| (read_meta_in(&home), home)) {
+            Some((Ok(found), home)) if ours(&found) => return Ok((Arc::new(home), Some(found))),
+            Some((Ok(found), _)) => return Err(replaced(found)),
+            Some((Err(_), _)) | None => {}
+        }
+        match read_meta_in(home) {
+            Ok(found) if ours(&found) => Ok((home.clone(), Some(found))),
+            Ok(found) => Err(replaced(found)),
+            Err(AttachError::NotARing { .. }) => Err(ReadError::Gone { home: self.home.clone() }),
+            Err(_) => Ok((home.clone(), None)),
+        }
+    }
+
+    /// What to read from instead of `seen`, the segment `held` or the files; `None` if there is nothing better.
+    fn better(
+        &self,
+        seen: &Attachment,
+        home: &Arc<Home>,
+        held: Option<&ControlMap>,
+        found: Option<&MetaFound>,
+    ) -> Result<Option<(Source, Option<Instant>)>, ReadError> {
+        let here = read_here(home, found.map_or(home.owner(), |found| found.owner));
+        let start = found.map(|found| found.start);
+        let wanted = Wanted { ring_id: &self.meta.ring_id, here, start, options: &self.options };
+        // A start that came between the look at the metadata and that at the segment is seen in the second one.
+        let follows = |control: &ControlMap| {
+            follows(control, start, &self.options) || follows(control, self.last_start(home), &self.options)
+        };
+        let in_use = held.is_some_and(|held| usable(held, &self.options) && follows(held));
+        let control = match open_control(home, &wanted, held.map(ControlMap::object), &self.looks.last_beat) {
+            Ok(Found::Usable(control)) => {
+                Some(control).filter(|c| held.is_none_or(|held| held.instance() != c.instance()))
+            }
+            Ok(Found::Held | Found::Unusable { .. } | Found::Nothing) => None,
+            // Being made at this moment, or not for us: the files go on without it.
+            Err(error) if passing(&error) => None,
+            // As long as what we have works, a broken successor is nobody's problem.
+            Err(_) if in_use => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(control) = control {
+            return Ok(Some((Source::Control(*control), None)));
+        }
+        // Thousands of others may stand here too: the files are no place for all of them to look at once.
+        if seen.patience() {
+            return Ok(None);
+        }
+        if let Some(held) = held {
+            let object = || held_object(home, &here);
+            // The next writer may have come and gone between two looks, so a segment without a writer is not waited on
+            // if the link leads elsewhere or nowhere.
+            let abandoned = !alive(held, &self.options) && object().is_ok_and(|o| o != Some(held.object()));
+            if in_use && !abandoned {
+                return Ok(None);
+            }
+        }
+        let path = home.path_now().ok_or_else(|| ReadError::Gone { home: self.home.clone() })?;
+        let unchanged = matches!(seen.source, Source::Files(_)) && Arc::ptr_eq(home, &seen.home);
+        if unchanged && seen.files_at(&path) {
+            return Ok(None);
+        }
+        let retired = held.map(|c| c.segment().status().state()) == Some(Some(WriterState::Retired));
+        Ok(Some((files_source(&path, self.meta.ring_id)?, retired.then(Instant::now))))
+    }
+
+    fn last_start(&self, home: &Home) -> Option<u32> {
+        read_meta_in(home).ok().map(|found| found.start)
+    }
+}
+
+fn glance(seen: &Attachment) -> Option<Glance> {
+    let meta = seen.home.stamp(names::META)?;
+    Some(Glance { generation: seen.generation, link: seen.home.stamp(names::LINK), meta })
+}

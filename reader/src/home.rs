@@ -1,0 +1,153 @@
+//! The directory of a ring: the one that was opened, and what its path leads to by now.
+//!
+//! A path is a name, and names are given to other things: a directory is moved, a backup is put in its place, a symbolic
+//! link is flipped, a ring is removed and made anew. So a reader opens the directory once, and looks for files of the
+//! ring in the directory that it has opened, wherever that is by now. Whether the path still leads there is asked in
+//! one place only ([`Home::whereabouts`]), at the rare looks that [`RingInner`](crate::attach::RingInner) does.
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, fstatat};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Which inode something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
+    dev: u64,
+    ino: u64,
+}
+
+impl Object {
+    pub(crate) fn of(stat: &Metadata) -> Object {
+        Object { dev: stat.dev(), ino: stat.ino() }
+    }
+
+    /// Device and inode number, as the header of a control segment names them.
+    pub(crate) fn words(self) -> [u64; 2] {
+        [self.dev, self.ino]
+    }
+}
+
+/// What tells one state of a file from another without reading it: the inode, and when it was changed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    object: Object,
+    len: i64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl From<FileStat> for Stamp {
+    fn from(stat: FileStat) -> Stamp {
+        Stamp {
+            object: Object { dev: stat.st_dev, ino: stat.st_ino },
+            len: stat.st_size,
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
+}
+
+/// A ring's directory, open. What is open keeps its inode, so no other directory can be taken for it.
+#[derive(Debug)]
+pub(crate) struct Home {
+    path: PathBuf,
+    dir: File,
+    object: Object,
+    owner: u32,
+}
+
+/// Where the path of a [`Home`] leads now.
+#[derive(Debug)]
+pub(crate) enum Whereabouts {
+    /// To the directory that was opened.
+    Here,
+    /// To another one.
+    Elsewhere(Home),
+    /// To nothing that can be looked at.
+    Nowhere,
+}
+
+impl Home {
+    /// Opens the directory that `path` leads to. Its files can be opened with that, and nothing else.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn open(path: &Path) -> io::Result<Home> {
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        let dir = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let stat = dir.metadata()?;
+        Ok(Home { path: path.to_path_buf(), dir, object: Object::of(&stat), owner: stat.uid() })
+    }
+
+    /// The path that it was opened by.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn dir(&self) -> &File {
+        &self.dir
+    }
+
+    pub(crate) fn object(&self) -> Object {
+        self.object
+    }
+
+    /// Whose directory it is.
+    pub(crate) fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// Opens file `name` in it for reading, with these flags besides.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn open_file(&self, name: &str, flags: OFlag) -> io::Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | flags;
+        Ok(File::from(openat(&self.dir, name, flags, Mode::empty())?))
+    }
+
+    /// What file `name` in it is like; `None` if there is none, or nothing can be learned about it.
+    pub(crate) fn stamp(&self, name: &str) -> Option<Stamp> {
+        fstatat(&self.dir, name, AtFlags::empty()).ok().map(Stamp::from)
+    }
+
+    /// The inode that `name` in it stands for; a symbolic link counts as itself. `None` if there is none.
+    ///
+    /// # Errors
+    /// What the system says otherwise.
+    pub(crate) fn inode(&self, name: &str) -> io::Result<Option<(u64, u64)>> {
+        match fstatat(&self.dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Where the path leads now.
+    pub(crate) fn whereabouts(&self) -> Whereabouts {
+        match std::fs::metadata(&self.path) {
+            Ok(stat) if Object::of(&stat) == self.object => Whereabouts::Here,
+            Ok(_) => Home::open(&self.path).map_or(Whereabouts::Nowhere, |home| match home.object {
+                object if object == self.object => Whereabouts::Here,
+                _ => Whereabouts::Elsewhere(home),
+            }),
+            Err(_) => Whereabouts::Nowhere,
+        }
+    }
+
+    /// A path that leads to this directory now; `None` if none is known, or the directory has been removed.
+    pub(crate) fn path_now(&self) -> Option<PathBuf> {
+        let leads_here =
+            |path: &Path| std::fs::metadata(path).is_ok_and(|stat| Object::of(&stat) == self.object);
+        if leads_here(&self.path) {
+            return Some(self.path.clone());
+        }
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", self.dir.as_raw_fd())).ok()?;
+        leads_here(&path).then_some(path)
+    }
+}

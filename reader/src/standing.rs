@@ -1,0 +1,67 @@
+//! How a control segment stands: whether it can be followed, whether it is of the writer's last start, and whether that
+//! writer is alive.
+
+use crate::control::ControlMap;
+use crate::options::AttachOptions;
+use std::time::Duration;
+use waldo_shm_protocol::Position;
+use waldo_shm_protocol::segment::WriterState;
+
+/// A heartbeat interval above this is taken for nonsense.
+const INTERVAL_MAX_NS: u64 = 60_000_000_000;
+
+/// Whether it can be followed. One that is out of use, or whose writer ended before it had published anything, says less
+/// than the files do.
+pub(crate) fn usable(control: &ControlMap, options: &AttachOptions) -> bool {
+    let nothing = control.segment().committed() == Position::NONE;
+    match control.segment().status().state() {
+        Some(WriterState::Retired) => false,
+        Some(WriterState::Closed | WriterState::Failed) => !nothing,
+        Some(WriterState::Init | WriterState::Recovering) => !nothing || alive(control, options),
+        // Nonsense is for the reader to report.
+        _ => true,
+    }
+}
+
+/// Whether its writer has not published yet where the log ends: what stands there is its predecessor's.
+pub(crate) fn settling(control: &ControlMap) -> bool {
+    matches!(control.segment().status().state(), Some(WriterState::Init | WriterState::Recovering))
+}
+
+/// Whether the segment says that a writer is at work. It goes on saying so when the writer is killed.
+pub(crate) fn runs(control: &ControlMap) -> bool {
+    settling(control) || control.segment().status().state() == Some(WriterState::Live)
+}
+
+/// Whether a writer that says it runs has been seen alive lately.
+pub(crate) fn alive(control: &ControlMap, options: &AttachOptions) -> bool {
+    runs(control) && control.seen().within(stall_limit(control, options.stalled_after))
+}
+
+/// Whether the segment is of the writer's last start, which is number `start`, and not of one before.
+///
+/// A start takes its number in the ring's metadata before it says in a segment that it runs, and it never says so with
+/// another number. So a segment that says "runs", "closed" or "failed" with a lower number than the metadata, which has
+/// to be read first, is of a start that is over, whatever its heartbeat says. A higher number than the metadata's, of a
+/// writer that is not alive, means that the files have been put back to an earlier state. Only while a
+/// writer reads the files may its segment still have the number of the one before: then it has to be alive.
+pub(crate) fn follows(control: &ControlMap, start: Option<u32>, options: &AttachOptions) -> bool {
+    let Some(start) = start else { return true };
+    let status = control.segment().status();
+    // The state first: whoever sees it sees the number that goes with it.
+    let state = status.state();
+    let epoch = status.epoch();
+    match state {
+        Some(WriterState::Init | WriterState::Recovering) => epoch >= start || alive(control, options),
+        Some(WriterState::Live) => epoch == start || (epoch > start && alive(control, options)),
+        Some(WriterState::Closed | WriterState::Failed) => epoch == start,
+        // Out of use, or nonsense that is for the reader to report.
+        Some(_) | None => true,
+    }
+}
+
+/// How long a writer may be silent before it counts as stalled.
+pub(crate) fn stall_limit(control: &ControlMap, stalled_after: Duration) -> Duration {
+    let interval = control.segment().status().heartbeat_interval_ns().min(INTERVAL_MAX_NS);
+    stalled_after.max(Duration::from_nanos(interval * 8))
+}

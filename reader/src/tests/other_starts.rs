@@ -1,0 +1,277 @@
+//! Segments of a writer's start that is over, while another start is at work where nobody can see its segment.
+//!
+//! A service was restarted with another `/dev/shm` (a private one, as containers and service managers give). The name of
+//! the segment depends on ring and directory only, so the link went on leading to the reader's old object, and nothing
+//! in that said that another start was writing: followers waited on it for ever, streams too, and `stat` said that the
+//! ring was closed while records came in. The same with an object that was removed and made anew, and with a writer that
+//! was killed before it could call the old segment out of use. The number of the start in `ring.meta` is what all sides
+//! see, so readers compare it with the one in the segment.
+
+use crate::testing::{DEADLINE, Forge, ForgedControl, drain, numbers, read_n, until};
+use crate::{Batches, ControlKind, Cursor, Reader, WriterStatus};
+use futures_core::Stream;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::task::{Context, Poll, Wake};
+use std::thread;
+use std::time::Duration;
+use waldo_shm_protocol::segment::WriterState;
+
+const PAGE: u64 = 16384;
+const MINUTE_NS: u64 = 60_000_000_000;
+
+/// How a start can have ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Closed,
+    Failed,
+    /// Killed a minute ago.
+    Killed,
+    /// Killed just now, seen alive until a moment ago.
+    JustKilled,
+    /// Killed while it read the files.
+    KilledInRecovery,
+    Retired,
+}
+
+const ENDS: [End; 6] =
+    [End::Closed, End::Failed, End::Killed, End::JustKilled, End::KilledInRecovery, End::Retired];
+
+fn end(control: &ForgedControl, end: End) {
+    let long_ago = crate::clock::boottime_ns().saturating_sub(MINUTE_NS);
+    match end {
+        End::Closed => control.state(WriterState::Closed),
+        End::Failed => control.publisher().fail(5),
+        End::Killed => control.publisher().beat(long_ago),
+        End::JustKilled => {}
+        End::KilledInRecovery => {
+            control.publisher().beat(long_ago);
+            control.state(WriterState::Recovering);
+        }
+        End::Retired => control.state(WriterState::Retired),
+    }
+}
+
+/// What the link leads to when the next start has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Link {
+    /// To the old object, as the reader sees it.
+    Old,
+    /// To nothing: the object was removed.
+    Nothing,
+    /// There is none.
+    Missing,
+}
+
+const LINKS: [Link; 3] = [Link::Old, Link::Nothing, Link::Missing];
+
+/// The next start comes: its segment cannot be seen.
+fn restart_unseen(forge: &mut Forge, link: Link) -> ForgedControl {
+    let control = forge.start_unseen().unwrap();
+    match link {
+        Link::Old => forge.write_link(&control.path),
+        Link::Nothing => std::fs::remove_file(&control.path).unwrap(),
+        Link::Missing => std::fs::remove_file(forge.home().join("control.link")).unwrap(),
+    }
+    control
+}
+
+/// One stream, polled when it is woken.
+struct Task {
+    stream: Batches,
+    send: Sender<()>,
+    woken: Receiver<()>,
+}
+
+struct Signal(Sender<()>);
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+    }
+}
+
+impl Task {
+    fn new(reader: Reader) -> Task {
+        let (send, woken) = mpsc::channel();
+        Task { stream: reader.into_stream(), send, woken }
+    }
+
+    /// The next `n` records.
+    fn read_n(&mut self, n: usize) -> Vec<u64> {
+        let mut seen = Vec::new();
+        while seen.len() < n {
+            let waker = Arc::new(Signal(self.send.clone())).into();
+            match Pin::new(&mut self.stream).poll_next(&mut Context::from_waker(&waker)) {
+                Poll::Ready(batch) => seen.extend(numbers(&batch.unwrap().unwrap())),
+                Poll::Pending => self.woken.recv_timeout(DEADLINE).expect("woken in time"),
+            }
+        }
+        seen
+    }
+}
+
+#[test]
+fn followers_go_over_to_the_files_when_the_next_start_cannot_be_seen() {
+    for (how, link) in ENDS.into_iter().flat_map(|how| LINKS.map(|link| (how, link))) {
+        let mut forge = Forge::live(PAGE, 4);
+        forge.append_n(5);
+        let ring = forge.attach();
+        let reader = || {
+            let mut reader = ring.reader(Cursor::Trim).unwrap();
+            assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5]);
+            reader
+        };
+        let (mut polls, mut receives) = (reader(), reader());
+        let mut sleeps = forge.attach().reader(Cursor::Tip).unwrap();
+        assert!(sleeps.poll().unwrap().is_none());
+        let sleeper = thread::spawn(move || numbers(&sleeps.recv(None).unwrap().unwrap()));
+        // An attachment of its own: only its waiting thread looks after it.
+        let mut task = Task::new(forge.attach().reader(Cursor::Trim).unwrap());
+        assert_eq!(task.read_n(5), [1, 2, 3, 4, 5]);
+
+        let control = restart_unseen(&mut forge, link);
+        forge.append_n(2);
+        // Only now: with its end a state may be stored that wakes.
+        end(&control, how);
+
+        let polled = until("records for who polls", || polls.poll().unwrap());
+        assert_eq!(numbers(&polled), [6, 7], "{how:?} {link:?}");
+        assert_eq!(read_n(&mut receives, 2), [6, 7], "{how:?} {link:?}");
+        assert_eq!(task.read_n(2), [6, 7], "{how:?} {link:?}");
+        assert_eq!(sleeper.join().unwrap(), [6, 7], "{how:?} {link:?}");
+        let status = ring.status().unwrap();
+        assert_eq!((status.control, status.tip_seq_no), (ControlKind::Files, Some(7)), "{how:?} {link:?}");
+        assert_eq!(status.epoch, 2);
+    }
+}
+
+#[test]
+fn nothing_is_said_of_a_start_that_is_over() {
+    for (how, link) in ENDS.into_iter().flat_map(|how| LINKS.map(|link| (how, link))) {
+        let mut forge = Forge::live(PAGE, 4);
+        forge.append_n(5);
+        let before = forge.attach();
+        let control = restart_unseen(&mut forge, link);
+        forge.append_n(2);
+        end(&control, how);
+        for ring in [before, forge.attach()] {
+            // Whoever waits for the successor of a segment that is out of use says so.
+            let status = until("the files are asked", || {
+                let status = ring.status().unwrap();
+                (status.writer != WriterStatus::Recovering).then_some(status)
+            });
+            assert_eq!(status.writer, WriterStatus::Absent, "{how:?} {link:?}");
+            assert_eq!(status.tip_seq_no, Some(7), "{how:?} {link:?}");
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_can_be_seen_again_is_gone_over_to() {
+    for takes_over in [true, false] {
+        let mut forge = Forge::live(PAGE, 4);
+        forge.append_n(5);
+        let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+        assert_eq!(drain(&mut reader).len(), 5);
+        let control = restart_unseen(&mut forge, Link::Old);
+        forge.append_n(1);
+        end(&control, End::Closed);
+        assert_eq!(read_n(&mut reader, 1), [6]);
+        assert!(matches!(reader.ring.current().source, crate::source::Source::Files(_)));
+        // The next start is given the old `/dev/shm` again, and finds the old object, which it uses or replaces.
+        forge.start_unseen();
+        if takes_over {
+            control.publisher().beat(crate::clock::boottime_ns());
+            control.state(WriterState::Recovering);
+            forge.write_link(&control.path);
+            control.publisher().set_writer(forge.epoch, 1, 250_000_000);
+            forge.control = Some(control);
+            forge.commit();
+            forge.control.as_ref().unwrap().state(WriterState::Live);
+        } else {
+            forge.open_control();
+        }
+        until("the segment is followed", || {
+            reader.poll().unwrap();
+            matches!(reader.ring.current().source, crate::source::Source::Control(_)).then_some(())
+        });
+        forge.append_n(2);
+        assert_eq!(read_n(&mut reader, 2), [7, 8]);
+        assert_eq!(forge.attach().status().unwrap().writer, WriterStatus::Live);
+    }
+}
+
+#[test]
+fn a_start_that_takes_its_number_over_the_segment_in_use_keeps_its_readers() {
+    let mut forge = Forge::live(PAGE, 4);
+    forge.append_n(5);
+    let ring = forge.attach();
+    let mut reader = ring.reader(Cursor::Trim).unwrap();
+    assert_eq!(drain(&mut reader).len(), 5);
+    let control = forge.start_unseen().unwrap();
+    control.publisher().beat(crate::clock::boottime_ns());
+    // Between the number in the metadata and the one in the segment.
+    control.state(WriterState::Recovering);
+    assert!(reader.poll().unwrap().is_none());
+    assert_eq!(ring.status().unwrap().writer, WriterStatus::Recovering);
+    assert_ne!(ring.status().unwrap().control, ControlKind::Files);
+    assert_ne!(forge.attach().status().unwrap().control, ControlKind::Files);
+}
+
+#[test]
+fn a_damaged_slot_of_the_metadata_does_not_hide_a_writer_that_is_alive() {
+    // With one slot lost, the metadata allows for a start that nobody knows of, which is a number for the next
+    // writer and no reason to leave this one.
+    let mut forge = Forge::live(PAGE, 4);
+    forge.append_n(5);
+    for damaged in [0, 4096] {
+        forge.write_meta();
+        let file = std::fs::OpenOptions::new().write(true).open(forge.home().join("ring.meta")).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 128], damaged).unwrap();
+        let status = forge.attach().status().unwrap();
+        assert_eq!(status.writer, WriterStatus::Live);
+    }
+}
+
+#[test]
+fn files_that_were_put_back_are_not_hidden_by_a_segment_of_a_later_start() {
+    // A backup was restored into the directory of a ring that had been closed. The segment was of a start that the
+    // restored metadata does not know, and readers read up to where the log had ended then.
+    let mut forge = Forge::new(PAGE, 4);
+    forge.append_n(5);
+    forge.epoch = 3;
+    forge.open_control();
+    let control = forge.control.take().unwrap();
+    let beyond = waldo_shm_protocol::Position::new(7, 4096).unwrap();
+    control.publisher().commit(beyond, 900, 900);
+    control.state(WriterState::Closed);
+    let ring = forge.attach();
+    assert_eq!(ring.status().unwrap().tip_seq_no, Some(5));
+    assert_eq!(drain(&mut ring.reader(Cursor::Trim).unwrap()), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_writer_that_dies_over_the_files_does_not_hold_up_streams() {
+    // Streams were woken by what somebody stores only. Whoever waited for a writer to be done with the files waited for
+    // ever when that writer died.
+    let mut forge = Forge::live(PAGE, 4);
+    forge.append_n(5);
+    let control = forge.control.take().unwrap();
+    let options = crate::AttachOptions::default().stalled_after(Duration::from_millis(300));
+    let ring = crate::Ring::attach_with(forge.home(), options).unwrap();
+    let mut task = Task::new(ring.reader(Cursor::After(3)).unwrap());
+    assert_eq!(task.read_n(2), [4, 5]);
+    control.publisher().set_writer(1, 1, 10_000_000);
+    control.publisher().beat(crate::clock::boottime_ns());
+    control.state(WriterState::Recovering);
+    control.publisher().set_writer(2, 1, 10_000_000);
+    forge.meta.epoch = 2;
+    forge.write_meta();
+    control.wake();
+    let mut late = Task::new(ring.reader(Cursor::After(3)).unwrap());
+    // Nobody stores anything any more.
+    assert_eq!(late.read_n(2), [4, 5]);
+    forge.control = None;
+}
