@@ -43,6 +43,7 @@ mod seek;
 mod source;
 mod status;
 mod stream;
+mod turn;
 pub mod verify;
 mod wait;
 mod waiter;
@@ -63,5 +64,6 @@ pub use options::{AttachOptions, Cursor, Integrity, OnLapped, ReaderOptions, Vis
 pub use reader::Reader;
 pub use status::{ControlKind, RingStatus, WriterStatus};
 pub use stream::Batches;
+pub use turn::Turn;
 pub use wait::Wakeup;
 pub use waldo_shm_protocol::{Log, Position, RecordFault, RingId};

@@ -2,6 +2,7 @@
 
 mod churn;
 mod follower;
+mod forked;
 mod holder;
 mod member;
 mod restricted;
@@ -24,6 +25,7 @@ pub fn play(role: &str, args: &Args) {
         "visitor" => waiter::visit(args),
         "member" => member::play(args),
         "streams" => streams::play(args),
+        "forked" => forked::play(args),
         "churn" => churn::play(args),
         _ => panic!("no role {role}"),
     }
