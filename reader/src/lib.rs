@@ -38,6 +38,7 @@ mod page_file;
 mod page_map;
 mod pages;
 mod place;
+mod position;
 mod reader;
 mod seek;
 mod source;
@@ -49,6 +50,7 @@ mod wait;
 mod waiter;
 mod walk;
 mod watermark;
+mod window;
 
 #[cfg(test)]
 mod testing;

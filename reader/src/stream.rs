@@ -31,9 +31,9 @@ pub struct Batches {
 
 impl Batches {
     pub(crate) fn new(mut reader: Reader) -> Batches {
-        reader.kept.clear();
+        reader.window.forget_recent();
         // Streams share their mappings.
-        reader.tail.awake();
+        reader.window.tail_mut().awake();
         let ticket = Ticket::new(reader.ring.clone(), reader.options.visibility);
         Batches { reader, ticket, turn: Turn::default(), failed: false }
     }

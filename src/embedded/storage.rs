@@ -193,7 +193,8 @@ impl Waldo {
         let Some(mut reader) = self.reader.take() else {
             return self.ring.reader(cursor.into()).map_err(|error| at(error, cursor));
         };
-        let goes_on = matches!(cursor, Cursor::After(seq_no) if reader.last_seq_no() == Some(seq_no));
+        // Behind a cursor beyond the newest record, it would pass over records that this query asks for.
+        let goes_on = matches!(cursor, Cursor::After(seq_no) if reader.is_behind(seq_no));
         if !goes_on {
             reader.seek(cursor.into()).map_err(|error| at(error, cursor))?;
         }
