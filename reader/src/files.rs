@@ -36,6 +36,7 @@ pub(crate) struct FilesTail {
     home: PathBuf,
     ring_id: RingId,
     watermark: AtomicU64,
+    durable: AtomicU64,
     oldest: AtomicU64,
     tip_seq_no: AtomicU64,
     closed: AtomicBool,
@@ -49,6 +50,7 @@ impl FilesTail {
             home: home.to_path_buf(),
             ring_id,
             watermark: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
             oldest: AtomicU64::new(0),
             tip_seq_no: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -66,6 +68,12 @@ impl FilesTail {
     pub(crate) fn watermark(&self) -> Watermark {
         // Pairs with the store in `look`: what was read from the files happened before.
         Watermark::vouched(Position::from_word(load_acquire(&self.watermark))) // SYNC(files-watermark)
+    }
+
+    /// Up to where the log is known to be durable, as of the last look: never above [`FilesTail::watermark`].
+    pub(crate) fn durable(&self) -> Watermark {
+        // As for the watermark.
+        Watermark::vouched(Position::from_word(load_acquire(&self.durable))) // SYNC(files-watermark)
     }
 
     pub(crate) fn oldest_page(&self) -> u64 {
@@ -131,8 +139,10 @@ impl FilesTail {
                 break (extent, meta);
             }
         };
-        let Extent { oldest, end, tip_seq_no } = extent;
-        let moved = self.watermark.load(Ordering::Relaxed) != end.word();
+        let Extent { oldest, end, tip_seq_no, durable } = extent;
+        let durable = durable.min(end).word();
+        let moved = self.watermark.load(Ordering::Relaxed) != end.word()
+            || self.durable.load(Ordering::Relaxed) != durable;
         tail.quiet = if moved { 0 } else { (tail.quiet + 1).min(16) };
         if let Some(meta) = &meta {
             self.epoch.store(meta.epoch, Ordering::Relaxed);
@@ -140,6 +150,7 @@ impl FilesTail {
         }
         self.oldest.store(oldest, Ordering::Relaxed);
         self.tip_seq_no.store(tip_seq_no, Ordering::Relaxed);
+        self.durable.store(durable, Ordering::Release); // SYNC(files-watermark)
         self.watermark.store(end.word(), Ordering::Release); // SYNC(files-watermark)
         Ok(moved)
     }

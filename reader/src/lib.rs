@@ -40,17 +40,20 @@ mod page_map;
 mod pages;
 mod place;
 mod pulse;
+mod position;
 mod reader;
 mod seek;
 mod source;
 mod standing;
 mod status;
 mod stream;
+mod turn;
 pub mod verify;
 mod wait;
 mod waiter;
 mod walk;
 mod watermark;
+mod window;
 
 #[cfg(test)]
 mod testing;
@@ -66,5 +69,6 @@ pub use options::{AttachOptions, Cursor, Integrity, OnLapped, ReaderOptions, Vis
 pub use reader::Reader;
 pub use status::{ControlKind, RingStatus, WriterStatus};
 pub use stream::Batches;
+pub use turn::Turn;
 pub use wait::Wakeup;
 pub use waldo_shm_protocol::{Log, Position, RecordFault, RingId};

@@ -101,6 +101,11 @@ impl PageMap {
         let _ = (offset, limit);
     }
 
+    /// Up to where the bytes are known to be committed.
+    pub(crate) fn admitted(&self) -> u32 {
+        self.admitted.load(Ordering::Relaxed)
+    }
+
     /// The bytes from `start` to `end`; `None` if they are not known to be committed.
     #[inline]
     pub(crate) fn bytes(&self, start: u32, end: u32) -> Option<&[u8]> {

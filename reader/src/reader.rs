@@ -7,7 +7,9 @@ mod page;
 mod pass;
 mod tail;
 
+pub(crate) use page::records_before;
 pub(crate) use pass::Passed;
+pub(crate) use tail::Tail;
 
 use crate::attach::RingInner;
 use crate::batch::Batch;
@@ -16,53 +18,28 @@ use crate::error::ReadError;
 use crate::lapse::Lapses;
 use crate::options::{ReaderOptions, Visibility};
 use crate::page_map::PageMap;
-use crate::place::{Last, Place, Skip, Want};
+use crate::place::{Place, Want};
+use crate::position::ReadPosition;
 use crate::source::Attachment;
 use crate::stream::Batches;
 use crate::wait::Pace;
 use crate::watermark::Watermark;
+use crate::window::PageWindow;
 use attend::Attended;
 use page::Entered;
 use std::sync::Arc;
-use tail::Tail;
 use waldo_shm_protocol::record::RecordFault;
 use waldo_shm_protocol::segment::SegmentFault;
-
-/// A watermark that no ring shows: page 0 does not exist.
-const NEVER: u64 = 1;
-/// Not a number that a writer's start could have: the place has to be looked at again.
-const NO_EPOCH: u32 = u32::MAX;
 
 /// One reader's place in the log.
 pub struct Reader {
     pub(crate) ring: Arc<RingInner>,
     pub(crate) attachment: Arc<Attachment>,
     pub(crate) options: ReaderOptions,
-    pub(crate) place: Place,
-    /// The page of `place`, while it is mapped.
-    pub(crate) page: Option<Arc<PageMap>>,
-    pub(crate) tail: Tail,
-    /// Pages that lookups have visited, by id; dropped as soon as the reader follows or sleeps.
-    pub(crate) kept: Vec<(u64, Arc<PageMap>)>,
-    /// Size of a record that the last lookup passed: the next ones are guessed to be like it.
-    pub(crate) stride: u32,
-    /// The record before `place`.
-    pub(crate) last: Option<Last>,
-    pub(crate) skip: Skip,
-    /// Records in the ring before the page of `place`, if known.
-    before_page: Option<u64>,
-    /// The watermark up to which everything has been handed out.
-    drained: u64,
-    /// The writer's start under which `place` was found good.
-    pub(crate) epoch: u32,
-    /// The writer's start as of the last look, loaded after the watermark that is being read up to.
-    pub(crate) seen_epoch: u32,
-    /// The place was reached by reading the files, and the watermark is allowed to arrive there later.
-    ahead: bool,
+    pub(crate) position: ReadPosition,
+    pub(crate) window: PageWindow,
     lapses: Lapses,
     pub(crate) pace: Pace,
-    /// Page and offset up to which page tables were given back last.
-    pub(crate) behind: (u64, u32),
     /// Runs between the load of the watermark and that of the epoch: where a writer's restart is most dangerous.
     #[cfg(test)]
     pub(crate) in_between: Option<Box<dyn FnOnce() + Send>>,
@@ -82,23 +59,12 @@ impl Reader {
         let epoch = attachment.epoch();
         Reader {
             ring,
+            position: ReadPosition::new(Place::Pending(Want::Trim), &attachment),
+            window: PageWindow::new(epoch),
             attachment,
             options,
-            place: Place::Pending(Want::Trim),
-            page: None,
-            tail: Tail::default(),
-            kept: Vec::new(),
-            stride: 0,
-            last: None,
-            skip: Skip::Nothing,
-            before_page: None,
-            drained: NEVER,
-            epoch,
-            seen_epoch: epoch,
-            ahead: false,
             lapses: Lapses::default(),
             pace: Pace::new(epoch),
-            behind: (0, 0),
             #[cfg(test)]
             in_between: None,
         }
@@ -115,9 +81,9 @@ impl Reader {
     #[inline]
     pub fn poll(&mut self) -> Result<Option<Batch>, ReadError> {
         // The watermark comes before the epoch here too: a new writer may publish the very number of the old one.
-        if self.watermark().word() == self.drained
+        if self.watermark().word() == self.position.drained()
             && self.ring.generation() == self.attachment.generation
-            && !self.attachment.needs_attention(self.epoch)
+            && !self.attachment.needs_attention(self.position.epoch())
         {
             return Ok(None);
         }
@@ -144,8 +110,8 @@ impl Reader {
             match self.step(watermark)? {
                 Stepped::Batch(batch) => return Ok(Some(batch)),
                 Stepped::Drained => {
-                    self.drained = watermark.word();
-                    self.tail.drained();
+                    self.position.drain(watermark.word());
+                    self.window.tail_mut().drained();
                     return Ok(None);
                 }
                 Stepped::Again => {}
@@ -154,14 +120,27 @@ impl Reader {
         Ok(None)
     }
 
-    /// Sequence number of the last record handed out, or of the one before the cursor if that is known.
+    /// Sequence number of the last record handed out, or of the one before the cursor if that is known. With a cursor
+    /// beyond the end of the log that is the last record there is: see [`Reader::is_behind`].
     pub fn last_seq_no(&self) -> Option<u64> {
-        self.last.map(|last| last.seq_no)
+        match self.position.at() {
+            Place::Pending(Want::Resume(checkpoint)) => Some(checkpoint.seq_no),
+            _ => self.position.last().map(|last| last.seq_no),
+        }
+    }
+
+    /// Whether the next record that the reader hands out is the first one with a number above `seq_no`, so that
+    /// [`Cursor::After`](crate::Cursor::After) this number would change nothing.
+    pub fn is_behind(&self, seq_no: u64) -> bool {
+        self.position.is_behind(seq_no)
     }
 
     /// A checkpoint of the last record handed out, or of the one before the cursor if that has been seen.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
-        let last = self.last?;
+        if let Place::Pending(Want::Resume(checkpoint)) = self.position.at() {
+            return Some(checkpoint);
+        }
+        let last = self.position.last()?;
         let mark = last.mark?;
         let ring_id = self.ring.meta.ring_id;
         Some(Checkpoint { ring_id, seq_no: last.seq_no, epoch: mark.epoch, checksum: mark.checksum })
@@ -185,9 +164,11 @@ impl Reader {
     /// Whether a poll would have something to do.
     pub(crate) fn news(&self) -> bool {
         let watermark = self.watermark();
-        let nothing = watermark.position().is_none() || watermark.word() == self.drained;
-        let reached = match self.place {
-            Place::At(here) => here == watermark.position() || (self.ahead && here > watermark.position()),
+        let nothing = watermark.position().is_none() || watermark.word() == self.position.drained();
+        let reached = match self.position.at() {
+            Place::At(here) => {
+                here == watermark.position() || (self.position.is_ahead() && here > watermark.position())
+            }
             Place::Pending(_) => false,
         };
         // What a writer that has only just come is about to change is no news yet.
@@ -203,28 +184,30 @@ impl Reader {
         if end.is_none() {
             return Ok(Stepped::Drained);
         }
-        let position = match self.place {
+        let position = match self.position.at() {
             Place::At(position) => position,
             Place::Pending(want) => {
                 self.go(want)?;
-                let settled = matches!(self.place, Place::At(_));
+                let settled = matches!(self.position.at(), Place::At(_));
                 return Ok(if settled { Stepped::Again } else { Stepped::Drained });
             }
         };
         if end == position {
-            self.ahead = false;
+            self.position.arrive();
             return Ok(Stepped::Drained);
         }
         if end < position {
             // A reader of durable records may stand beyond them, at a checkpoint say.
-            return if self.ahead || self.attachment.watermark(Visibility::Committed).position() >= position {
+            return if self.position.is_ahead()
+                || self.attachment.watermark(Visibility::Committed).position() >= position
+            {
                 Ok(Stepped::Drained)
             } else {
                 Err(self.rewound())
             };
         }
-        self.ahead = false;
-        if self.tail.is_wanted()
+        self.position.arrive();
+        if self.window.tail().is_wanted()
             && let Some(stepped) = self.read_tail(position, watermark)?
         {
             return Ok(stepped);
@@ -251,7 +234,7 @@ impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reader")
             .field("home", &self.ring.home)
-            .field("place", &self.place)
+            .field("place", &self.position.at())
             .field("last_seq_no", &self.last_seq_no())
             .finish_non_exhaustive()
     }

@@ -7,19 +7,23 @@ mod resume;
 mod spot;
 mod target;
 
+use crate::attach::RingInner;
+use crate::checkpoint::Checkpoint;
 use crate::error::ReadError;
-use crate::options::{Cursor, OnLapped, Visibility};
+use crate::options::{Cursor, ReaderOptions, Visibility};
 use crate::page_map::PageMap;
 use crate::pages::Opened;
 use crate::place::{Last, Place, Skip, Want};
 use crate::reader::Reader;
-use crate::source::{Source, settling};
+use crate::source::{Attachment, Source, settling};
 use crate::watermark::Watermark;
+use crate::window::PageWindow;
 use spot::{Spot, in_front_of_seal};
 use std::sync::Arc;
 use target::Target;
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
+use waldo_shm_protocol::record::Record;
 use waldo_shm_protocol::segment::{IndexKey, SegmentFault, WriterState};
 
 /// A search that is overtaken by trimming so often has something else in its way.
@@ -29,6 +33,31 @@ const TIP_WALK_MAX: u32 = 1 << 20;
 
 const FIRST: u32 = PAGE_HEADER_LEN as u32;
 
+/// A search. It reads, opens and maps pages, and goes over to another attachment if the ring has moved, but it has no
+/// access to the reader's position: what it comes to is a value.
+pub(crate) struct Search<'r> {
+    pub(crate) ring: &'r Arc<RingInner>,
+    pub(crate) attachment: &'r mut Arc<Attachment>,
+    pub(crate) options: &'r ReaderOptions,
+    pub(crate) window: &'r mut PageWindow,
+}
+
+/// What a search has come to.
+pub(crate) enum Sought {
+    Found(Found),
+    Overtaken(Box<Overtaken>),
+}
+
+/// Records that were asked for have been trimmed.
+pub(crate) struct Overtaken {
+    /// The number after which the reader wanted to go on; 0 for everything.
+    pub(crate) requested: u64,
+    /// Records missed in front of `oldest`, if that is known.
+    pub(crate) lost: Option<u64>,
+    /// The oldest record left, as the same search has found it.
+    pub(crate) oldest: Found,
+}
+
 /// Where a search has led.
 pub(crate) struct Found {
     pub(crate) place: Place,
@@ -37,6 +66,8 @@ pub(crate) struct Found {
     pub(crate) skip: Skip,
     /// Sequence number of the record at `place`, if there is one.
     pub(crate) next: Option<u64>,
+    /// `place` is the start of the ring, and the record there is wanted: wanted ones in front of it may have been trimmed.
+    pub(crate) begins_ring: bool,
     /// The writer's start under which this was found.
     pub(crate) epoch: u32,
     /// That writer has published where the log ends.
@@ -46,7 +77,18 @@ pub(crate) struct Found {
 /// One attempt of a search.
 enum Attempt {
     Done(Found),
+    Overtaken(Box<Overtaken>),
     /// A page could not be opened, most likely because it has just been trimmed.
+    Raced(ReadError),
+}
+
+/// Where a search in the page that the directory names begins.
+enum Start {
+    /// At the start of a page; the target is there or behind.
+    Page(Spot),
+    /// The ring begins with the target, and nothing that was asked for is missed.
+    Ring(Box<Found>),
+    Overtaken(Box<Overtaken>),
     Raced(ReadError),
 }
 
@@ -68,34 +110,26 @@ impl Reader {
     pub fn seek(&mut self, cursor: Cursor) -> Result<(), ReadError> {
         self.go(cursor.into())
     }
+}
 
-    pub(crate) fn go(&mut self, want: Want) -> Result<(), ReadError> {
-        match self.resolve(want) {
-            Ok(found) => self.take(found),
-            Err(ReadError::Lapped { requested, lost, .. }) if self.options.on_lapped != OnLapped::Fail => {
-                self.go_lapsed(requested, lost)?;
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Finds `want` without moving there.
-    pub(crate) fn resolve(&mut self, want: Want) -> Result<Found, ReadError> {
+impl Search<'_> {
+    /// Finds `want`.
+    pub(crate) fn resolve(mut self, want: Want) -> Result<Sought, ReadError> {
         let mut races = 0;
         loop {
             self.attend_for_search()?;
             let error = match self.attempt(want) {
                 // Another writer has come, and may have replaced files: what was found may be of before or of after.
-                _ if self.attachment.epoch() != self.seen_epoch && races < RACES_MAX => None,
-                Ok(Attempt::Done(found)) => return Ok(found),
+                _ if self.attachment.epoch() != self.window.epoch() && races < RACES_MAX => None,
+                Ok(Attempt::Done(found)) => return Ok(Sought::Found(found)),
+                Ok(Attempt::Overtaken(overtaken)) => return Ok(Sought::Overtaken(overtaken)),
                 Ok(Attempt::Raced(error)) => Some(error),
                 Err(error) => return Err(error),
             };
             races += 1;
             match error {
                 Some(error) if races >= RACES_MAX => return Err(error),
-                _ if races == RACES_MAX / 2 => self.refresh()?,
+                _ if races == RACES_MAX / 2 => *self.attachment = self.ring.refresh(self.attachment)?,
                 _ => {}
             }
             if let Source::Files(files) = &self.attachment.source {
@@ -105,51 +139,65 @@ impl Reader {
         }
     }
 
-    /// Like `attend`, but the old place does not matter.
+    /// Like [`Reader::attend`], but there is no place that could be wrong.
     #[inline]
     fn attend_for_search(&mut self) -> Result<(), ReadError> {
         if self.ring.generation() != self.attachment.generation
-            || self.attachment.needs_attention(self.seen_epoch)
+            || self.attachment.needs_attention(self.window.epoch())
         {
-            let current = self.ring.attend(&self.ring.current())?;
-            self.adopt(current);
-            let epoch = self.attachment.epoch();
-            if epoch != self.seen_epoch {
-                self.kept.clear();
-                self.seen_epoch = epoch;
-            }
+            *self.attachment = self.ring.attend(&self.ring.current())?;
+            self.window.look_under(self.attachment.epoch());
         }
         Ok(())
     }
 
     fn attempt(&mut self, want: Want) -> Result<Attempt, ReadError> {
-        let Some(span) = self.span()? else { return Ok(Attempt::Done(self.pending(want))) };
+        let Some(span) = self.span()? else { return self.pending(want).map(Attempt::Done) };
         match want {
             Want::Tip => self.tip(&span),
             Want::Trim => self.trim(&span),
             Want::After(seq_no) => self.find(&span, Target::After(seq_no), None),
             Want::Since(time) => self.find(&span, Target::Since(time), None),
+            Want::FromNowSince(time) => {
+                let attempt = self.find(&span, Target::Since(time), None)?;
+                Ok(self.nothing_trimmed(attempt))
+            }
             Want::Resume(checkpoint) => {
                 let target = Target::After(checkpoint.seq_no.saturating_sub(1));
-                let attempt = self.find(&span, target, Some(checkpoint.seq_no))?;
+                let attempt = self.find(&span, target, Some(&checkpoint))?;
                 match attempt {
                     Attempt::Done(found) => self.behind_checkpoint(found, &checkpoint).map(Attempt::Done),
-                    raced => Ok(raced),
+                    other => Ok(other),
                 }
             }
         }
     }
 
     /// Nothing to search in yet.
-    fn pending(&self, want: Want) -> Found {
-        // Behind the newest record of an empty ring comes its first one. While a writer is still reading the
-        // files, there may be records that belong before the tip.
-        let empty = match &self.attachment.source {
-            Source::Control(control) => control.segment().status().state() == Some(WriterState::Live),
-            Source::Files(_) => true,
+    fn pending(&self, want: Want) -> Result<Found, ReadError> {
+        let committed = self.attachment.watermark(Visibility::Committed).position();
+        let oldest = self.attachment.oldest_page();
+        if matches!(want, Want::Tip | Want::Trim) && (1..=committed.page()).contains(&oldest) {
+            // There are records, none of them durable. The first one to become so is the oldest there is, and from now on
+            // it is missed if it is trimmed.
+            return Ok(self.found(Place::At(Position::start_of(oldest)), None, None));
+        }
+        // While a writer is still reading the files, there may be records that belong before the tip.
+        let empty = committed.is_none()
+            && match &self.attachment.source {
+                Source::Control(control) => control.segment().status().state() == Some(WriterState::Live),
+                Source::Files(_) => true,
+            };
+        let want = match want {
+            // Oldest and newest record of an empty ring are the first one to come.
+            Want::Tip | Want::Trim if empty => Want::After(0),
+            Want::Since(time) if empty => Want::FromNowSince(time),
+            Want::Resume(checkpoint) if empty => {
+                return Err(ReadError::Rewound { seq_no: Some(checkpoint.seq_no), tip: None });
+            }
+            want => want,
         };
-        let want = if want == Want::Tip && empty { Want::Trim } else { want };
-        self.found(Place::Pending(want), None, None)
+        Ok(self.found(Place::Pending(want), None, None))
     }
 
     /// A search's outcome under the writer as it was seen before the search.
@@ -158,7 +206,8 @@ impl Reader {
             Source::Control(control) => !settling(control),
             Source::Files(_) => true,
         };
-        Found { place, page, last, skip: Skip::Nothing, next: None, epoch: self.seen_epoch, settled }
+        let (skip, epoch) = (Skip::Nothing, self.window.epoch());
+        Found { place, page, last, skip, next: None, begins_ring: false, epoch, settled }
     }
 
     /// The pages to search in; `None` if there are none (yet).
@@ -166,7 +215,7 @@ impl Reader {
     fn span(&self) -> Result<Option<Span>, ReadError> {
         for _ in 0..RACES_MAX {
             // In this order: the oldest page can only have grown since the watermark was loaded.
-            let watermark = self.watermark();
+            let watermark = self.attachment.watermark(self.options.visibility);
             let (oldest, tip) = (self.attachment.oldest_page(), watermark.position().page());
             if watermark.position().is_none() {
                 return Ok(None);
@@ -184,8 +233,11 @@ impl Reader {
             }
             std::thread::yield_now();
         }
-        let path = self.attachment.path(&self.ring.home);
-        Err(ReadError::Control { path, fault: SegmentFault::Range })
+        Err(self.nonsense())
+    }
+
+    fn nonsense(&self) -> ReadError {
+        ReadError::Control { path: self.attachment.path(&self.ring.home), fault: SegmentFault::Range }
     }
 
     fn tip(&mut self, span: &Span) -> Result<Attempt, ReadError> {
@@ -216,15 +268,33 @@ impl Reader {
             Opened::Gone(error) => return Ok(Attempt::Raced(error)),
         };
         let first = self.first_record(&map, span)?;
-        let last = first.map(|record| Last::number(record.prev_seq_no()));
-        let place = self.place_in(&map, FIRST)?;
-        let next = first.map(|record| record.seq_no());
-        Ok(Attempt::Done(Found { next, ..self.found(place, Some(map), last) }))
+        if first.is_none() && map.id() < span.tip {
+            // Sealed without a record: the first one is in a later page.
+            let attempt = self.walk_pages(Spot::at(map, FIRST, None), span, Target::After(0))?;
+            return Ok(match attempt {
+                Attempt::Done(found) => Attempt::Done(Found { begins_ring: found.next.is_some(), ..found }),
+                other => other,
+            });
+        }
+        self.start_of_ring(map, first).map(Attempt::Done)
     }
 
-    /// The first record that does not lie behind `target`. `resuming` is the record a checkpoint names.
+    /// The start of the oldest page, `map`, whose first record is `first`.
+    fn start_of_ring(&self, map: Arc<PageMap>, first: Option<Record>) -> Result<Found, ReadError> {
+        let last = first.map(|record| Last::number(record.prev_seq_no()));
+        let next = first.map(|record| record.seq_no());
+        let place = self.place_in(&map, FIRST)?;
+        Ok(Found { next, begins_ring: next.is_some(), ..self.found(place, Some(map), last) })
+    }
+
+    /// The first record that does not lie behind `target`. `resuming` is the checkpoint whose record it is to be.
     #[inline]
-    fn find(&mut self, span: &Span, target: Target, resuming: Option<u64>) -> Result<Attempt, ReadError> {
+    fn find(
+        &mut self,
+        span: &Span,
+        target: Target,
+        resuming: Option<&Checkpoint>,
+    ) -> Result<Attempt, ReadError> {
         let id = self.bisect(span, target)?;
         let map = match self.map_page(id)? {
             Opened::Page(map) => map,
@@ -237,8 +307,10 @@ impl Reader {
         let spot = match hint {
             Some((offset, _)) => Spot::at(map, offset, None),
             None => match self.start_of_page(map, span, target, resuming)? {
-                Ok(spot) => spot,
-                Err(error) => return Ok(Attempt::Raced(error)),
+                Start::Page(spot) => spot,
+                Start::Ring(found) => return Ok(Attempt::Done(*found)),
+                Start::Overtaken(overtaken) => return Ok(Attempt::Overtaken(overtaken)),
+                Start::Raced(error) => return Ok(Attempt::Raced(error)),
             },
         };
         self.walk_pages(spot, span, target)
@@ -251,8 +323,8 @@ impl Reader {
         mut map: Arc<PageMap>,
         span: &Span,
         target: Target,
-        resuming: Option<u64>,
-    ) -> Result<Result<Spot, ReadError>, ReadError> {
+        resuming: Option<&Checkpoint>,
+    ) -> Result<Start, ReadError> {
         loop {
             let first = self.first_record(&map, span)?;
             let begins_later = first.filter(|record| match target {
@@ -264,16 +336,24 @@ impl Reader {
                 if map.id() > span.oldest {
                     map = match self.map_page(map.id() - 1)? {
                         Opened::Page(map) => map,
-                        Opened::Gone(error) => return Ok(Err(error)),
+                        Opened::Gone(error) => return Ok(Start::Raced(error)),
                     };
                     continue;
                 }
-                if let Target::After(after) = target {
-                    self.check_lapsed(&map, &record, after, resuming)?;
-                }
+                let missed = match target {
+                    Target::After(after) => self.missed(&map, &record, after, resuming),
+                    Target::Since(_) => None,
+                };
+                let oldest = self.start_of_ring(map, first)?;
+                return Ok(match missed {
+                    Some((requested, lost)) => {
+                        Start::Overtaken(Box::new(Overtaken { requested, lost, oldest }))
+                    }
+                    None => Start::Ring(Box::new(oldest)),
+                });
             }
             let last = first.map(|record| Last::number(record.prev_seq_no()));
-            return Ok(Ok(Spot::at(map, FIRST, last)));
+            return Ok(Start::Page(Spot::at(map, FIRST, last)));
         }
     }
 
@@ -295,7 +375,7 @@ impl Reader {
             spot = Spot { map: next, offset: FIRST, ..spot };
         }
         if spot.stride > 0 {
-            self.stride = spot.stride;
+            self.window.guess_stride(spot.stride);
         }
         let place = self.place_in(&spot.map, spot.offset)?;
         let next = spot.next;
@@ -304,9 +384,6 @@ impl Reader {
     }
 
     fn place_in(&self, map: &PageMap, offset: u32) -> Result<Place, ReadError> {
-        let path = || self.attachment.path(&self.ring.home);
-        Position::new(map.id(), offset.into())
-            .map(Place::At)
-            .ok_or_else(|| ReadError::Control { path: path(), fault: SegmentFault::Range })
+        Position::new(map.id(), offset.into()).map(Place::At).ok_or_else(|| self.nonsense())
     }
 }

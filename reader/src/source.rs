@@ -153,7 +153,10 @@ impl Attachment {
                     Visibility::Durable => control.segment().durable().min(committed),
                 })
             }
-            Source::Files(files) => files.watermark(),
+            Source::Files(files) => match visibility {
+                Visibility::Committed => files.watermark(),
+                Visibility::Durable => files.durable(),
+            },
         }
     }
 
@@ -163,7 +166,9 @@ impl Attachment {
                 let segment = control.segment();
                 (segment.durable().word(), segment.status().state(), segment.status().epoch())
             }
-            Source::Files(files) => (0, files.closed().then_some(WriterState::Closed), files.epoch()),
+            Source::Files(files) => {
+                (files.durable().word(), files.closed().then_some(WriterState::Closed), files.epoch())
+            }
         };
         let committed = self.watermark(Visibility::Committed).word();
         let alive = matches!(&self.source, Source::Control(control) if self.sees_alive(control));

@@ -4,6 +4,7 @@ use crate::batch::Batch;
 use crate::error::ReadError;
 use crate::reader::Reader;
 use crate::status::WriterStatus;
+use crate::turn::Turn;
 use crate::waiter::Ticket;
 use futures_core::{FusedStream, Stream};
 use std::pin::Pin;
@@ -14,20 +15,27 @@ use std::task::{Context, Poll};
 ///
 /// The stream goes on for ever, through restarts of the writer; it ends after the first error. The reader, which
 /// can be sent elsewhere with [`Reader::seek`], is got back with [`Batches::into_reader`].
+///
+/// A stream that always has records ready lets other tasks run every 100 us; see [`Turn`].
+///
+/// A child process that has inherited the stream by a `fork` may go on with it; it gets a waiting thread of its own. As with
+/// everything in a program of several threads, a mutex that another thread held at the moment of the fork stays locked in
+/// the child: a child that is to live on had better attach to the ring anew.
 #[derive(Debug)]
 pub struct Batches {
     reader: Reader,
     ticket: Ticket,
+    turn: Turn,
     failed: bool,
 }
 
 impl Batches {
     pub(crate) fn new(mut reader: Reader) -> Batches {
-        reader.kept.clear();
+        reader.window.forget_recent();
         // Streams share their mappings.
-        reader.tail.awake();
+        reader.window.tail_mut().awake();
         let ticket = Ticket::new(reader.ring.clone(), reader.options.visibility);
-        Batches { reader, ticket, failed: false }
+        Batches { reader, ticket, turn: Turn::default(), failed: false }
     }
 
     /// The reader, at its present place.
@@ -70,9 +78,15 @@ impl Stream for Batches {
         if self.failed {
             return Poll::Ready(None);
         }
+        if self.turn.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
         match self.next(cx) {
             Ok(Some(batch)) => Poll::Ready(Some(Ok(batch))),
-            Ok(None) => Poll::Pending,
+            Ok(None) => {
+                self.turn.end();
+                Poll::Pending
+            }
             Err(error) => {
                 self.failed = true;
                 Poll::Ready(Some(Err(error)))

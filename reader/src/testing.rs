@@ -237,6 +237,12 @@ impl Forge {
         Position::new(self.page, self.summary.records_end).unwrap_or(Position::NONE)
     }
 
+    /// Bytes left for records in the active page, besides its seal.
+    pub(crate) fn room(&self) -> u64 {
+        (self.meta.geometry.records_limit() - RECORD_HEADER_LEN as u64)
+            .saturating_sub(self.summary.records_end)
+    }
+
     pub(crate) fn page_path(&self, id: u64) -> PathBuf {
         self.home().join(names::page(id))
     }

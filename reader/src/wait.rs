@@ -71,7 +71,7 @@ impl Reader {
         }
         // A deadline beyond what the clock can hold is none.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.kept.clear();
+        self.window.forget_recent();
         let mut spun = false;
         loop {
             // Loaded before looking at anything: what changes after the look changes the token, or wakes.
@@ -102,7 +102,7 @@ impl Reader {
                     let next = if hit { self.pace.spin * 2 } else { self.pace.spin / 2 };
                     self.pace.spin = next.clamp(SPIN_MIN, SPIN_MAX);
                     if hit {
-                        self.tail.awake();
+                        self.window.tail_mut().awake();
                     }
                 }
                 WaitStrategy::Adaptive | WaitStrategy::Park => {

@@ -10,17 +10,28 @@ use crate::futex;
 use crate::options::Visibility;
 use crate::source::{Observed, Source};
 use sleepers::Sleepers;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// Longest sleep: how long the thread may outlive the last stream.
+/// Longest sleep: how long the thread may outlive the last stream, and how late a stream learns of something that ended
+/// by time alone, which nobody is woken for.
 const SLICE: Duration = Duration::from_secs(1);
 
-/// The streams of one ring, and the thread that wakes them.
-#[derive(Debug, Default)]
+/// The streams of one ring, and the thread that wakes them, in one process.
+///
+/// A child process gets a copy of this memory by `fork`, but no copy of the thread, and the mutex may have been locked by
+/// a thread that the child does not have. So a child never touches what belongs to its parent: it finds, or makes, the
+/// entry of its own process at the end of the chain.
+#[derive(Debug)]
 pub(crate) struct Waiter {
+    /// The process that this belongs to.
+    pid: u32,
     inner: Mutex<Inner>,
+    /// That of a child process; only ever set in the memory of the child.
+    child: OnceLock<Box<Waiter>>,
 }
 
 #[derive(Debug, Default)]
@@ -33,13 +44,16 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     ring: Arc<RingInner>,
+    visibility: Visibility,
+    /// The place, and the process that it is a place in.
     number: usize,
+    pid: u32,
 }
 
 impl Ticket {
     pub(crate) fn new(ring: Arc<RingInner>, visibility: Visibility) -> Ticket {
-        let number = ring.waiter.lock().sleepers.enter(visibility);
-        Ticket { ring, number }
+        let (number, pid) = enter(&ring, visibility);
+        Ticket { ring, visibility, number, pid }
     }
 
     /// Has `waker` called once when something about the ring has changed since before this call. The caller
@@ -47,9 +61,14 @@ impl Ticket {
     ///
     /// # Errors
     /// [`ReadError::Io`] if the thread cannot be started.
-    pub(crate) fn register(&self, waker: &Waker) -> Result<(), ReadError> {
+    pub(crate) fn register(&mut self, waker: &Waker) -> Result<(), ReadError> {
         let waker = waker.clone();
-        let mut inner = self.ring.waiter.lock();
+        let waiter = self.ring.waiter.here();
+        if waiter.pid != self.pid {
+            // The stream has come here by a fork.
+            (self.number, self.pid) = enter(&self.ring, self.visibility);
+        }
+        let mut inner = waiter.lock();
         let before = inner.sleepers.wait(self.number, waker);
         if !inner.running {
             let ring = Arc::downgrade(&self.ring);
@@ -66,15 +85,40 @@ impl Ticket {
     }
 }
 
+fn enter(ring: &RingInner, visibility: Visibility) -> (usize, u32) {
+    let waiter = ring.waiter.here();
+    (waiter.lock().sleepers.enter(visibility), waiter.pid)
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let waker = self.ring.waiter.lock().sleepers.leave(self.number);
+        let waiter = self.ring.waiter.here();
+        if waiter.pid != self.pid {
+            // The place is in the memory of the parent process.
+            return;
+        }
+        let waker = waiter.lock().sleepers.leave(self.number);
         // Outside the lock: dropping a waker may run code of the runtime, which may drop another stream.
         drop(waker);
     }
 }
 
+impl Default for Waiter {
+    fn default() -> Waiter {
+        Waiter { pid: process::id(), inner: Mutex::default(), child: OnceLock::new() }
+    }
+}
+
 impl Waiter {
+    /// The one of this process.
+    fn here(&self) -> &Waiter {
+        let (pid, mut waiter) = (process::id(), self);
+        while waiter.pid != pid {
+            waiter = waiter.child.get_or_init(Box::default);
+        }
+        waiter
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing that is done under the lock can fail half-way.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -103,18 +147,40 @@ impl Waiter {
         let mut inner = self.lock();
         visibilities.iter().for_each(|visibility| inner.sleepers.take(*visibility, room));
         drop(inner);
-        room.drain(..).for_each(Waker::wake);
+        for waker in room.drain(..) {
+            // A waker is the client's code. One that panics must not take the thread from all other streams.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                // The panic hook has reported it. The payload is the client's too: its destructor might panic again.
+                std::mem::forget(panic);
+            }
+        }
+    }
+}
+
+/// Everything that a stream may have to be woken for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    observed: Observed,
+    /// Whether the writer has been seen alive lately: a stream that waits for a writer to mend the files goes on without
+    /// it once that writer has died. Nothing in the segment changes then; time passes.
+    alive: bool,
+}
+
+impl Seen {
+    fn only_more_is_durable_than(&self, before: &Seen) -> bool {
+        self.alive == before.alive && self.observed.only_more_is_durable_than(&before.observed)
     }
 }
 
 fn run(ring: &Weak<RingInner>) {
-    let mut seen: Option<Observed> = None;
+    let mut seen: Option<Seen> = None;
     let mut next_check = Instant::now();
     let mut room = Vec::new();
     loop {
         // Held only while awake, so that a sleeping thread does not keep the ring attached.
         let Some(ring) = ring.upgrade() else { return };
-        if ring.waiter.finished() {
+        let waiter = ring.waiter.here();
+        if waiter.finished() {
             return;
         }
         let attachment = ring.current();
@@ -127,14 +193,17 @@ fn run(ring: &Weak<RingInner>) {
             next_check = Instant::now() + jittered(ring.options.check_interval);
             attended = ring.refresh(&attachment);
         }
-        let now = attended.as_ref().ok().map(|attachment| attachment.observe());
+        let now = attended
+            .as_ref()
+            .ok()
+            .map(|attached| Seen { observed: attached.observe(), alive: attached.alive(&ring.options) });
         // With an error nobody knows what has changed: each stream is to find out by itself.
         if now.is_none() || seen != now {
             let flushed = now.zip(seen).is_some_and(|(now, seen)| now.only_more_is_durable_than(&seen));
             seen = now;
             // A flush is news for few: most streams see records long before.
             let both = [Visibility::Durable, Visibility::Committed];
-            ring.waiter.wake(if flushed { &both[..1] } else { &both }, &mut room);
+            waiter.wake(if flushed { &both[..1] } else { &both }, &mut room);
         }
         if attended.is_ok_and(|fresh| fresh.generation != attachment.generation) {
             continue;

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-use waldo_reader::{Batch, Reader, Ring, WriterStatus};
+use waldo_reader::{Batch, Reader, Ring, Turn, WriterStatus};
 use waldo_shm_protocol::Log;
 use waldo_shm_protocol::limits::INDEX_ENTRY_LEN;
 use waldo_writer::{SharedWriter, Writer, WriterOptions};
@@ -26,6 +26,7 @@ pub struct Waldo {
     shared: Arc<Shared>,
     /// The reader of the last query, which is at the right place if the next one goes on there.
     reader: Option<Reader>,
+    turn: Turn,
 }
 
 #[derive(Debug, Default)]
@@ -110,7 +111,7 @@ impl Waldo {
             let _ = done.send(open());
         })?;
         let (writer, ring) = opened.await.map_err(|_| io::Error::other("opening was given up"))??;
-        Ok(Waldo { writer, ring, shared: Arc::default(), reader: None })
+        Ok(Waldo { writer, ring, shared: Arc::default(), reader: None, turn: Turn::default() })
     }
 
     /// What the storage holds; `None` before the first record.
@@ -160,17 +161,24 @@ impl Waldo {
     /// As many contiguous records as is efficient, from `cursor` on. With `waiting` it waits until there is at least
     /// one; otherwise there may be none.
     ///
+    /// A loop of queries that never has to wait lets other tasks of its thread run every 100 us; see
+    /// [`Turn`].
+    ///
     /// # Errors
     /// [`QueryError::Trimmed`] if the position is no longer held, [`QueryError::Closed`] if the storage has been
     /// closed, the others if a file cannot be used or is damaged.
     pub async fn query(&mut self, cursor: Cursor, waiting: bool) -> Result<QueryLogs, QueryError> {
         let shared = Arc::clone(&self.shared);
         let _pending = Pending::new(&shared.pending_queries);
+        self.turn.take().await;
         let mut reader = self.reader_at(cursor)?;
         match self.poll(&mut reader, cursor) {
             Ok(None) if waiting => {
-                let (reader, batch) = self.wait(reader).await?;
+                let (reader, batch, waited) = self.wait(reader).await?;
                 self.reader = Some(reader);
+                if waited {
+                    self.turn = Turn::default();
+                }
                 Ok(QueryLogs(Some(batch)))
             }
             outcome => {
@@ -185,7 +193,8 @@ impl Waldo {
         let Some(mut reader) = self.reader.take() else {
             return self.ring.reader(cursor.into()).map_err(|error| at(error, cursor));
         };
-        let goes_on = matches!(cursor, Cursor::After(seq_no) if reader.last_seq_no() == Some(seq_no));
+        // Behind a cursor beyond the newest record, it would pass over records that this query asks for.
+        let goes_on = matches!(cursor, Cursor::After(seq_no) if reader.is_behind(seq_no));
         if !goes_on {
             reader.seek(cursor.into()).map_err(|error| at(error, cursor))?;
         }
@@ -204,9 +213,10 @@ impl Waldo {
         }
     }
 
-    /// Waits for the next records, or for the storage to be closed.
-    async fn wait(&self, reader: Reader) -> Result<(Reader, Batch), QueryError> {
+    /// Waits for the next records, or for the storage to be closed. Tells whether there was anything to wait for.
+    async fn wait(&self, reader: Reader) -> Result<(Reader, Batch, bool), QueryError> {
         let mut stream = reader.into_stream();
+        let mut waited = false;
         let batch = poll_fn(|context| match Pin::new(&mut stream).poll_next(context) {
             Poll::Ready(Some(outcome)) => Poll::Ready(outcome.map_err(QueryError::from)),
             Poll::Ready(None) => Poll::Ready(Err(QueryError::Fault("the stream of records has ended"))),
@@ -215,12 +225,15 @@ impl Waldo {
                 Ok(WriterStatus::Failed { errno }) => {
                     Poll::Ready(Err(QueryError::Io(io::Error::from_raw_os_error(errno))))
                 }
-                Ok(_) => Poll::Pending,
+                Ok(_) => {
+                    waited = true;
+                    Poll::Pending
+                }
                 Err(error) => Poll::Ready(Err(error.into())),
             },
         })
         .await?;
-        Ok((stream.into_reader(), batch))
+        Ok((stream.into_reader(), batch, waited))
     }
 
     /// Closes this clone. If it is the last one, the storage is closed: everything appended is durable when this
@@ -249,6 +262,8 @@ impl Clone for Waldo {
             ring: self.ring.clone(),
             shared: Arc::clone(&self.shared),
             reader: None,
+            // A task that queries through a new clone each time has one turn all the same.
+            turn: self.turn.clone(),
         }
     }
 }

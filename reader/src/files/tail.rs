@@ -29,6 +29,8 @@ pub(super) struct Extent {
     pub(super) end: Position,
     /// Last good record; 0 if there is none.
     pub(super) tip_seq_no: u64,
+    /// What is known to be durable: by the ring's metadata, or because a good record says so.
+    pub(super) durable: Position,
 }
 
 /// What a search behind the good records came to.
@@ -78,6 +80,7 @@ impl Tail {
             // It may have been written since: what is named as durable is there for a second walk, or damaged.
             extent = self.advance(home, ring_id)?;
         }
+        extent.durable = extent.durable.max(proven);
         if extent.end < proven && proven > Position::start_of(1) {
             extent.end = proven;
             if extent.oldest == 0 {
@@ -98,7 +101,7 @@ impl Tail {
             }
             let Some(oldest) = run.first().copied() else {
                 self.tip = None;
-                return Ok(Extent { oldest: 0, end: Position::NONE, tip_seq_no: 0 });
+                return Ok(Extent { oldest: 0, end: Position::NONE, tip_seq_no: 0, durable: Position::NONE });
             };
             self.known.retain(|id, _| *id >= oldest);
             if self.tip.as_ref().is_some_and(|tip| !run.contains(&tip.id)) {
@@ -114,13 +117,14 @@ impl Tail {
             }
             let Some(tip) = &self.tip else { continue };
             let end = Position::new(tip.id, tip.scan.offset()).unwrap_or(Position::start_of(tip.id));
+            let durable = tip.durable;
             let mut tip_seq_no = tip.scan.summary().last_seq_no;
             if tip_seq_no == 0
                 && let Some(before) = self.sealed(end.page().wrapping_sub(1), home, ring_id)
             {
                 tip_seq_no = before.summary.last_seq_no;
             }
-            return Ok(Extent { oldest, end, tip_seq_no });
+            return Ok(Extent { oldest, end, tip_seq_no, durable });
         }
         Err(why.unwrap_or_else(|| ReadError::io(home, std::io::ErrorKind::NotFound.into())))
     }
@@ -175,8 +179,9 @@ impl Tail {
         while tip.sealed && run.contains(&(tip.id + 1)) {
             let summary = *tip.scan.summary();
             let last = (summary.records > 0).then_some(summary.last_seq_no);
+            let durable = tip.durable;
             tip = match TipPage::open(tip.id + 1, last, summary.epoch, home, ring_id)? {
-                Opened::Page(next) => next,
+                Opened::Page(next) => TipPage { durable: next.durable.max(durable), ..next },
                 Opened::Gone(error) => return Ok(Opened::Gone(error)),
             };
         }
@@ -224,7 +229,7 @@ fn locate(run: &[u64], home: &Path, ring_id: &RingId) -> Result<Opened<TipPage>,
     }
     Ok(match TipPage::open(newest.id - 1, None, 0, home, ring_id)? {
         Opened::Page(before) if !before.sealed => Opened::Page(before),
-        Opened::Page(_) => Opened::Page(newest),
+        Opened::Page(before) => Opened::Page(TipPage { durable: before.durable, ..newest }),
         gone @ Opened::Gone(_) => gone,
     })
 }

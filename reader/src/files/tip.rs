@@ -8,7 +8,7 @@ use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::page::PageHeader;
 use waldo_shm_protocol::record::RecordFault;
 use waldo_shm_protocol::scan::{PageScan, Step, WINDOW_MIN};
-use waldo_shm_protocol::{RingId, names};
+use waldo_shm_protocol::{Position, RingId, names};
 
 const WINDOW: usize = 2 * WINDOW_MIN;
 
@@ -20,6 +20,8 @@ pub(super) struct TipPage {
     pub(super) header: PageHeader,
     pub(super) scan: PageScan,
     pub(super) sealed: bool,
+    /// The highest position that the good records name as durable, those of the page before included.
+    pub(super) durable: Position,
     /// What stands behind the good records.
     pub(super) fault: Option<RecordFault>,
 }
@@ -37,7 +39,8 @@ impl TipPage {
             Opened::Gone(error) => return Ok(Opened::Gone(error)),
         };
         let scan = PageScan::new(&header, prev, epoch, true);
-        let mut page = TipPage { id, file, header, scan, sealed: false, fault: None };
+        let mut page =
+            TipPage { id, file, header, scan, sealed: false, durable: Position::NONE, fault: None };
         page.walk(home)?;
         Ok(Opened::Page(page))
     }
@@ -60,8 +63,9 @@ impl TipPage {
             let before = self.scan.offset();
             loop {
                 match self.scan.step(&window[..got], start) {
-                    Step::Record { .. } => {}
-                    Step::Seal { .. } => {
+                    Step::Record { record, .. } => self.durable = self.durable.max(record.durable()),
+                    Step::Seal { seal, .. } => {
+                        self.durable = self.durable.max(seal.durable());
                         self.sealed = true;
                         return Ok(());
                     }

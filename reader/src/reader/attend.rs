@@ -1,6 +1,6 @@
 //! Keeping up with the ring: other control segments, other writers, and whether the place still holds.
 
-use super::{NEVER, NO_EPOCH, Reader};
+use super::Reader;
 use crate::error::ReadError;
 use crate::options::Visibility;
 use crate::page_map::PageMap;
@@ -43,7 +43,9 @@ impl Reader {
         if moved {
             self.adopt(self.ring.current());
         }
-        if self.attachment.needs_attention(self.epoch) {
+        // A search that failed may have gone over to another attachment.
+        self.position.follow(&self.attachment);
+        if self.attachment.needs_attention(self.position.epoch()) {
             moved |= self.attachment.due();
             let fresh = self.ring.attend(&self.attachment)?;
             moved |= fresh.generation != self.attachment.generation;
@@ -52,8 +54,8 @@ impl Reader {
         if self.attachment.awaits_successor() {
             return Ok(Attended::Unsettled);
         }
-        self.seen_epoch = self.attachment.epoch();
-        if self.seen_epoch != self.epoch {
+        self.window.look_under(self.attachment.epoch());
+        if self.window.epoch() != self.position.epoch() {
             if self.unsettled() {
                 return Ok(Attended::Unsettled);
             }
@@ -70,13 +72,8 @@ impl Reader {
     }
 
     pub(crate) fn adopt(&mut self, attachment: Arc<Attachment>) {
-        if attachment.generation != self.attachment.generation {
-            // Files show records before their writer has published them.
-            self.ahead = matches!(self.attachment.source, Source::Files(_));
-            self.attachment = attachment;
-            self.drained = NEVER;
-            self.epoch = NO_EPOCH;
-        }
+        self.attachment = attachment;
+        self.position.follow(&self.attachment);
     }
 
     /// Whether another writer has come that is mending the files now. One that has not been seen alive for long is
@@ -85,7 +82,7 @@ impl Reader {
         match &self.attachment.source {
             Source::Control(_) if self.attachment.awaits_successor() => true,
             Source::Control(control) => {
-                control.segment().status().epoch() != self.epoch
+                control.segment().status().epoch() != self.position.epoch()
                     && settling(control)
                     && self.attachment.alive(&self.ring.options)
             }
@@ -105,47 +102,39 @@ impl Reader {
         if committed.position().is_none() {
             return Ok(false);
         }
-        let behind = matches!(self.place, Place::At(position) if committed.position() < position);
-        if behind && !self.ahead {
+        let behind = matches!(self.position.at(), Place::At(position) if committed.position() < position);
+        if behind && !self.position.is_ahead() {
             return Err(self.rewound());
         }
         // Whatever is mapped is of before: under the same names, the files may be others by now.
-        self.kept.clear();
-        self.tail.forget();
-        let page = self.page.take();
-        let compared = self.compare(page.as_ref(), committed);
-        // Nothing is lost if that fails: it is looked at again.
-        self.page = page;
+        self.window.forget_recent();
+        self.window.tail_mut().forget();
         let mut keep = false;
-        match compared? {
+        match self.compare(self.window.page(), committed)? {
             Compared::Same => {}
             // Thousands of readers need not open and map it again for one start of a writer.
-            Compared::SameFile => keep = !self.ahead,
+            Compared::SameFile => keep = !self.position.is_ahead(),
             Compared::Other => return Err(self.rewound()),
-            Compared::Trimmed => {
-                self.page = None;
-                self.tail.leave();
-            }
+            Compared::Trimmed => self.window.leave_page(),
             Compared::Early => return Ok(false),
         }
         if !settled {
             return Ok(false);
         }
         // The next step maps the page anew if it may be another file now.
-        self.page = self.page.take().filter(|_| keep);
-        self.tail.touched();
-        if !keep {
-            self.tail.leave();
+        if keep {
+            self.window.keep_page();
+        } else {
+            self.window.leave_page();
         }
-        self.epoch = epoch;
-        self.drained = NEVER;
+        self.position.confirm(epoch);
         Ok(true)
     }
 
     /// Compares the record before the place with what the files hold now.
     fn compare(&self, page: Option<&Arc<PageMap>>, committed: Watermark) -> Result<Compared, ReadError> {
-        let Place::At(place) = self.place else { return Ok(Compared::Same) };
-        let (id, at) = match self.last {
+        let Place::At(place) = self.position.at() else { return Ok(Compared::Same) };
+        let (id, at) = match self.position.last() {
             None => return Ok(Compared::Same),
             Some(Last { mark: Some(Mark { at: Some((id, offset)), .. }), .. }) => (id, Some(offset)),
             // Known by number alone: the record behind it tells, if there is one.
@@ -154,7 +143,7 @@ impl Reader {
             }
             Some(_) => return Ok(Compared::Same),
         };
-        let map = match self.ring.pages.map(id, self.seen_epoch)? {
+        let map = match self.ring.pages.map(id, self.window.epoch())? {
             Opened::Page(map) => map,
             Opened::Gone(_) if self.trimmed(id)? => return Ok(Compared::Trimmed),
             Opened::Gone(error) => return Err(error),
@@ -164,23 +153,27 @@ impl Reader {
         let end = match map.admit(committed) {
             Some(end) => end,
             // Read ahead of the watermark, in the same file.
-            None if self.ahead && known => place.offset(),
+            None if self.position.is_ahead() && known => place.offset(),
             None => return Ok(Compared::Early),
         };
-        let end = if self.ahead && known && place.page() == id { end.max(place.offset()) } else { end };
+        let end = if self.position.is_ahead() && known && place.page() == id {
+            end.max(place.offset())
+        } else {
+            end
+        };
         let offset = at.unwrap_or(PAGE_HEADER_LEN as u32);
-        if self.ahead && offset >= end {
+        if self.position.is_ahead() && offset >= end {
             return Ok(Compared::Early);
         }
         let Ok((raw, frame)) = frame(&map, offset, end) else { return Ok(Compared::Other) };
-        let same = match (frame, self.last) {
+        let same = match (frame, self.position.last()) {
             (Frame::Record(record), Some(Last { seq_no, mark: Some(mark) })) if at.is_some() => {
                 raw.checksum == mark.checksum && record.seq_no() == seq_no
             }
             (Frame::Record(record), Some(last)) => record.prev_seq_no() == last.seq_no,
             _ => at.is_none(),
         };
-        let open = page.is_none() && self.tail.inode() == Some(map.inode());
+        let open = page.is_none() && self.window.tail().inode() == Some(map.inode());
         Ok(match same {
             true if known || open => Compared::SameFile,
             true => Compared::Same,

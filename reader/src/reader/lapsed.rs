@@ -1,87 +1,149 @@
 //! Being overtaken by the ring, and moving to where a search has led.
 
-use super::{NEVER, NO_EPOCH, Reader, Stepped};
+use super::page::records_before;
+use super::{Reader, Stepped};
 use crate::error::ReadError;
 use crate::lapse::Lapse;
-use crate::options::OnLapped;
-use crate::place::{Place, Want};
-use crate::seek::Found;
-use std::sync::Arc;
+use crate::options::{OnLapped, Visibility};
+use crate::place::{Last, Place, Skip, Want};
+use crate::position::Destination;
+use crate::seek::{Found, Overtaken, Search, Sought};
+use crate::walk::frame;
 use waldo_shm_protocol::Position;
+use waldo_shm_protocol::record::{Frame, Record};
 
 impl Reader {
-    /// The reader's page has been trimmed before it was opened.
-    #[cold]
-    pub(super) fn lapsed(&mut self) -> Result<Stepped, ReadError> {
-        let requested = self.last_seq_no().unwrap_or(0);
-        match self.options.on_lapped {
-            OnLapped::Fail => {
-                // A trial search: it maps the oldest page, so the numbers belong together.
-                let found = self.resolve(Want::Trim)?;
-                Err(ReadError::Lapped { requested, oldest: found.next.unwrap_or(0), lost: self.lost(&found) })
-            }
-            OnLapped::Oldest => {
-                let found = self.resolve(Want::Trim)?;
-                let lost = self.lost(&found);
-                self.resume_lapsed(found, requested, lost)
-            }
-            OnLapped::Tip => self.go_lapsed(requested, None).map(|()| Stepped::Again),
+    /// Looks for `want`, and goes where the search has led. If that is lapped, the reader goes where it was told to go
+    /// then, or stays where it is, with an error.
+    pub(crate) fn go(&mut self, want: Want) -> Result<(), ReadError> {
+        match self.search(want)? {
+            Sought::Found(found) => self.take(found),
+            Sought::Overtaken(overtaken) => self.overtaken(*overtaken)?,
         }
-    }
-
-    /// Goes to where a reader goes that was told what to do when it is overtaken.
-    pub(crate) fn go_lapsed(&mut self, requested: u64, lost: Option<u64>) -> Result<(), ReadError> {
-        let tip = self.options.on_lapped == OnLapped::Tip;
-        let found = self.resolve(if tip { Want::Tip } else { Want::Trim })?;
-        self.resume_lapsed(found, requested, lost.filter(|_| !tip))?;
         Ok(())
     }
 
-    fn resume_lapsed(
-        &mut self,
-        found: Found,
-        requested: u64,
-        lost: Option<u64>,
-    ) -> Result<Stepped, ReadError> {
-        let resumed_after = found.last.map(|last| last.seq_no);
+    /// Looks for `want` without moving there.
+    #[inline]
+    fn search(&mut self, want: Want) -> Result<Sought, ReadError> {
+        let search = Search {
+            ring: &self.ring,
+            attachment: &mut self.attachment,
+            options: &self.options,
+            window: &mut self.window,
+        };
+        let sought = search.resolve(want);
+        // It may have gone over to another attachment on its way.
+        self.position.follow(&self.attachment);
+        sought
+    }
+
+    /// The reader's page has been trimmed before it was opened.
+    #[cold]
+    pub(super) fn lapsed(&mut self) -> Result<Stepped, ReadError> {
+        // What the cursor asked for may lie behind everything that has been trimmed.
+        let want = match self.position.skip() {
+            Skip::Nothing => Want::Trim,
+            Skip::Through(seq_no) => Want::After(seq_no),
+            Skip::Before(time_ns) => Want::Since(time_ns),
+        };
+        let found = match self.search(want)? {
+            Sought::Found(found) => found,
+            Sought::Overtaken(overtaken) => return self.overtaken(*overtaken).map(|()| Stepped::Again),
+        };
+        if want == Want::Trim && found.next.is_none() {
+            // There is no record in the ring that this reader may see. What it has missed can be told once there is one.
+            return Ok(Stepped::Drained);
+        }
+        // Behind a number that was asked for, the search has looked by itself whether something is missed.
+        let by_number = matches!(want, Want::After(_));
+        let lost = if want == Want::Trim { self.lost(&found) } else { None };
+        if found.begins_ring && !by_number && lost != Some(0) && !self.goes_on_at(&found) {
+            let requested = self.last_seq_no().unwrap_or(0);
+            self.overtaken(Overtaken { requested, lost, oldest: found })?;
+        } else {
+            let last = self.position.last().filter(|last| Some(last.seq_no) == seq_no(found.last));
+            self.take(Found { last: last.or(found.last), ..found });
+        }
+        Ok(Stepped::Again)
+    }
+
+    /// Goes where a reader goes that was told what to do when it is overtaken.
+    #[cold]
+    fn overtaken(&mut self, overtaken: Overtaken) -> Result<(), ReadError> {
+        let Overtaken { requested, lost, oldest } = overtaken;
+        let (found, lost) = match self.options.on_lapped {
+            OnLapped::Fail => {
+                return Err(ReadError::Lapped { requested, oldest: oldest.next.unwrap_or(0), lost });
+            }
+            OnLapped::Oldest => (oldest, lost),
+            OnLapped::Tip => match self.search(Want::Tip)? {
+                Sought::Found(found) => (found, None),
+                Sought::Overtaken(overtaken) => (overtaken.oldest, None),
+            },
+        };
+        let resumed_after = seq_no(found.last);
         self.take(found);
         self.lapses.note(Lapse { requested, resumed_after, lost });
-        Ok(Stepped::Again)
+        Ok(())
+    }
+
+    /// Whether the record that `found` leads to is the very next one behind the last record the reader knows: then nothing
+    /// has been missed, whatever has been trimmed.
+    fn goes_on_at(&self, found: &Found) -> bool {
+        let Some(last) = self.position.last() else { return false };
+        let Some(next) = first_of(found) else { return false };
+        let follows = next.prev_seq_no() == last.seq_no;
+        // A writer's start never rewrites what it has appended. Between two starts, records that were not durable may have
+        // been lost and others appended under their numbers, and the last record is not there to be compared.
+        let same = match last.mark {
+            Some(mark) => mark.epoch == next.epoch() || self.options.visibility == Visibility::Durable,
+            // It was not handed out: known by its number alone.
+            None => true,
+        };
+        follows && same
     }
 
     /// Records between the reader's place, at the start of a page, and the start of the page in `found`.
     fn lost(&self, found: &Found) -> Option<u64> {
-        let Place::At(here) = self.place else { return None };
+        let Place::At(here) = self.position.at() else { return None };
         let Place::At(there) = found.place else { return None };
         if here != Position::start_of(here.page()) || there != Position::start_of(there.page()) {
             return None;
         }
-        self.records_before(there.page())?.checked_sub(self.before_page?)
+        records_before(&self.attachment, there.page())?.checked_sub(self.position.before_page()?)
     }
 
     /// Moves to where a search has led.
-    pub(crate) fn take(&mut self, found: Found) {
-        self.behind = (0, 0);
-        self.tail.leave();
-        self.tail.touched();
-        self.place = found.place;
-        self.last = found.last;
-        self.skip = found.skip;
-        self.drained = NEVER;
-        self.ahead = false;
-        let same_writer = self.epoch == found.epoch;
-        // While a writer is still mending the files, the place has to be looked at again.
-        self.epoch = if found.settled { found.epoch } else { NO_EPOCH };
-        self.seen_epoch = found.epoch;
-        match found.page {
-            Some(map) if self.page.as_ref().is_some_and(|page| Arc::ptr_eq(page, &map)) => {}
-            Some(map) => {
-                self.before_page = self.records_before(map.id());
-                if let Some(old) = self.page.replace(map).filter(|_| same_writer) {
-                    self.keep(old);
-                }
-            }
-            None => self.before_page = None,
-        }
+    #[inline]
+    fn take(&mut self, found: Found) {
+        let before_page = match &found.page {
+            Some(map) if self.window.is_page(map) => self.position.before_page(),
+            Some(map) => records_before(&self.attachment, map.id()),
+            None => None,
+        };
+        self.window.move_to(found.page, self.attachment.oldest_page());
+        let to = Destination {
+            at: found.place,
+            last: found.last,
+            skip: found.skip,
+            before_page,
+            // While a writer is still mending the files, the place has to be looked at again.
+            epoch: found.settled.then_some(found.epoch),
+        };
+        self.position.move_to(to, &self.attachment);
+    }
+}
+
+fn seq_no(last: Option<Last>) -> Option<u64> {
+    last.map(|last| last.seq_no)
+}
+
+/// The record that `found` leads to, which the search has checked.
+fn first_of(found: &Found) -> Option<Record> {
+    let (Some(map), Place::At(at)) = (&found.page, found.place) else { return None };
+    match frame(map, at.offset(), map.admitted()) {
+        Ok((_, Frame::Record(record))) if found.next == Some(record.seq_no()) => Some(record),
+        _ => None,
     }
 }

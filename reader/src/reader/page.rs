@@ -6,8 +6,7 @@ use crate::batch::Batch;
 use crate::error::ReadError;
 use crate::held::Held;
 use crate::pages::Opened;
-use crate::place::Place;
-use crate::source::Source;
+use crate::source::{Attachment, Source};
 use crate::watermark::Watermark;
 use waldo_shm_protocol::page::RECORDS_UNKNOWN;
 use waldo_shm_protocol::record::{RecordFault, Seal};
@@ -29,7 +28,7 @@ impl Reader {
     /// Maps the reader's page.
     #[inline]
     pub(super) fn enter(&mut self, id: u64) -> Result<Entered, ReadError> {
-        if self.page.as_ref().is_some_and(|map| map.id() == id) {
+        if self.window.page().is_some_and(|map| map.id() == id) {
             return Ok(Entered::Page);
         }
         self.enter_anew(id)
@@ -40,19 +39,16 @@ impl Reader {
         // A page older than the oldest may still be there for a moment, and is as good as any.
         let mut tries = 0;
         loop {
-            let opened = self.ring.pages.map(id, self.seen_epoch)?;
+            let opened = self.ring.pages.map(id, self.window.epoch())?;
             // A new writer raises the epoch before it replaces files. What it has put there does not go together
             // with a watermark from before.
-            if self.attachment.epoch() != self.seen_epoch {
+            if self.attachment.epoch() != self.window.epoch() {
                 return Ok(Entered::Moved);
             }
             match opened {
                 Opened::Page(map) => {
-                    if self.before_page.is_none() {
-                        self.before_page = self.records_before(id);
-                    }
-                    self.page = Some(map);
-                    self.tail.touched();
+                    self.position.count_before_page(|| records_before(&self.attachment, id));
+                    self.window.enter(map);
                     return Ok(Entered::Page);
                 }
                 Opened::Gone(error) => {
@@ -85,14 +81,9 @@ impl Reader {
         Ok(self.attachment.oldest_page() > id)
     }
 
-    pub(crate) fn records_before(&self, page: u64) -> Option<u64> {
-        let info = self.attachment.page(page)?;
-        (info.records_before != RECORDS_UNKNOWN).then_some(info.records_before)
-    }
-
     /// Reads from `position`, which is below `watermark`, in its page.
     pub(super) fn read(&mut self, position: Position, watermark: Watermark) -> Result<Stepped, ReadError> {
-        let Some(map) = self.page.clone() else { return Ok(Stepped::Again) };
+        let Some(map) = self.window.page().cloned() else { return Ok(Stepped::Again) };
         let Some(limit) = map.admit(watermark) else { return Err(self.nonsense()) };
         let offset = position.offset();
         let Some(bytes) = map.bytes(offset, limit) else { return Err(self.nonsense()) };
@@ -115,11 +106,15 @@ impl Reader {
 
     /// Goes on to the page after `page`.
     fn cross(&mut self, page: u64, seal: &Seal) -> Stepped {
-        self.before_page = self.before_page.and_then(|before| before.checked_add(seal.records()));
-        self.page = None;
-        self.tail.leave();
-        self.kept.clear();
-        self.place = Place::At(Position::start_of((page + 1).min(limits::PAGE_ID_MAX)));
+        self.window.leave_page();
+        self.window.forget_recent();
+        self.position.cross(Position::start_of((page + 1).min(limits::PAGE_ID_MAX)), seal.records());
         Stepped::Again
     }
+}
+
+/// Records in the ring in front of `page`, if that is known.
+pub(crate) fn records_before(attachment: &Attachment, page: u64) -> Option<u64> {
+    let info = attachment.page(page)?;
+    (info.records_before != RECORDS_UNKNOWN).then_some(info.records_before)
 }

@@ -2,7 +2,7 @@
 
 use super::Reader;
 use crate::error::ReadError;
-use crate::place::{Last, Place, Skip};
+use crate::place::{Last, Skip};
 use crate::walk::{Step, Walk, head};
 use waldo_shm_protocol::record::{Frame, RecordFault, Seal};
 use waldo_shm_protocol::{PageSeed, Position};
@@ -38,13 +38,13 @@ impl Reader {
     /// checks that were asked for.
     #[inline(always)]
     pub(super) fn pass(&self, bytes: &[u8], seed: PageSeed, offset: u32) -> Result<Passed, Damage> {
-        let prev = self.last_seq_no();
+        let prev = self.position.last().map(|last| last.seq_no);
         // An epoch cannot be lower than that of the last record seen.
-        let epoch = self.last.and_then(|last| last.mark).map_or(0, |mark| mark.epoch);
+        let epoch = self.position.last().and_then(|last| last.mark).map_or(0, |mark| mark.epoch);
         let mut walk = Walk::new((bytes, seed, offset), prev, epoch, self.options.integrity);
         let mut start = offset;
         // Of the last record only the place: to carry its header along costs more than to look at it once more.
-        let (mut last, mut skip) = (None, self.skip);
+        let (mut last, mut skip) = (None, self.position.skip());
         let (mut len, mut payload_bytes, mut first_seq_no) = (0, 0, 0);
         let sealed = loop {
             match walk.step() {
@@ -82,11 +82,8 @@ impl Reader {
     #[inline(always)]
     pub(super) fn advance(&mut self, id: u64, passed: &Passed) -> Result<(), ReadError> {
         let at = Position::new(id, passed.end.into()).ok_or_else(|| self.nonsense())?;
-        if let Some((offset, record)) = &passed.last {
-            self.last = Some(Last::seen(record, id, *offset));
-        }
-        self.place = Place::At(at);
-        self.skip = passed.skip;
+        let last = passed.last.as_ref().map(|(offset, record)| Last::seen(record, id, *offset));
+        self.position.advance(at, last, passed.skip);
         Ok(())
     }
 }

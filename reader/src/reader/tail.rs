@@ -38,12 +38,12 @@ pub(crate) struct Tail {
 
 impl Tail {
     #[inline(always)]
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.rounds > 0
     }
 
     /// Everything has been read.
-    pub(super) fn drained(&mut self) {
+    pub(crate) fn drained(&mut self) {
         self.rounds = self.rounds.saturating_sub(1);
         self.touched |= self.rounds == 0;
     }
@@ -55,7 +55,7 @@ impl Tail {
     }
 
     /// To be called when something is read in place.
-    pub(super) fn touched(&mut self) {
+    pub(crate) fn touched(&mut self) {
         self.touched = true;
     }
 
@@ -65,12 +65,12 @@ impl Tail {
     }
 
     /// Drops what has been copied and not been handed out: it may be something else now.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.copy = None;
     }
 
     /// The page's inode, if it is open.
-    pub(super) fn inode(&self) -> Option<(u64, u64)> {
+    pub(crate) fn inode(&self) -> Option<(u64, u64)> {
         self.page.as_ref().map(|page| (**page).as_ref().inode())
     }
 }
@@ -82,12 +82,12 @@ impl Reader {
             self.let_go_behind();
             return;
         }
-        if self.tail.touched {
-            self.give_back();
-            self.tail.touched = false;
+        if self.window.tail().touched {
+            self.window.release_page();
+            self.window.tail_mut().touched = false;
         }
         if self.ring.pages.read_without_lock() {
-            self.tail.rounds = ROUNDS;
+            self.window.tail_mut().rounds = ROUNDS;
         }
     }
 
@@ -111,14 +111,14 @@ impl Reader {
             return Ok(None);
         }
         if end.offset() - position.offset() > NEWS_MAX {
-            self.tail.awake();
+            self.window.tail_mut().awake();
             return Ok(None);
         }
         let Some(page) = self.tail_page(position.page()) else { return Ok(None) };
         let facts = (*page).as_ref();
         let Some(limit) = facts.limit(watermark) else { return Ok(None) };
         let offset = position.offset();
-        let copy = match self.tail.copy.take() {
+        let copy = match self.window.tail_mut().copy.take() {
             // More than a batch took at once.
             Some(copy) if copy.covers(offset) => copy,
             used => Copied::take(used, &page, (offset, limit))?,
@@ -134,22 +134,22 @@ impl Reader {
         } else {
             Stepped::Again
         };
-        self.tail.copy = Some(copy);
+        self.window.tail_mut().copy = Some(copy);
         Ok(Some(stepped))
     }
 
     /// Page `id`, open; `None` if the way to its mapping has to tell what is the matter.
     fn tail_page(&mut self, id: u64) -> Option<Arc<PageFile>> {
-        if let Some(page) = self.tail.page.as_ref().filter(|page| (***page).as_ref().id() == id) {
+        if let Some(page) = self.window.tail().page.as_ref().filter(|page| (***page).as_ref().id() == id) {
             return Some(page.clone());
         }
-        self.tail.leave();
-        let Ok(Opened::Page(page)) = self.ring.pages.file(id, self.seen_epoch) else { return None };
+        self.window.tail_mut().leave();
+        let Ok(Opened::Page(page)) = self.ring.pages.file(id, self.window.epoch()) else { return None };
         // As for a mapping: what a new writer has put there does not go together with a watermark from before.
-        if self.attachment.epoch() != self.seen_epoch {
+        if self.attachment.epoch() != self.window.epoch() {
             return None;
         }
-        self.tail.page = Some(page.clone());
+        self.window.tail_mut().page = Some(page.clone());
         Some(page)
     }
 }

@@ -1,31 +1,28 @@
 //! Which page to look in, and the pages a search keeps at hand.
 
 use super::spot::good_hint;
-use super::{FIRST, Span, Target};
+use super::{FIRST, Search, Span, Target};
 use crate::error::ReadError;
 use crate::page_map::PageMap;
 use crate::pages::Opened;
-use crate::reader::{Reader, corrupt};
+use crate::reader::corrupt;
 use crate::walk::frame;
 use std::sync::Arc;
 use waldo_shm_protocol::record::{Frame, Record};
-use waldo_shm_protocol::segment::{IndexKey, SegmentFault};
-
-/// Pages a reader keeps mapped besides the one it is in, while it looks records up.
-const KEPT_MAX: usize = 64;
+use waldo_shm_protocol::segment::IndexKey;
 
 /// Most headers on the way from an index entry to its target that are fetched ahead.
 const FETCH_MAX: u64 = 128;
 /// Bytes of a cache line.
 const LINE: u32 = 64;
 
-impl Reader {
+impl Search<'_> {
     /// The last page whose first record lies behind `target`, or the oldest.
     #[inline]
     pub(super) fn bisect(&mut self, span: &Span, target: Target) -> Result<u64, ReadError> {
         let (mut low, mut high) = (span.oldest + 1, span.tip + 1);
         // Lookups tend to stay in one page: ask for the one at hand first, then for the one behind it.
-        let mut guess = self.page.as_ref().map(|map| map.id());
+        let mut guess = self.window.page().map(|map| map.id());
         while low < high {
             let middle = guess.take().filter(|guess| (low..high).contains(guess));
             let (middle, local) = middle.map_or((low + (high - low) / 2, false), |guess| (guess, true));
@@ -73,8 +70,9 @@ impl Reader {
         let entry = self.attachment.index_floor(map.id(), key)?;
         if let (Ok(offset), IndexKey::SeqNo(seq_no)) = (u32::try_from(entry.offset), key) {
             // The walk will go from header to header, each of them far from the one before: fetch them all at once.
-            let (step, way) = (self.stride.max(LINE), seq_no.saturating_sub(entry.seq_no).saturating_add(1));
-            let fetches = way.saturating_mul(self.stride.into()).div_ceil(step.into()).min(FETCH_MAX) as u32;
+            let stride = self.window.stride();
+            let (step, way) = (stride.max(LINE), seq_no.saturating_sub(entry.seq_no).saturating_add(1));
+            let fetches = way.saturating_mul(stride.into()).div_ceil(step.into()).min(FETCH_MAX) as u32;
             (0..=fetches).for_each(|n| map.prefetch(offset.saturating_add(n * step), limit));
         }
         good_hint(map, limit, &entry).map(|record| (entry.offset as u32, record))
@@ -82,41 +80,19 @@ impl Reader {
 
     #[inline]
     pub(super) fn limit(&self, map: &PageMap, span: &Span) -> Result<u32, ReadError> {
-        map.admit(span.watermark).ok_or_else(|| ReadError::Control {
-            path: self.attachment.path(&self.ring.home),
-            fault: SegmentFault::Range,
-        })
+        map.admit(span.watermark).ok_or_else(|| self.nonsense())
     }
 
     /// Page `id`, from what this reader holds or from the ring.
     #[inline]
     pub(super) fn map_page(&mut self, id: u64) -> Result<Opened<Arc<PageMap>>, ReadError> {
-        if self.epoch == self.seen_epoch
-            && let Some(map) = self.page.as_ref().filter(|map| map.id() == id)
-        {
+        if let Some(map) = self.window.find(id) {
             return Ok(Opened::Page(map.clone()));
         }
-        if let Some((_, map)) = self.kept.iter().find(|(kept, _)| *kept == id) {
-            return Ok(Opened::Page(map.clone()));
-        }
-        let opened = self.ring.pages.map(id, self.seen_epoch)?;
+        let opened = self.ring.pages.map(id, self.window.epoch())?;
         if let Opened::Page(map) = &opened {
-            self.keep(map.clone());
+            self.window.remember(map.clone(), self.attachment.oldest_page());
         }
         Ok(opened)
-    }
-
-    /// Keeps a page mapped for the next lookup, and lets go of those that the ring has trimmed.
-    pub(crate) fn keep(&mut self, map: Arc<PageMap>) {
-        let id = map.id();
-        if self.kept.iter().any(|(kept, _)| *kept == id) {
-            return;
-        }
-        let oldest = self.attachment.oldest_page();
-        self.kept.retain(|(kept, _)| *kept >= oldest);
-        if self.kept.len() >= KEPT_MAX {
-            self.kept.remove(0);
-        }
-        self.kept.push((id, map));
     }
 }

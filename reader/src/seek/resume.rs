@@ -1,32 +1,49 @@
 //! What a search owes to checkpoints and to readers that have been overtaken.
 
-use super::Found;
+use super::{Attempt, Found, Overtaken, Search};
 use crate::checkpoint::Checkpoint;
 use crate::error::ReadError;
 use crate::options::Visibility;
 use crate::page_map::PageMap;
-use crate::place::{Last, Mark, Place, Skip};
-use crate::reader::{Reader, corrupt};
+use crate::place::{Last, Mark, Place, Want};
+use crate::reader::{corrupt, records_before};
 use crate::walk::frame;
 use waldo_shm_protocol::record::{Frame, Record, RecordFault};
 
-impl Reader {
-    /// Whether it matters that the ring begins after what was asked for.
-    pub(super) fn check_lapsed(
+impl Search<'_> {
+    /// Whether it matters that the ring begins with `first`, behind what was asked for: the number that was, and how many
+    /// records have been missed.
+    pub(super) fn missed(
         &self,
         map: &PageMap,
         first: &Record,
         after: u64,
-        resuming: Option<u64>,
-    ) -> Result<(), ReadError> {
-        let before = self.records_before(map.id());
-        let whole = map.id() == 1 || before == Some(0);
-        // The checkpoint's record is the last one trimmed: nothing behind it is lost.
-        if whole || resuming == Some(first.prev_seq_no()) {
-            return Ok(());
+        resuming: Option<&Checkpoint>,
+    ) -> Option<(u64, Option<u64>)> {
+        let before = records_before(self.attachment, map.id());
+        if map.id() == 1 || before == Some(0) {
+            return None;
         }
-        let lost = if after == 0 && resuming.is_none() { before } else { None };
-        Err(ReadError::Lapped { requested: resuming.unwrap_or(after), oldest: first.seq_no(), lost })
+        let Some(checkpoint) = resuming else {
+            return Some((after, if after == 0 { before } else { None }));
+        };
+        // The checkpoint's record is the last one trimmed, and the same start of the writer went on behind it: then it was
+        // that record, and nothing behind it is lost.
+        let goes_on = first.prev_seq_no() == checkpoint.seq_no && first.epoch() == checkpoint.epoch;
+        (!goes_on).then_some((checkpoint.seq_no, None))
+    }
+
+    /// For a ring that was empty when its records were asked for: none may have been trimmed since.
+    pub(super) fn nothing_trimmed(&self, attempt: Attempt) -> Attempt {
+        match attempt {
+            Attempt::Done(found) if found.begins_ring => match &found.page {
+                Some(map) if map.id() > 1 && records_before(self.attachment, map.id()) != Some(0) => {
+                    Attempt::Overtaken(Box::new(Overtaken { requested: 0, lost: None, oldest: found }))
+                }
+                _ => Attempt::Done(found),
+            },
+            other => other,
+        }
     }
 
     /// Steps over the record the checkpoint names, if that is what was found.
@@ -43,9 +60,8 @@ impl Reader {
             let tip = found.last.map(|last| last.seq_no);
             let committed = self.attachment.tip_seq_no();
             if self.options.visibility == Visibility::Durable && committed >= Some(seq_no) {
-                // Committed but not durable yet: it will be passed over when it is.
-                found.skip = Skip::Through(seq_no);
-                return Ok(found);
+                // Committed but not durable yet. Whether it is the very record can be told when it is.
+                return Ok(self.found(Place::Pending(Want::Resume(*checkpoint)), None, None));
             }
             return Err(ReadError::Rewound { seq_no: Some(seq_no), tip });
         };
@@ -57,7 +73,7 @@ impl Reader {
             }
             return Err(ReadError::Diverged { seq_no, epoch, checksum, found: None });
         }
-        let limit = map.admit(self.watermark());
+        let limit = map.admit(self.attachment.watermark(self.options.visibility));
         let offset = position.offset();
         let Some((raw, Frame::Record(record))) = limit.and_then(|limit| frame(&map, offset, limit).ok())
         else {

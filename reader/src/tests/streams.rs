@@ -184,3 +184,84 @@ fn a_flush_wakes_those_who_wait_for_durable_records_and_nobody_else() {
     forge.append_n(1);
     tasks.run_until(|t| t.seen[0].last() == Some(&101));
 }
+
+/// Panics when the thread that waits for streams calls it.
+struct Panicking(Sender<usize>);
+
+impl Wake for Panicking {
+    fn wake(self: Arc<Self>) {
+        if std::thread::current().name() == Some("waldo-waiter") {
+            let _ = self.0.send(0);
+            std::panic::panic_any("a waker that panics, on purpose");
+        }
+    }
+}
+
+/// A panic in one stream's waker ended the thread that wakes all streams, and all others of the process slept for ever.
+#[test]
+fn a_waker_that_panics_ends_nobody_elses_waiting() {
+    let mut forge = Forge::live(65536, 4);
+    let ring = forge.attach();
+    let (send, receive) = mpsc::channel();
+    let mut bad: Vec<_> = (0..2).map(|_| ring.reader(Cursor::Tip).unwrap().into_stream()).collect();
+    let waker = Arc::new(Panicking(send)).into();
+    let mut tasks = Tasks::new(vec![ring.reader(Cursor::Tip).unwrap().into_stream()]);
+    for n in 1..=3 {
+        for stream in &mut bad {
+            while Pin::new(&mut *stream).poll_next(&mut Context::from_waker(&waker)).is_ready() {}
+        }
+        forge.append_n(1);
+        tasks.run_until(|t| t.seen[0].len() == n);
+        receive.recv_timeout(DEADLINE).expect("the waker that panics was called");
+    }
+}
+
+/// Streams wait while a new writer mends the files. When that writer died over it, no store in the segment told so, only the
+/// age of its heartbeat, and streams went on waiting for ever (a reader that sleeps by itself looks at the age).
+#[test]
+fn a_stream_does_not_wait_for_a_writer_that_died_over_mending_the_files() {
+    let mut forge = Forge::live(65536, 4);
+    forge.append_n(5);
+    let ring = forge.attach();
+    let options = ReaderOptions { batch_bytes: 1, ..ReaderOptions::default() };
+    let mut reader = ring.reader_with(Cursor::Trim, options).unwrap();
+    assert_eq!(reader.poll().unwrap().unwrap().last_seq_no(), 1);
+    let control = forge.control.as_ref().unwrap();
+    control.state(WriterState::Recovering);
+    control.publisher().set_writer(2, 1, 250_000_000);
+    control.publisher().beat(crate::clock::boottime_ns());
+    let mut tasks = Tasks::new(vec![reader.into_stream()]);
+    assert_eq!(tasks.seen[0], [], "nothing is read while the files are mended");
+    // The thread has woken everybody once, as it does when it begins, and now sees nothing new.
+    tasks.run_until(|_| ring.inner.waiter.is_running());
+    let n = tasks.receive.recv_timeout(DEADLINE).expect("woken when the thread began");
+    tasks.poll(n);
+    assert_eq!(tasks.seen[0], []);
+    // Dead: nothing more is stored, nobody is woken.
+    control.publisher().beat(crate::clock::boottime_ns().saturating_sub(60_000_000_000));
+    tasks.run_until(|t| t.seen[0] == [2, 3, 4, 5]);
+}
+
+/// A stream that is never polled, and streams that are dropped after they were woken and before they were polled, take
+/// nothing from the others.
+#[test]
+fn streams_that_are_never_polled_or_dropped_when_woken_hold_nobody_up() {
+    let mut forge = Forge::live(65536, 4);
+    let ring = forge.attach();
+    let stream = || ring.reader(Cursor::Tip).unwrap().into_stream();
+    let _never_polled = stream();
+    let mut tasks = Tasks::new((0..50).map(|_| stream()).collect());
+    forge.append_n(1);
+    let mut dropped = 0;
+    while dropped < 40 {
+        let n = tasks.receive.recv_timeout(DEADLINE).expect("woken in time");
+        dropped += usize::from(tasks.streams[n].take().is_some());
+    }
+    forge.append_n(1);
+    for n in 0..50 {
+        tasks.poll(n);
+    }
+    tasks.run_until(|t| t.streams.iter().zip(&t.seen).all(|(s, seen)| s.is_none() || *seen == [1, 2]));
+    assert_eq!(tasks.streams.iter().flatten().count(), 10);
+    assert_eq!(ring.inner.waiter.waiting(), 10);
+}

@@ -2,6 +2,7 @@
 
 mod churn;
 mod follower;
+mod forked;
 mod holder;
 mod member;
 mod restricted;
@@ -29,6 +30,7 @@ pub fn play(role: &str, args: &Args) {
         "scout" => scout::play(args),
         "sleeper" => sleeper::play(args),
         "streams" => streams::play(args),
+        "forked" => forked::play(args),
         "churn" => churn::play(args),
         _ => panic!("no role {role}"),
     }

@@ -10,7 +10,7 @@
 //! before its own flush, and never before the group in front of it.
 
 use super::Inner;
-use super::queue::{Reply, Request, Work};
+use super::queue::{Reply, Request, Work, wake_client};
 use super::syncer::Syncer;
 use crate::error::AppendError;
 use crate::writer::{Appended, Writer};
@@ -58,7 +58,7 @@ impl Group {
     fn answer_appends(&mut self, finished: &Result<(), AppendError>) {
         for (outcome, reply) in self.staged.drain(..) {
             // What was put into the buffers shares the fate of the group; what was refused keeps its reason.
-            let _ = reply.send(outcome.and_then(|appended| finished.clone().map(|()| appended)));
+            answer(reply, outcome.and_then(|appended| finished.clone().map(|()| appended)));
         }
     }
 
@@ -70,11 +70,18 @@ impl Group {
         if !self.syncs.is_empty() {
             let outcome = writer.sync();
             for reply in self.syncs {
-                let _ = reply.send(outcome.clone());
+                answer(reply, outcome.clone());
             }
         }
         self.closing
     }
+}
+
+/// Tells whoever asked what has become of it, if he is still there.
+fn answer<T>(reply: Reply<T>, outcome: Result<T, AppendError>) {
+    wake_client(|| {
+        let _ = reply.send(outcome);
+    });
 }
 
 /// The thread's whole life.
@@ -103,8 +110,7 @@ pub(super) fn run(inner: &Arc<Inner>) {
             *guard = None;
             inner.queue.close();
             for reply in closing {
-                // Whoever asked may have gone.
-                let _ = reply.send(outcome.clone());
+                answer(reply, outcome.clone());
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::{AppendError, Appended, Entry};
 use parking_lot::{Condvar, Mutex};
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -123,6 +124,15 @@ const LINGER_BYTES: usize = 1 << 20;
 
 /// The queue takes nothing any more.
 pub(super) struct QueueClosed;
+
+/// Runs `wake`, which wakes one client. A waker is the client's code and may panic: the panic hook has reported that by
+/// then, and the thread must go on for all other clients.
+pub(super) fn wake_client(wake: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(wake)) {
+        // The payload is the client's too, and its destructor might panic again.
+        std::mem::forget(panic);
+    }
+}
 
 impl State {
     fn has_space(&self) -> bool {
@@ -253,7 +263,7 @@ impl Queue {
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
         self.space.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|waker| wake_client(|| waker.wake()));
         requests
     }
 
@@ -265,6 +275,6 @@ impl Queue {
         drop(state);
         self.work.notify_all();
         self.space.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|waker| wake_client(|| waker.wake()));
     }
 }

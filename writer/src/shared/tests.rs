@@ -2,6 +2,7 @@
 
 mod in_flight;
 mod overlap;
+mod panics;
 
 use crate::testing::*;
 use crate::{AppendError, Durability, Io, Log, SharedWriter};

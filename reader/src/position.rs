@@ -1,0 +1,185 @@
+//! A reader's position in the log, and the only ways in which it changes.
+//!
+//! What belongs together changes together: the place, the record before it, the records to be passed over, and what all of
+//! that was found under (which source, which start of the writer). A search gives a [`Found`](crate::seek::Found) and cannot
+//! touch the position; [`ReadPosition::move_to`] takes it over as a whole.
+
+use crate::place::{Last, Place, Skip};
+use crate::source::{Attachment, Source};
+use waldo_shm_protocol::Position;
+
+/// A watermark that no ring shows: page 0 does not exist.
+const NEVER: u64 = 1;
+/// Not a number that a writer's start could have: the place has to be looked at again.
+const NO_EPOCH: u32 = u32::MAX;
+
+/// Where a reader stands, and what that is known by.
+#[derive(Debug)]
+pub(crate) struct ReadPosition {
+    at: Place,
+    /// The record before `at`.
+    last: Option<Last>,
+    skip: Skip,
+    /// Records in the ring before the page of `at`, if known.
+    before_page: Option<u64>,
+    /// The watermark up to which everything has been handed out.
+    drained: u64,
+    /// The writer's start under which `at` was found good.
+    epoch: u32,
+    /// The attachment under which it was, and whether that goes by the files.
+    generation: u64,
+    from_files: bool,
+    /// `at` was reached by reading the files, and the watermark is allowed to arrive there later.
+    ahead: bool,
+}
+
+/// A position to move to.
+pub(crate) struct Destination {
+    pub(crate) at: Place,
+    pub(crate) last: Option<Last>,
+    pub(crate) skip: Skip,
+    pub(crate) before_page: Option<u64>,
+    /// The writer's start under which this was found; `None` if it has to be looked at again.
+    pub(crate) epoch: Option<u32>,
+}
+
+impl ReadPosition {
+    /// One that has not been looked for yet.
+    pub(crate) fn new(at: Place, attachment: &Attachment) -> ReadPosition {
+        ReadPosition {
+            at,
+            last: None,
+            skip: Skip::Nothing,
+            before_page: None,
+            drained: NEVER,
+            epoch: attachment.epoch(),
+            generation: attachment.generation,
+            from_files: is_files(attachment),
+            ahead: false,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn at(&self) -> Place {
+        self.at
+    }
+
+    #[inline(always)]
+    pub(crate) fn last(&self) -> Option<Last> {
+        self.last
+    }
+
+    #[inline(always)]
+    pub(crate) fn skip(&self) -> Skip {
+        self.skip
+    }
+
+    pub(crate) fn before_page(&self) -> Option<u64> {
+        self.before_page
+    }
+
+    /// The watermark up to which everything has been handed out.
+    #[inline(always)]
+    pub(crate) fn drained(&self) -> u64 {
+        self.drained
+    }
+
+    #[inline(always)]
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.ahead
+    }
+
+    /// Goes on to `at`, over records of the same page.
+    #[inline(always)]
+    pub(crate) fn advance(&mut self, at: Position, last: Option<Last>, skip: Skip) {
+        if last.is_some() {
+            self.last = last;
+        }
+        self.at = Place::At(at);
+        self.skip = skip;
+    }
+
+    /// Goes on to `at`, the start of the next page, over the end of a page of so many records.
+    pub(crate) fn cross(&mut self, at: Position, records: u64) {
+        self.before_page = self.before_page.and_then(|before| before.checked_add(records));
+        self.at = Place::At(at);
+    }
+
+    /// Takes note of how many records there are in front of its page, unless that is known.
+    pub(crate) fn count_before_page(&mut self, count: impl FnOnce() -> Option<u64>) {
+        if self.before_page.is_none() {
+            self.before_page = count();
+        }
+    }
+
+    /// Moves to what a search under `attachment` has found.
+    #[inline]
+    pub(crate) fn move_to(&mut self, to: Destination, attachment: &Attachment) {
+        *self = ReadPosition {
+            at: to.at,
+            last: to.last,
+            skip: to.skip,
+            before_page: to.before_page,
+            drained: NEVER,
+            epoch: to.epoch.unwrap_or(NO_EPOCH),
+            generation: attachment.generation,
+            from_files: is_files(attachment),
+            ahead: false,
+        };
+    }
+
+    /// Goes with `attachment`. If that is another one than before, the place has to be looked at again.
+    #[inline]
+    pub(crate) fn follow(&mut self, attachment: &Attachment) {
+        if attachment.generation != self.generation {
+            self.invalidate(attachment);
+        }
+    }
+
+    #[cold]
+    fn invalidate(&mut self, attachment: &Attachment) {
+        // Files show records before their writer has published them. Until the watermark has come so far, that stays so
+        // through any number of other segments.
+        self.ahead |= self.from_files;
+        self.drained = NEVER;
+        self.epoch = NO_EPOCH;
+        self.generation = attachment.generation;
+        self.from_files = is_files(attachment);
+    }
+
+    /// The place has been found good under this start of the writer.
+    pub(crate) fn confirm(&mut self, epoch: u32) {
+        self.epoch = epoch;
+        self.drained = NEVER;
+    }
+
+    /// Everything below the watermark of this number has been handed out.
+    #[inline]
+    pub(crate) fn drain(&mut self, watermark: u64) {
+        self.drained = watermark;
+    }
+
+    /// The watermark has arrived here.
+    #[inline(always)]
+    pub(crate) fn arrive(&mut self) {
+        self.ahead = false;
+    }
+
+    /// Whether the next record to be handed out is the first one with a number above `seq_no`.
+    pub(crate) fn is_behind(&self, seq_no: u64) -> bool {
+        match (self.at, self.skip) {
+            (Place::Pending(_), _) | (_, Skip::Before(_)) => false,
+            (Place::At(_), Skip::Through(skipped)) => skipped == seq_no,
+            (Place::At(_), Skip::Nothing) => self.last.is_some_and(|last| last.seq_no == seq_no),
+        }
+    }
+}
+
+fn is_files(attachment: &Attachment) -> bool {
+    matches!(attachment.source, Source::Files(_))
+}

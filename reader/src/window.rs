@@ -1,0 +1,180 @@
+//! The pages that a reader has at hand.
+
+use crate::page_map::PageMap;
+use crate::reader::Tail;
+use std::sync::Arc;
+
+/// Pages a reader keeps mapped besides the one it is in, while it looks records up.
+const RECENT_MAX: usize = 64;
+
+/// The page that a reader stands in, those that its lookups have visited, and what it has for the end of the log.
+///
+/// A writer that starts may put other files under the names of pages. So everything here is known under a start of the
+/// writer, and what is known under another one is never given to a search.
+pub(crate) struct PageWindow {
+    /// The page of the reader's place, while it is mapped.
+    page: Option<Arc<PageMap>>,
+    /// The writer's start under which `page` was mapped, or compared with the file of its name.
+    page_epoch: u32,
+    /// Pages that lookups have visited, by id; dropped as soon as the reader follows or sleeps.
+    recent: Vec<(u64, Arc<PageMap>)>,
+    /// The writer's start as of the last look, loaded after the watermark that is being read up to. Pages are looked up
+    /// under it.
+    epoch: u32,
+    tail: Tail,
+    /// Page and offset up to which page tables were given back last.
+    released_to: (u64, u32),
+    /// Size of a record that the last lookup passed: the next ones are guessed to be like it.
+    stride: u32,
+}
+
+impl PageWindow {
+    pub(crate) fn new(epoch: u32) -> PageWindow {
+        PageWindow {
+            page: None,
+            page_epoch: epoch,
+            recent: Vec::new(),
+            epoch,
+            tail: Tail::default(),
+            released_to: (0, 0),
+            stride: 0,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Pages are looked up under this start of the writer from now on. What lookups have visited under another one is let
+    /// go of; the page of the place has to be compared first ([`PageWindow::keep_page`]).
+    #[inline]
+    pub(crate) fn look_under(&mut self, epoch: u32) {
+        if self.epoch != epoch {
+            self.recent.clear();
+            self.epoch = epoch;
+        }
+    }
+
+    /// The page of the place, whatever start of the writer it is known under.
+    #[inline(always)]
+    pub(crate) fn page(&self) -> Option<&Arc<PageMap>> {
+        self.page.as_ref()
+    }
+
+    /// Enters `map`, which has been mapped just now.
+    pub(crate) fn enter(&mut self, map: Arc<PageMap>) {
+        self.page = Some(map);
+        self.page_epoch = self.epoch;
+        self.tail.touched();
+    }
+
+    /// The page of the place has turned out to be the file of its name still.
+    pub(crate) fn keep_page(&mut self) {
+        self.page_epoch = self.epoch;
+        self.tail.touched();
+    }
+
+    /// Lets go of the page of the place, which is left, or may be another file now.
+    pub(crate) fn leave_page(&mut self) {
+        self.page = None;
+        self.tail.leave();
+    }
+
+    /// Lets go of what lookups have visited.
+    pub(crate) fn forget_recent(&mut self) {
+        self.recent.clear();
+    }
+
+    /// Moves to where a search has led. `oldest` is the oldest page in the ring.
+    #[inline]
+    pub(crate) fn move_to(&mut self, page: Option<Arc<PageMap>>, oldest: u64) {
+        self.released_to = (0, 0);
+        self.tail.leave();
+        self.tail.touched();
+        match page {
+            Some(map) if self.is_page(&map) => self.page_epoch = self.epoch,
+            Some(map) => {
+                let known = self.page_epoch == self.epoch;
+                if let Some(before) = self.page.replace(map).filter(|_| known) {
+                    self.remember(before, oldest);
+                }
+                self.page_epoch = self.epoch;
+            }
+            None => self.page = None,
+        }
+    }
+
+    /// Whether `map` is the page of the place.
+    #[inline]
+    pub(crate) fn is_page(&self, map: &Arc<PageMap>) -> bool {
+        self.page.as_ref().is_some_and(|page| Arc::ptr_eq(page, map))
+    }
+
+    /// Page `id` for a search, if it is here and is known under the present start of the writer.
+    #[inline]
+    pub(crate) fn find(&self, id: u64) -> Option<&Arc<PageMap>> {
+        if self.page_epoch == self.epoch
+            && let Some(map) = self.page.as_ref().filter(|map| map.id() == id)
+        {
+            return Some(map);
+        }
+        self.recent.iter().find(|(recent, _)| *recent == id).map(|(_, map)| map)
+    }
+
+    /// Keeps a page mapped for the next lookup, and lets go of those that the ring has trimmed.
+    pub(crate) fn remember(&mut self, map: Arc<PageMap>, oldest: u64) {
+        let id = map.id();
+        if self.recent.iter().any(|(recent, _)| *recent == id) {
+            return;
+        }
+        self.recent.retain(|(recent, _)| *recent >= oldest);
+        if self.recent.len() >= RECENT_MAX {
+            self.recent.remove(0);
+        }
+        self.recent.push((id, map));
+    }
+
+    #[inline(always)]
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    #[inline(always)]
+    pub(crate) fn tail_mut(&mut self) -> &mut Tail {
+        &mut self.tail
+    }
+
+    #[inline(always)]
+    pub(crate) fn stride(&self) -> u32 {
+        self.stride
+    }
+
+    #[inline(always)]
+    pub(crate) fn guess_stride(&mut self, stride: u32) {
+        self.stride = stride;
+    }
+
+    /// Gives back all of the page's tables, unless others use the mapping.
+    pub(crate) fn release_page(&self) {
+        if let Some(map) = self.page.as_ref().filter(|map| Arc::strong_count(map) == 1) {
+            map.let_go(u32::MAX);
+        }
+    }
+
+    /// Gives back the tables in front of `offset` of page `id`. Costs nothing unless a table has been filled since the last
+    /// time, and one system call if so.
+    pub(crate) fn release_behind(&mut self, id: u64, offset: u32) {
+        let Some(map) = &self.page else { return };
+        // Shared with other readers, which may stand further back, or with batches that are still in use: what they
+        // need would only come back.
+        if Arc::strong_count(map) > 1 || id != map.id() {
+            return;
+        }
+        let behind = (id, map.whole_tables(offset));
+        if behind.1 > 0 && behind != self.released_to {
+            map.let_go(behind.1);
+            self.released_to = behind;
+        }
+    }
+}
