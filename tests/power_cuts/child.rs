@@ -2,12 +2,14 @@
 
 use crate::args::Args;
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::cell::Cell;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const ROLE: &str = "WALDO_TEST_ROLE";
 const ARGS: &str = "WALDO_TEST_ARGS";
@@ -32,6 +34,7 @@ impl Said {
 pub struct Child {
     process: std::process::Child,
     lines: Receiver<Said>,
+    silent: Cell<bool>,
 }
 
 impl Child {
@@ -55,17 +58,33 @@ impl Child {
                 }
             }
         });
-        Child { process, lines }
+        Child { process, lines, silent: Cell::new(false) }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// The next line; `None` at the end of the child's output, and at the deadline.
     pub fn hear(&self, deadline: Instant) -> Option<Said> {
-        self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+        let heard = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        self.silent.set(heard == Err(RecvTimeoutError::Disconnected));
+        heard.ok()
     }
 
-    /// Whether it has said its last: its output has come to an end.
+    /// What is there already.
+    pub fn hear_now(&self) -> impl Iterator<Item = Said> + '_ {
+        std::iter::from_fn(|| self.hear(Instant::now()))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        // It may have ended by itself.
+        let _ = kill(Pid::from_raw(self.pid() as i32), signal);
+    }
+
+    /// Whether it was found to have said its last, when something was to be heard.
     pub fn is_silent(&self) -> bool {
-        matches!(self.lines.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Disconnected))
+        self.silent.get()
     }
 
     /// Kills and reaps it; everything that it had still said.

@@ -192,19 +192,20 @@ impl Load {
                 Err(error) => return error,
             }
             next += payloads.len() as u64;
-            while tickets.len() >= IN_FLIGHT {
+            let synced = self.is_time_to_sync().then(|| writer.sync());
+            // What was queued before it is in it, unless that failed.
+            let wait_for = if synced.is_some() { 1 } else { IN_FLIGHT };
+            while tickets.len() >= wait_for {
                 let Some(ticket) = tickets.pop_front() else { break };
                 match ticket.wait() {
                     Ok(appended) => self.acked(appended.last_seq_no),
                     Err(error) => return error,
                 }
             }
-            if self.is_time_to_sync() {
-                match writer.sync() {
-                    // What was queued before it is in it.
-                    Ok(()) => tell(format!("durable {}", next - 1)),
-                    Err(error) => return error,
-                }
+            match synced {
+                Some(Ok(())) => tell(format!("durable {}", next - 1)),
+                Some(Err(error)) => return error,
+                None => {}
             }
         }
     }

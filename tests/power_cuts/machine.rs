@@ -97,6 +97,11 @@ impl Machine {
         self.root.path().join("top")
     }
 
+    /// A directory on a tmpfs that is not /dev/shm.
+    pub fn tmpfs(&self) -> PathBuf {
+        self.root.path().to_owned()
+    }
+
     /// An empty file system in place of the one there is, which must not be mounted.
     pub fn make_file_system(&mut self) -> Result<(), String> {
         assert!(!self.mounted);

@@ -12,10 +12,12 @@
 
 #[path = "../processes/support/args.rs"]
 mod args;
+#[allow(dead_code, reason = "nobody is stopped here")]
 mod child;
 mod counts;
 mod dice;
 mod life;
+#[allow(dead_code, reason = "nothing but the image is on the tmpfs")]
 mod machine;
 mod oracle;
 mod payload;

@@ -83,6 +83,11 @@ impl<'a> Rounds<'a> {
         findings
     }
 
+    /// Names a life in its payloads, never the same twice.
+    fn life_number(&self) -> u64 {
+        self.rings * 1000 + self.lives + 1
+    }
+
     fn home(&self) -> PathBuf {
         self.machine.top().join(format!("ring-{}", self.rings))
     }
@@ -122,8 +127,7 @@ impl<'a> Rounds<'a> {
     fn life(&mut self) -> Result<(), String> {
         let plan = Plan::throw(&mut self.dice);
         self.oracle.opens(plan.ring_size);
-        // Names the life in its payloads, never the same twice.
-        let life = self.rings * 1000 + self.lives + 1;
+        let life = self.life_number();
         self.remember(format!("life {life}: {plan:?}"));
         self.ended = Some(plan.clone());
         let child = Child::start("life", &plan.args(&self.home(), life));
@@ -181,17 +185,17 @@ impl<'a> Rounds<'a> {
         self.table.row(self.file_system, plan).cuts_in_opening += 1;
         let last = heard.last().map(|said| said.word.clone());
         self.remember(format!("  cut in opening, after {last:?}"));
-        // If it had come as far as to append, its records are of no interest here; but there they are.
+        // It may have come as far as to append.
         let began = heard.iter().any(|said| said.word == "ready");
         self.start_again();
         if began {
-            // The life is known by its number only once it has begun.
-            let life = self.rings * 1000 + self.lives + 1;
-            let mut found = Found::default();
-            let at = heard.iter().position(|said| found.note(said)).map_or(0, |at| at + 1);
-            self.oracle.judge(&found, true)?;
-            self.oracle.begins(life);
-            heard[at..].iter().try_for_each(|said| self.oracle.note(said))?;
+            // What it read then may have failed because of the cut; what it found is known from the opening before.
+            self.oracle.begins(self.life_number());
+            let at = heard.iter().position(|said| said.word == "ready").map_or(0, |at| at + 1);
+            heard[at..]
+                .iter()
+                .filter(|said| said.word != "wrong")
+                .try_for_each(|said| self.oracle.note(said))?;
         }
         self.judge_again(plan, true)
     }
