@@ -2,6 +2,7 @@
 
 use crate::damage::STEP;
 use crate::dice::{self, Dice};
+use crate::sample;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ impl Target {
                     Err(RecvTimeoutError::Disconnected) => return,
                     Err(RecvTimeoutError::Timeout) => {
                         eprintln!("FINDING {name}: an input hangs, kept as {}", keep(name, &last).display());
+                        sample::clear();
                         std::process::abort();
                     }
                 }

@@ -74,6 +74,22 @@ fn taken(home: &Path, last: u64, closed: bool) -> Sample {
 /// A directory in memory, where there is one.
 pub fn room() -> tempfile::TempDir {
     let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix("waldo-fuzz-");
-    builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir()).unwrap()
+    let prefix = prefix();
+    let builder = builder.prefix(&prefix);
+    builder.tempdir_in(SHM).or_else(|_| builder.tempdir()).unwrap()
+}
+
+const SHM: &str = "/dev/shm";
+
+fn prefix() -> String {
+    format!("waldo-fuzz-{}-", std::process::id())
+}
+
+/// Removes what this process has in memory, before it is aborted.
+pub fn clear() {
+    for entry in fs::read_dir(SHM).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
