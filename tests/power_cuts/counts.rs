@@ -10,6 +10,8 @@ use std::fmt;
 pub struct Counts {
     pub cuts: u64,
     pub cuts_in_opening: u64,
+    /// After the writer had died at a named point.
+    pub cuts_at_points: u64,
     pub kills: u64,
     pub pages: u64,
     /// Openings that cut something off the end.
@@ -33,7 +35,7 @@ impl Table {
     }
 
     pub fn cuts(&self) -> u64 {
-        self.0.values().map(|counts| counts.cuts + counts.cuts_in_opening).sum()
+        self.0.values().map(|counts| counts.cuts + counts.cuts_in_opening + counts.cuts_at_points).sum()
     }
 }
 
@@ -41,16 +43,17 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "fs    engine  durability        cuts  in opening  kills   pages  torn  lost, most  findings"
+            "fs    engine  durability        cuts  in opening  at points  kills   pages  torn  lost, most  findings"
         )?;
         for ((file_system, io, mode), counts) in &self.0 {
             writeln!(
                 f,
-                "{:<5} {io:<7} {:<16} {:>5} {:>11} {:>6} {:>7} {:>5} {:>11} {:>9}",
+                "{:<5} {io:<7} {:<16} {:>5} {:>11} {:>10} {:>6} {:>7} {:>5} {:>11} {:>9}",
                 file_system.name(),
                 mode.name(),
                 counts.cuts,
                 counts.cuts_in_opening,
+                counts.cuts_at_points,
                 counts.kills,
                 counts.pages,
                 counts.torn,

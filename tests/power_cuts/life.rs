@@ -5,6 +5,7 @@ use crate::child::tell;
 use crate::dice::Dice;
 use crate::payload::{self, Origin};
 use crate::plan;
+use crate::points;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -21,12 +22,16 @@ const IN_FLIGHT: usize = 8;
 /// - `opening`, then `opened PAGES CUT PAGE`, or `refused ERROR` and nothing more
 /// - what a reader finds: `run LIFE FIRST LAST` for each run of records of one life, `wrong WHAT` if a record is not as
 ///   it was appended or reading fails, then `ready FIRST LAST` (both 0 if there is nothing)
+/// - with `die_at` and `die_after_us`, it dies by itself at a point
 /// - with the argument `look`, nothing more; it ends without closing, or having closed if `close` is 1
 /// - as it goes on: `acked N`, `durable N` when a call says so, `seen N` when a reader of durable records has record `N`;
 ///   `failed ERROR` at the first append that fails
 pub fn play(args: &Args) {
     let home = PathBuf::from(args.get("home"));
     tell("opening");
+    if args.has("die_at") {
+        points::die_at(args.number("die_at") as usize, Duration::from_micros(args.number("die_after_us")));
+    }
     let writer = match Writer::open(&home, plan::options(args)) {
         Ok(writer) => writer,
         Err(error) => return tell(format!("refused {error}")),

@@ -22,6 +22,7 @@ mod machine;
 mod oracle;
 mod payload;
 mod plan;
+mod points;
 mod rounds;
 mod writeback;
 

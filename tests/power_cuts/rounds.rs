@@ -7,6 +7,7 @@ use crate::dice::Dice;
 use crate::machine::{FileSystem, Machine};
 use crate::oracle::{Found, Oracle};
 use crate::plan::Plan;
+use crate::points::Point;
 use crate::writeback::Writeback;
 use std::collections::VecDeque;
 use std::fs;
@@ -130,7 +131,17 @@ impl<'a> Rounds<'a> {
         let life = self.life_number();
         self.remember(format!("life {life}: {plan:?}"));
         self.ended = Some(plan.clone());
-        let child = Child::start("life", &plan.args(&self.home(), life));
+        let mut args = plan.args(&self.home(), life);
+        if self.dice.chance(20) {
+            let point = self.dice.pick(&Point::ALL);
+            // In its opening, or while it runs.
+            let longest = self.dice.pick(&[0, 3, 30]);
+            let delay = self.dice.time(Duration::from_millis(longest));
+            args = args.with("die_at", point.number()).with("die_after_us", delay.as_micros());
+            self.remember(format!("  dies at {point:?}, from {delay:?} on"));
+            return self.cut_at_point(Child::start("life", &args), &plan);
+        }
+        let child = Child::start("life", &args);
         if self.dice.chance(20) {
             return self.cut_in_opening(child, &plan);
         }
@@ -185,19 +196,39 @@ impl<'a> Rounds<'a> {
         self.table.row(self.file_system, plan).cuts_in_opening += 1;
         let last = heard.last().map(|said| said.word.clone());
         self.remember(format!("  cut in opening, after {last:?}"));
-        // It may have come as far as to append.
-        let began = heard.iter().any(|said| said.word == "ready");
         self.start_again();
-        if began {
-            // What it read then may have failed because of the cut; what it found is known from the opening before.
-            self.oracle.begins(self.life_number());
-            let at = heard.iter().position(|said| said.word == "ready").map_or(0, |at| at + 1);
-            heard[at..]
-                .iter()
-                .filter(|said| said.word != "wrong")
-                .try_for_each(|said| self.oracle.note(said))?;
-        }
+        // It may have come as far as to append.
+        self.note_life(&heard)?;
         self.judge_again(plan, true)
+    }
+
+    /// The writer dies at a point by itself, and the power goes then.
+    fn cut_at_point(&mut self, child: Child, plan: &Plan) -> Result<(), String> {
+        let until = Instant::now() + self.dice.time(Duration::from_millis(200)) + Duration::from_millis(50);
+        let mut heard = Vec::new();
+        while let Some(said) = child.hear(until) {
+            heard.push(said);
+        }
+        let died = child.is_silent();
+        self.machine.cut();
+        heard.extend(child.kill());
+        let row = self.table.row(self.file_system, plan);
+        match died {
+            true => row.cuts_at_points += 1,
+            false => row.cuts += 1,
+        }
+        self.remember(format!("  cut, at the point: {died}"));
+        self.start_again();
+        self.note_life(&heard)?;
+        self.judge_again(plan, true)
+    }
+
+    /// Takes in what a life has said that may have ended before it began.
+    fn note_life(&mut self, heard: &[Said]) -> Result<(), String> {
+        // What it read then may have failed because of the cut; what it found is known from the opening before.
+        let Some(at) = heard.iter().position(|said| said.word == "ready") else { return Ok(()) };
+        self.oracle.begins(self.life_number());
+        heard[at..].iter().filter(|said| said.word != "wrong").try_for_each(|said| self.oracle.note(said))
     }
 
     /// Waits until the child has opened the ring and read it, and judges what it found. The oracle has been told of the

@@ -28,6 +28,8 @@ mod place;
 #[path = "../power_cuts/plan.rs"]
 #[allow(dead_code, reason = "nothing is counted by mode here")]
 mod plan;
+#[path = "../power_cuts/points.rs"]
+mod points;
 mod reader;
 mod rounds;
 mod writer;

@@ -6,6 +6,7 @@ use crate::dice::Dice;
 use crate::oracle::Oracle;
 use crate::place::{Ground, Place};
 use crate::plan::Plan;
+use crate::points::Point;
 use crate::reader::KINDS;
 use nix::sys::signal::Signal;
 use std::collections::VecDeque;
@@ -29,6 +30,8 @@ const FILES_MOST: usize = 100;
 #[derive(Debug, Default)]
 pub struct Account {
     pub kills: u64,
+    /// Of these, at a point with a name.
+    points: u64,
     pub lives: u64,
     pub rings: u64,
     checks: u64,
@@ -72,9 +75,9 @@ impl<'a> Rounds<'a> {
     }
 
     pub fn account(&self) -> String {
-        let Account { kills, lives, rings, checks, blind_over_5_s, blind_most } = &self.account;
+        let Account { kills, points, lives, rings, checks, blind_over_5_s, blind_most } = &self.account;
         format!(
-            "{kills} kills, {lives} lives of writers on {rings} rings, {} records read, {} lapses; {checks} times all \
+            "{kills} kills ({points} at named points), {lives} lives of writers on {rings} rings, {} records read, {} lapses; {checks} times all \
              readers were waited for, the longest {:.2} s, {blind_over_5_s} over 5 s",
             self.crew.records,
             self.crew.lapses,
@@ -138,8 +141,19 @@ impl<'a> Rounds<'a> {
             _ => {}
         }
         self.remember(format!("life {life}, control {control}, {load_ms} ms: {plan:?}"));
+        let point = self.dice.chance(30).then(|| self.dice.pick(&Point::ALL));
+        if let Some(point) = point {
+            // In its opening, or while it runs.
+            let longest = self.dice.pick(&[0, 3, 30]);
+            let delay = self.dice.time(Duration::from_millis(longest));
+            args = args.with("die_at", point.number()).with("die_after_us", delay.as_micros());
+            self.remember(format!("  dies at {point:?}, from {delay:?} on"));
+        }
         let mut writer = Life { child: Child::start("writer", &args), life, live: false, idle: None };
-        let ended = self.through(&mut writer);
+        let ended = match point {
+            Some(_) => self.until_it_dies(&mut writer),
+            None => self.through(&mut writer),
+        };
         let opening = !writer.live;
         let rest = writer.child.kill();
         self.account.kills += 1;
@@ -149,6 +163,21 @@ impl<'a> Rounds<'a> {
         self.remember(format!("  killed{}", if opening { " in opening, or soon after" } else { "" }));
         ended?;
         self.listen()
+    }
+
+    /// A writer that dies by itself; if it does not come to that point, it is killed once it is idle.
+    fn until_it_dies(&mut self, writer: &mut Life) -> Result<(), String> {
+        let deadline = Instant::now() + OPENING;
+        while !writer.child.is_silent() && writer.idle.is_none() {
+            self.listen()?;
+            self.hear_writer(writer)?;
+            thread::sleep(LOOK);
+            if Instant::now() > deadline {
+                return Err("the writer neither dies nor comes to the end of its load".into());
+            }
+        }
+        self.account.points += u64::from(writer.child.is_silent());
+        Ok(())
     }
 
     fn through(&mut self, writer: &mut Life) -> Result<(), String> {

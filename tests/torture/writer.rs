@@ -5,6 +5,7 @@ use crate::child::tell;
 use crate::dice::Dice;
 use crate::payload::{self, Origin};
 use crate::plan;
+use crate::points;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use std::collections::VecDeque;
@@ -15,7 +16,8 @@ use waldo::writer::{AppendError, ControlPlace, SharedWriter, Ticket, Writer};
 const IN_FLIGHT: usize = 8;
 
 /// Says `opening`, then `live TIP` or `refused ERROR`; `acked N` after each append; after `load_ms` milliseconds makes
-/// everything durable, says `idle TIP`, and waits to be killed. Says `failed ERROR` if an append fails.
+/// everything durable, says `idle TIP`, and waits to be killed. Says `failed ERROR` if an append fails. With `die_at` and
+/// `die_after_us`, dies by itself at a point.
 pub fn play(args: &Args) {
     if args.has("private_shm") {
         private_shm();
@@ -25,6 +27,9 @@ pub fn play(args: &Args) {
         options.control = ControlPlace::Path(args.get("control").into());
     }
     tell("opening");
+    if args.has("die_at") {
+        points::die_at(args.number("die_at") as usize, Duration::from_micros(args.number("die_after_us")));
+    }
     let writer = match Writer::open(args.get("home"), options) {
         Ok(writer) => writer,
         Err(error) => return tell(format!("refused {error}")),
