@@ -18,6 +18,8 @@ pub struct Counts {
     pub torn: u64,
     /// Acknowledged and not durable: lost at a cut, at most.
     pub lost_most: u64,
+    /// How long before the cut the oldest of these had been acknowledged, at most.
+    pub lost_oldest_us: u64,
     pub findings: u64,
 }
 
@@ -43,12 +45,12 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "fs    engine  durability        cuts  in opening  at points  kills   pages  torn  lost, most  findings"
+            "fs    engine  durability        cuts  in opening  at points  kills   pages  torn  lost, most  oldest, ms  findings"
         )?;
         for ((file_system, io, mode), counts) in &self.0 {
             writeln!(
                 f,
-                "{:<5} {io:<7} {:<16} {:>5} {:>11} {:>10} {:>6} {:>7} {:>5} {:>11} {:>9}",
+                "{:<5} {io:<7} {:<16} {:>5} {:>11} {:>10} {:>6} {:>7} {:>5} {:>11} {:>11} {:>9}",
                 file_system.name(),
                 mode.name(),
                 counts.cuts,
@@ -58,6 +60,7 @@ impl fmt::Display for Table {
                 counts.pages,
                 counts.torn,
                 counts.lost_most,
+                counts.lost_oldest_us / 1000,
                 counts.findings
             )?;
         }

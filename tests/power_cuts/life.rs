@@ -3,6 +3,7 @@
 use crate::args::Args;
 use crate::child::tell;
 use crate::dice::Dice;
+use crate::oracle;
 use crate::payload::{self, Origin};
 use crate::plan;
 use crate::points;
@@ -24,7 +25,7 @@ const IN_FLIGHT: usize = 8;
 ///   it was appended or reading fails, then `ready FIRST LAST` (both 0 if there is nothing)
 /// - with `die_at` and `die_after_us`, it dies by itself at a point
 /// - with the argument `look`, nothing more; it ends without closing, or having closed if `close` is 1
-/// - as it goes on: `acked N`, `durable N` when a call says so, `seen N` when a reader of durable records has record `N`;
+/// - as it goes on: `acked N MICROSECONDS`, `durable N` when a call says so, `seen N` when a reader of durable records has record `N`;
 ///   `failed ERROR` at the first append that fails
 pub fn play(args: &Args) {
     let home = PathBuf::from(args.get("home"));
@@ -164,7 +165,10 @@ impl Load {
     }
 
     fn acked(&self, last: u64) {
-        tell(format!("{} {last}", if self.sync { "durable" } else { "acked" }));
+        match self.sync {
+            true => tell(format!("durable {last}")),
+            false => tell(format!("acked {last} {}", oracle::now_us())),
+        }
     }
 
     fn is_time_to_sync(&mut self) -> bool {

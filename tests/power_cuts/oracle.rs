@@ -1,6 +1,13 @@
 //! What must be in the ring, whatever happens.
 
 use crate::child::Said;
+use nix::time::{ClockId, clock_gettime};
+
+/// A clock that all processes share, in microseconds.
+pub fn now_us() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+    now.tv_sec() as u64 * 1_000_000 + now.tv_nsec() as u64 / 1000
+}
 
 /// What is known of one ring, over all lives of its writers.
 #[derive(Debug, Default)]
@@ -12,6 +19,8 @@ pub struct Oracle {
     durable: u64,
     /// The last record that was acknowledged at all, by the life that runs.
     acked: u64,
+    /// When what was acknowledged and not durable was acknowledged.
+    acks: Vec<(u64, u64)>,
     /// The smallest ring that it was ever opened as.
     ring_size: Option<u32>,
     /// The page that the log ended in at the last opening.
@@ -25,6 +34,8 @@ pub struct Oracle {
 pub struct Passed {
     /// Records that were acknowledged, not as durable, and are gone.
     pub lost: u64,
+    /// When the first of these was acknowledged.
+    pub lost_since_us: Option<u64>,
     /// Pages that the log went on by.
     pub pages: u64,
 }
@@ -77,7 +88,10 @@ impl Oracle {
                 self.durable = self.durable.max(number);
                 self.acked = self.acked.max(number);
             }
-            "acked" => self.acked = self.acked.max(number),
+            "acked" => {
+                self.acked = self.acked.max(number);
+                self.acks.extend(said.numbers().get(1).map(|when| (number, *when)));
+            }
             "wrong" => return Err(said.rest.clone()),
             _ => {}
         }
@@ -120,11 +134,13 @@ impl Oracle {
         }
         let passed = Passed {
             lost: self.acked.saturating_sub(found.last),
+            lost_since_us: self.acks.iter().find(|(number, _)| *number > found.last).map(|(_, when)| *when),
             pages: found.page.saturating_sub(self.page),
         };
         // Whoever opens a ring makes what is found there durable, before it takes more.
         self.durable = found.last;
         self.acked = found.last;
+        self.acks.clear();
         self.begins.retain(|(_, first)| *first <= found.last);
         self.held = (found.first, found.last);
         self.page = found.page;
@@ -154,23 +170,26 @@ mod tests {
     fn oracle() -> Oracle {
         let mut oracle = Oracle::default();
         oracle.opens(2);
-        assert_eq!(oracle.judge(&found(0, &[]), true), Ok(Passed { lost: 0, pages: 0 }));
+        assert_eq!(oracle.judge(&found(0, &[]), true), Ok(Passed::default()));
         oracle.begins(1);
         oracle.note(&said("durable", "7")).unwrap();
-        oracle.note(&said("acked", "10")).unwrap();
+        oracle.note(&said("acked", "10 5")).unwrap();
         oracle
     }
 
     #[test]
     fn the_oracle_lets_pass_what_may_be() {
-        assert_eq!(oracle().judge(&found(2, &[(1, 1, 7)]), true), Ok(Passed { lost: 3, pages: 0 }));
-        assert_eq!(oracle().judge(&found(2, &[(1, 4, 10)]), false), Ok(Passed { lost: 0, pages: 0 }));
+        assert_eq!(
+            oracle().judge(&found(2, &[(1, 1, 7)]), true),
+            Ok(Passed { lost: 3, lost_since_us: Some(5), pages: 0 })
+        );
+        assert_eq!(oracle().judge(&found(2, &[(1, 4, 10)]), false), Ok(Passed::default()));
         // Not acknowledged, but there.
-        assert_eq!(oracle().judge(&found(2, &[(1, 4, 12)]), true), Ok(Passed { lost: 0, pages: 0 }));
+        assert_eq!(oracle().judge(&found(2, &[(1, 4, 12)]), true), Ok(Passed::default()));
         let mut oracle = oracle();
         oracle.judge(&found(2, &[(1, 1, 8)]), true).unwrap();
         oracle.begins(2);
-        assert_eq!(oracle.judge(&found(2, &[(1, 5, 8), (2, 9, 9)]), true), Ok(Passed { lost: 0, pages: 0 }));
+        assert_eq!(oracle.judge(&found(2, &[(1, 5, 8), (2, 9, 9)]), true), Ok(Passed::default()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::child::{Child, Said};
 use crate::counts::Table;
 use crate::dice::Dice;
 use crate::machine::{FileSystem, Machine};
-use crate::oracle::{Found, Oracle};
+use crate::oracle::{self, Found, Oracle};
 use crate::plan::Plan;
 use crate::points::Point;
 use crate::writeback::Writeback;
@@ -44,6 +44,8 @@ pub struct Rounds<'a> {
     history: VecDeque<String>,
     /// The life that ended last.
     ended: Option<Plan>,
+    /// When the last cut was done.
+    cut_at_us: u64,
 }
 
 impl<'a> Rounds<'a> {
@@ -51,7 +53,19 @@ impl<'a> Rounds<'a> {
         let mut dice = Dice::new(seed ^ file_system as u64);
         dice.next();
         let (oracle, history) = Default::default();
-        Rounds { file_system, machine, dice, seed, table, oracle, lives: 0, rings: 0, history, ended: None }
+        Rounds {
+            file_system,
+            machine,
+            dice,
+            seed,
+            table,
+            oracle,
+            lives: 0,
+            rings: 0,
+            history,
+            ended: None,
+            cut_at_us: 0,
+        }
     }
 
     /// Cuts the power `cuts` times; gives what was wrong. After something wrong a new ring is begun.
@@ -114,6 +128,11 @@ impl<'a> Rounds<'a> {
         self.machine.mount(options).unwrap();
     }
 
+    fn cut(&mut self) {
+        self.machine.cut();
+        self.cut_at_us = oracle::now_us();
+    }
+
     /// After a cut: the machine starts again.
     fn start_again(&mut self) {
         self.machine.unmount();
@@ -156,7 +175,7 @@ impl<'a> Rounds<'a> {
         }
         let end = if self.dice.chance(15) { End::Killed } else { End::Cut };
         if let End::Cut = end {
-            self.machine.cut();
+            self.cut();
         }
         heard.extend(child.kill());
         drop(writeback);
@@ -191,7 +210,7 @@ impl<'a> Rounds<'a> {
         while let Some(said) = child.hear(until) {
             heard.push(said);
         }
-        self.machine.cut();
+        self.cut();
         heard.extend(child.kill());
         self.table.row(self.file_system, plan).cuts_in_opening += 1;
         let last = heard.last().map(|said| said.word.clone());
@@ -210,7 +229,7 @@ impl<'a> Rounds<'a> {
             heard.push(said);
         }
         let died = child.is_silent();
-        self.machine.cut();
+        self.cut();
         heard.extend(child.kill());
         let row = self.table.row(self.file_system, plan);
         match died {
@@ -252,6 +271,9 @@ impl<'a> Rounds<'a> {
         let row = self.table.row(self.file_system, ended);
         row.torn += u64::from(found.cut > 0);
         row.lost_most = row.lost_most.max(passed.lost);
+        if let (true, Some(since)) = (after_cut, passed.lost_since_us) {
+            row.lost_oldest_us = row.lost_oldest_us.max(self.cut_at_us.saturating_sub(since));
+        }
         row.pages += passed.pages;
         Ok(())
     }

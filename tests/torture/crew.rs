@@ -12,7 +12,7 @@ pub struct Member {
     pub name: String,
     pub kind: &'static str,
     child: Child,
-    /// The life and the number of the last record it has told of.
+    /// The newest record it has told of: the life that appended it, and its number.
     pub at: (u64, u64),
     pub stopped: bool,
 }
@@ -75,7 +75,8 @@ impl Crew {
                             rest.split(' ').filter_map(|word| word.parse().ok()).collect();
                         let [life, first, last] = numbers[..] else { continue };
                         oracle.seen(&member.name, life, first, last);
-                        member.at = (life, last);
+                        // Whoever seeks also goes back.
+                        member.at = member.at.max((life, last));
                         self.records += last - first + 1;
                     }
                     "lapped" => self.lapses += 1,
