@@ -1,0 +1,46 @@
+//! Hostile bytes: random changes of inputs that are in order, and of inputs that were interesting once.
+//!
+//! ```text
+//! cargo test --test fuzz                                                        some seconds
+//! WALDO_FUZZ=100000000 cargo test --release --test fuzz -- --nocapture          so many for the decoders, fewer of the slow ones
+//! cd fuzz && ./run decoders                                                     libFuzzer, guided by coverage
+//! ```
+//!
+//! `WALDO_FUZZ_SEED=N` tries the same inputs again. An input that fails is printed, and kept under `target/tmp`; put it into
+//! `fuzz/corpus/TARGET/` once it is mended, and every run tries it first.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod attach;
+mod command;
+mod damage;
+mod decoders;
+#[path = "../power_cuts/dice.rs"]
+#[allow(dead_code, reason = "no times are thrown here")]
+mod dice;
+mod inputs;
+#[path = "../power_cuts/payload.rs"]
+mod payload;
+mod recovery;
+mod sample;
+
+use inputs::Target;
+
+#[test]
+fn decoders_take_any_bytes() {
+    Target { name: "decoders", run: decoders::run, seeds: decoders::seeds(), few: 400_000, one_in: 1 }.go();
+}
+
+#[test]
+fn recovery_takes_any_files() {
+    Target { name: "recovery", run: recovery::run, seeds: inputs::damages(), few: 400, one_in: 1_000 }.go();
+}
+
+#[test]
+fn readers_take_any_segment() {
+    Target { name: "attach", run: attach::run, seeds: inputs::damages(), few: 800, one_in: 1_000 }.go();
+}
+
+#[test]
+fn the_command_takes_any_ring() {
+    Target { name: "command", run: command::run, seeds: inputs::damages(), few: 40, one_in: 20_000 }.go();
+}

@@ -1,0 +1,67 @@
+//! Real power cuts: rings on ext4 and on XFS, whose power is cut while they are written, opened, and recovered.
+//!
+//! ```text
+//! cargo test --test power_cuts                                                   a few cuts
+//! WALDO_POWER_CUTS=1000 cargo test --release --test power_cuts -- --nocapture    a thousand on each file system
+//! ```
+//!
+//! A cut is the file system's own shutdown call, without flushing the journal, on a loop device; then the file system
+//! is mounted anew, which replays the journal. `WALDO_POWER_CUTS_SEED=N` throws the same options and times again; what
+//! they meet is up to the machine. Needs root, `mkfs.ext4`, `mkfs.xfs` and loop devices; says so where they are missing.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../processes/support/args.rs"]
+mod args;
+#[allow(dead_code, reason = "nobody is stopped here")]
+mod child;
+mod counts;
+mod dice;
+mod life;
+#[allow(dead_code, reason = "nothing but the image is on the tmpfs")]
+mod machine;
+mod oracle;
+mod payload;
+mod plan;
+mod points;
+mod rounds;
+mod writeback;
+
+use counts::Table;
+use machine::{FileSystem, Machine};
+use rounds::Rounds;
+
+/// Cuts on each file system, in a run that nobody asked more of.
+const FEW: u64 = 15;
+
+/// Not a test: where the child processes begin.
+#[test]
+fn child_entry() {
+    child::enter(|role, args| match role {
+        "life" => life::play(args),
+        _ => panic!("no role {role}"),
+    });
+}
+
+#[test]
+fn a_power_cut_takes_nothing_durable_on_ext4() {
+    cut(FileSystem::Ext4);
+}
+
+#[test]
+fn a_power_cut_takes_nothing_durable_on_xfs() {
+    cut(FileSystem::Xfs);
+}
+
+fn cut(file_system: FileSystem) {
+    let cuts = std::env::var("WALDO_POWER_CUTS").map_or(FEW, |text| text.parse().unwrap());
+    let seed = dice::seed("WALDO_POWER_CUTS_SEED");
+    let machine = match Machine::new(file_system) {
+        Ok(machine) => machine,
+        Err(why) => return eprintln!("SKIPPED: no power cuts on {}: {why}", file_system.name()),
+    };
+    let mut table = Table::default();
+    let findings = Rounds::new(file_system, machine, seed, &mut table).run(cuts);
+    println!("{} cuts on {}, seed {seed}\n{table}", table.cuts(), file_system.name());
+    let texts: Vec<&str> = findings.iter().map(|finding| finding.0.as_str()).collect();
+    assert!(findings.is_empty(), "{} findings\n{}", findings.len(), texts.join("\n"));
+}
