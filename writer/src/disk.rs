@@ -5,6 +5,8 @@
 pub(crate) mod faulty;
 mod fs_kind;
 mod os;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 pub(crate) use fs_kind::check_file_system;
 pub use os::OsDisk;
