@@ -5,6 +5,7 @@ use super::recovery::recover;
 use super::truth::Truth;
 use crate::Durability;
 use crate::disk::simulated::{Choices, Faults, Known, Lie, Op, Rng, SimDisk, State, Styled};
+use waldo_shm_protocol::names;
 
 /// A life that was recorded, to be ended anywhere.
 pub(super) struct Recorded<'a> {
@@ -102,6 +103,29 @@ impl Recorded<'_> {
         Ok(journal)
     }
 
+    /// Recovers `image` with the `ring.meta` that there was when this life began, as if it came from a backup. The writer
+    /// may refuse that. If it does not, nothing may be lost.
+    pub(super) fn try_restored(
+        &self,
+        image: &State,
+        known: Known,
+        power: bool,
+    ) -> Result<bool, (Broken, String)> {
+        let (Some(old), Some(_)) = (self.start.content(names::META), image.content(names::META)) else {
+            return Ok(false);
+        };
+        let mut restored = image.clone();
+        restored.restore(names::META, old);
+        let disk = SimDisk::new(restored.clone(), Faults::none());
+        let Ok(Some(found)) = recover(&disk, self.durability) else { return Ok(false) };
+        // The epochs of lives that have left no record are not known any more.
+        let known = Known { epoch: 0, closed: false, ..known };
+        match self.owed(known, power).check(&restored, &disk.state(), &found) {
+            Ok(_) => Ok(true),
+            Err(broken) => Err((Broken { rule: restored_rule(broken.rule), ..broken }, describe(&restored))),
+        }
+    }
+
     /// Crashes at `moment`, with the choices made by `choices`, and recovers. `power_before` says that what was only
     /// committed may have been lost before. Returns the image, whether that may be lost in it, and what recovery did.
     pub(super) fn crash(
@@ -122,6 +146,18 @@ impl Recorded<'_> {
             Ok(journal) => Ok((image, power, journal)),
             Err((broken, files)) => Err(Found { broken, at, crash: format!("{crash:?}"), files }),
         }
+    }
+}
+
+/// Names what is broken with an old `ring.meta` apart from what is broken without.
+fn restored_rule(rule: &'static str) -> &'static str {
+    match rule {
+        "durable lost" => "durable lost with an old ring.meta",
+        "committed lost" => "committed lost with an old ring.meta",
+        "removed in silence" => "removed in silence with an old ring.meta",
+        "epoch repeated" => "epoch repeated with an old ring.meta",
+        "trimmed too early" => "trimmed too early with an old ring.meta",
+        _ => "broken with an old ring.meta",
     }
 }
 

@@ -99,14 +99,14 @@ impl<'a> Life<'a> {
         // Threads of the writer may change it meanwhile.
         let state = self.disk.state();
         let pages = look(&state).map_err(|error| does_not_open(&error))?;
-        let Held { first, tip: found } = owed.check_log(&state, &pages)?;
+        let Held { first, tip: found, epoch } = owed.check_log(&state, &pages)?;
         if found != tip {
             return Err(Broken { rule: "other tip", how: format!("tip {tip}, the files end with {found}") });
         }
         // The oldest pages go without a word if the ring is to have fewer.
         let full =
             pages.iter().filter(|page| page.records > 0).count() >= writer.options().ring_size as usize;
-        owed.check_cut(start, Held { first: if full { 0 } else { first }, tip }, report.cut.as_ref())?;
+        owed.check_cut(start, Held { first: if full { 0 } else { first }, tip, epoch }, report.cut.as_ref())?;
         self.truth.end_at(tip);
         let floor = if first == 0 { tip + 1 } else { first };
         let order_only = regime.options.durability == Durability::PageCache;

@@ -49,6 +49,8 @@ pub(super) struct Held {
     /// 0 if there is no record.
     pub(super) first: u64,
     pub(super) tip: u64,
+    /// Of the last record.
+    pub(super) epoch: u32,
 }
 
 impl Owed<'_> {
@@ -58,6 +60,9 @@ impl Owed<'_> {
             return broken("epoch repeated", format!("{} after {}", found.epoch, self.known.epoch));
         }
         let held = self.check_log(after, &found.pages)?;
+        if held.epoch >= found.epoch {
+            return broken("epoch repeated", format!("{}, a record has {}", found.epoch, held.epoch));
+        }
         self.check_cut(image, held, found.cut.as_ref())?;
         Ok(held)
     }
@@ -115,6 +120,7 @@ impl Owed<'_> {
                 }
                 place = Some(expected + 1);
                 held.tip = seq_no;
+                held.epoch = raw.map_or(0, |raw| raw.epoch);
                 at += align_record(RECORD_HEADER_LEN + payload.len());
             }
         }

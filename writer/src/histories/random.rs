@@ -196,6 +196,12 @@ impl Run<'_> {
                 return None;
             }
         };
+        if rng.one_in(20) {
+            tally.count("old ring.meta");
+            if let Err((broken, files)) = self.recorded.try_restored(&image, moment.known, power) {
+                tally.add(self.example(Found { broken, at, crash: format!("{crash:?}"), files }));
+            }
+        }
         if rng.one_in(4) && !journal.is_empty() {
             tally.count("crashes in recovery");
             self.crash_again(&image, moment.known, &journal, at, power, rng, tally)?;

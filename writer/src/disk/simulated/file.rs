@@ -77,6 +77,11 @@ impl File {
         }
     }
 
+    pub(super) fn restore(&mut self, content: &[u8]) {
+        let content = Arc::new(content.to_vec());
+        *self = File { cache: Arc::clone(&content), disk: content, ..File::default() };
+    }
+
     fn settle_len(&mut self) {
         if self.disk.len() != self.cache.len() {
             Arc::make_mut(&mut self.disk).resize(self.cache.len(), 0);

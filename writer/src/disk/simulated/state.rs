@@ -115,6 +115,13 @@ impl State {
         Some(self.file(self.find(name)?).content())
     }
 
+    /// Puts an old content back into a file that is there, as whoever restores a backup does.
+    pub(crate) fn restore(&mut self, name: &str, content: &[u8]) {
+        if let Some(inode) = self.find(name) {
+            self.files[inode].restore(content);
+        }
+    }
+
     pub(crate) fn apply(&mut self, op: &Op) {
         match op {
             Op::Create(name) => {
