@@ -285,6 +285,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         index_bytes.extend_from_slice(&word.to_le_bytes());
     }
     let meta = Meta {
+        durable_names: false,
+        trims_early: true,
         ring_id: RING,
         counter: 4,
         ring_size: 8,

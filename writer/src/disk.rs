@@ -10,6 +10,8 @@ mod fs_kind;
 mod os;
 mod proof;
 #[cfg(test)]
+pub(crate) mod simulated;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use descriptors::with_room;

@@ -17,6 +17,8 @@ mod engine;
 mod error;
 mod flusher;
 mod futex;
+#[cfg(test)]
+mod histories;
 mod lock;
 mod metafile;
 mod notifier;
