@@ -58,6 +58,8 @@ pub struct Writer {
     tip: Option<u64>,
     /// What every record of an append carries.
     stamp: Stamp,
+    /// By how much the stamp's time was ahead of the clock at the last append.
+    time_ahead_ns: u64,
     sync: bool,
     record_size_max: u64,
     options: WriterOptions,

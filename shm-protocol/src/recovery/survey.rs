@@ -5,12 +5,12 @@ use super::evidence::{Beyond, look_beyond};
 use super::judge::{self, HeaderState, HeaderVerdict, StopVerdict};
 use super::page_walk::{PageRead, first_predecessor, read_footer, read_page, seed_of};
 use super::source::{PageBytes, RingFiles};
+use crate::Position;
 use crate::checksum::PageSeed;
-use crate::limits::{PAGE_HEADER_LEN, PAGE_LEN_MAX, RECORD_HEADER_LEN};
+use crate::limits::{PAGE_HEADER_LEN, PAGE_LEN_MAX, RECORD_SIZE_LIMIT};
 use crate::meta::Meta;
 use crate::page::{IndexEntry, PageFault, PageHeader, PageSummary, RECORDS_UNKNOWN, RawPageHeader};
 use crate::record::RecordFault;
-use crate::{Position, RawRecord};
 use core::cell::OnceCell;
 
 /// A page of the log and what it holds.
@@ -127,6 +127,10 @@ pub fn survey<R: RingFiles>(files: &R, meta: &Meta) -> Result<Survey, SurveyErro
     Ok(survey)
 }
 
+/// How far behind the end of a closed ring a survey looks for records, in bytes: far enough for two of the longest. All of
+/// the page would take longer than everything else that an opening does.
+const LOOK_BEHIND_END: u64 = 2 * RECORD_SIZE_LIMIT as u64;
+
 /// A file that has a page's name.
 struct Candidate {
     id: u64,
@@ -182,8 +186,8 @@ struct Surveyor<'a, R> {
 }
 
 impl<R: RingFiles> Surveyor<'_, R> {
-    /// Whether the ring is as its last writer left it when it closed the ring: the page in which the log ended is
-    /// there, nothing follows the end, and there is no page with records behind it.
+    /// Whether the ring is as its last writer left it when it closed the ring: nothing follows the end, no page behind it
+    /// has records, and no page is of a later start. Metadata that was put back from a backup says otherwise.
     fn is_as_closed(&self) -> Result<bool, SurveyError<R::Error>> {
         let end = self.meta.clean_end;
         if end.is_none() {
@@ -191,17 +195,18 @@ impl<R: RingFiles> Surveyor<'_, R> {
         }
         for candidate in &self.candidates {
             let Ok(header) = &candidate.header else { continue };
+            if header.fields().epoch > self.meta.epoch {
+                return Ok(false);
+            }
             if candidate.id < end.page() {
                 continue;
             }
             let from =
                 if candidate.id == end.page() { u64::from(end.offset()) } else { PAGE_HEADER_LEN as u64 };
-            let mut bytes = [0; RECORD_HEADER_LEN];
+            let limit = header.fields().records_limit.min(from + LOOK_BEHIND_END);
             let Some(page) = self.open(candidate.id)? else { continue };
-            PageRead::context(page.read_up_to(&mut bytes, from), candidate.id)?;
-            let goes_on =
-                RawRecord::read(&bytes).is_some_and(|raw| raw.verify(seed_of(header), from as u32).is_ok());
-            if goes_on {
+            let behind = PageRead::context(look_beyond(&page, seed_of(header), from, limit), candidate.id)?;
+            if behind.records > 0 {
                 return Ok(false);
             }
         }
@@ -345,8 +350,10 @@ impl<R: RingFiles> Surveyor<'_, R> {
         let before = run.summary();
         // A footer may have reached the disk before the records it speaks for, unless the page is durable as a whole.
         let believed = closed || id < self.durable.page();
+        // The footer of an earlier close speaks of an end that the log has left behind.
+        let clean_end = if closed { self.meta.clean_end } else { Position::NONE };
         let footer = match believed {
-            true => PageRead::context(read_footer(&page, header, self.meta.clean_end), id)?,
+            true => PageRead::context(read_footer(&page, header, clean_end), id)?,
             false => None,
         };
         let read = match footer {

@@ -360,6 +360,24 @@ fn a_ring_that_was_closed_is_believed_only_if_it_is_as_it_was() {
     let survey = ring.survey().unwrap();
     assert!(!survey.clean && survey.end() == end);
     assert_eq!(survey.epoch_max, 3, "the epoch of what is there, not that of the metadata");
+    // The footer of that close is still there.
+    ring.meta.clean_end = at(3, Ring::offset(2));
+    let early = Ring::new(1, 3, never).files[&3].clone();
+    let header = PageHeader::check(&early[..128], PAGE_LEN, &RING, 3).unwrap();
+    let read = read_page(&File(&early), &header, None, true).unwrap();
+    let footer = crate::page::PageFooter::new(&header, &read.summary, &read.index);
+    let mut stale = ring.clone();
+    let (index_at, _) = footer.index_range(&geometry());
+    let page = stale.files.get_mut(&3).unwrap();
+    page[index_at as usize..][..24].copy_from_slice(read.index.as_bytes());
+    page[(PAGE_LEN - 128) as usize..].copy_from_slice(footer.as_bytes());
+    assert_eq!(stale.survey().unwrap().end(), end);
+    // The record right behind that end was lost, those behind it are there.
+    ring.meta.clean_end = at(4, Ring::offset(0));
+    ring.meta.epoch = 3;
+    let survey = ring.clone().without_record(4, 0).survey().unwrap();
+    assert!(!survey.clean && survey.torn.unwrap().beyond.records == 1);
+    ring.meta.epoch = 1;
 
     // It ended in a page that is gone, or is not what it was.
     ring.meta.clean_end = end;

@@ -194,11 +194,14 @@ pub enum Counter {
     /// Rotations that waited for a flush, because pages leave the ring only once durable records have taken their
     /// place: the disk does not keep up with the appends.
     DiskWaits = 14,
+    /// Nanoseconds by which the newest record's time is ahead of the clock. Times never fall, so after the clock was set
+    /// back all records bear the same time until the clock has caught up. Not monotonic.
+    TimeAheadNs = 15,
 }
 
 impl Counter {
     /// Every counter with its name in reports.
-    pub const ALL: [(Counter, &'static str); 15] = [
+    pub const ALL: [(Counter, &'static str); 16] = [
         (Counter::Records, "records"),
         (Counter::PayloadBytes, "payload_bytes"),
         (Counter::WrittenBytes, "written_bytes"),
@@ -214,6 +217,7 @@ impl Counter {
         (Counter::UringActive, "uring_active"),
         (Counter::DiskBytes, "disk_bytes"),
         (Counter::DiskWaits, "disk_waits"),
+        (Counter::TimeAheadNs, "time_ahead_ns"),
     ];
 }
 

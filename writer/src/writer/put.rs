@@ -57,9 +57,31 @@ impl Writer {
     }
 
     fn begin_append(&mut self) {
-        self.stamp.time_ns = clock::realtime_ns().max(self.stamp.time_ns);
+        let now = clock::realtime_ns();
+        let ahead_ns = self.stamp.time_ns.saturating_sub(now);
+        if ahead_ns > 0 || self.time_ahead_ns > 0 {
+            self.note_time_ahead(ahead_ns);
+        }
+        self.stamp.time_ns = self.stamp.time_ns.max(now);
         self.stamp.durable = self.core.durable();
         self.core.control.publisher().add(Counter::Appends, 1);
+    }
+
+    /// Says by how much the times of records are ahead of the clock, which was set back. A search by time needs times that
+    /// never fall, so records go on with the time of the last one until the clock has caught up.
+    #[cold]
+    fn note_time_ahead(&mut self, ahead_ns: u64) {
+        const WORTH_A_WORD_NS: u64 = 1_000_000_000;
+        if ahead_ns > WORTH_A_WORD_NS && self.time_ahead_ns <= WORTH_A_WORD_NS {
+            tracing::warn!(
+                "{}: the newest record is {:?} ahead of the clock: until then all records bear that time, and a \
+                 search by time finds too many",
+                self.home.display(),
+                std::time::Duration::from_nanos(ahead_ns)
+            );
+        }
+        self.time_ahead_ns = ahead_ns;
+        self.core.control.publisher().set(Counter::TimeAheadNs, ahead_ns);
     }
 
     /// Puts records as long as they need nothing but room in the buffer being filled and in the page. Returns the

@@ -298,6 +298,7 @@ impl Start {
             records: sum_records(active.summary.records_before, active.summary.records),
             tip,
             stamp: Stamp { time_ns: last_time_ns, durable: Position::NONE, epoch: self.opened.epoch },
+            time_ahead_ns: 0,
             sync,
             record_size_max,
             options: self.options,

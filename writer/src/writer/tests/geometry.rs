@@ -96,6 +96,33 @@ fn whatever_stands_in_shared_memory_does_not_get_into_the_ring() {
     }
 }
 
+/// A clock that was set ahead and back pins the time of every later record, over restarts, and nothing said so.
+#[test]
+fn times_that_are_ahead_of_the_clock_are_told() {
+    let options = small(Io::Pwrite, LAZY);
+    let home = Home::new();
+    let mut writer = home.open(&options);
+    writer.append_payloads(&payloads(1..=1)).unwrap();
+    assert_eq!(counter(&writer, Counter::TimeAheadNs), 0);
+    let hour = std::time::Duration::from_secs(3600).as_nanos() as u64;
+    // What a clock that was an hour ahead for a moment leaves.
+    let ahead = writer.stamp.time_ns + hour;
+    writer.stamp.time_ns = ahead;
+    for seq_no in 2..=3 {
+        writer.append_payloads(&payloads(seq_no..=seq_no)).unwrap();
+        let told = counter(&writer, Counter::TimeAheadNs);
+        assert!(told > hour / 2 && told <= hour, "{told}");
+        assert_eq!(writer.stamp.time_ns, ahead, "times never fall");
+    }
+    writer.close().unwrap();
+    let mut writer = home.open(&options);
+    writer.append_payloads(&payloads(4..=4)).unwrap();
+    assert!(counter(&writer, Counter::TimeAheadNs) > hour / 2, "also in the next life");
+    writer.stamp.time_ns -= hour;
+    writer.append_payloads(&payloads(5..=5)).unwrap();
+    assert_eq!(counter(&writer, Counter::TimeAheadNs), 0, "the clock has caught up");
+}
+
 /// With metadata from a backup a start took a number that an earlier one had had.
 #[test]
 fn a_start_has_a_number_above_all_that_are_named_anywhere() {
