@@ -47,7 +47,7 @@ fn options(rng: &mut Rng, home: &Path, scope: &Scope) -> WriterOptions {
         _ => LAZY,
     };
     WriterOptions {
-        ring_size: rng.of(&[1, 2, 2, 3, 4]),
+        ring_size: rng.of(&[1, 2, 2, 3, 4, 7]),
         page_len: rng.of(&[16 << 10, 16 << 10, 16 << 10, 20 << 10, 32 << 10]),
         page_records_max: rng.of(&[u64::MAX, u64::MAX, u64::MAX, 4]),
         index_capacity: rng.of(&[1, 4, 16]),
@@ -87,6 +87,17 @@ fn regime(rng: &mut Rng, options: WriterOptions, scope: &Scope) -> Regime {
     }
 }
 
+/// A disk on which a recovery probably fails.
+fn failing(rng: &mut Rng) -> Faults {
+    let mut faults = Faults { rng: rng.fork(2), ..Faults::none() };
+    faults.io = rng.of(&[0, 0, 10, 40]);
+    faults.space = rng.of(&[0, 0, 5, 20]);
+    faults.flush = rng.of(&[0, 2, 5, 20]);
+    faults.short = rng.of(&[0, 0, 3]);
+    faults.interrupt = rng.of(&[0, 0, 3]);
+    faults
+}
+
 /// One history and its variations.
 pub(super) fn history(seed: u64, home: &Path, scope: &Scope, tally: &mut Tally) {
     let scope = &Scope { threads: scope.threads && seed.is_multiple_of(THREADED), ..*scope };
@@ -94,7 +105,7 @@ pub(super) fn history(seed: u64, home: &Path, scope: &Scope, tally: &mut Tally) 
     let mut base = options(&mut rng, home, scope);
     let (mut truth, mut state, mut power) = (Truth::default(), State::default(), false);
     let mut known = Known { floor: 1, ring_size: base.ring_size, ..Known::default() };
-    for number in 1..=1 + rng.below(4) as u32 {
+    for number in 1..=1 + rng.of(&[0, 1, 2, 3, 3, 7]) {
         if number > 1 && rng.one_in(3) {
             base = options(&mut rng, home, scope);
         }
@@ -214,6 +225,16 @@ impl Run<'_> {
             tally.count("old ring.meta");
             if let Err((broken, files)) = self.recorded.try_restored(&image, moment.known, power) {
                 tally.add(self.example(Found { broken, at, crash: format!("{crash:?}"), files }));
+            }
+        }
+        if rng.one_in(8) {
+            tally.count("failures of recovery");
+            let faults = failing(rng);
+            if let Err((broken, files)) = self.recorded.try_failing(&image, moment.known, power, faults, rng)
+            {
+                let crash = format!("{crash:?}, and then a recovery that fails,");
+                tally.add(self.example(Found { broken, at, crash, files }));
+                return None;
             }
         }
         if rng.one_in(4) && !journal.is_empty() {
