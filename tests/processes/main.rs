@@ -13,6 +13,7 @@ mod crowd;
 mod crowd_restart;
 mod disk_full;
 mod follow;
+mod in_the_way;
 mod lapped;
 mod limits;
 mod locking;
