@@ -246,7 +246,7 @@ fn a_segment_with_holes_gets_its_memory_or_is_refused() {
         let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let len = file.metadata().unwrap().len();
         let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        fallocate(&file, punch, 4096, len as i64 - 4096).unwrap();
+        fallocate(&file, punch, 8192, len as i64 - 8192).unwrap();
         let ballast = Path::new("/dev/shm/ballast");
         let full = fs::write(ballast, vec![1; 4 << 20]).unwrap_err();
         assert_eq!(full.raw_os_error(), Some(libc::ENOSPC));
