@@ -122,6 +122,25 @@ fn what_is_no_regular_file_is_refused_and_does_not_block() {
     assert_eq!(std::fs::read_to_string(home.path().join("elsewhere")).unwrap(), "mine");
 }
 
+/// The lock file is cut to nothing and gets the writer's number. What stood in it was lost, whatever it was.
+#[test]
+fn a_file_that_is_no_lock_file_keeps_its_content() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, notes) = (home.path().join(names::LOCK), home.path().join("notes"));
+    std::fs::write(&notes, "1. buy milk\n").unwrap();
+    std::fs::hard_link(&notes, &path).unwrap();
+    let error = WriterLock::take(&directory(&home)).unwrap_err();
+    assert!(error.to_string().contains("something else"), "{error}");
+    assert_eq!(std::fs::read_to_string(&notes).unwrap(), "1. buy milk\n");
+    std::fs::write(&notes, "1".repeat(100)).unwrap();
+    assert!(WriterLock::take(&directory(&home)).is_err());
+    // What a writer leaves, whole or in part.
+    for left in ["", "12345\n", "123", "\0\0\0\0\0\0"] {
+        std::fs::write(&path, left).unwrap();
+        WriterLock::take(&directory(&home)).unwrap();
+    }
+}
+
 /// The second writer finds no lock file and gets the lock of a new one at once. `ring.meta`, which the first still has
 /// locked, keeps it out, however long that one has been stopped.
 #[test]
