@@ -127,6 +127,31 @@ fn a_writer_whose_lock_file_is_removed_stops_and_no_record_is_acknowledged_twice
     third.close().unwrap();
 }
 
+/// A ring that is removed with its directory, under its writer, and made anew at the same path at once.
+#[test]
+fn a_writer_whose_ring_is_removed_stops_and_leaves_the_next_one_alone() {
+    for setup in Setup::all() {
+        let ring = TestRing::new();
+        let mut first = ring.writer(&setup);
+        turn(&mut first);
+        fs::remove_dir_all(ring.home()).unwrap();
+        let mut second = ring.writer(&setup);
+        second.append_payloads(&payloads(1, 20, MAX)).unwrap();
+        wait_until("the first writer stops", || {
+            let next = first.tip().unwrap() + 1;
+            first.append_payloads(&payloads(next, next + 50, MAX)).is_err()
+        });
+        drop(first);
+        turn(&mut second);
+        let tip = second.tip();
+        second.close().unwrap();
+        verify::verify(ring.home(), &mut |_| {}).unwrap();
+        let third = ring.writer(&setup);
+        assert_eq!((third.tip(), third.opened().clean), (tip, true), "{setup:?}");
+        third.close().unwrap();
+    }
+}
+
 /// As above, but the first writer cannot notice anything: it is stopped, for as long as it takes.
 #[test]
 fn a_stopped_writer_keeps_its_ring_without_its_lock_file() {

@@ -150,6 +150,8 @@ fn a_proof_that_somebody_has_questioned_is_none() {
     let path = home.path().join("page");
     let disk = OsDisk::open(home.path()).unwrap();
     let file = disk.create("page", 0o600).unwrap();
+    let blocked = || nix::sys::signal::SigSet::thread_get_mask().unwrap().contains(nix::sys::signal::SIGIO);
+    assert!(!blocked());
     let mut elsewhere = None;
     let outcome = file.if_unshared(&mut || {
         elsewhere = Some(open_elsewhere(path.clone()));
@@ -158,6 +160,8 @@ fn a_proof_that_somebody_has_questioned_is_none() {
     });
     assert!(!outcome.unwrap());
     elsewhere.unwrap().0.join().unwrap();
+    // The signal that came with that would have ended the process, and the thread is as it was.
+    assert!(!blocked());
     assert!(unshared(&*file));
 }
 
