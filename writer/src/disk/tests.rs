@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
+use waldo_shm_protocol::link::Link;
+use waldo_shm_protocol::segment::Counter;
 
 fn names(home: &Path) -> Vec<String> {
     let mut names: Vec<_> =
@@ -78,6 +80,30 @@ fn nothing_is_proven_unshared_on_an_overlay() {
         // Not even then: what cannot be refused proves nothing.
         assert!(!unshared(&*file) && !disk.can_prove_unshared());
         assert_eq!(names(home), ["page"]);
+    });
+}
+
+/// The whole writer there: it makes each page anew, and says nothing else than elsewhere.
+#[test]
+fn a_ring_on_an_overlay_recycles_nothing() {
+    on_an_overlay(|place| {
+        for options in crate::testing::regimes() {
+            let home = place.join("ring");
+            let mut writer = crate::Writer::open(&home, options.clone()).unwrap();
+            for seq_no in 1..=600 {
+                writer.append_payloads(&[crate::testing::payload(seq_no)]).unwrap();
+            }
+            let counter = |counter| writer.core_counter(counter);
+            assert!(counter(Counter::TrimmedPages) > 3, "{options:?}");
+            assert_eq!(counter(Counter::RecycledPages), 0, "{options:?}");
+            let link = fs::read(home.join(waldo_shm_protocol::names::LINK)).unwrap();
+            writer.close().unwrap();
+            crate::testing::assert_run(&home, 600);
+            if let Ok(Link::Posix(name)) = Link::parse(&link) {
+                nix::sys::mman::shm_unlink(name.as_str()).unwrap();
+            }
+            fs::remove_dir_all(&home).unwrap();
+        }
     });
 }
 
