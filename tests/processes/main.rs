@@ -14,6 +14,7 @@ mod crowd_restart;
 mod disk_full;
 mod elsewhere;
 mod follow;
+mod in_the_way;
 mod lapped;
 mod limits;
 mod locking;

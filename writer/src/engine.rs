@@ -6,6 +6,8 @@
 mod buffer;
 mod gather;
 pub(crate) mod probe;
+#[cfg(test)]
+mod tests;
 mod uring;
 
 use crate::error::OpenError;

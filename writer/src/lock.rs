@@ -41,21 +41,29 @@ impl WriterLock {
         let begun = Instant::now();
         loop {
             let (file, made) = open_or_make(dir).map_err(OpenError::io("open", &path))?;
-            if try_lock(&file).map_err(OpenError::io("lock", &path))? {
-                let object = object_of(&file).map_err(OpenError::io("look at", &path))?;
-                let named = dir.object_at(names::LOCK).map_err(OpenError::io("look at", &path))?;
-                if named == Some(object) {
-                    Holder::write(&file).map_err(OpenError::io("write", &path))?;
-                    return Ok(WriterLock { file, dir: dir.clone(), object, made, meta: None });
-                }
-                // Somebody has removed or replaced it meanwhile: another writer may lock what is there now.
-            }
             let holder = Holder::read(&file);
+            if let Some(lock) = WriterLock::lock(dir, file, made).map_err(OpenError::io("lock", &path))? {
+                return Ok(lock);
+            }
             if begun.elapsed() >= holder.patience() {
                 return Err(OpenError::Locked { path, holder: holder.to_string() });
             }
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Locks `file`; `None` if somebody else has it locked, or if it has been removed or replaced since it was opened: another
+    /// writer may lock what is there now.
+    fn lock(dir: &Directory, file: File, made: bool) -> io::Result<Option<WriterLock>> {
+        if !try_lock(&file)? {
+            return Ok(None);
+        }
+        let object = object_of(&file)?;
+        if dir.object_at(names::LOCK)? != Some(object) {
+            return Ok(None);
+        }
+        Holder::write(&file)?;
+        Ok(Some(WriterLock { file, dir: dir.clone(), object, made, meta: None }))
     }
 
     /// Locks `ring.meta` too, if there is one. Refuses if another writer has it locked: that one's lock file has been

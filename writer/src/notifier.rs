@@ -132,7 +132,7 @@ impl Heart {
                 core.fail("keeping the ring to itself", error);
             }
             core.control.publisher().beat(now);
-            core.control.link_again(&*core.disk);
+            core.control.look_after(&*core.disk);
         }
     }
 
