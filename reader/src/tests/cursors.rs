@@ -1,0 +1,1 @@
+//! Cursors beyond the log, laps, and both at once.
