@@ -14,18 +14,18 @@ pub(super) enum Start {
     Resume(Checkpoint),
 }
 
-/// What comes next: the first record with a greater number, or not before this time.
+/// What comes next: the first record with a greater number, and not before this time.
 #[derive(Clone, Copy, Debug)]
 enum Expect {
     After(u64),
-    Since(u64),
+    Since(u64, u64),
 }
 
 impl Expect {
     fn wants(self, e: &Entry) -> bool {
         match self {
             Expect::After(seq_no) => e.seq > seq_no,
-            Expect::Since(time) => e.time >= time,
+            Expect::Since(time, seq_no) => e.time >= time && e.seq > seq_no,
         }
     }
 }
@@ -98,7 +98,7 @@ impl Follower {
             // The same records come next, whatever is appended.
             let (low, high) = match self.expect {
                 Expect::After(expected) => (expected.min(after), expected.max(after)),
-                Expect::Since(_) => panic!("behind {after}, and {:?}", self.expect),
+                Expect::Since(..) => panic!("behind {after}, and {:?}", self.expect),
             };
             let between = world.log().iter().filter(|e| e.seq > low && e.seq <= high).count();
             assert!(
@@ -141,9 +141,12 @@ impl Follower {
             Start::At(Cursor::From(seq_no)) => after(seq_no.saturating_sub(1)),
             Start::At(Cursor::Since(time)) => {
                 let time = time.duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-                match world.log()[oldest..].iter().find(|e| e.time >= time) {
+                match kept.iter().find(|e| e.time >= time) {
                     Some(first) => (Expect::After(first.prev), false),
-                    None => (Expect::Since(time), false),
+                    None => {
+                        let before = world.log().get(oldest).map_or(0, |e| e.prev);
+                        (Expect::Since(time, before), false)
+                    }
                 }
             }
             Start::Resume(checkpoint) => after(checkpoint.seq_no),
@@ -152,6 +155,9 @@ impl Follower {
         self.by_time = matches!(start, Start::At(Cursor::Since(_)));
         let missed = can_lapse && !kept.is_empty() && self.first(world).is_some_and(|first| first < oldest);
         self.doubtful = false;
+        if let Start::Resume(checkpoint) = start {
+            self.known = Some((checkpoint.seq_no, checkpoint.epoch));
+        }
         match outcome {
             Ok(()) if lapsed => self.noted(world, missed),
             Ok(()) => {
@@ -263,12 +269,13 @@ impl Follower {
             self.note_known();
             self.end();
         }
-        self.end();
+        self.begin("all read".to_owned());
         // What it has not read it must not see, or cannot any more.
         if let Some(first) = self.first(world) {
             let nothing_left = world.oldest() >= self.seen(world);
             assert!(first < world.oldest() && nothing_left, "record {} was left", world.log()[first].seq);
         }
+        self.end();
     }
 
     fn check_batch(&mut self, world: &World, batch: &Batch) {
@@ -318,7 +325,7 @@ impl Follower {
     fn unsure(&self, world: &World) -> bool {
         let next = world.epochs.get(world.oldest());
         self.known.is_some_and(|(_, epoch)| next.is_some_and(|next| *next != epoch))
-            || matches!(self.expect, Expect::Since(_))
+            || matches!(self.expect, Expect::Since(..))
     }
 
     fn check_lapse(&self, world: &World, requested: u64, lost: Option<u64>) {
