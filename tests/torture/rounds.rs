@@ -275,8 +275,10 @@ impl<'a> Rounds<'a> {
         let since = Instant::now();
         loop {
             self.listen()?;
-            let blind =
-                self.crew.members.iter().find(|member| member.at.0 != writer.life || member.at.1 < tip);
+            let blind = self.crew.members.iter().find(|member| {
+                let excused = writer.hidden && member.kind == "durable";
+                !excused && (member.at.0 != writer.life || member.at.1 < tip)
+            });
             let Some(blind) = blind else { break };
             if since.elapsed() > self.patience {
                 let (name, at) = (&blind.name, blind.at);
