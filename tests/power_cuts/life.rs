@@ -83,6 +83,7 @@ fn read_back(home: &Path, files_only: bool) -> (u64, u64) {
     let mut first = 0;
     let mut last = 0;
     let mut outcome = reader(home, files_only, Visibility::Committed);
+    let mut lapses = 0;
     while let Ok(reader) = &mut outcome {
         let batch = match reader.poll() {
             Ok(Some(batch)) => batch,
@@ -92,6 +93,12 @@ fn read_back(home: &Path, files_only: bool) -> (u64, u64) {
                 break;
             }
         };
+        if reader.lapses().count > lapses {
+            // The ring is smaller now, and pages go while this one reads.
+            lapses = reader.lapses().count;
+            runs.clear();
+            first = 0;
+        }
         for record in &batch {
             let seq_no = record.seq_no();
             match payload::read(record.data()) {
