@@ -8,6 +8,7 @@ mod failure;
 mod input;
 mod inspect;
 mod interrupt;
+mod notice;
 mod output;
 mod serve;
 mod stat;
@@ -34,7 +35,8 @@ Try it:
   waldo tail /var/tmp/ring --follow          follow it, from as many processes as you like
   waldo stat /var/tmp/ring                   how it is
 
-Exit codes: 0 fine, 1 failure, 2 wrong usage, 130 after Ctrl-C."
+Exit codes: 0 fine; 1 failure, damage to the ring included; 2 wrong usage; 3 everything was done but for records
+of the input that were refused; 128 + n ended by signal n (130 after Ctrl-C). Standard error says why."
 )]
 struct Cli {
     /// Say more about what happens, on stderr; twice for details.
@@ -85,7 +87,7 @@ fn log_to_stderr(verbose: u8) {
     };
     tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(|| notice::LogLines)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
 }
