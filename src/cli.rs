@@ -10,6 +10,7 @@ mod inspect;
 mod interrupt;
 mod notice;
 mod output;
+mod repair;
 mod serve;
 mod stat;
 mod tail;
@@ -54,6 +55,7 @@ enum Command {
     Tail(tail::Args),
     Stat(stat::Args),
     Verify(verify::Args),
+    Repair(repair::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
 }
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Tail(args) => tail::run(args),
         Command::Stat(args) => stat::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
     };

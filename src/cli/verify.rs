@@ -2,6 +2,7 @@
 
 use super::failure::Outcome;
 use super::interrupt::Interrupt;
+use super::notice::notice;
 use super::output::Output;
 use super::units;
 use anyhow::Context;
@@ -65,6 +66,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             Output::stdout(&interrupt)?.print(&text)?;
         }
         Err(error @ VerifyError::Damaged { .. }) => {
+            if let Some(outlook) = super::repair::outlook(&args.home) {
+                notice!("waldo: {outlook}");
+            }
             return Err(error).context("DAMAGED");
         }
         Err(error) => return Err(error).context("cannot verify"),

@@ -30,7 +30,7 @@ fn nonsense_on_the_command_line_is_code_2() {
 
 #[test]
 fn help_teaches() {
-    for command in ["demo", "append", "serve", "tail", "stat", "verify", "inspect"] {
+    for command in ["demo", "append", "serve", "tail", "stat", "verify", "repair", "inspect"] {
         let done = run(waldo().args([command, "--help"]), b"");
         assert_eq!(done.code, 0);
         assert!(done.text().contains("Example"), "{command} --help has no example");
@@ -52,7 +52,7 @@ fn a_missing_ring_and_a_directory_that_is_none_are_named() {
         if make {
             std::fs::create_dir(&home).unwrap();
         }
-        for command in ["tail", "stat", "verify", "inspect"] {
+        for command in ["tail", "stat", "verify", "repair", "inspect"] {
             let done = run(waldo().arg(command).arg(&home), b"");
             assert_eq!(done.code, 1, "{command}: {}", done.stderr);
             assert!(done.stderr.contains(home.to_str().unwrap()), "{command}: {}", done.stderr);
@@ -175,4 +175,50 @@ fn tail_stops_at_a_flipped_bit_and_says_so() {
             assert_eq!((trusting.code, trusting.text().lines().count()), (0, 5000), "{}", trusting.stderr);
         }
     }
+}
+
+/// Damage below what had been durable makes a ring unusable until somebody decides what is to stay.
+#[test]
+fn repair_says_what_it_would_do_and_does_it_when_told_to() {
+    let place = Place::new();
+    let home = place.join("ring");
+    let text: String =
+        (0..5000).map(|i| if i == 1200 { "victim\n".into() } else { format!("{i}\n") }).collect();
+    let done = run(waldo().args(["append", "--page-size", "64K"]).arg(&home), text.as_bytes());
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let order = run(waldo().arg("repair").arg(&home), b"");
+    assert_eq!(order.code, 0, "{}", order.stderr);
+    assert!(order.text().contains("nothing to repair"), "{}", order.text());
+    let page = damage(&home, b"victim");
+    let before = content(&home);
+    let verified = run(waldo().arg("verify").arg(&home), b"");
+    assert!(
+        verified.stderr.contains("`waldo repair` would keep records 1202 to 5000"),
+        "{}",
+        verified.stderr
+    );
+    let planned = run(waldo().arg("repair").arg(&home), b"");
+    assert_eq!((planned.code, content(&home)), (1, before.clone()), "{}", planned.stderr);
+    let said = planned.text();
+    for wanted in
+        [page.file_name().unwrap().to_str().unwrap(), "after record 1200", "1202 to 5000", "--keep older"]
+    {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+    let done = run(waldo().args(["repair", "--apply"]).arg(&home), b"");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_ne!(content(&home), before);
+    assert!(place.join("ring-backup-1").join(page.file_name().unwrap()).exists(), "{}", done.text());
+    let tail = run(waldo().args(["tail", "--from", "oldest"]).arg(&home), b"");
+    assert_eq!((tail.code, tail.text().lines().next()), (0, Some("1201")), "{}", tail.stderr);
+    assert_eq!(tail.text().lines().count(), 3799);
+    assert_eq!(run(waldo().arg("verify").arg(&home), b"").code, 0);
+    assert_eq!(run(waldo().arg("append").arg(&home), b"more\n").code, 0);
+}
+
+fn content(home: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = std::fs::read_dir(home).unwrap().map(|entry| entry.unwrap().path());
+    let mut content: Vec<_> = files.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+    content.sort();
+    content
 }
