@@ -96,9 +96,9 @@ impl Forge {
             geometry,
             epoch: 1,
             created_ns: 1,
-            durable_names: false,
             trims_early: false,
             clean_end: Position::NONE,
+            durable_names: false,
             durable: Position::NONE,
         };
         let forge = Forge {
