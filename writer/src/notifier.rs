@@ -1,4 +1,4 @@
-//! The thread that wakes sleeping readers and beats the heart, so that the appending thread does neither (D3).
+//! The thread that wakes sleeping readers and beats the heart, so that the appending thread does neither.
 
 mod pacing;
 #[cfg(test)]
