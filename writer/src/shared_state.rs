@@ -53,8 +53,9 @@ impl Core {
 
     /// Moves the durable position, in the writer and for readers.
     pub(crate) fn set_durable(&self, position: Position) {
-        self.positions.set_durable(position);
+        // Readers first: the notifier goes by the writer's own, and whom it wakes must find the other.
         self.control.publisher().set_durable(position);
+        self.positions.set_durable(position);
     }
 }
 
