@@ -34,6 +34,11 @@ impl Core {
         failure
     }
 
+    /// The error that has ended the writer, if there is one. To be asked before a file is touched.
+    pub(crate) fn check_unfailed(&self) -> Result<(), Failure> {
+        self.poison.get().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
     pub(crate) fn durable(&self) -> Position {
         self.positions.durable()
     }
