@@ -31,6 +31,8 @@ pub(crate) struct ReadPosition {
     from_files: bool,
     /// `at` was reached by reading the files, and the watermark is allowed to arrive there later.
     ahead: bool,
+    /// The record before `at` has been trimmed, and another start of the writer may have put another one in its place before.
+    unsure: bool,
 }
 
 /// A position to move to.
@@ -56,6 +58,7 @@ impl ReadPosition {
             generation: attachment.generation,
             from_files: is_files(attachment),
             ahead: false,
+            unsure: false,
         }
     }
 
@@ -98,7 +101,7 @@ impl ReadPosition {
     #[inline(always)]
     pub(crate) fn advance(&mut self, at: Position, last: Option<Last>, skip: Skip) {
         if last.is_some() {
-            self.last = last;
+            (self.last, self.unsure) = (last, false);
         }
         self.at = Place::At(at);
         self.skip = skip;
@@ -130,6 +133,7 @@ impl ReadPosition {
             generation: attachment.generation,
             from_files: is_files(attachment),
             ahead: false,
+            unsure: false,
         };
     }
 
@@ -156,6 +160,17 @@ impl ReadPosition {
     pub(crate) fn confirm(&mut self, epoch: u32) {
         self.epoch = epoch;
         self.drained = NEVER;
+    }
+
+    /// The record before the place has been trimmed, under this start of the writer or one before.
+    pub(crate) fn doubt(&mut self) {
+        self.unsure = self.last.is_some_and(|last| last.mark.is_some());
+    }
+
+    /// Whether the record before the place may have become another one, before it was trimmed.
+    #[inline(always)]
+    pub(crate) fn is_unsure(&self) -> bool {
+        self.unsure
     }
 
     /// Everything below the watermark of this number has been handed out.

@@ -207,6 +207,9 @@ impl Reader {
             };
         }
         self.position.arrive();
+        if self.position.is_unsure() {
+            return self.lapsed();
+        }
         if self.window.tail().is_wanted()
             && let Some(stepped) = self.read_tail(position, watermark)?
         {

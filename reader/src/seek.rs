@@ -177,10 +177,18 @@ impl Search<'_> {
     fn pending(&self, want: Want) -> Result<Found, ReadError> {
         let committed = self.attachment.watermark(Visibility::Committed).position();
         let oldest = self.attachment.oldest_page();
-        if matches!(want, Want::Tip | Want::Trim) && (1..=committed.page()).contains(&oldest) {
+        if (1..=committed.page()).contains(&oldest) {
             // There are records, none of them durable. The first one to become so is the oldest there is, and from now on
             // it is missed if it is trimmed.
-            return Ok(self.found(Place::At(Position::start_of(oldest)), None, None));
+            let skip = match want {
+                Want::Tip | Want::Trim => Some(Skip::Nothing),
+                Want::Since(time) => Some(Skip::Before(time)),
+                _ => None,
+            };
+            if let Some(skip) = skip {
+                let place = Place::At(Position::start_of(oldest));
+                return Ok(Found { skip, ..self.found(place, None, None) });
+            }
         }
         // While a writer is still reading the files, there may be records that belong before the tip.
         let empty = committed.is_none()
@@ -379,7 +387,14 @@ impl Search<'_> {
         }
         let place = self.place_in(&spot.map, spot.offset)?;
         let next = spot.next;
-        let skip = if next.is_some() { Skip::Nothing } else { target.skip() };
+        let skip = match (next, target) {
+            (None, _) => target.skip(),
+            // In a gap of the numbers. After a crash that loses the next record, others may come with numbers of the gap.
+            (Some(_), Target::After(after)) if spot.last.is_some_and(|last| last.seq_no < after) => {
+                target.skip()
+            }
+            _ => Skip::Nothing,
+        };
         Ok(Attempt::Done(Found { skip, next, ..self.found(place, Some(spot.map), spot.last) }))
     }
 

@@ -2,6 +2,8 @@
 //! there is, the impossible ones included.
 #![allow(unsafe_code, reason = "the forged writer maps a control segment for writing")]
 
+mod cut;
+
 use crate::{AttachOptions, Batch, Reader, Ring};
 use memmap2::{MmapMut, MmapOptions};
 use std::fs::{File, OpenOptions};

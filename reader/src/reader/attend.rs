@@ -115,7 +115,13 @@ impl Reader {
             // Thousands of readers need not open and map it again for one start of a writer.
             Compared::SameFile => keep = !self.position.is_ahead(),
             Compared::Other => return Err(self.rewound()),
-            Compared::Trimmed => self.window.leave_page(),
+            Compared::Trimmed => {
+                self.window.leave_page();
+                // What is durable is not lost to a crash, and so never another record later.
+                if self.options.visibility == Visibility::Committed {
+                    self.position.doubt();
+                }
+            }
             Compared::Early => return Ok(false),
         }
         if !settled {
