@@ -113,6 +113,18 @@ impl ReadPosition {
         self.at = Place::At(at);
     }
 
+    /// Whether the record before the place is in an earlier page than the place.
+    pub(crate) fn has_crossed(&self) -> bool {
+        let last = self.last.and_then(|last| last.mark).and_then(|mark| mark.at);
+        matches!((self.at, last), (Place::At(at), Some((page, _))) if page < at.page())
+    }
+
+    /// Goes back to `at`, right behind the last record, in front of the end of its page.
+    pub(crate) fn uncross(&mut self, at: Position) {
+        self.at = Place::At(at);
+        self.before_page = None;
+    }
+
     /// Takes note of how many records there are in front of its page, unless that is known.
     pub(crate) fn count_before_page(&mut self, count: impl FnOnce() -> Option<u64>) {
         if self.before_page.is_none() {

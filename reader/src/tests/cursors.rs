@@ -246,6 +246,35 @@ fn a_durable_reader_of_the_files_sees_what_the_files_say_is_durable() {
     assert!(ring.reader_with(Cursor::After(5), durable).unwrap().poll().unwrap().is_none());
 }
 
+/// A reader that had gone on to the next page stood at its start. A crash took all records behind the last one it had read,
+/// and the log went on in the page before: damage was reported, or that the log had been rewound.
+#[test]
+fn a_reader_that_crossed_goes_on_where_a_crash_let_the_log_go_on() {
+    for appended in 0..3 {
+        let mut forge = Forge::live(PAGE, 3);
+        forge.append_n(1);
+        while forge.room() >= 1048 + 64 {
+            forge.append(forge.tip() + 1, &[1; 1000]);
+        }
+        let last = forge.tip();
+        assert!(forge.position().page() == 1);
+        forge.append(last + 1, &[1; 1000]);
+        assert!(forge.position().page() == 2);
+        let mut reader = forge.attach().reader(Cursor::After(last)).unwrap();
+        assert_eq!(reader.last_seq_no(), Some(last));
+        forge.epoch = 2;
+        forge.control.as_ref().unwrap().publisher().set_writer(2, 1, 250_000_000);
+        forge.cut(last as usize);
+        forge.commit();
+        let mut expected = Vec::new();
+        for len in [8, 1000].into_iter().take(appended) {
+            forge.append(forge.tip() + 1, &vec![2; len]);
+            expected.push(forge.tip());
+        }
+        assert_eq!(drain(&mut reader), expected);
+    }
+}
+
 /// A crash took the record that a reader had read last, others came in its place, and their page was trimmed.
 #[test]
 fn a_record_that_was_replaced_and_then_trimmed_is_not_read_on_behind() {

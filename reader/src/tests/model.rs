@@ -7,6 +7,7 @@
 //! `WALDO_MODEL_CASES` sets how many random histories are tried (default 60), `WALDO_MODEL_SEED` with which the first one
 //! begins, `WALDO_MODEL_LENGTH` how long the histories are of which all are tried (default 2).
 
+mod checks;
 mod follower;
 mod world;
 

@@ -1,10 +1,11 @@
 //! A reader, and what the model says that it must read.
 
+use super::checks::holds;
 use super::world::World;
 use crate::place::Skip;
 use crate::source::Source;
 use crate::testing::Entry;
-use crate::{Batch, Checkpoint, Cursor, OnLapped, ReadError, Reader, ReaderOptions, Visibility};
+use crate::{Checkpoint, Cursor, OnLapped, Reader, ReaderOptions, Visibility};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// A seek.
@@ -16,13 +17,13 @@ pub(super) enum Start {
 
 /// What comes next: the first record with a greater number, and not before this time.
 #[derive(Clone, Copy, Debug)]
-enum Expect {
+pub(super) enum Expect {
     After(u64),
     Since(u64, u64),
 }
 
 impl Expect {
-    fn wants(self, e: &Entry) -> bool {
+    pub(super) fn wants(self, e: &Entry) -> bool {
         match self {
             Expect::After(seq_no) => e.seq > seq_no,
             Expect::Since(time, seq_no) => e.time >= time && e.seq > seq_no,
@@ -31,21 +32,21 @@ impl Expect {
 }
 
 pub(super) struct Follower {
-    files: bool,
-    visibility: Visibility,
-    on_lapped: OnLapped,
-    reader: Reader,
-    expect: Expect,
+    pub(super) files: bool,
+    pub(super) visibility: Visibility,
+    pub(super) on_lapped: OnLapped,
+    pub(super) reader: Reader,
+    pub(super) expect: Expect,
     /// Epoch of the record before the reader's place, if it has seen that record.
-    known: Option<(u64, u32)>,
+    pub(super) known: Option<(u64, u32)>,
     /// Number of the record before the place, if it is known, before the last step.
-    last: Option<u64>,
+    pub(super) last: Option<u64>,
     /// It was sent to a time.
-    by_time: bool,
+    pub(super) by_time: bool,
     /// The log has lost records since the reader was last found to be right.
-    doubtful: bool,
+    pub(super) doubtful: bool,
     /// What it has come to, for whoever has to understand a failure.
-    story: Vec<String>,
+    pub(super) story: Vec<String>,
 }
 
 impl Drop for Follower {
@@ -187,48 +188,6 @@ impl Follower {
         self.story.push(end);
     }
 
-    fn check_resumed(&self, world: &World, checkpoint: &Checkpoint) {
-        let seen = &world.log()[..self.seen(world)];
-        let later = seen.last().is_none_or(|e| e.seq < checkpoint.seq_no) || seen.len() <= world.oldest();
-        if later && checkpoint.seq_no <= world.forge.tip() {
-            // Told apart when it becomes durable.
-            return;
-        }
-        match seen.iter().position(|e| e.seq == checkpoint.seq_no) {
-            Some(at) => assert_eq!(world.epochs[at], checkpoint.epoch, "resumed at another record"),
-            None => panic!("resumed at record {}, which is not in the log", checkpoint.seq_no),
-        }
-    }
-
-    fn check_refused(&self, world: &World, start: Start, error: &ReadError, missed: bool) {
-        let at = match start {
-            Start::Resume(checkpoint) => {
-                Some((checkpoint, world.log().iter().position(|e| e.seq == checkpoint.seq_no)))
-            }
-            Start::At(_) => None,
-        };
-        match (error, at) {
-            (ReadError::Lapped { .. }, Some((checkpoint, Some(at)))) if at < world.oldest() => {
-                // Nothing may be missed, and nobody can tell.
-                let unsure = world.epochs.get(world.oldest()) != Some(&checkpoint.epoch);
-                assert!(missed || unsure, "{error}");
-            }
-            (ReadError::Lapped { requested, oldest, lost }, _) => {
-                assert!(missed && self.on_lapped == OnLapped::Fail, "{start:?}: {error}");
-                self.check_lapse(world, *requested, *lost);
-                assert_eq!(*oldest, world.log()[world.oldest()].seq);
-            }
-            (ReadError::Diverged { .. }, Some((checkpoint, at))) => {
-                assert!(at.is_none_or(|at| world.epochs[at] != checkpoint.epoch), "{error}");
-            }
-            (ReadError::Rewound { .. }, Some((checkpoint, at))) => {
-                let here = at.is_some_and(|at| world.epochs[at] == checkpoint.epoch);
-                assert!(!here || world.forge.tip() < checkpoint.seq_no, "{error}");
-            }
-            _ => panic!("{start:?}: {error}"),
-        }
-    }
-
     /// Reads everything there is, and checks each record.
     pub(super) fn drain(&mut self, world: &World) {
         self.look();
@@ -278,29 +237,12 @@ impl Follower {
         self.end();
     }
 
-    fn check_batch(&mut self, world: &World, batch: &Batch) {
-        assert_eq!(batch.iter().count(), batch.len());
-        for record in batch {
-            let first = self.first(world).unwrap_or_else(|| panic!("{} is not to be seen", record.seq_no()));
-            let expected = &world.log()[first];
-            assert_eq!(
-                (record.seq_no(), record.prev_seq_no()),
-                (expected.seq, expected.prev),
-                "{:?}, oldest {}",
-                self.expect,
-                world.oldest()
-            );
-            assert_eq!((record.data(), record.epoch()), (&expected.data[..], world.epochs[first]));
-            self.expect = Expect::After(record.seq_no());
-        }
-    }
-
     /// Index of the next record that the reader is to hand out, trimmed or not; `None` if it has all it may see.
-    fn first(&self, world: &World) -> Option<usize> {
+    pub(super) fn first(&self, world: &World) -> Option<usize> {
         world.log()[..self.seen(world)].iter().position(|e| self.expect.wants(e))
     }
 
-    fn seen(&self, world: &World) -> usize {
+    pub(super) fn seen(&self, world: &World) -> usize {
         world.visible(self.files, self.visibility)
     }
 
@@ -321,46 +263,6 @@ impl Follower {
         self.expect = Expect::After(behind);
     }
 
-    /// Whether nobody can tell if the record before the place, which has been trimmed, is the one that the reader knows.
-    fn unsure(&self, world: &World) -> bool {
-        let next = world.epochs.get(world.oldest());
-        self.known.is_some_and(|(_, epoch)| next.is_some_and(|next| *next != epoch))
-            || matches!(self.expect, Expect::Since(..))
-    }
-
-    fn check_lapse(&self, world: &World, requested: u64, lost: Option<u64>) {
-        let trimmed = &world.log()[..world.oldest()];
-        let count = trimmed.iter().filter(|e| self.expect.wants(e)).count() as u64;
-        if let Some(lost) = lost {
-            assert_eq!(lost, count, "records lost");
-        }
-        if let Expect::After(seq_no) = self.expect {
-            let same = trimmed.iter().all(|e| (e.seq > requested) == (e.seq > seq_no));
-            // 0 where the reader does not know of any record in front of its place.
-            // And with a time, the number of a record that was passed over because it is older.
-            let last = requested == self.last.unwrap_or(0) || (self.by_time && requested <= seq_no);
-            assert!(same || last, "asked for {seq_no}, told {requested}");
-        }
-    }
-
-    fn check_error(&self, world: &World, error: &ReadError, missed: bool, wrong: bool) {
-        match error {
-            ReadError::Lapped { requested, oldest, lost } => {
-                assert!(missed || self.unsure(world), "nothing was missed: {error}");
-                assert_eq!(*oldest, world.log()[world.oldest()].seq);
-                if missed && !wrong {
-                    self.check_lapse(world, *requested, *lost);
-                }
-            }
-            ReadError::Rewound { .. } | ReadError::Diverged { .. } => {
-                // Also where it resumed at a record that was not to be seen then.
-                let gone = self.known.is_some_and(|known| !holds(world, known));
-                assert!(self.doubtful || gone, "{error}");
-            }
-            _ => panic!("{error}"),
-        }
-    }
-
     fn note_known(&mut self) {
         self.known = self.reader.checkpoint().map(|checkpoint| (checkpoint.seq_no, checkpoint.epoch));
     }
@@ -373,12 +275,6 @@ impl Follower {
             }
         }
     }
-}
-
-/// Whether a record is in the log, or nobody can tell since it has been trimmed.
-fn holds(world: &World, (seq_no, epoch): (u64, u32)) -> bool {
-    let at = world.log().iter().position(|e| e.seq == seq_no);
-    at.is_some_and(|at| world.epochs[at] == epoch)
 }
 
 pub(super) fn since(time: u64) -> Cursor {
