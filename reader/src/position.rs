@@ -115,8 +115,23 @@ impl ReadPosition {
 
     /// Whether the record before the place is in an earlier page than the place.
     pub(crate) fn has_crossed(&self) -> bool {
-        let last = self.last.and_then(|last| last.mark).and_then(|mark| mark.at);
-        matches!((self.at, last), (Place::At(at), Some((page, _))) if page < at.page())
+        matches!((self.at, self.last_start()), (Place::At(at), Some(last)) if last.page() < at.page())
+    }
+
+    /// Whether a log that ends at `end` is shorter than what has been read. Behind the last record of a page and at the start of
+    /// the next one is the same place in that.
+    pub(crate) fn is_beyond(&self, end: Position) -> bool {
+        match (self.at, self.last_start()) {
+            (Place::At(_), Some(last)) if self.has_crossed() => end <= last,
+            (Place::At(at), _) => end < at,
+            (Place::Pending(_), _) => false,
+        }
+    }
+
+    /// Where the record before the place starts, if it has been seen.
+    fn last_start(&self) -> Option<Position> {
+        let (page, offset) = self.last?.mark?.at?;
+        Position::new(page, offset.into())
     }
 
     /// Goes back to `at`, right behind the last record, in front of the end of its page.

@@ -106,8 +106,7 @@ impl Reader {
         if committed.position().is_none() {
             return Ok(false);
         }
-        let behind = matches!(self.position.at(), Place::At(position) if committed.position() < position);
-        if behind && !self.position.is_ahead() && !self.position.has_crossed() {
+        if self.position.is_beyond(committed.position()) && !self.position.is_ahead() {
             return Err(self.rewound());
         }
         // Whatever is mapped is of before: under the same names, the files may be others by now.
