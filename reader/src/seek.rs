@@ -81,7 +81,11 @@ impl Search<'_> {
             races += 1;
             match error {
                 Some(error) if races >= RACES_MAX => return Err(error),
-                _ if races == RACES_MAX / 2 => *self.attachment = self.ring.refresh(self.attachment)?,
+                _ if races == RACES_MAX / 2 => {
+                    *self.attachment = self.ring.refresh(self.attachment)?;
+                    // Otherwise everything that is found from here on counts as found under another start.
+                    self.window.look_under(self.attachment.epoch());
+                }
                 _ => {}
             }
             if let Source::Files(files) = &self.attachment.source {
