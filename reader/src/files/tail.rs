@@ -144,7 +144,11 @@ impl Tail {
                 self.durable = Position::new(damage.page, damage.offset).unwrap_or_default();
                 let ids = pages::list(home).map_err(|e| ReadError::io(home, e))?;
                 let in_page = damage.offset >= PAGE_HEADER_LEN as u64;
-                let last = if in_page { damage.page } else { damage.page.saturating_sub(1) };
+                let mut last = if in_page { damage.page } else { damage.page.saturating_sub(1) };
+                // What is left over in between is no page.
+                while !in_page && ids.contains(&last) && !is_page(last, home, ring_id) {
+                    last -= 1;
+                }
                 self.first = first_of_run(&ids, last, home, ring_id);
                 // Where the page before has no footer to believe, the survey has read it.
                 let footer = self.sealed(last, home, ring_id);
@@ -260,13 +264,13 @@ impl Tail {
 /// The first of the pages without a gap that end in `last`. A file that the survey has passed over as left over, since its
 /// header is none, is no page.
 fn first_of_run(ids: &[u64], last: u64, home: &Path, ring_id: &RingId) -> u64 {
-    let is_page = |id| {
-        let opened = pages::open(&home.join(names::page(id)), ring_id, id);
-        ids.contains(&id) && matches!(opened, Ok(Opened::Page(_)))
-    };
     let mut first = last;
-    while first > 1 && is_page(first - 1) {
+    while first > 1 && ids.contains(&(first - 1)) && is_page(first - 1, home, ring_id) {
         first -= 1;
     }
     first
+}
+
+fn is_page(id: u64, home: &Path, ring_id: &RingId) -> bool {
+    matches!(pages::open(&home.join(names::page(id)), ring_id, id), Ok(Opened::Page(_)))
 }
