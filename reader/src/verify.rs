@@ -38,9 +38,10 @@ pub fn verify(
     let plan = match live {
         Some(live) => Plan { ids: list(&home, live)?, ends: Ends::Live(live) },
         None => match survey(&home, &meta).map_err(|error| read_error(&home, error))? {
-            Ok(survey) => {
-                Plan { ids: survey.pages.iter().map(|page| page.id).collect(), ends: Ends::Survey(survey) }
-            }
+            Ok(survey) => Plan {
+                ids: survey.pages.iter().map(|page| page.id).collect(),
+                ends: Ends::Survey(Box::new(survey)),
+            },
             Err(damage) => {
                 // Something else may be wrong before it, in what a writer need not read.
                 let mut ids = pages::list(&home).map_err(|e| AttachError::io(&home, e))?;
@@ -87,7 +88,7 @@ enum Ends {
     /// Where the running writer had got to.
     Live(Position),
     /// Where the survey says.
-    Survey(Survey),
+    Survey(Box<Survey>),
     /// In damage, which the survey has found.
     Damage(recovery::Damage),
 }
