@@ -112,16 +112,22 @@ impl Check {
         VerifyError::Damaged { path: self.path(page), page, offset, seq_no: self.prev, damage }
     }
 
+    /// Whether page `id` is gone because the writer has trimmed it. The writer trims the oldest page first, so the page
+    /// before it is gone as well; if that is there, a page is missing in the middle.
+    fn trimmed_meanwhile(&self, id: u64) -> bool {
+        !self.path(id).exists() && !self.path(id.saturating_sub(1)).exists()
+    }
+
     /// Checks one page; `false` if the log ends in it.
     fn page(&mut self, id: u64, on_progress: &mut dyn FnMut(Progress)) -> Result<bool, VerifyError> {
         let path = self.path(id);
         let ring_id = self.report.ring_id;
         let (file, header) = match pages::open(&path, &ring_id, id) {
             Ok(Opened::Page(page)) => page,
-            Ok(Opened::Gone(_))
-                if matches!(self.ends, Ends::Live(_)) && self.report.pages == 0 && !path.exists() =>
-            {
+            Ok(Opened::Gone(_)) if matches!(self.ends, Ends::Live(_)) && self.trimmed_meanwhile(id) => {
                 self.report.notes.push(format!("page {id} was trimmed during the check"));
+                // It may have overtaken the check in the middle of the ring.
+                (self.prev, self.records_before) = (None, None);
                 return Ok(true);
             }
             // The survey has judged every header.
