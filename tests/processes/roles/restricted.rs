@@ -4,12 +4,13 @@
 use crate::support::args::Args;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 /// User and group `nobody`.
 pub const NOBODY: u32 = 65534;
 
-/// Applies what the parent asked for: `memlock`, `nofile`, `fsize`, `without_uring`, `without_enter`, `nobody`, `uid`.
+/// Applies what the parent asked for: `memlock`, `nofile`, `fsize`, `without_uring`, `without_enter`, `without_fallocate`, `umask`, `nobody`, `uid`.
 pub fn restrict(args: &Args) {
     for (name, resource) in [("memlock", Resource::RLIMIT_MEMLOCK), ("fsize", Resource::RLIMIT_FSIZE)] {
         if args.has(name) {
@@ -26,6 +27,12 @@ pub fn restrict(args: &Args) {
     }
     if args.has("without_enter") {
         forbid(libc::SYS_io_uring_enter, args.number("without_enter") as i32);
+    }
+    if args.has("without_fallocate") {
+        forbid(libc::SYS_fallocate, libc::EOPNOTSUPP);
+    }
+    if args.has("umask") {
+        umask(Mode::from_bits_truncate(args.number("umask") as u32));
     }
     if args.has("nobody") {
         become_user(NOBODY);

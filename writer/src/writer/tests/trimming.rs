@@ -32,6 +32,9 @@ fn a_file_is_used_again_only_once_its_name_is_durably_gone() {
             let gone = format!("rename page-{trimmed} scratch-trim-{trimmed}");
             let begun = log[..at].iter().rposition(|entry| *entry == gone).expect("it was trimmed before");
             assert!(log[begun..at].iter().any(|entry| entry == "sync_dir"), "{name}: {:?}", &log[begun..=at]);
+            // Whoever has found the file under its old name, and waits for the lease, sees that it is no page any more.
+            let retired = log[..at].iter().filter(|entry| *entry == "retired").count();
+            assert!(retired >= reused, "{name} is used again as it was");
         }
         assert!(reused > 3, "{options:?}");
     }
