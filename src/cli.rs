@@ -8,7 +8,9 @@ mod failure;
 mod input;
 mod inspect;
 mod interrupt;
+mod notice;
 mod output;
+mod repair;
 mod serve;
 mod stat;
 mod tail;
@@ -34,7 +36,8 @@ Try it:
   waldo tail /var/tmp/ring --follow          follow it, from as many processes as you like
   waldo stat /var/tmp/ring                   how it is
 
-Exit codes: 0 fine, 1 failure, 2 wrong usage, 130 after Ctrl-C."
+Exit codes: 0 fine; 1 failure, damage to the ring included; 2 wrong usage; 3 everything was done but for records
+of the input that were refused; 128 + n ended by signal n (130 after Ctrl-C). Standard error says why."
 )]
 struct Cli {
     /// Say more about what happens, on stderr; twice for details.
@@ -52,6 +55,7 @@ enum Command {
     Tail(tail::Args),
     Stat(stat::Args),
     Verify(verify::Args),
+    Repair(repair::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
 }
@@ -70,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Tail(args) => tail::run(args),
         Command::Stat(args) => stat::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
     };
@@ -85,7 +90,7 @@ fn log_to_stderr(verbose: u8) {
     };
     tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(|| notice::LogLines)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
 }

@@ -258,6 +258,23 @@ fn a_large_batch_is_appended_whole() {
     });
 }
 
+/// A query behind a number that is yet to come leaves the reader at the newest record, told to pass over what comes up to that
+/// number. The next query, behind the newest record, took that reader for the right one, and missed those in silence.
+#[test]
+fn a_query_misses_nothing_after_one_beyond_the_newest_record() {
+    pollster::block_on(async {
+        let home = home();
+        let mut waldo = Waldo::open(home.path(), quick()).await.unwrap();
+        waldo.append(&logs(1, 5)).await.unwrap();
+        assert!(numbers(&waldo.query(Cursor::After(9), false).await.unwrap()).is_empty());
+        waldo.append(&logs(6, 12)).await.unwrap();
+        assert_eq!(read_all(&mut waldo, Cursor::After(5)).await, [6, 7, 8, 9, 10, 11, 12]);
+        assert!(numbers(&waldo.query(Cursor::After(20), false).await.unwrap()).is_empty());
+        waldo.append(&logs(13, 22)).await.unwrap();
+        assert_eq!(read_all(&mut waldo, Cursor::After(20)).await, [21, 22]);
+    });
+}
+
 #[test]
 fn what_has_been_trimmed_is_said_to_be_and_the_rest_is_there() {
     pollster::block_on(async {

@@ -1,12 +1,13 @@
 //! What may be read when there is no control segment: the files are asked themselves.
 //!
-//! The newest page is walked with every check there is, through `pread` into private memory; the end of the
-//! good records counts as the watermark, unless something says that more than that had been durable: then the log
-//! is damaged there, the watermark lies beyond the damage, and readers meet it on their way. Looking again costs a few system calls, so it is done at most every
-//! millisecond, and down to every 100 ms while nothing changes.
+//! The first look is the survey that a writer makes when it opens the ring, so both come to the same end of the log, and
+//! call the same damage. What is not durable as a whole is walked with every check there is, through `pread` into private
+//! memory. Later looks follow the log from there. The end of the good records counts as the watermark. If the log is
+//! damaged there, readers that have come that far get the error. Looking again costs a few system calls, so it is done
+//! at most every millisecond, and down to every 100 ms while nothing changes.
 
-mod evidence;
 mod sealed;
+pub(crate) mod survey;
 mod tail;
 mod tip;
 
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use tail::{Extent, Tail};
 use waldo_shm_protocol::meta::{META_LEN, Meta};
 use waldo_shm_protocol::page::{IndexEntry, PageSummary, RECORDS_UNKNOWN};
+use waldo_shm_protocol::record::Seal;
 use waldo_shm_protocol::segment::{IndexKey, PageInfo};
 use waldo_shm_protocol::sync::load_acquire;
 use waldo_shm_protocol::{Position, RingId, names};
@@ -40,6 +42,7 @@ pub(crate) struct FilesTail {
     oldest: AtomicU64,
     tip_seq_no: AtomicU64,
     closed: AtomicBool,
+    damaged: AtomicBool,
     epoch: AtomicU32,
     inner: Mutex<Tail>,
 }
@@ -54,6 +57,7 @@ impl FilesTail {
             oldest: AtomicU64::new(0),
             tip_seq_no: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
             inner: Mutex::new(Tail::default()),
         }
@@ -74,6 +78,24 @@ impl FilesTail {
     pub(crate) fn durable(&self) -> Watermark {
         // As for the watermark.
         Watermark::vouched(Position::from_word(load_acquire(&self.durable))) // SYNC(files-watermark)
+    }
+
+    /// Whether the log is damaged where it ends for now.
+    #[inline]
+    pub(crate) fn damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// What is wrong where a reader that has come to `end` wants to read on; `None` if the log ends there in good order.
+    pub(crate) fn damage_at(&self, end: Position) -> Option<ReadError> {
+        let tail = self.lock();
+        let damage = tail.damage.as_ref()?;
+        (end == self.watermark().position()).then(|| survey::error(&self.home, damage))
+    }
+
+    /// The seal that a crash has torn off page `id`, if it belongs at `offset`.
+    pub(crate) fn torn_seal(&self, id: u64, offset: u32) -> Option<Seal> {
+        survey::torn_seal(&self.home, &self.ring_id, id, offset.into())
     }
 
     pub(crate) fn oldest_page(&self) -> u64 {
@@ -148,6 +170,7 @@ impl FilesTail {
             self.epoch.store(meta.epoch, Ordering::Relaxed);
             self.closed.store(!meta.clean_end.is_none(), Ordering::Relaxed);
         }
+        self.damaged.store(tail.damage.is_some(), Ordering::Relaxed);
         self.oldest.store(oldest, Ordering::Relaxed);
         self.tip_seq_no.store(tip_seq_no, Ordering::Relaxed);
         self.durable.store(durable, Ordering::Release); // SYNC(files-watermark)

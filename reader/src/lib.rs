@@ -19,8 +19,9 @@
 //! by itself when a writer comes.
 //!
 //! Reading order: [`Ring`] (`attach`, `home`, `link`), `control`, `standing` and `files` (where a ring says what may be
-//! read), `pages`, `page_file` and `page_map` (opening and mapping), `walk` (records in a page), [`Reader`] (`reader`,
-//! `seek`, `wait`), then [`Batches`] and [`verify`].
+//! read), `pages`, `page_file` and `page_map` (opening and mapping), `walk` (records in a page), `position` and `window`
+//! (where a reader stands, and the pages it has at hand), [`Reader`] (`reader`, `seek`, `wait`), then [`Batches`] (`stream`,
+//! `turn`, `waiter`) and [`verify`].
 
 mod attach;
 mod batch;

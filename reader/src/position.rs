@@ -31,6 +31,8 @@ pub(crate) struct ReadPosition {
     from_files: bool,
     /// `at` was reached by reading the files, and the watermark is allowed to arrive there later.
     ahead: bool,
+    /// The record before `at` has been trimmed, and another start of the writer may have put another one in its place before.
+    unsure: bool,
 }
 
 /// A position to move to.
@@ -56,6 +58,7 @@ impl ReadPosition {
             generation: attachment.generation,
             from_files: is_files(attachment),
             ahead: false,
+            unsure: false,
         }
     }
 
@@ -98,7 +101,7 @@ impl ReadPosition {
     #[inline(always)]
     pub(crate) fn advance(&mut self, at: Position, last: Option<Last>, skip: Skip) {
         if last.is_some() {
-            self.last = last;
+            (self.last, self.unsure) = (last, false);
         }
         self.at = Place::At(at);
         self.skip = skip;
@@ -108,6 +111,33 @@ impl ReadPosition {
     pub(crate) fn cross(&mut self, at: Position, records: u64) {
         self.before_page = self.before_page.and_then(|before| before.checked_add(records));
         self.at = Place::At(at);
+    }
+
+    /// Whether the record before the place is in an earlier page than the place.
+    pub(crate) fn has_crossed(&self) -> bool {
+        matches!((self.at, self.last_start()), (Place::At(at), Some(last)) if last.page() < at.page())
+    }
+
+    /// Whether a log that ends at `end` is shorter than what has been read. Behind the last record of a page and at the start of
+    /// the next one is the same place in that.
+    pub(crate) fn is_beyond(&self, end: Position) -> bool {
+        match (self.at, self.last_start()) {
+            (Place::At(_), Some(last)) if self.has_crossed() => end <= last,
+            (Place::At(at), _) => end < at,
+            (Place::Pending(_), _) => false,
+        }
+    }
+
+    /// Where the record before the place starts, if it has been seen.
+    fn last_start(&self) -> Option<Position> {
+        let (page, offset) = self.last?.mark?.at?;
+        Position::new(page, offset.into())
+    }
+
+    /// Goes back to `at`, right behind the last record, in front of the end of its page.
+    pub(crate) fn uncross(&mut self, at: Position) {
+        self.at = Place::At(at);
+        self.before_page = None;
     }
 
     /// Takes note of how many records there are in front of its page, unless that is known.
@@ -130,6 +160,7 @@ impl ReadPosition {
             generation: attachment.generation,
             from_files: is_files(attachment),
             ahead: false,
+            unsure: false,
         };
     }
 
@@ -156,6 +187,17 @@ impl ReadPosition {
     pub(crate) fn confirm(&mut self, epoch: u32) {
         self.epoch = epoch;
         self.drained = NEVER;
+    }
+
+    /// The record before the place has been trimmed, under this start of the writer or one before.
+    pub(crate) fn doubt(&mut self) {
+        self.unsure = self.last.is_some_and(|last| last.mark.is_some());
+    }
+
+    /// Whether the record before the place may have become another one, before it was trimmed.
+    #[inline(always)]
+    pub(crate) fn is_unsure(&self) -> bool {
+        self.unsure
     }
 
     /// Everything below the watermark of this number has been handed out.

@@ -110,6 +110,9 @@ impl Reader {
             match self.step(watermark)? {
                 Stepped::Batch(batch) => return Ok(Some(batch)),
                 Stepped::Drained => {
+                    if let Some(error) = self.attachment.damage_at(watermark) {
+                        return Err(error);
+                    }
                     self.position.drain(watermark.word());
                     self.window.tail_mut().drained();
                     return Ok(None);
@@ -171,6 +174,9 @@ impl Reader {
             }
             Place::Pending(_) => false,
         };
+        if self.attachment.damaged() && (nothing || reached) {
+            return true;
+        }
         // What a writer that has only just come is about to change is no news yet.
         !nothing && !reached && !self.unsettled()
     }
@@ -207,6 +213,9 @@ impl Reader {
             };
         }
         self.position.arrive();
+        if self.position.is_unsure() {
+            return self.lapsed();
+        }
         if self.window.tail().is_wanted()
             && let Some(stepped) = self.read_tail(position, watermark)?
         {

@@ -2,6 +2,8 @@
 //!
 //! Directory and index are hints. A search ends at a record that has been looked at itself, whatever they said.
 
+mod empty;
+mod found;
 mod pages;
 mod resume;
 mod spot;
@@ -13,18 +15,18 @@ use crate::error::ReadError;
 use crate::options::{Cursor, ReaderOptions, Visibility};
 use crate::page_map::PageMap;
 use crate::pages::Opened;
-use crate::place::{Last, Place, Skip, Want};
+use crate::place::{Last, Skip, Want};
 use crate::reader::Reader;
-use crate::source::{Attachment, Source, settling};
+use crate::source::{Attachment, Source};
 use crate::watermark::Watermark;
 use crate::window::PageWindow;
+use found::{Attempt, Start};
+pub(crate) use found::{Found, Overtaken, Sought};
 use spot::{Spot, in_front_of_seal};
 use std::sync::Arc;
 use target::Target;
-use waldo_shm_protocol::Position;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
-use waldo_shm_protocol::record::Record;
-use waldo_shm_protocol::segment::{IndexKey, SegmentFault, WriterState};
+use waldo_shm_protocol::segment::{IndexKey, SegmentFault};
 
 /// A search that is overtaken by trimming so often has something else in its way.
 const RACES_MAX: u32 = 64;
@@ -40,56 +42,6 @@ pub(crate) struct Search<'r> {
     pub(crate) attachment: &'r mut Arc<Attachment>,
     pub(crate) options: &'r ReaderOptions,
     pub(crate) window: &'r mut PageWindow,
-}
-
-/// What a search has come to.
-pub(crate) enum Sought {
-    Found(Found),
-    Overtaken(Box<Overtaken>),
-}
-
-/// Records that were asked for have been trimmed.
-pub(crate) struct Overtaken {
-    /// The number after which the reader wanted to go on; 0 for everything.
-    pub(crate) requested: u64,
-    /// Records missed in front of `oldest`, if that is known.
-    pub(crate) lost: Option<u64>,
-    /// The oldest record left, as the same search has found it.
-    pub(crate) oldest: Found,
-}
-
-/// Where a search has led.
-pub(crate) struct Found {
-    pub(crate) place: Place,
-    pub(crate) page: Option<Arc<PageMap>>,
-    pub(crate) last: Option<Last>,
-    pub(crate) skip: Skip,
-    /// Sequence number of the record at `place`, if there is one.
-    pub(crate) next: Option<u64>,
-    /// `place` is the start of the ring, and the record there is wanted: wanted ones in front of it may have been trimmed.
-    pub(crate) begins_ring: bool,
-    /// The writer's start under which this was found.
-    pub(crate) epoch: u32,
-    /// That writer has published where the log ends.
-    pub(crate) settled: bool,
-}
-
-/// One attempt of a search.
-enum Attempt {
-    Done(Found),
-    Overtaken(Box<Overtaken>),
-    /// A page could not be opened, most likely because it has just been trimmed.
-    Raced(ReadError),
-}
-
-/// Where a search in the page that the directory names begins.
-enum Start {
-    /// At the start of a page; the target is there or behind.
-    Page(Spot),
-    /// The ring begins with the target, and nothing that was asked for is missed.
-    Ring(Box<Found>),
-    Overtaken(Box<Overtaken>),
-    Raced(ReadError),
 }
 
 /// What a search may look at.
@@ -173,43 +125,6 @@ impl Search<'_> {
         }
     }
 
-    /// Nothing to search in yet.
-    fn pending(&self, want: Want) -> Result<Found, ReadError> {
-        let committed = self.attachment.watermark(Visibility::Committed).position();
-        let oldest = self.attachment.oldest_page();
-        if matches!(want, Want::Tip | Want::Trim) && (1..=committed.page()).contains(&oldest) {
-            // There are records, none of them durable. The first one to become so is the oldest there is, and from now on
-            // it is missed if it is trimmed.
-            return Ok(self.found(Place::At(Position::start_of(oldest)), None, None));
-        }
-        // While a writer is still reading the files, there may be records that belong before the tip.
-        let empty = committed.is_none()
-            && match &self.attachment.source {
-                Source::Control(control) => control.segment().status().state() == Some(WriterState::Live),
-                Source::Files(_) => true,
-            };
-        let want = match want {
-            // Oldest and newest record of an empty ring are the first one to come.
-            Want::Tip | Want::Trim if empty => Want::After(0),
-            Want::Since(time) if empty => Want::FromNowSince(time),
-            Want::Resume(checkpoint) if empty => {
-                return Err(ReadError::Rewound { seq_no: Some(checkpoint.seq_no), tip: None });
-            }
-            want => want,
-        };
-        Ok(self.found(Place::Pending(want), None, None))
-    }
-
-    /// A search's outcome under the writer as it was seen before the search.
-    fn found(&self, place: Place, page: Option<Arc<PageMap>>, last: Option<Last>) -> Found {
-        let settled = match &self.attachment.source {
-            Source::Control(control) => !settling(control),
-            Source::Files(_) => true,
-        };
-        let (skip, epoch) = (Skip::Nothing, self.window.epoch());
-        Found { place, page, last, skip, next: None, begins_ring: false, epoch, settled }
-    }
-
     /// The pages to search in; `None` if there are none (yet).
     #[inline]
     fn span(&self) -> Result<Option<Span>, ReadError> {
@@ -277,14 +192,6 @@ impl Search<'_> {
             });
         }
         self.start_of_ring(map, first).map(Attempt::Done)
-    }
-
-    /// The start of the oldest page, `map`, whose first record is `first`.
-    fn start_of_ring(&self, map: Arc<PageMap>, first: Option<Record>) -> Result<Found, ReadError> {
-        let last = first.map(|record| Last::number(record.prev_seq_no()));
-        let next = first.map(|record| record.seq_no());
-        let place = self.place_in(&map, FIRST)?;
-        Ok(Found { next, begins_ring: next.is_some(), ..self.found(place, Some(map), last) })
     }
 
     /// The first record that does not lie behind `target`. `resuming` is the checkpoint whose record it is to be.
@@ -379,11 +286,14 @@ impl Search<'_> {
         }
         let place = self.place_in(&spot.map, spot.offset)?;
         let next = spot.next;
-        let skip = if next.is_some() { Skip::Nothing } else { target.skip() };
+        let skip = match (next, target) {
+            (None, _) => target.skip(),
+            // In a gap of the numbers. After a crash that loses the next record, others may come with numbers of the gap.
+            (Some(_), Target::After(after)) if spot.last.is_some_and(|last| last.seq_no < after) => {
+                target.skip()
+            }
+            _ => Skip::Nothing,
+        };
         Ok(Attempt::Done(Found { skip, next, ..self.found(place, Some(spot.map), spot.last) }))
-    }
-
-    fn place_in(&self, map: &PageMap, offset: u32) -> Result<Place, ReadError> {
-        Position::new(map.id(), offset.into()).map(Place::At).ok_or_else(|| self.nonsense())
     }
 }

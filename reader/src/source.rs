@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use waldo_shm_protocol::limits::RING_SIZE_MAX;
 use waldo_shm_protocol::page::IndexEntry;
+use waldo_shm_protocol::record::Seal;
 use waldo_shm_protocol::segment::{IndexKey, PageInfo, SegmentFault, WriterState};
 
 /// After a segment was retired, its successor is expected within this time.
@@ -63,6 +64,7 @@ pub(crate) struct Observed {
     epoch: u32,
     /// Nobody stores this: a writer that dies, while others wait for it to be done with the files, changes nothing else.
     alive: bool,
+    damaged: bool,
 }
 
 impl Observed {
@@ -160,6 +162,28 @@ impl Attachment {
         }
     }
 
+    /// The seal that belongs at `offset` of page `id`, if a crash has torn it and no writer has come since.
+    #[cold]
+    pub(crate) fn torn_seal(&self, id: u64, offset: u32) -> Option<Seal> {
+        match &self.source {
+            Source::Control(_) => None,
+            Source::Files(files) => files.torn_seal(id, offset),
+        }
+    }
+
+    /// Whether readers that have come to the end are to be told of damage.
+    pub(crate) fn damaged(&self) -> bool {
+        matches!(&self.source, Source::Files(files) if files.damaged())
+    }
+
+    /// What is wrong where a reader that has come to `watermark` wants to read on; `None` if nothing is.
+    pub(crate) fn damage_at(&self, watermark: Watermark) -> Option<ReadError> {
+        match &self.source {
+            Source::Control(_) => None,
+            Source::Files(files) => files.damage_at(watermark.position()),
+        }
+    }
+
     pub(crate) fn observe(&self) -> Observed {
         let (durable, state, epoch) = match &self.source {
             Source::Control(control) => {
@@ -172,7 +196,7 @@ impl Attachment {
         };
         let committed = self.watermark(Visibility::Committed).word();
         let alive = matches!(&self.source, Source::Control(control) if self.sees_alive(control));
-        Observed { generation: self.generation, committed, durable, state, epoch, alive }
+        Observed { generation: self.generation, committed, durable, state, epoch, alive, damaged: self.damaged() }
     }
 
     /// Oldest page in the ring; 0 while there is none. Untrusted.
@@ -273,7 +297,7 @@ impl Attachment {
                     || control.segment().committed().is_none()
                     || self.look_due()
             }
-            Source::Files(files) => files.epoch() != epoch || files.due(),
+            Source::Files(files) => files.epoch() != epoch || files.due() || files.damaged(),
         }
     }
 

@@ -2,6 +2,8 @@
 //! there is, the impossible ones included.
 #![allow(unsafe_code, reason = "the forged writer maps a control segment for writing")]
 
+mod cut;
+
 use crate::{AttachOptions, Batch, Reader, Ring};
 use memmap2::{MmapMut, MmapOptions};
 use std::fs::{File, OpenOptions};
@@ -94,9 +96,9 @@ impl Forge {
             geometry,
             epoch: 1,
             created_ns: 1,
-            durable_names: false,
             trims_early: false,
             clean_end: Position::NONE,
+            durable_names: false,
             durable: Position::NONE,
         };
         let forge = Forge {

@@ -1,8 +1,10 @@
 //! Tests against a forged writer.
 
+mod cursors;
 mod damaged;
 mod follow;
 mod hostile;
+mod model;
 mod moved;
 mod other_shapes;
 mod other_starts;

@@ -1,24 +1,25 @@
 //! Checking a ring byte by byte, from its files alone.
 //!
 //! Every header, record, payload, seal, footer and index entry is checked, and how they hang together. The first
-//! damage ends the check and is reported with its place. A bad record at the very end of the log is no damage by
-//! itself: an append that a crash interrupted leaves one. It is damage if something that is still intact says that
-//! the bytes there had been durable.
+//! damage ends the check and is reported with its place. Where the log ends, and whether what stands there is a crash's
+//! doing or damage, the survey decides that a writer makes when it opens the ring.
 
 mod page;
 mod report;
 
 use crate::error::AttachError;
+use crate::files::survey::{survey, torn_seal};
 use crate::link::{live_end, read_meta};
 use crate::pages::{self, Opened};
-use page::{End, PageWalk, records_beyond};
+use page::{End, PageWalk};
 pub use report::{Damage, Progress, VerifyError, VerifyReport};
 use std::io;
 use std::path::{Path, PathBuf};
-use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, PAGE_ID_MAX, RECORD_HEADER_LEN};
+use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::{PageFault, RECORDS_UNKNOWN};
 use waldo_shm_protocol::record::RecordFault;
+use waldo_shm_protocol::recovery::{self, DamageKind, Survey};
 use waldo_shm_protocol::{Position, names};
 
 /// Checks the ring in `home`. `on_progress` is called every few megabytes.
@@ -34,17 +35,28 @@ pub fn verify(
     let home = std::path::absolute(home.as_ref()).map_err(|e| AttachError::io(home.as_ref(), e))?;
     let meta = read_meta(&home)?;
     let live = live_end(&home, &meta.ring_id)?;
-    let ids = list(&home, live)?;
-    let bytes_total = ids.iter().map(|id| file_len(&home.join(names::page(*id)))).sum();
+    let plan = match live {
+        Some(live) => Plan { ids: list(&home, live)?, ends: Ends::Live(live) },
+        None => match survey(&home, &meta).map_err(|error| read_error(&home, error))? {
+            Ok(survey) => {
+                Plan { ids: survey.pages.iter().map(|page| page.id).collect(), ends: Ends::Survey(survey) }
+            }
+            Err(damage) => {
+                // Something else may be wrong before it, in what a writer need not read.
+                let mut ids = pages::list(&home).map_err(|e| AttachError::io(&home, e))?;
+                ids.retain(|id| *id < damage.page);
+                Plan { ids, ends: Ends::Damage(damage) }
+            }
+        },
+    };
+    let bytes_total = plan.ids.iter().map(|id| file_len(&home.join(names::page(*id)))).sum();
     let mut check = Check {
         home,
-        live,
-        last_id: ids.last().copied().unwrap_or(0),
+        ends: plan.ends,
         progress: Progress { page: 0, bytes_done: 0, bytes_total },
         prev: None,
         epoch: 0,
         records_before: None,
-        durable: meta.durable.max(meta.clean_end),
         report: VerifyReport {
             ring_id: meta.ring_id,
             pages: 0,
@@ -56,7 +68,7 @@ pub fn verify(
             notes: Vec::new(),
         },
     };
-    for id in ids {
+    for id in plan.ids {
         if !check.page(id, on_progress)? {
             break;
         }
@@ -64,18 +76,30 @@ pub fn verify(
     check.finish(&meta)
 }
 
+/// What is to be checked.
+struct Plan {
+    ids: Vec<u64>,
+    ends: Ends,
+}
+
+/// Where the log ends.
+enum Ends {
+    /// Where the running writer had got to.
+    Live(Position),
+    /// Where the survey says.
+    Survey(Survey),
+    /// In damage, which the survey has found.
+    Damage(recovery::Damage),
+}
+
 /// The check's state between pages.
 struct Check {
     home: PathBuf,
-    /// Where the log ends, if a writer is running.
-    live: Option<Position>,
-    last_id: u64,
+    ends: Ends,
     progress: Progress,
     prev: Option<u64>,
     epoch: u32,
     records_before: Option<u64>,
-    /// Everything below this is known to have been durable.
-    durable: Position,
     report: VerifyReport,
 }
 
@@ -94,14 +118,21 @@ impl Check {
         let ring_id = self.report.ring_id;
         let (file, header) = match pages::open(&path, &ring_id, id) {
             Ok(Opened::Page(page)) => page,
-            Ok(Opened::Gone(_)) if self.live.is_some() && self.report.pages == 0 && !path.exists() => {
+            Ok(Opened::Gone(_))
+                if matches!(self.ends, Ends::Live(_)) && self.report.pages == 0 && !path.exists() =>
+            {
                 self.report.notes.push(format!("page {id} was trimmed during the check"));
                 return Ok(true);
             }
+            // The survey has judged every header.
+            _ if matches!(self.ends, Ends::Damage(_)) => return Ok(true),
             Ok(Opened::Gone(error)) | Err(error) => return Err(self.open_error(id, error)),
         };
         self.report.pages += 1;
-        let end = self.live.filter(|live| live.page() == id).map(|live| u64::from(live.offset()));
+        let end = match self.ends {
+            Ends::Live(live) if live.page() == id => Some(u64::from(live.offset())),
+            _ => None,
+        };
         let mut walk = PageWalk::new(&file, &path, &header, (self.prev, self.epoch), end);
         let base = self.progress.bytes_done;
         let outcome = walk.run(|offset| {
@@ -120,7 +151,6 @@ impl Check {
         self.epoch = summary.epoch;
         self.report.records += summary.records;
         self.report.payload_bytes += walk.payload_bytes;
-        self.durable = self.durable.max(walk.durable);
         if let Some(position) = Position::new(id, walk.offset()) {
             self.report.end = position;
         }
@@ -136,16 +166,12 @@ impl Check {
                         return Err(self.damaged(id, walk.offset(), Damage::Seal { what, stored, found }));
                     }
                 }
-                self.durable = self.durable.max(seal.durable());
                 let behind = walk.offset() + RECORD_HEADER_LEN as u64;
                 self.report.end = Position::new(id, behind).unwrap_or(self.report.end);
                 self.footer(id, &walk)?;
                 Ok(true)
             }
-            End::Fault(fault) => {
-                self.decide(id, &walk, fault)?;
-                Ok(false)
-            }
+            End::Fault(fault) => self.decide(id, &walk, fault),
         }
     }
 
@@ -160,46 +186,39 @@ impl Check {
         }
     }
 
-    /// Is the bad record at the end of `walk` the end of the log?
-    fn decide(&mut self, id: u64, walk: &PageWalk<'_>, fault: RecordFault) -> Result<(), VerifyError> {
+    /// The walk has stopped before a seal: does the log end here? `false` if so, `true` if it goes on in the next page.
+    fn decide(&mut self, id: u64, walk: &PageWalk<'_>, fault: RecordFault) -> Result<bool, VerifyError> {
         let offset = walk.offset();
-        // The page after the one the log ends in may have been made ready; one that holds records may not.
-        let ahead = self.last_id.saturating_sub(id);
-        let ready = ahead == 1 && !self.begun(id + 1)?;
-        if self.live.is_some_and(|live| live.page() > id) || (ahead > 0 && !ready) {
+        let here = Position::new(id, offset);
+        let live = matches!(self.ends, Ends::Live(_));
+        if !live && torn_seal(&self.home, &self.report.ring_id, id, offset).is_some() {
+            self.report.notes.push(format!(
+                "page {id}, offset {offset}: the seal was torn by a crash; the writer writes it again when it starts"
+            ));
+            self.records_before = None;
+            return Ok(true);
+        }
+        let Ends::Survey(survey) = &self.ends else {
+            // Where there is no footer to believe, the survey has read the page: what it has found is the damage.
+            let read = walk.footer().map_or(true, |footer| footer.summary().records_end <= offset);
+            if matches!(self.ends, Ends::Damage(_)) && read {
+                return Ok(false);
+            }
             return Err(self.damaged(id, offset, Damage::Record(fault)));
-        }
-        let beyond = records_beyond(walk, offset)?;
-        self.durable = self.durable.max(beyond.durable);
-        if Position::new(id, offset).is_none_or(|here| self.durable > here) {
-            let durable = self.durable;
-            return Err(self.damaged(id, offset, Damage::Lost { fault, durable }));
-        }
-        if ready {
-            self.report.notes.push(format!("page {} is made ready and holds nothing yet", id + 1));
+        };
+        if here != Some(survey.end()) {
+            return Err(self.damaged(id, offset, Damage::Record(fault)));
         }
         // In a page that is used again, old bytes stand behind the end: they never pass for a header of this page.
         let torn = matches!(fault, RecordFault::Payload { .. } | RecordFault::Chain { .. });
-        if torn || beyond.records > 0 {
+        let beyond = survey.torn.map_or(0, |torn| torn.beyond.records);
+        if torn || beyond > 0 {
             self.report.notes.push(format!(
-                "page {id}, offset {offset}: {fault}; an append was interrupted here ({} records beyond it were \
-                 never durable), the writer cuts them off when it starts",
-                beyond.records
+                "page {id}, offset {offset}: {fault}; an append was interrupted here ({beyond} records beyond it were \
+                 never durable), the writer cuts them off when it starts"
             ));
         }
-        Ok(())
-    }
-
-    /// Whether page `id` holds a good first record.
-    fn begun(&self, id: u64) -> Result<bool, VerifyError> {
-        let path = self.path(id);
-        let (file, header) = match pages::open(&path, &self.report.ring_id, id) {
-            Ok(Opened::Page(page)) => page,
-            Ok(Opened::Gone(_)) => return Ok(false),
-            Err(error) => return Err(self.open_error(id, error)),
-        };
-        let mut walk = PageWalk::new(&file, &path, &header, (None, 0), None);
-        walk.first()
+        Ok(false)
     }
 
     /// Does the page's footer describe it?
@@ -207,8 +226,8 @@ impl Check {
         let at = walk.footer_offset();
         let footer = match walk.footer() {
             Ok(footer) => footer,
-            // It is written after the seal, so a crash right then leaves a page without.
-            Err(PageFault::Magic) if id + 2 >= self.last_id => {
+            // It is written after the seal, so a crash right then leaves a page without, or with half of one.
+            Err(fault) if fault == PageFault::Magic || self.is_doubtful(id) => {
                 self.report.notes.push(format!("page {id} is sealed and has no footer yet"));
                 self.records_before = None;
                 return Ok(());
@@ -241,39 +260,63 @@ impl Check {
         walk.check_index(&footer).map_err(|(offset, damage)| self.damaged(id, offset, damage))
     }
 
+    /// Whether a crash may have kept the footer of page `id` from the disk, in part or as a whole.
+    fn is_doubtful(&self, id: u64) -> bool {
+        match &self.ends {
+            Ends::Live(live) => id + 2 >= live.page(),
+            Ends::Survey(survey) => !survey.clean && id >= survey.durable.page(),
+            Ends::Damage(_) => false,
+        }
+    }
+
     fn finish(mut self, meta: &Meta) -> Result<VerifyReport, VerifyError> {
         let end = self.report.end;
-        if self.live.is_none() && self.durable > end {
-            // A whole page is missing at the end, or the sealed last one was to be followed by another.
-            let page = self.durable.page();
-            if page > self.last_id || u64::from(self.durable.offset()) > PAGE_HEADER_LEN as u64 {
-                return Err(self.damaged(page, 0, Damage::Missing));
+        match &self.ends {
+            Ends::Live(live) => {
+                self.report.notes.push(format!("a writer is running: checked up to {live}"));
             }
-        }
-        if !meta.clean_end.is_none() && self.live.is_none() && meta.clean_end < end {
-            self.report.notes.push(format!(
-                "the ring was closed at {}, but there are records up to {end}",
-                meta.clean_end
-            ));
-        }
-        if let Some(live) = self.live {
-            self.report.notes.push(format!("a writer is running: checked up to {live}"));
+            Ends::Damage(damage) => {
+                self.prev = (damage.after_seq_no > 0).then_some(damage.after_seq_no);
+                let kind = match damage.kind {
+                    DamageKind::Header(fault) => Damage::Header(fault),
+                    DamageKind::Record(fault) => Damage::Record(fault),
+                    _ => Damage::Missing,
+                };
+                return Err(self.damaged(damage.page, damage.offset, kind));
+            }
+            Ends::Survey(survey) => {
+                if let Some(ready) = survey.ready {
+                    self.report.notes.push(format!("page {} is made ready and holds nothing yet", ready.id));
+                }
+                for left in &survey.left_overs {
+                    let lost = if left.holds_records { "; records in it were never durable" } else { "" };
+                    self.report.notes.push(format!(
+                        "page {} is left over from a crash, or was made ready; the writer removes it when it starts{lost}",
+                        left.id
+                    ));
+                }
+                if !meta.clean_end.is_none() && meta.clean_end < end {
+                    self.report.notes.push(format!(
+                        "the ring was closed at {}, but there are records up to {end}",
+                        meta.clean_end
+                    ));
+                }
+            }
         }
         Ok(self.report)
     }
 }
 
-/// The pages to check, in order, none missing between the first and the last.
-fn list(home: &Path, live: Option<Position>) -> Result<Vec<u64>, VerifyError> {
+/// The pages to check beside a writer that had got to `live`, in order, none missing between the first and the last.
+fn list(home: &Path, live: Position) -> Result<Vec<u64>, VerifyError> {
     let mut tries = 0;
     loop {
         let mut ids = pages::list(home).map_err(|e| AttachError::io(home, e))?;
-        let newest = live.map_or(PAGE_ID_MAX, |live| live.page());
-        ids.retain(|id| *id <= newest);
+        ids.retain(|id| *id <= live.page());
         let Some(gap) = ids.windows(2).find(|pair| pair[0] + 1 != pair[1]) else { return Ok(ids) };
         tries += 1;
         // A listing made while pages were trimmed may show an older one and not a newer one.
-        if live.is_none() || tries > 8 {
+        if tries > 8 {
             let page = gap[0] + 1;
             let path = home.join(names::page(page));
             return Err(VerifyError::Damaged {
@@ -284,6 +327,13 @@ fn list(home: &Path, live: Option<Position>) -> Result<Vec<u64>, VerifyError> {
                 damage: Damage::Missing,
             });
         }
+    }
+}
+
+fn read_error(home: &Path, error: crate::ReadError) -> VerifyError {
+    match error {
+        crate::ReadError::Io { path, source } => VerifyError::Io { path, source },
+        other => VerifyError::Io { path: home.to_path_buf(), source: io::Error::other(other) },
     }
 }
 

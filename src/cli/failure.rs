@@ -1,5 +1,6 @@
 //! How a command ends: outcomes, and what they are on the command line.
 
+use super::notice::{self, notice};
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
@@ -11,6 +12,8 @@ pub enum Outcome {
     Done,
     /// It did, and the answer is bad news that has been printed already (damage found, readers failed).
     Bad,
+    /// It did, but for records of the input that it had to refuse and has reported.
+    Partly,
     /// A signal with this number ended it, cleanly.
     Interrupted(i32),
 }
@@ -39,6 +42,18 @@ impl fmt::Display for OutputClosed {
 
 impl std::error::Error for OutputClosed {}
 
+/// A signal with this number came while nobody took what was to be printed.
+#[derive(Debug)]
+pub struct Ended(pub i32);
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended by signal {} while standard output took nothing", self.0)
+    }
+}
+
+impl std::error::Error for Ended {}
+
 /// An error of writing to standard output, told apart by whether it is one at all.
 pub fn output_error(error: io::Error) -> anyhow::Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
@@ -50,19 +65,23 @@ pub fn output_error(error: io::Error) -> anyhow::Error {
 
 /// Reports an error and turns everything into an exit code.
 pub fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
-    let error = match result {
-        Ok(Outcome::Done) => return ExitCode::SUCCESS,
-        Ok(Outcome::Bad) => return ExitCode::FAILURE,
-        Ok(Outcome::Interrupted(signal)) => {
-            return ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX));
-        }
-        Err(error) => error,
+    let interrupted = |signal: i32| u8::try_from(128 + signal).unwrap_or(u8::MAX);
+    let code = match result {
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::Bad) => 1,
+        Ok(Outcome::Partly) => 3,
+        Ok(Outcome::Interrupted(signal)) => interrupted(signal),
+        Err(error) if error.is::<OutputClosed>() => 0,
+        Err(error) => match error.downcast_ref() {
+            Some(Ended(signal)) => interrupted(*signal),
+            None => {
+                notice!("waldo: {}", chain(&error));
+                if error.is::<Usage>() { 2 } else { 1 }
+            }
+        },
     };
-    if error.is::<OutputClosed>() {
-        return ExitCode::SUCCESS;
-    }
-    eprintln!("waldo: {}", chain(&error));
-    ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+    notice::finish(notice::PATIENCE);
+    ExitCode::from(code)
 }
 
 /// The error and its causes on one line, leaving out causes that a message already quotes.

@@ -6,10 +6,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// SIGINT, SIGTERM and SIGHUP do not end the process any more, they are noted here.
+/// SIGINT, SIGTERM and SIGHUP do not end the process any more, they are noted here. One that the process was started
+/// with as ignored (`nohup`, a background job of a script) stays ignored.
 pub struct Interrupt {
     signal: Arc<AtomicUsize>,
     wake: UnixStream,
@@ -31,12 +32,17 @@ impl Interrupt {
     pub fn install() -> anyhow::Result<Interrupt> {
         let signal = Arc::new(AtomicUsize::new(0));
         let (wake, from_handler) = UnixStream::pair().context("cannot make a socket pair")?;
-        for number in [SIGINT, SIGTERM, SIGHUP] {
+        let ignored = ignored();
+        for number in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|number| !is_in(ignored, *number)) {
             let name = usize::try_from(number).unwrap_or_default();
             signal_hook::flag::register_usize(number, Arc::clone(&signal), name)
                 .and_then(|_| signal_hook::low_level::pipe::register(number, from_handler.try_clone()?))
                 .context("cannot install a signal handler")?;
         }
+        // A file that may not grow any more is an error of the write then, which is reported, and not a signal that kills.
+        let unused = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(nix::sys::signal::Signal::SIGXFSZ as i32, unused)
+            .context("cannot install a signal handler")?;
         Ok(Interrupt { signal, wake })
     }
 
@@ -64,13 +70,36 @@ impl Interrupt {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
             fds.extend(input.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-            let limit =
-                left.map_or(PollTimeout::NONE, |t| PollTimeout::try_from(t).unwrap_or(PollTimeout::MAX));
-            match poll(&mut fds, limit) {
+            match poll(&mut fds, limit(left)) {
                 Ok(0) => return Ok(Ready::TimedOut),
                 Ok(_) if fds.get(1).and_then(PollFd::any) == Some(true) => return Ok(Ready::Input),
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(errno) => return Err(anyhow::Error::new(errno).context("cannot wait for input")),
+            }
+        }
+    }
+
+    /// Waits until `output` takes bytes, or is broken, which the next write tells. Gives the number of a signal if
+    /// one has come, and `output` took nothing for `grace` since.
+    pub fn wait_writable(&self, output: BorrowedFd<'_>, grace: Duration) -> anyhow::Result<Option<i32>> {
+        let mut deadline = None;
+        loop {
+            let signal = self.signal();
+            if signal.is_some() && deadline.is_none() {
+                deadline = Instant::now().checked_add(grace);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let mut fds = vec![PollFd::new(output, PollFlags::POLLOUT)];
+            if signal.is_none() {
+                fds.push(PollFd::new(self.wake.as_fd(), PollFlags::POLLIN));
+            }
+            match poll(&mut fds, limit(left)) {
+                Ok(0) => return Ok(signal),
+                Ok(_) if fds[0].any() == Some(true) => return Ok(None),
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => {
+                    return Err(anyhow::Error::new(errno).context("cannot wait for standard output"));
+                }
             }
         }
     }
@@ -80,4 +109,27 @@ impl Interrupt {
         self.wait_readable(None, Some(time))?;
         Ok(self.signal())
     }
+}
+
+/// Whether `input` has something to read now, or has ended.
+pub fn is_readable(input: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(input, PollFlags::POLLIN)];
+    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))
+}
+
+fn limit(left: Option<Duration>) -> PollTimeout {
+    // Rounded up, so that a wait of less than a millisecond does not spin.
+    let round_up = |time: Duration| time.saturating_add(Duration::from_micros(999));
+    left.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(round_up(time)).unwrap_or(PollTimeout::MAX))
+}
+
+/// The signals that this process ignores, as a mask; none where the system does not say.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
+    mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0)
+}
+
+fn is_in(mask: u64, signal: i32) -> bool {
+    mask >> (signal - 1) & 1 == 1
 }

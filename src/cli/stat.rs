@@ -1,10 +1,11 @@
 //! `waldo stat`: a ring at a glance.
 
-use super::failure::{Outcome, output_error};
+use super::failure::Outcome;
 use super::interrupt::Interrupt;
+use super::output::Output;
 use super::units;
 use serde_json::{Map, Value, json};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 use waldo::reader::{ControlKind, Ring, RingStatus, WriterStatus};
@@ -46,6 +47,7 @@ fn parse_interval(text: &str) -> Result<f64, String> {
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::install()?;
     let ring = Ring::attach(&args.home)?;
+    let mut out = Output::stdout(&interrupt)?;
     let mut before: Option<RingStatus> = None;
     loop {
         let status = ring.status()?;
@@ -59,8 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         } else if before.is_some() && !args.json {
             text.insert(0, '\n');
         }
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(output_error)?;
+        out.print(&text)?;
         if !args.watch {
             return Ok(Outcome::Done);
         }

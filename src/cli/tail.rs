@@ -4,6 +4,7 @@ mod format;
 
 use super::failure::{Outcome, Usage};
 use super::interrupt::Interrupt;
+use super::notice::notice;
 use super::output::Output;
 use super::units;
 use clap::ValueEnum;
@@ -22,6 +23,10 @@ const IDLE: Duration = Duration::from_millis(100);
 ///
 /// Never disturbs the writer, and needs none: a ring whose writer has ended or crashed can be read just
 /// the same. Without --follow it ends at the record that was the newest when it started.
+///
+/// Damage is an error, with or without --follow: what lies before it is printed, standard error names file, offset and
+/// record, and the exit code is 1. The torn end of an append that a crash interrupted is no damage, and no record.
+/// Every record is checked before it is printed, see --check; `waldo verify` checks the rest of the files, too.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,7 +34,10 @@ Examples:
   waldo tail /var/tmp/ring --follow --from tip      only what comes from now on
   waldo tail /var/tmp/ring --from 5m --format json  the last five minutes, for jq
   waldo tail /var/tmp/ring --from 1000 --count 10   ten records from number 1000 on
-  waldo tail A --format raw | waldo append --framed B")]
+  waldo tail A --format raw | waldo append --framed B
+
+Exit codes: 0 everything asked for is printed, or nobody reads it any more; 1 failure, damage to the ring included;
+2 wrong usage; 128 + n ended by signal n (130 after Ctrl-C).")]
 pub struct Args {
     /// Directory of the ring.
     home: PathBuf,
@@ -49,13 +57,24 @@ pub struct Args {
     /// End after so many records.
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<u64>,
-    /// Check the payload of every record against its hash, too.
-    #[arg(long)]
+    /// What is checked of each record before it is printed: `structure` (length, kind, the chain of sequence numbers),
+    /// `headers` (also the header's checksum and epoch), `payloads` (also every byte of the payload).
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Check::Payloads)]
+    check: Check,
+    /// The same as --check payloads, which is the default.
+    #[arg(long, conflicts_with = "check")]
     verify: bool,
     /// What to do when the ring has overtaken this reader: end with an error, or go on from the oldest record
     /// still there or with the newest.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = Lapped::Fail)]
     on_lapped: Lapped,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Check {
+    Structure,
+    Headers,
+    Payloads,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -72,7 +91,12 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let ring = Ring::attach(&args.home)?;
     let options = ReaderOptions {
         visibility: if args.durable { Visibility::Durable } else { Visibility::Committed },
-        integrity: if args.verify { Integrity::Payloads } else { Integrity::Headers },
+        integrity: match args.check {
+            _ if args.verify => Integrity::Payloads,
+            Check::Structure => Integrity::Structure,
+            Check::Headers => Integrity::Headers,
+            Check::Payloads => Integrity::Payloads,
+        },
         on_lapped: match args.on_lapped {
             Lapped::Fail => OnLapped::Fail,
             Lapped::Oldest => OnLapped::Oldest,
@@ -82,8 +106,14 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     };
     let end = if args.follow { None } else { Some(ring.status()?.tip_seq_no.unwrap_or(0)) };
     let reader = ring.reader_with(cursor, options).map_err(explain)?;
-    let mut tail =
-        Tail { reader, out: Output::stdout()?, format: args.format, end, left: args.count, lapses: 0 };
+    let mut tail = Tail {
+        reader,
+        out: Output::stdout(&interrupt)?,
+        format: args.format,
+        end,
+        left: args.count,
+        lapses: 0,
+    };
     let result = tail.run(args.follow, &interrupt);
     // What was read before an error is still printed.
     let flushed = tail.out.flush();
@@ -92,9 +122,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-struct Tail {
+struct Tail<'a> {
     reader: Reader,
-    out: Output,
+    out: Output<'a>,
     format: Format,
     /// Last sequence number wanted.
     end: Option<u64>,
@@ -104,7 +134,7 @@ struct Tail {
     lapses: u64,
 }
 
-impl Tail {
+impl Tail<'_> {
     fn run(&mut self, follow: bool, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
         loop {
             if let Some(signal) = interrupt.signal() {
@@ -118,13 +148,22 @@ impl Tail {
             match batch {
                 Some(batch) => {
                     if !self.print(&batch)? {
-                        return Ok(Outcome::Done);
+                        break;
                     }
                 }
                 None if follow => self.idle()?,
                 None => return Ok(Outcome::Done),
             }
         }
+        // The newest good record is not the end of the log if what stands behind it is damaged.
+        if self.left != Some(0) {
+            match self.reader.poll() {
+                // What comes behind is none of this run's business.
+                Ok(_) | Err(ReadError::Lapped { .. }) => {}
+                Err(error) => return Err(explain(error)),
+            }
+        }
+        Ok(Outcome::Done)
     }
 
     /// Prints what is wanted of a batch; `false` when that was the last.
@@ -145,7 +184,7 @@ impl Tail {
         match self.reader.wait(Some(IDLE)).map_err(explain)? {
             Wakeup::Writer(status) => {
                 if let Some(event) = describe(&status) {
-                    eprintln!("waldo: {event}");
+                    notice!("waldo: {event}");
                 }
             }
             _ if self.out.is_closed() => return Err(super::failure::OutputClosed.into()),
@@ -162,7 +201,7 @@ impl Tail {
                 Some(lost) => format!("{} records lost so far", units::count(lost)),
                 None => "how many records are lost is not known".to_owned(),
             };
-            eprintln!("waldo: the ring has overtaken this reader: {lost}; going on");
+            notice!("waldo: the ring has overtaken this reader: {lost}; going on");
         }
     }
 }

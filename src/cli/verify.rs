@@ -1,11 +1,12 @@
 //! `waldo verify`: every byte of a ring, checked.
 
-use super::failure::{Outcome, output_error};
+use super::failure::Outcome;
 use super::interrupt::Interrupt;
+use super::notice::notice;
+use super::output::Output;
 use super::units;
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use waldo::reader::verify::{self, Progress, VerifyError, VerifyReport};
@@ -13,12 +14,15 @@ use waldo::reader::verify::{self, Progress, VerifyError, VerifyReport};
 /// Check every byte of a ring, from its files alone.
 ///
 /// Reads every page and checks headers, records, payloads, the chain of sequence numbers, indexes and footers.
-/// Changes nothing, and may run beside a writer. Reports the first damage with its file, page, offset and record;
-/// the exit code is then 1.
+/// Changes nothing, and may run beside a writer. Reports the first damage with its file, page, offset and record, and
+/// what `waldo repair` would do about it; the exit code is then 1.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
-  waldo verify /var/tmp/ring && echo all is well")]
+  waldo verify /var/tmp/ring && echo all is well
+
+Exit codes: 0 intact, or what a crash leaves and the writer mends when it starts (a note says so); 1 damaged, or it
+cannot be checked; 2 wrong usage.")]
 pub struct Args {
     /// Directory of the ring.
     home: PathBuf,
@@ -59,9 +63,12 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         Ok(report) if args.quiet => drop(report),
         Ok(report) => {
             let text = describe(&args.home, &report, started.elapsed());
-            std::io::stdout().write_all(text.as_bytes()).map_err(output_error)?;
+            Output::stdout(&interrupt)?.print(&text)?;
         }
         Err(error @ VerifyError::Damaged { .. }) => {
+            if let Some(outlook) = super::repair::outlook(&args.home) {
+                notice!("waldo: {outlook}");
+            }
             return Err(error).context("DAMAGED");
         }
         Err(error) => return Err(error).context("cannot verify"),

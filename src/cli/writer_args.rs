@@ -1,7 +1,8 @@
 //! The arguments of every command that writes, and opening the ring with them.
 
 use super::failure::Usage;
-use super::input::Framing;
+use super::input::{Framing, Long};
+use super::notice;
 use super::units::parse_size;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,10 @@ pub struct WriterArgs {
     /// Read and append at most about this many bytes at a time.
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_size)]
     batch: u64,
+    /// What becomes of a record that is longer than the ring takes: `error` leaves it out and says so (exit code 3 at the
+    /// end), `split` makes several records of it, `truncate` keeps its beginning. The rest of the input goes on.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Long::Error)]
+    pub long_lines: Long,
     /// Put the control segment into this file (on a tmpfs) instead of POSIX shared memory.
     #[arg(long, value_name = "FILE")]
     control: Option<PathBuf>,
@@ -76,6 +81,7 @@ impl WriterArgs {
         };
         let writer = Writer::open(home, options)
             .with_context(|| format!("cannot open the ring {} for writing", home.display()))?;
+        notice::ready();
         schedule_this_thread(self.scheduling)?;
         Ok(writer)
     }

@@ -8,4 +8,5 @@ mod fanout;
 mod follow;
 mod inspect;
 mod round_trip;
+mod service;
 mod support;

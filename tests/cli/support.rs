@@ -56,7 +56,28 @@ pub fn segment_name(home: &Path) -> Option<String> {
 }
 
 pub fn waldo() -> Command {
+    take_signals();
     Command::new(env!("CARGO_BIN_EXE_waldo"))
+}
+
+/// Has every command start with its signals at their defaults, also if these tests run as the background job of a
+/// script, which ignores some: what a process handles is not handed down, what it ignores is.
+fn take_signals() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+        let mask = u64::from_str_radix(mask, 16).unwrap();
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+            if mask >> (signal as i32 - 1) & 1 == 1 {
+                signal_hook::flag::register(
+                    signal as i32,
+                    std::sync::Arc::<std::sync::atomic::AtomicBool>::default(),
+                )
+                .unwrap();
+            }
+        }
+    });
 }
 
 /// How a command ended.

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+use waldo::protocol::limits::PAGE_LEN_MIN;
 use waldo::reader::verify::{VerifyError, verify};
 use waldo::reader::{AttachOptions, Cursor, Integrity, OnLapped, Reader, ReaderOptions, Ring, Visibility};
 use waldo::writer::{AppendError, SharedWriter, Ticket, Writer};
@@ -26,7 +27,8 @@ const IN_FLIGHT: usize = 8;
 /// - with `die_at` and `die_after_us`, it dies by itself at a point
 /// - with the argument `look`, nothing more; it ends without closing, or having closed if `close` is 1
 /// - as it goes on: `acked N MICROSECONDS`, `durable N` when a call says so, `seen N` when a reader of durable records has record `N`;
-///   `failed ERROR` at the first append that fails
+///   `failed ERROR` at the first append that fails; where only kills are survived, `upto PAGE` before an append, which will not
+///   end behind that page
 pub fn play(args: &Args) {
     let home = PathBuf::from(args.get("home"));
     tell("opening");
@@ -81,6 +83,7 @@ fn read_back(home: &Path, files_only: bool) -> (u64, u64) {
     let mut first = 0;
     let mut last = 0;
     let mut outcome = reader(home, files_only, Visibility::Committed);
+    let mut lapses = 0;
     while let Ok(reader) = &mut outcome {
         let batch = match reader.poll() {
             Ok(Some(batch)) => batch,
@@ -90,6 +93,12 @@ fn read_back(home: &Path, files_only: bool) -> (u64, u64) {
                 break;
             }
         };
+        if reader.lapses().count > lapses {
+            // The ring is smaller now, and pages go while this one reads.
+            lapses = reader.lapses().count;
+            runs.clear();
+            first = 0;
+        }
         for record in &batch {
             let seq_no = record.seq_no();
             match payload::read(record.data()) {
@@ -140,6 +149,7 @@ struct Load {
     batch: u64,
     sync_every: u64,
     sync: bool,
+    cache: bool,
 }
 
 impl Load {
@@ -150,7 +160,8 @@ impl Load {
             max: args.number("max") as usize,
             batch: args.number("batch"),
             sync_every: args.number("sync_every"),
-            sync: args.number("interval") == 0,
+            sync: args.number("interval") == 0 && args.number("cache") == 0,
+            cache: args.number("cache") == 1,
         }
     }
 
@@ -178,13 +189,22 @@ impl Load {
     fn alone(mut self, mut writer: Writer) -> AppendError {
         loop {
             let payloads = self.payloads(writer.tip().unwrap_or(0) + 1);
+            if self.cache {
+                // At most: a page is filled to more than half.
+                let bytes: usize = payloads.iter().map(|payload| payload.len() + 64).sum();
+                let pages = bytes as u64 * 2 / PAGE_LEN_MIN + 2;
+                tell(format!("upto {}", writer.committed().page() + pages));
+            }
             match writer.append_payloads(&payloads) {
                 Ok(appended) => self.acked(appended.last_seq_no),
                 Err(error) => return end(error, writer),
             }
             if self.is_time_to_sync() {
                 match writer.sync() {
-                    Ok(()) => tell(format!("durable {}", writer.tip().unwrap_or(0))),
+                    Ok(()) => {
+                        let page = writer.committed().page();
+                        tell(format!("durable {} {page}", writer.tip().unwrap_or(0)));
+                    }
                     Err(error) => return end(error, writer),
                 }
             }

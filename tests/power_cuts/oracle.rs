@@ -21,6 +21,11 @@ pub struct Oracle {
     acked: u64,
     /// When what was acknowledged and not durable was acknowledged.
     acks: Vec<(u64, u64)>,
+    /// The last life promised to survive kills only; the page that `durable` was in, if it is known, and the page that
+    /// the log may have reached since.
+    cache: Option<(Option<u64>, u64)>,
+    /// Such a life has ended with a power cut at some time: the ring may be any number of pages shorter.
+    cache_cut: bool,
     /// The smallest ring that it was ever opened as.
     ring_size: Option<u32>,
     /// The page that the log ended in at the last opening.
@@ -75,8 +80,10 @@ impl Oracle {
         self.ring_size = Some(self.ring_size.map_or(ring_size, |least| least.min(ring_size)));
     }
 
-    /// The life `life` begins to append behind what it found.
-    pub fn begins(&mut self, life: u64) {
+    /// The life `life` begins to append behind what it found. `cache`: what it acknowledges is to survive kills only, and
+    /// whether it tells how far it may have gone.
+    pub fn begins(&mut self, life: u64, cache: Option<bool>) {
+        self.cache = cache.map(|tells| (tells.then_some(self.page), self.page));
         self.begins.push((life, self.held.1 + 1));
     }
 
@@ -87,6 +94,14 @@ impl Oracle {
             "durable" | "seen" => {
                 self.durable = self.durable.max(number);
                 self.acked = self.acked.max(number);
+                if let Some((page, _)) = &mut self.cache {
+                    *page = said.numbers().get(1).copied();
+                }
+            }
+            "upto" => {
+                if let Some((_, reached)) = &mut self.cache {
+                    *reached = number;
+                }
             }
             "acked" => {
                 self.acked = self.acked.max(number);
@@ -104,7 +119,17 @@ impl Oracle {
         if let Some(wrong) = found.wrong.first() {
             return Err(format!("{wrong} ({} in all)", found.wrong.len()));
         }
-        let must = if after_cut { self.durable } else { self.acked };
+        let cache = self.cache.filter(|_| after_cut);
+        self.cache_cut |= cache.is_some();
+        let must = match cache {
+            _ if !after_cut => self.acked,
+            // As long as nothing can have pushed it out of the ring.
+            Some((Some(page), reached)) if reached < page + u64::from(self.ring_size.unwrap_or(1)) => {
+                self.durable
+            }
+            Some(_) => 0,
+            None => self.durable,
+        };
         if found.last < must {
             let what = if after_cut { "durable" } else { "acknowledged" };
             return Err(format!("record {must} was {what}, but the log ends at {}", found.last));
@@ -126,7 +151,7 @@ impl Oracle {
             return Err(format!("the log was read up to {}, and ends at {}", expected - 1, found.last));
         }
         let least = u64::from(self.ring_size.unwrap_or(1));
-        if found.first > 1 && found.pages < least {
+        if found.first > 1 && found.pages < least && !self.cache_cut {
             return Err(format!(
                 "records before {} are gone, but there are {} pages only, of {least} at least",
                 found.first, found.pages
@@ -144,6 +169,7 @@ impl Oracle {
         self.begins.retain(|(_, first)| *first <= found.last);
         self.held = (found.first, found.last);
         self.page = found.page;
+        self.cache = None;
         Ok(passed)
     }
 
@@ -171,7 +197,7 @@ mod tests {
         let mut oracle = Oracle::default();
         oracle.opens(2);
         assert_eq!(oracle.judge(&found(0, &[]), true), Ok(Passed::default()));
-        oracle.begins(1);
+        oracle.begins(1, None);
         oracle.note(&said("durable", "7")).unwrap();
         oracle.note(&said("acked", "10 5")).unwrap();
         oracle
@@ -188,8 +214,26 @@ mod tests {
         assert_eq!(oracle().judge(&found(2, &[(1, 4, 12)]), true), Ok(Passed::default()));
         let mut oracle = oracle();
         oracle.judge(&found(2, &[(1, 1, 8)]), true).unwrap();
-        oracle.begins(2);
+        oracle.begins(2, None);
         assert_eq!(oracle.judge(&found(2, &[(1, 5, 8), (2, 9, 9)]), true), Ok(Passed::default()));
+    }
+
+    #[test]
+    fn a_ring_in_the_page_cache_keeps_what_nothing_has_pushed_out() {
+        let cached = |upto: &str| {
+            let mut oracle = oracle();
+            oracle.judge(&Found { page: 5, ..found(2, &[(1, 1, 8)]) }, true).unwrap();
+            oracle.begins(2, Some(true));
+            oracle.note(&said("durable", "20 6")).unwrap();
+            oracle.note(&said("upto", upto)).unwrap();
+            oracle.note(&said("acked", "30 9")).unwrap();
+            oracle
+        };
+        assert!(cached("7").judge(&found(1, &[(2, 12, 19)]), true).is_err());
+        assert!(cached("7").judge(&found(1, &[(2, 12, 20)]), true).is_ok());
+        assert!(cached("8").judge(&found(0, &[]), true).is_ok());
+        assert!(cached("8").judge(&found(1, &[(2, 12, 29)]), false).is_err());
+        assert!(cached("8").judge(&found(1, &[(1, 7, 8), (2, 10, 11)]), true).is_err());
     }
 
     #[test]
@@ -205,7 +249,7 @@ mod tests {
         assert!(bad(wrong, true).contains('x'));
         let mut oracle = oracle();
         oracle.judge(&found(2, &[(1, 1, 8)]), true).unwrap();
-        oracle.begins(2);
+        oracle.begins(2, None);
         // Records 9 and 10 of life 1 had been lost, and told so.
         assert!(oracle.judge(&found(2, &[(1, 1, 10)]), true).unwrap_err().contains("life"));
     }

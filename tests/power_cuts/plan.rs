@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::dice::Dice;
 use std::path::Path;
 use std::time::Duration;
-use waldo::writer::{Durability, Io, WriterOptions};
+use waldo::writer::{Durability, GeometryChange, Io, WriterOptions};
 
 /// The durabilities as they are drawn and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,16 +14,19 @@ pub enum Mode {
     Short,
     /// Flushes only when it is asked to, as long as a life lasts.
     Long,
+    /// Promises a kill only.
+    Cache,
 }
 
 impl Mode {
-    pub const ALL: [Mode; 3] = [Mode::Sync, Mode::Short, Mode::Long];
+    pub const ALL: [Mode; 4] = [Mode::Sync, Mode::Short, Mode::Long, Mode::Cache];
 
     pub fn name(self) -> &'static str {
         match self {
             Mode::Sync => "sync",
             Mode::Short => "interval, short",
             Mode::Long => "interval, long",
+            Mode::Cache => "page cache",
         }
     }
 }
@@ -46,6 +49,7 @@ pub struct Plan {
     /// Whether a reader of durable records follows in the child.
     follow: bool,
     prepare_ahead: bool,
+    geometry: u64,
     seed: u64,
 }
 
@@ -56,7 +60,7 @@ impl Plan {
             io: dice.pick(&Io::ALL),
             mode,
             interval_us: match mode {
-                Mode::Sync => 0,
+                Mode::Sync | Mode::Cache => 0,
                 Mode::Short => dice.pick(&[1_000, 5_000, 20_000]),
                 Mode::Long => 3_600_000_000,
             },
@@ -68,8 +72,14 @@ impl Plan {
             shared: dice.chance(40),
             follow: dice.chance(40),
             prepare_ahead: !dice.chance(10),
+            geometry: dice.within(0..=3),
             seed: dice.next(),
         }
+    }
+
+    /// For a life that promises to survive kills only: whether it tells how far it may have gone.
+    pub fn cache(&self) -> Option<bool> {
+        (self.mode == Mode::Cache).then_some(!self.shared)
     }
 
     pub fn args(&self, home: &Path, life: u64) -> Args {
@@ -83,6 +93,8 @@ impl Plan {
             .with("life", life)
             .with("io", io)
             .with("interval", self.interval_us)
+            .with("cache", u8::from(self.mode == Mode::Cache))
+            .with("geometry", self.geometry)
             .with("ring_size", self.ring_size)
             .with("page_len", self.page_len)
             .with("max", self.max)
@@ -103,7 +115,13 @@ pub fn options(args: &Args) -> WriterOptions {
         index_capacity: 32,
         index_sparse_bytes: 1024,
         index_sparse_count: 16,
+        geometry_change: match args.number("geometry") {
+            0 => GeometryChange::Keep,
+            1 => GeometryChange::Grow,
+            _ => GeometryChange::Apply,
+        },
         durability: match args.number("interval") {
+            0 if args.number("cache") == 1 => Durability::PageCache,
             0 => Durability::Sync,
             micros => Durability::Interval(Duration::from_micros(micros)),
         },

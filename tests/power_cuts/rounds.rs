@@ -165,7 +165,7 @@ impl<'a> Rounds<'a> {
             return self.cut_in_opening(child, &plan);
         }
         self.judge_opening(&child, &plan)?;
-        self.oracle.begins(life);
+        self.oracle.begins(life, plan.cache());
         let writeback = self.dice.chance(50).then(|| Writeback::start(&self.home(), self.dice.next()));
         let longest = self.dice.pick(&[5, 30, 120, 300]);
         let deadline = Instant::now() + self.dice.time(Duration::from_millis(longest));
@@ -217,7 +217,7 @@ impl<'a> Rounds<'a> {
         self.remember(format!("  cut in opening, after {last:?}"));
         self.start_again();
         // It may have come as far as to append.
-        self.note_life(&heard)?;
+        self.note_life(&heard, plan)?;
         self.judge_again(plan, true)
     }
 
@@ -238,15 +238,15 @@ impl<'a> Rounds<'a> {
         }
         self.remember(format!("  cut, at the point: {died}"));
         self.start_again();
-        self.note_life(&heard)?;
+        self.note_life(&heard, plan)?;
         self.judge_again(plan, true)
     }
 
     /// Takes in what a life has said that may have ended before it began.
-    fn note_life(&mut self, heard: &[Said]) -> Result<(), String> {
+    fn note_life(&mut self, heard: &[Said], plan: &Plan) -> Result<(), String> {
         // What it read then may have failed because of the cut; what it found is known from the opening before.
         let Some(at) = heard.iter().position(|said| said.word == "ready") else { return Ok(()) };
-        self.oracle.begins(self.life_number());
+        self.oracle.begins(self.life_number(), plan.cache());
         heard[at..].iter().filter(|said| said.word != "wrong").try_for_each(|said| self.oracle.note(said))
     }
 

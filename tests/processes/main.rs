@@ -19,6 +19,7 @@ mod elsewhere;
 mod failing_disk;
 mod follow;
 mod in_flight;
+mod in_the_way;
 mod lapped;
 mod limits;
 mod locking;

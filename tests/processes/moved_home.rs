@@ -4,12 +4,13 @@ use crate::support::child::Child;
 use crate::support::payload::{check_batch, payloads};
 use crate::support::ring::{Setup, TestRing};
 use crate::support::wait::wait_until;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use waldo::protocol::names;
 use waldo::reader::{Cursor, verify};
-use waldo::writer::{AppendError, Writer};
+use waldo::writer::{AppendError, OpenError, Writer};
 
 const MAX: usize = 600;
 
@@ -126,6 +127,31 @@ fn a_writer_whose_lock_file_is_removed_stops_and_no_record_is_acknowledged_twice
     third.close().unwrap();
 }
 
+/// A ring that is removed with its directory, under its writer, and made anew at the same path at once.
+#[test]
+fn a_writer_whose_ring_is_removed_stops_and_leaves_the_next_one_alone() {
+    for setup in Setup::all() {
+        let ring = TestRing::new();
+        let mut first = ring.writer(&setup);
+        turn(&mut first);
+        fs::remove_dir_all(ring.home()).unwrap();
+        let mut second = ring.writer(&setup);
+        second.append_payloads(&payloads(1, 20, MAX)).unwrap();
+        wait_until("the first writer stops", || {
+            let next = first.tip().unwrap() + 1;
+            first.append_payloads(&payloads(next, next + 50, MAX)).is_err()
+        });
+        drop(first);
+        turn(&mut second);
+        let tip = second.tip();
+        second.close().unwrap();
+        verify::verify(ring.home(), &mut |_| {}).unwrap();
+        let third = ring.writer(&setup);
+        assert_eq!((third.tip(), third.opened().clean), (tip, true), "{setup:?}");
+        third.close().unwrap();
+    }
+}
+
 /// As above, but the first writer cannot notice anything: it is stopped, for as long as it takes.
 #[test]
 fn a_stopped_writer_keeps_its_ring_without_its_lock_file() {
@@ -179,4 +205,40 @@ fn a_reader_reads_the_moved_ring() {
         last = check_batch(&batch, last, MAX);
     }
     assert_eq!(last, 20);
+}
+
+/// Two paths to one directory: a bind mount, as a container has it, and a symbolic link. It is one ring, with one writer and
+/// one segment.
+#[test]
+fn a_ring_is_the_same_by_each_path_to_it() {
+    let setup = Setup::default();
+    let ring = TestRing::new();
+    let root = ring.home().parent().unwrap();
+    let (mounted, linked) = (root.join("mounted"), root.join("linked"));
+    let mut writer = ring.writer(&setup);
+    writer.append_payloads(&payloads(1, 10, MAX)).unwrap();
+    let link = fs::read(ring.home().join(names::LINK)).unwrap();
+    fs::create_dir(&mounted).unwrap();
+    let bound = mount(Some(ring.home()), &mounted, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+    if let Err(error) = &bound {
+        println!("skipped in part: no bind mounts here: {error}");
+    }
+    std::os::unix::fs::symlink(ring.home(), &linked).unwrap();
+    let paths: Vec<_> = [&linked].into_iter().chain(bound.is_ok().then_some(&mounted)).collect();
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        for path in &paths {
+            let refused = Writer::open(path, setup.options());
+            assert!(matches!(refused, Err(OpenError::Locked { .. })), "{refused:?}");
+        }
+        writer.close().unwrap();
+        for path in &paths {
+            let mut writer = Writer::open(path, setup.options()).unwrap();
+            turn(&mut writer);
+            writer.close().unwrap();
+            assert_eq!(fs::read(ring.home().join(names::LINK)).unwrap(), link);
+        }
+        verify::verify(ring.home(), &mut |_| {}).unwrap();
+    }));
+    let _ = umount2(&mounted, MntFlags::MNT_DETACH);
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }

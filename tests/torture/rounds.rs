@@ -137,7 +137,11 @@ impl<'a> Rounds<'a> {
         let control = self.dice.within(0..=9);
         match control {
             0 => args = args.with("private_shm", 1),
-            1 | 2 => args = args.with("control", self.place.other().join("control").display()),
+            1 | 2 => {
+                // Each ring its own: a segment of another ring is not taken.
+                let name = format!("control-{}", self.account.rings);
+                args = args.with("control", self.place.other().join(name).display());
+            }
             _ => {}
         }
         self.remember(format!("life {life}, control {control}, {load_ms} ms: {plan:?}"));
@@ -149,7 +153,8 @@ impl<'a> Rounds<'a> {
             args = args.with("die_at", point.number()).with("die_after_us", delay.as_micros());
             self.remember(format!("  dies at {point:?}, from {delay:?} on"));
         }
-        let mut writer = Life { child: Child::start("writer", &args), life, live: false, idle: None };
+        let hidden = control == 0;
+        let mut writer = Life { child: Child::start("writer", &args), life, live: false, idle: None, hidden };
         let ended = match point {
             Some(_) => self.until_it_dies(&mut writer),
             None => self.through(&mut writer),
@@ -270,8 +275,10 @@ impl<'a> Rounds<'a> {
         let since = Instant::now();
         loop {
             self.listen()?;
-            let blind =
-                self.crew.members.iter().find(|member| member.at.0 != writer.life || member.at.1 < tip);
+            let blind = self.crew.members.iter().find(|member| {
+                let excused = writer.hidden && member.kind == "durable";
+                !excused && (member.at.0 != writer.life || member.at.1 < tip)
+            });
             let Some(blind) = blind else { break };
             if since.elapsed() > self.patience {
                 let (name, at) = (&blind.name, blind.at);
@@ -362,6 +369,9 @@ struct Life {
     life: u64,
     live: bool,
     idle: Option<u64>,
+    /// Its segment is where readers cannot see it. What they know of durable records is then as old as its last append, so
+    /// that those who want no others may have to wait for the next one.
+    hidden: bool,
 }
 
 impl Life {

@@ -55,6 +55,8 @@ pub(crate) struct Control {
     epoch_seen: u32,
     /// There was no room for the link.
     unlinked: AtomicBool,
+    /// The segment's name does not lead to it any more.
+    nameless: AtomicBool,
 }
 
 impl Control {
@@ -115,10 +117,19 @@ impl Control {
         self.epoch_seen
     }
 
-    /// Makes the link that there was no room for. To be called now and then.
-    pub(crate) fn link_again(&self, disk: &dyn Disk) {
+    /// Makes the link that there was no room for, and says once if the segment has lost its name. To be called now and
+    /// then.
+    pub(crate) fn look_after(&self, disk: &dyn Disk) {
         if self.unlinked.load(Ordering::Relaxed) && link_file::write(disk, &self.link, self.mode).is_ok() {
             self.unlinked.store(false, Ordering::Relaxed);
+        }
+        if !self.nameless.load(Ordering::Relaxed) && !object::is_named(&self.link, self.object) {
+            self.nameless.store(true, Ordering::Relaxed);
+            tracing::warn!(
+                "the control segment {} was removed or replaced (systemd's RemoveIPC does that): readers that come now \
+                 follow the files, until the writer is restarted",
+                name_of(&self.link)
+            );
         }
     }
 
@@ -139,8 +150,9 @@ impl Control {
         let segment: Segment<'static> = unsafe { Segment::from_raw(base, shape) };
         // SAFETY: a MmapMut is mapped for writing.
         let publisher = unsafe { Publisher::new(segment) };
-        let (replaced, unlinked) = (Mutex::new(None), AtomicBool::new(false));
-        Ok(Control { publisher, map, link, object, mode, replaced, epoch_seen: 0, unlinked })
+        let (replaced, unlinked, nameless) =
+            (Mutex::new(None), AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Control { publisher, map, link, object, mode, replaced, epoch_seen: 0, unlinked, nameless })
     }
 
     /// Wakes every sleeper, those on a segment that was replaced as well: for what happens once in a writer's life.

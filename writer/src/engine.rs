@@ -1,4 +1,4 @@
-//! How bytes get from the appending thread into a page file (D7).
+//! How bytes get from the appending thread into a page file.
 //!
 //! An [`Engine`] owns the write buffers. The writer fills one at a time and sends it; with io_uring several are
 //! in flight, and they are reported complete in the order they were sent.
@@ -6,6 +6,8 @@
 mod buffer;
 mod gather;
 pub(crate) mod probe;
+#[cfg(test)]
+mod tests;
 mod uring;
 
 use crate::error::OpenError;

@@ -28,6 +28,7 @@ mod poison;
 mod positions;
 mod preparer;
 mod recover;
+pub mod repair;
 mod scheduling;
 mod shared;
 mod shared_state;

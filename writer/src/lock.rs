@@ -17,6 +17,7 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use waldo_shm_protocol::names;
 
@@ -41,21 +42,29 @@ impl WriterLock {
         let begun = Instant::now();
         loop {
             let (file, made) = open_or_make(dir).map_err(OpenError::io("open", &path))?;
-            if try_lock(&file).map_err(OpenError::io("lock", &path))? {
-                let object = object_of(&file).map_err(OpenError::io("look at", &path))?;
-                let named = dir.object_at(names::LOCK).map_err(OpenError::io("look at", &path))?;
-                if named == Some(object) {
-                    Holder::write(&file).map_err(OpenError::io("write", &path))?;
-                    return Ok(WriterLock { file, dir: dir.clone(), object, made, meta: None });
-                }
-                // Somebody has removed or replaced it meanwhile: another writer may lock what is there now.
-            }
             let holder = Holder::read(&file);
+            if let Some(lock) = WriterLock::lock(dir, file, made).map_err(OpenError::io("lock", &path))? {
+                return Ok(lock);
+            }
             if begun.elapsed() >= holder.patience() {
                 return Err(OpenError::Locked { path, holder: holder.to_string() });
             }
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Locks `file`; `None` if somebody else has it locked, or if it has been removed or replaced since it was opened: another
+    /// writer may lock what is there now.
+    fn lock(dir: &Directory, file: File, made: bool) -> io::Result<Option<WriterLock>> {
+        if !try_lock(&file)? {
+            return Ok(None);
+        }
+        let object = object_of(&file)?;
+        if dir.object_at(names::LOCK)? != Some(object) {
+            return Ok(None);
+        }
+        Holder::write(&file)?;
+        Ok(Some(WriterLock { file, dir: dir.clone(), object, made, meta: None }))
     }
 
     /// Locks `ring.meta` too, if there is one. Refuses if another writer has it locked: that one's lock file has been
@@ -82,6 +91,18 @@ impl WriterLock {
         }
         self.meta = Some(file);
         Ok(())
+    }
+
+    /// Whether a writer holds the lock in `home` now, found out without touching anything.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn is_held(home: &Path) -> io::Result<bool> {
+        match File::open(home.join(names::LOCK)) {
+            Ok(file) => Ok(set_lock(&file, libc::F_OFD_GETLK, libc::F_RDLCK)? == libc::F_WRLCK),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether there was no lock file: of a ring that is there, somebody must have removed it.

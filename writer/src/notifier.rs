@@ -1,4 +1,4 @@
-//! The thread that wakes sleeping readers and beats the heart, so that the appending thread does neither (D3).
+//! The thread that wakes sleeping readers and beats the heart, so that the appending thread does neither.
 
 mod pacing;
 #[cfg(test)]
@@ -132,7 +132,7 @@ impl Heart {
                 core.fail("keeping the ring to itself", error);
             }
             core.control.publisher().beat(now);
-            core.control.link_again(&*core.disk);
+            core.control.look_after(&*core.disk);
         }
     }
 

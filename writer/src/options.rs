@@ -125,7 +125,7 @@ pub struct WriterOptions {
     /// Have the next page made ready by a thread of the writer before it is needed, so that a rotation swaps a pointer
     /// (the default). Without, there is no such thread, and no page is made ready ahead: each rotation trims, and makes
     /// or recycles its page, while the append waits, which counts as a rotation stall. That is for measuring what
-    /// the thread is good for; readers see the same either way. SIGIO is blocked then on threads that append.
+    /// the thread is good for; readers see the same either way.
     pub prepare_ahead: bool,
     /// How long the committer of a [`SharedWriter`](crate::SharedWriter) waits for more appends after the first one
     /// that is queued, 0 to 1 s. 0, the default, batches what comes in while it is busy, and nothing is ever held

@@ -1,4 +1,4 @@
-//! The error after which a writer must not go on (D9).
+//! The error after which a writer must not go on.
 
 use std::fmt;
 use std::io;

@@ -119,6 +119,8 @@ impl RingInner {
     pub(crate) fn refresh(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
         let looked = self.look(seen);
         if looked.is_err() {
+            // What is wrong is wrong for everybody who asks, until somebody sees that it is not any more.
+            self.looks.next_ms.store(0, Ordering::Relaxed);
             seen.look_again();
         }
         looked

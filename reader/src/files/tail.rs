@@ -1,7 +1,7 @@
-//! The end of the log, found by walking the newest pages.
+//! The end of the log: found by a survey of all files, and then followed.
 
-use super::evidence;
 use super::sealed::SealedPage;
+use super::survey::{Bytes, survey, torn_seal};
 use super::tip::TipPage;
 use crate::error::ReadError;
 use crate::pages::{self, Opened};
@@ -9,15 +9,15 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use waldo_shm_protocol::limits::{PAGE_ID_MAX, RECORD_SIZE_LIMIT};
+use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RECORD_SIZE_LIMIT};
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::record::RecordFault;
+use waldo_shm_protocol::recovery::judge::{self, StopVerdict};
+use waldo_shm_protocol::recovery::{Damage, DamageKind, look_beyond};
 use waldo_shm_protocol::{PageSeed, Position, RingId, names};
 
-/// Times that a page may turn out to be gone: it may be trimmed between listing and opening. A few outrun any writer.
+/// Surveys in a row whose pages may be gone when they are opened again: a few outrun any writer.
 const GONE_TRIES: u32 = 8;
-/// Then the newest page is left out: it may have been about to be made when the power failed.
-const GONE_NEWEST: u32 = 4;
 /// How far behind a bad record the next good one can start, should the log go on there.
 const NEXT_RECORD_MAX: u64 = 2 * RECORD_SIZE_LIMIT as u64;
 
@@ -25,20 +25,12 @@ const NEXT_RECORD_MAX: u64 = 2 * RECORD_SIZE_LIMIT as u64;
 pub(super) struct Extent {
     /// Oldest page; 0 if there is none.
     pub(super) oldest: u64,
-    /// Where the log ends.
+    /// Where the good records end.
     pub(super) end: Position,
+    /// Everything below is known to be durable; at most `end`.
+    pub(super) durable: Position,
     /// Last good record; 0 if there is none.
     pub(super) tip_seq_no: u64,
-    /// What is known to be durable: by the ring's metadata, or because a good record says so.
-    pub(super) durable: Position,
-}
-
-/// What a search behind the good records came to.
-#[derive(Debug)]
-struct Evidence {
-    /// Where they ended, and why.
-    end: (Position, Option<RecordFault>),
-    durable: Position,
 }
 
 #[derive(Debug, Default)]
@@ -46,16 +38,23 @@ pub(super) struct Tail {
     pub(super) looked: Option<Instant>,
     /// Looks in a row that found nothing new.
     pub(super) quiet: u32,
+    /// The page the log ends in.
     pub(super) tip: Option<TipPage>,
     /// Sealed pages looked at so far.
     known: HashMap<u64, Arc<SealedPage>>,
     /// The writer's start under which all this was found.
     epoch: u32,
+    /// The oldest page that belongs to the log.
+    first: u64,
+    /// Last record before the page the log ends in.
+    before_tip: u64,
+    durable: Position,
+    /// Why the log does not go on behind its end, although it did.
+    pub(super) damage: Option<Damage>,
+    /// Where the good records ended when what stands behind them was last looked at, and why.
+    searched: Option<(Position, RecordFault)>,
     /// The end of the good records at the last look.
     end: Position,
-    /// Whether the page the log ends in has been searched to its end for records behind a bad one.
-    searched: bool,
-    evidence: Option<Evidence>,
 }
 
 impl Tail {
@@ -70,123 +69,173 @@ impl Tail {
             // Another writer has come, and may have replaced files.
             *self = Tail { looked: self.looked, quiet: self.quiet, epoch: meta.epoch, ..Tail::default() };
         }
-        let mut extent = self.advance(home, ring_id)?;
-        let clean_end = meta.map_or(Position::NONE, |meta| meta.clean_end);
-        let mut proven = meta.map_or(Position::NONE, |meta| meta.durable.max(clean_end));
-        if extent.end.is_none() || extent.end != clean_end {
-            proven = proven.max(self.evidence(extent.end, home, ring_id)?);
-        }
-        if extent.end < proven {
-            // It may have been written since: what is named as durable is there for a second walk, or damaged.
-            extent = self.advance(home, ring_id)?;
-        }
-        extent.durable = extent.durable.max(proven);
-        if extent.end < proven && proven > Position::start_of(1) {
-            extent.end = proven;
-            if extent.oldest == 0 {
-                extent.oldest = proven.page();
-            }
-        }
-        Ok(extent)
-    }
-
-    /// Walks on to the end of the good records.
-    fn advance(&mut self, home: &Path, ring_id: &RingId) -> Result<Extent, ReadError> {
-        let mut why = None;
-        for tries in 0..GONE_TRIES {
-            let ids = pages::list(home).map_err(|e| ReadError::io(home, e))?;
-            let mut run = last_run(&ids);
-            if tries >= GONE_NEWEST && run.len() > 1 {
-                run = &run[..run.len() - 1];
-            }
-            let Some(oldest) = run.first().copied() else {
-                self.tip = None;
-                return Ok(Extent { oldest: 0, end: Position::NONE, tip_seq_no: 0, durable: Position::NONE });
-            };
-            self.known.retain(|id, _| *id >= oldest);
-            if self.tip.as_ref().is_some_and(|tip| !run.contains(&tip.id)) {
-                self.tip = None;
-            }
-            match self.follow(run, home, ring_id)? {
-                Opened::Page(()) => {}
+        let mut gone = None;
+        for _ in 0..GONE_TRIES {
+            match self.advance(meta, home, ring_id)? {
+                Opened::Page(extent) => return Ok(extent),
                 Opened::Gone(error) => {
-                    why = Some(error);
                     self.tip = None;
-                    continue;
+                    gone = Some(error);
                 }
             }
-            let Some(tip) = &self.tip else { continue };
-            let end = Position::new(tip.id, tip.scan.offset()).unwrap_or(Position::start_of(tip.id));
-            let durable = tip.durable;
-            let mut tip_seq_no = tip.scan.summary().last_seq_no;
-            if tip_seq_no == 0
-                && let Some(before) = self.sealed(end.page().wrapping_sub(1), home, ring_id)
-            {
-                tip_seq_no = before.summary.last_seq_no;
-            }
-            return Ok(Extent { oldest, end, tip_seq_no, durable });
         }
-        Err(why.unwrap_or_else(|| ReadError::io(home, std::io::ErrorKind::NotFound.into())))
+        Err(gone.unwrap_or_else(|| ReadError::io(home, std::io::ErrorKind::NotFound.into())))
     }
 
-    /// The highest durable position that a good record behind `end`, the end of the good records, names.
-    ///
-    /// All of the page is searched once. Later, while a writer may be at work, only a place where nothing has come
-    /// since the last look, and only as far as the next record can be.
-    fn evidence(&mut self, end: Position, home: &Path, ring_id: &RingId) -> Result<Position, ReadError> {
+    /// Goes on to the end of the good records, from where the last look ended if that is still there.
+    fn advance(
+        &mut self,
+        meta: Option<&Meta>,
+        home: &Path,
+        ring_id: &RingId,
+    ) -> Result<Opened<Extent>, ReadError> {
+        let mut ids = pages::list(home).map_err(|e| ReadError::io(home, e))?;
+        if self.tip.as_ref().is_none_or(|tip| !ids.contains(&tip.id)) || self.damage.is_some() {
+            // Without metadata for a moment, nothing can be judged.
+            let Some(meta) = meta else { return Ok(Opened::Page(self.nothing())) };
+            if let Opened::Gone(error) = self.survey(meta, home, ring_id)? {
+                return Ok(Opened::Gone(error));
+            }
+            ids = pages::list(home).map_err(|e| ReadError::io(home, e))?;
+        }
+        self.follow(&ids, home, ring_id)?;
+        let Some(tip) = &self.tip else { return Ok(Opened::Page(self.nothing())) };
+        let end = Position::new(tip.id, tip.scan.offset()).unwrap_or(Position::start_of(tip.id));
+        let records = tip.scan.summary().records;
+        let tip_seq_no = if records > 0 { tip.scan.summary().last_seq_no } else { self.before_tip };
+        self.durable = self.durable.max(tip.durable);
         let still = std::mem::replace(&mut self.end, end) == end;
-        let Some(tip) = &self.tip else { return Ok(Position::NONE) };
-        let here = (end, tip.fault);
-        match &self.evidence {
-            // Searched before, and nothing else has been written there since.
-            Some(known) if known.end == here => return Ok(known.durable),
-            _ if self.searched && !still => return Ok(Position::NONE),
-            _ => {}
+        if still && self.damage.is_none() {
+            self.look_behind(end, tip_seq_no, ring_id, home)?;
         }
-        let io = |id| move |e| ReadError::io(home.join(names::page(id)), e);
-        let mut durable = Position::NONE;
-        if !tip.sealed {
-            let (limit, from) = (tip.header.fields().records_limit, tip.scan.offset());
-            let to = if self.searched { limit.min(from + NEXT_RECORD_MAX) } else { limit };
-            durable = evidence::behind(&tip.file, PageSeed::new(ring_id, tip.id), (from, to), limit)
-                .map_err(io(tip.id))?;
-        }
-        if !self.searched {
-            let next = tip.id + 1;
-            durable = durable.max(evidence::in_page(home, ring_id, next).map_err(io(next))?);
-        }
-        self.searched = true;
-        self.evidence = Some(Evidence { end: here, durable });
-        Ok(durable)
+        let oldest = ids.iter().copied().find(|id| *id >= self.first).unwrap_or(self.first);
+        self.known.retain(|id, _| *id >= oldest);
+        let durable = self.durable.min(end);
+        Ok(Opened::Page(Extent { oldest, end, durable, tip_seq_no }))
     }
 
-    /// Moves `tip` to the page the log ends in, and walks it to the end.
-    fn follow(&mut self, run: &[u64], home: &Path, ring_id: &RingId) -> Result<Opened<()>, ReadError> {
-        let mut tip = match self.tip.take() {
-            Some(mut tip) => {
-                tip.walk(home)?;
-                tip
-            }
-            None => match locate(run, home, ring_id)? {
-                Opened::Page(tip) => {
-                    self.searched = false;
-                    tip
-                }
-                Opened::Gone(error) => return Ok(Opened::Gone(error)),
-            },
+    fn nothing(&self) -> Extent {
+        let (end, oldest) = match &self.damage {
+            // The very first page is damaged.
+            Some(damage) => (Position::start_of(damage.page), damage.page),
+            None => (Position::NONE, 0),
         };
-        // At most one turn per page there is.
-        while tip.sealed && run.contains(&(tip.id + 1)) {
-            let summary = *tip.scan.summary();
-            let last = (summary.records > 0).then_some(summary.last_seq_no);
-            let durable = tip.durable;
-            tip = match TipPage::open(tip.id + 1, last, summary.epoch, home, ring_id)? {
-                Opened::Page(next) => TipPage { durable: next.durable.max(durable), ..next },
-                Opened::Gone(error) => return Ok(Opened::Gone(error)),
-            };
+        Extent { oldest, end, durable: Position::NONE, tip_seq_no: 0 }
+    }
+
+    /// Looks at everything there is.
+    fn survey(&mut self, meta: &Meta, home: &Path, ring_id: &RingId) -> Result<Opened<()>, ReadError> {
+        self.searched = None;
+        self.tip = None;
+        let believed;
+        let (last, before) = match survey(home, meta)? {
+            Ok(survey) => {
+                believed = survey.end();
+                self.damage = None;
+                self.first = survey.pages.first().map_or(0, |page| page.id);
+                self.durable = survey.durable;
+                let before = survey.pages.len().checked_sub(2).map(|n| survey.pages[n].summary);
+                let Some(last) = survey.pages.last() else { return Ok(Opened::Page(())) };
+                (last.id, before.map(|summary| (summary.last_seq_no, summary.epoch)))
+            }
+            Err(damage) => {
+                // What lies before it is good, as the survey has seen.
+                self.damage = Some(damage);
+                self.durable = Position::new(damage.page, damage.offset).unwrap_or_default();
+                let ids = pages::list(home).map_err(|e| ReadError::io(home, e))?;
+                let in_page = damage.offset >= PAGE_HEADER_LEN as u64;
+                let last = if in_page { damage.page } else { damage.page.saturating_sub(1) };
+                self.first = first_of_run(&ids, last);
+                // Where the page before has no footer to believe, the survey has read it.
+                let footer = self.sealed(last, home, ring_id);
+                believed =
+                    footer.and_then(|page| Position::new(last, page.summary.records_end)).unwrap_or_default();
+                if !ids.contains(&last) {
+                    return Ok(Opened::Page(()));
+                }
+                (last, None)
+            }
+        };
+        let (prev, epoch) = before.unwrap_or_default();
+        self.before_tip = prev;
+        let opened = TipPage::open(last, before.map(|_| prev), epoch, home, ring_id)?;
+        let mut tip = match opened {
+            Opened::Page(tip) => tip,
+            // Nothing good lies before the damage.
+            Opened::Gone(_) if self.damage.is_some() => return Ok(Opened::Page(())),
+            Opened::Gone(error) => return Ok(Opened::Gone(error)),
+        };
+        // Pages that were made ready may lie between the end of the log and the damage.
+        while self.damage.is_some() && tip.scan.summary().records == 0 && tip.id > self.first {
+            match TipPage::open(tip.id - 1, None, 0, home, ring_id)? {
+                Opened::Page(before) if !before.sealed => tip = before,
+                _ => break,
+            }
+        }
+        // The survey believes footers of what is durable as a whole, and does not read what they speak for.
+        let (page, offset) = (tip.id, tip.scan.offset());
+        if let Some(fault) = tip.fault
+            && Position::new(page, offset).is_some_and(|end| end < believed)
+            && torn_seal(home, ring_id, page, offset).is_none()
+        {
+            let last = tip.scan.summary();
+            let after_seq_no = if last.records > 0 { last.last_seq_no } else { prev };
+            self.damage = Some(Damage { page, offset, after_seq_no, kind: DamageKind::Record(fault) });
         }
         self.tip = Some(tip);
         Ok(Opened::Page(()))
+    }
+
+    /// Walks on, from page to page, to the end of the good records.
+    fn follow(&mut self, ids: &[u64], home: &Path, ring_id: &RingId) -> Result<(), ReadError> {
+        let Some(mut tip) = self.tip.take() else { return Ok(()) };
+        tip.walk(home)?;
+        // At most one turn per page there is. Behind damage nothing is handed out.
+        while tip.sealed && self.damage.is_none() && ids.contains(&(tip.id + 1)) {
+            let summary = *tip.scan.summary();
+            let last = (summary.records > 0).then_some(summary.last_seq_no);
+            let next = match TipPage::open(tip.id + 1, last, summary.epoch, home, ring_id)? {
+                Opened::Page(next) => next,
+                // Left over from a crash, or about to be made; the next look tells.
+                Opened::Gone(_) => break,
+            };
+            self.durable = self.durable.max(tip.durable);
+            self.before_tip = last.unwrap_or(self.before_tip);
+            tip = next;
+        }
+        self.tip = Some(tip);
+        Ok(())
+    }
+
+    /// Nothing has come at the end since the last look. If good records stand behind a bad one and say that the bad one
+    /// had been durable, that is damage, which a writer has appended behind.
+    fn look_behind(
+        &mut self,
+        end: Position,
+        tip_seq_no: u64,
+        ring_id: &RingId,
+        home: &Path,
+    ) -> Result<(), ReadError> {
+        let Some(tip) = &self.tip else { return Ok(()) };
+        let Some(fault) = tip.fault.filter(|_| !tip.sealed) else { return Ok(()) };
+        if self.searched == Some((end, fault)) {
+            return Ok(());
+        }
+        let from = tip.scan.offset();
+        let to = tip.header.fields().records_limit.min(from + NEXT_RECORD_MAX);
+        let beyond = look_beyond(&Bytes(&tip.file), PageSeed::new(ring_id, tip.id), from, to)
+            .map_err(|e| ReadError::io(home.join(names::page(tip.id)), e))?;
+        self.searched = Some((end, fault));
+        self.durable = self.durable.max(beyond.durable);
+        if judge::stop(end, self.durable, false) == StopVerdict::Damage {
+            self.damage = Some(Damage {
+                page: tip.id,
+                offset: from,
+                after_seq_no: tip_seq_no,
+                kind: DamageKind::Record(fault),
+            });
+        }
+        Ok(())
     }
 
     /// Footer and index of page `id`, if it has good ones.
@@ -205,31 +254,11 @@ impl Tail {
     }
 }
 
-/// The last stretch of ids without a gap.
-fn last_run(ids: &[u64]) -> &[u64] {
-    let ids = &ids[..ids.partition_point(|id| *id <= PAGE_ID_MAX)];
-    let mut start = ids.len().saturating_sub(1);
-    while start > 0 && ids[start - 1] + 1 == ids[start] {
-        start -= 1;
+/// The first of the ids without a gap that end in `last`.
+fn first_of_run(ids: &[u64], last: u64) -> u64 {
+    let mut first = last;
+    while first > 1 && ids.contains(&(first - 1)) {
+        first -= 1;
     }
-    &ids[start..]
-}
-
-/// The page the log ends in: the newest, unless that is one made ready whose predecessor goes on.
-fn locate(run: &[u64], home: &Path, ring_id: &RingId) -> Result<Opened<TipPage>, ReadError> {
-    let Some(newest) = run.last().copied() else {
-        return Ok(Opened::Gone(ReadError::io(home, std::io::ErrorKind::NotFound.into())));
-    };
-    let newest = match TipPage::open(newest, None, 0, home, ring_id)? {
-        Opened::Page(page) => page,
-        gone @ Opened::Gone(_) => return Ok(gone),
-    };
-    if newest.sealed || newest.scan.summary().records > 0 || run.len() < 2 {
-        return Ok(Opened::Page(newest));
-    }
-    Ok(match TipPage::open(newest.id - 1, None, 0, home, ring_id)? {
-        Opened::Page(before) if !before.sealed => Opened::Page(before),
-        Opened::Page(before) => Opened::Page(TipPage { durable: before.durable, ..newest }),
-        gone @ Opened::Gone(_) => gone,
-    })
+    first
 }

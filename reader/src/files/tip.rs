@@ -20,10 +20,10 @@ pub(super) struct TipPage {
     pub(super) header: PageHeader,
     pub(super) scan: PageScan,
     pub(super) sealed: bool,
-    /// The highest position that the good records name as durable, those of the page before included.
-    pub(super) durable: Position,
     /// What stands behind the good records.
     pub(super) fault: Option<RecordFault>,
+    /// Highest durable position that a good record names.
+    pub(super) durable: Position,
 }
 
 impl TipPage {
@@ -40,7 +40,7 @@ impl TipPage {
         };
         let scan = PageScan::new(&header, prev, epoch, true);
         let mut page =
-            TipPage { id, file, header, scan, sealed: false, durable: Position::NONE, fault: None };
+            TipPage { id, file, header, scan, sealed: false, fault: None, durable: Position::NONE };
         page.walk(home)?;
         Ok(Opened::Page(page))
     }

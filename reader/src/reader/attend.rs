@@ -10,6 +10,7 @@ use crate::source::{Attachment, Source, settling};
 use crate::walk::frame;
 use crate::watermark::Watermark;
 use std::sync::Arc;
+use waldo_shm_protocol::Position;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::record::Frame;
 
@@ -26,6 +27,9 @@ pub(crate) enum Attended {
 /// How the last record compares with what stands in its place now.
 enum Compared {
     Same,
+    /// The same, in the page before the place: its end, here, has to be looked at anew. After a crash that lost what followed
+    /// it, the log may go on in that page.
+    SameBefore(Position),
     /// The same, and in the very file that is mapped, or open if none is.
     SameFile,
     Other,
@@ -102,8 +106,7 @@ impl Reader {
         if committed.position().is_none() {
             return Ok(false);
         }
-        let behind = matches!(self.position.at(), Place::At(position) if committed.position() < position);
-        if behind && !self.position.is_ahead() {
+        if self.position.is_beyond(committed.position()) && !self.position.is_ahead() {
             return Err(self.rewound());
         }
         // Whatever is mapped is of before: under the same names, the files may be others by now.
@@ -112,10 +115,17 @@ impl Reader {
         let mut keep = false;
         match self.compare(self.window.page(), committed)? {
             Compared::Same => {}
+            Compared::SameBefore(end) => self.position.uncross(end),
             // Thousands of readers need not open and map it again for one start of a writer.
             Compared::SameFile => keep = !self.position.is_ahead(),
             Compared::Other => return Err(self.rewound()),
-            Compared::Trimmed => self.window.leave_page(),
+            Compared::Trimmed => {
+                self.window.leave_page();
+                // What is durable is not lost to a crash, and so never another record later.
+                if self.options.visibility == Visibility::Committed {
+                    self.position.doubt();
+                }
+            }
             Compared::Early => return Ok(false),
         }
         if !settled {
@@ -166,6 +176,10 @@ impl Reader {
             return Ok(Compared::Early);
         }
         let Ok((raw, frame)) = frame(&map, offset, end) else { return Ok(Compared::Other) };
+        let behind = match &frame {
+            Frame::Record(record) => Position::new(id, u64::from(offset) + record.size() as u64),
+            Frame::Seal(_) => None,
+        };
         let same = match (frame, self.position.last()) {
             (Frame::Record(record), Some(Last { seq_no, mark: Some(mark) })) if at.is_some() => {
                 raw.checksum == mark.checksum && record.seq_no() == seq_no
@@ -175,6 +189,9 @@ impl Reader {
         };
         let open = page.is_none() && self.window.tail().inode() == Some(map.inode());
         Ok(match same {
+            true if self.position.has_crossed() && !self.position.is_ahead() => {
+                behind.map_or(Compared::Same, Compared::SameBefore)
+            }
             true if known || open => Compared::SameFile,
             true => Compared::Same,
             false => Compared::Other,

@@ -38,7 +38,8 @@ impl Reader {
         sought
     }
 
-    /// The reader's page has been trimmed before it was opened.
+    /// The reader's page has been trimmed before it was opened, or the one before it has, and with it the record that tells
+    /// whether the log is still the one that was read.
     #[cold]
     pub(super) fn lapsed(&mut self) -> Result<Stepped, ReadError> {
         // What the cursor asked for may lie behind everything that has been trimmed.
@@ -51,13 +52,14 @@ impl Reader {
             Sought::Found(found) => found,
             Sought::Overtaken(overtaken) => return self.overtaken(*overtaken).map(|()| Stepped::Again),
         };
-        if want == Want::Trim && found.next.is_none() {
+        if found.next.is_none() && (want == Want::Trim || found.page.is_none()) {
             // There is no record in the ring that this reader may see. What it has missed can be told once there is one.
             return Ok(Stepped::Drained);
         }
         // Behind a number that was asked for, the search has looked by itself whether something is missed.
         let by_number = matches!(want, Want::After(_));
-        let lost = if want == Want::Trim { self.lost(&found) } else { None };
+        let counted = want == Want::Trim && !self.position.is_unsure();
+        let lost = if counted { self.lost(&found) } else { None };
         if found.begins_ring && !by_number && lost != Some(0) && !self.goes_on_at(&found) {
             let requested = self.last_seq_no().unwrap_or(0);
             self.overtaken(Overtaken { requested, lost, oldest: found })?;

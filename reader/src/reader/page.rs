@@ -89,7 +89,13 @@ impl Reader {
         let Some(bytes) = map.bytes(offset, limit) else { return Err(self.nonsense()) };
         let passed = match self.pass(bytes, map.seed(), offset) {
             Ok(passed) => passed,
-            Err(Damage { offset, fault, before }) => return Err(corrupt(&map, offset, fault, before)),
+            Err(Damage { offset, fault, before }) => {
+                let behind = watermark.position().page() > map.id();
+                return match self.attachment.torn_seal(map.id(), offset).filter(|_| behind) {
+                    Some(seal) => Ok(self.cross(map.id(), &seal)),
+                    None => Err(corrupt(&map, offset, fault, before)),
+                };
+            }
         };
         self.advance(map.id(), &passed)?;
         if passed.len > 0 {

@@ -5,7 +5,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::ReadError;
 use crate::options::Visibility;
 use crate::page_map::PageMap;
-use crate::place::{Last, Mark, Place, Want};
+use crate::place::{Last, Mark, Place, Skip, Want};
 use crate::reader::{corrupt, records_before};
 use crate::walk::frame;
 use waldo_shm_protocol::record::{Frame, Record, RecordFault};
@@ -55,6 +55,8 @@ impl Search<'_> {
         let (seq_no, epoch, checksum) = (checkpoint.seq_no, checkpoint.epoch, checkpoint.checksum);
         let itself = Last { seq_no, mark: Some(Mark { epoch, checksum, at: None }) };
         let (Some(map), Place::At(position)) = (found.page.clone(), found.place) else { return Ok(found) };
+        // The search went to the record itself; what follows is wanted whatever its number.
+        found.skip = Skip::Nothing;
         let Some(next) = found.next else {
             // The log ends at or before the checkpoint.
             let tip = found.last.map(|last| last.seq_no);

@@ -25,6 +25,11 @@ fn read_to_damage(forge: &Forge, reader: &mut Reader, seq: u64) -> Vec<u64> {
     }
 }
 
+/// The records before the damage.
+fn drain_five(reader: &mut Reader) -> Vec<u64> {
+    numbers(&reader.poll().unwrap().unwrap())
+}
+
 #[test]
 fn below_what_the_metadata_calls_durable() {
     for clean in [false, true] {
@@ -89,7 +94,9 @@ fn in_the_header_of_the_newest_page() {
             forge.durable = forge.position();
         }
         forge.append_n(3);
-        forge.damage(2, 40, b"Z");
+        // What a power failure leaves of a page that was being made ready, and what none leaves.
+        let bytes: &[u8] = if durable { b"Z" } else { &[0; 128] };
+        forge.damage(2, if durable { 40 } else { 0 }, bytes);
         let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
         let mut seen = numbers(&reader.poll().unwrap().unwrap());
         let end = loop {
@@ -106,7 +113,6 @@ fn in_the_header_of_the_newest_page() {
                 "{end:?}"
             );
         } else {
-            // What a power failure leaves of a page that was being made ready.
             assert!(end.is_none(), "{end:?}");
         }
     }
@@ -127,8 +133,13 @@ fn that_comes_while_a_reader_follows() {
     assert!(before < forge.durable);
     forge.append_n(2);
     assert_eq!(read_to_damage(&forge, &mut reader, 6), [0u64; 0]);
-    // Readers that do not go there are not concerned.
-    assert_eq!(drain(&mut forge.attach().reader(Cursor::Tip).unwrap()), [0u64; 0]);
+    // Who waits for what comes next would wait for ever.
+    let mut at_tip = forge.attach().reader(Cursor::Tip).unwrap();
+    assert_eq!(read_to_damage(&forge, &mut at_tip, 6), [0u64; 0]);
+    // Neither in a stream nor in a sleep without an end does damage go unnoticed.
+    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    assert_eq!(drain_five(&mut reader), [1, 2, 3, 4, 5]);
+    assert!(matches!(reader.recv(None), Err(ReadError::Corrupt { .. })));
 }
 
 #[test]

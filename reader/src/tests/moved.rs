@@ -5,7 +5,7 @@
 //! ever, or read pages of one ring up to a watermark of another.
 
 use crate::testing::{Forge, drain, read_n, until};
-use crate::{AttachOptions, Batches, Cursor, ReadError, Reader, Ring, RingId, WriterStatus};
+use crate::{AttachOptions, Batches, ControlKind, Cursor, ReadError, Reader, Ring, RingId, WriterStatus};
 use futures_core::Stream;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -68,6 +68,8 @@ fn followers(home: &Path) -> Followers {
         reader
     };
     let mut sleeps = reader(&attach(home));
+    // Everything has been looked at, and may be taken for unchanged if it looks so from outside.
+    ring.status().unwrap();
     Followers {
         polls: reader(&ring),
         receives: reader(&ring),
@@ -83,9 +85,9 @@ impl Followers {
     /// Everybody is told something like this, again and again.
     fn all_told(mut self, context: &str, told: impl Fn(&ReadError) -> bool) {
         let check = |error: ReadError| assert!(told(&error), "{context}: {error}");
-        for _ in 0..2 {
-            check(until(context, || self.polls.poll().err()));
-        }
+        check(until(context, || self.polls.poll().err()));
+        // Not only when it is time to look again.
+        check(self.polls.poll().unwrap_err());
         check(until(context, || self.receives.recv(Some(Duration::from_millis(20))).err()));
         check(self.ring.status().unwrap_err());
         let mut cx = Context::from_waker(Waker::noop());
@@ -281,6 +283,25 @@ fn a_copy_that_holds_less_rewinds_its_readers() {
     assert!(matches!(error, ReadError::Rewound { seq_no: Some(9), .. }), "{error}");
     reader.seek(Cursor::Trim).unwrap();
     assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_copy_is_not_read_by_the_segment_of_the_original() {
+    // As with shared memory: the segment lies elsewhere, and the copied link leads to it. Nobody has opened the copy.
+    let (dir, elsewhere) = outside();
+    let mut forge = Forge::new(PAGE, 4);
+    forge.append_n(5);
+    let shape = waldo_shm_protocol::segment::Shape::new(6, 32, 4).unwrap();
+    forge.open_control_at(shape, dir.path().join("segment"));
+    forge.control.as_ref().unwrap().state(WriterState::Closed);
+    let ring = attach(forge.home());
+    let mut reader = ring.reader(Cursor::Trim).unwrap();
+    assert_eq!(drain(&mut reader).len(), 5);
+    assert_ne!(ring.status().unwrap().control, ControlKind::Files);
+    fs::rename(forge.home(), &elsewhere).unwrap();
+    copy(&elsewhere, forge.home());
+    assert_eq!(ring.status().unwrap().control, ControlKind::Files);
+    assert!(reader.poll().unwrap().is_none());
 }
 
 #[test]

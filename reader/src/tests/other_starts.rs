@@ -112,35 +112,75 @@ impl Task {
     }
 }
 
+/// Readers that follow in different ways, each at record 5.
+struct Followers {
+    ring: crate::Ring,
+    polls: Reader,
+    receives: Reader,
+    sleeper: thread::JoinHandle<Vec<u64>>,
+    task: Task,
+}
+
+fn followers(forge: &Forge) -> Followers {
+    let ring = forge.attach();
+    let reader = || {
+        let mut reader = ring.reader(Cursor::Trim).unwrap();
+        assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5]);
+        reader
+    };
+    let mut sleeps = forge.attach().reader(Cursor::Tip).unwrap();
+    assert!(sleeps.poll().unwrap().is_none());
+    // An attachment of its own: only its waiting thread looks after it.
+    let mut task = Task::new(forge.attach().reader(Cursor::Trim).unwrap());
+    assert_eq!(task.read_n(5), [1, 2, 3, 4, 5]);
+    let (polls, receives) = (reader(), reader());
+    let sleeper = thread::spawn(move || numbers(&sleeps.recv(None).unwrap().unwrap()));
+    Followers { ring, polls, receives, sleeper, task }
+}
+
+impl Followers {
+    fn all_get(mut self, next: &[u64], context: &str) -> crate::Ring {
+        let polled = until("records for who polls", || self.polls.poll().unwrap());
+        assert_eq!(numbers(&polled), next, "{context}");
+        assert_eq!(read_n(&mut self.receives, next.len()), next, "{context}");
+        assert_eq!(self.task.read_n(next.len()), next, "{context}");
+        assert_eq!(self.sleeper.join().unwrap(), next, "{context}");
+        self.ring
+    }
+}
+
+#[test]
+fn followers_go_over_to_the_next_segment_though_nobody_retired_the_old_one() {
+    // The start that made the next segment was killed before it could; another one took that over.
+    for how in ENDS {
+        let mut forge = Forge::live(PAGE, 4);
+        forge.append_n(5);
+        let followers = followers(&forge);
+        let control = forge.start_unseen().unwrap();
+        forge.start_unseen();
+        end(&control, how);
+        forge.write(6, b"six");
+        forge.write(7, b"seven");
+        forge.open_control();
+        let ring = followers.all_get(&[6, 7], &format!("{how:?}"));
+        let status = ring.status().unwrap();
+        assert_eq!((status.writer, status.epoch), (WriterStatus::Live, 3), "{how:?}");
+        assert_ne!(status.control, ControlKind::Files, "{how:?}");
+    }
+}
+
 #[test]
 fn followers_go_over_to_the_files_when_the_next_start_cannot_be_seen() {
     for (how, link) in ENDS.into_iter().flat_map(|how| LINKS.map(|link| (how, link))) {
         let mut forge = Forge::live(PAGE, 4);
         forge.append_n(5);
-        let ring = forge.attach();
-        let reader = || {
-            let mut reader = ring.reader(Cursor::Trim).unwrap();
-            assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5]);
-            reader
-        };
-        let (mut polls, mut receives) = (reader(), reader());
-        let mut sleeps = forge.attach().reader(Cursor::Tip).unwrap();
-        assert!(sleeps.poll().unwrap().is_none());
-        let sleeper = thread::spawn(move || numbers(&sleeps.recv(None).unwrap().unwrap()));
-        // An attachment of its own: only its waiting thread looks after it.
-        let mut task = Task::new(forge.attach().reader(Cursor::Trim).unwrap());
-        assert_eq!(task.read_n(5), [1, 2, 3, 4, 5]);
-
+        let followers = followers(&forge);
         let control = restart_unseen(&mut forge, link);
         forge.append_n(2);
         // Only now: with its end a state may be stored that wakes.
         end(&control, how);
 
-        let polled = until("records for who polls", || polls.poll().unwrap());
-        assert_eq!(numbers(&polled), [6, 7], "{how:?} {link:?}");
-        assert_eq!(read_n(&mut receives, 2), [6, 7], "{how:?} {link:?}");
-        assert_eq!(task.read_n(2), [6, 7], "{how:?} {link:?}");
-        assert_eq!(sleeper.join().unwrap(), [6, 7], "{how:?} {link:?}");
+        let ring = followers.all_get(&[6, 7], &format!("{how:?} {link:?}"));
         let status = ring.status().unwrap();
         assert_eq!((status.control, status.tip_seq_no), (ControlKind::Files, Some(7)), "{how:?} {link:?}");
         assert_eq!(status.epoch, 2);

@@ -101,6 +101,12 @@ fn nothing_in_the_place_of_a_file_holds_a_reader() {
             let unneeded = (files_only && (name.starts_with("control") || name.starts_with("segment")))
                 || (matches!(thing, Thing::LinkToNothing) && name == "control.link");
             assert_eq!(outcome.is_ok(), unneeded, "{context}: {outcome:?}");
+            let is_read = !unneeded && (name == "ring.meta" || name == "control.link");
+            if let (true, Thing::Pipe | Thing::Device | Thing::LinkToPipe, Err(error)) =
+                (is_read, thing, &outcome)
+            {
+                assert!(error.to_string().contains("not a regular file"), "{context}: {error}");
+            }
             // Whoever was there before comes to an end as well.
             ends(&context, move || {
                 let _ = attached.status();

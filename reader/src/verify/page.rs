@@ -4,11 +4,10 @@ use super::{Damage, VerifyError};
 use crate::pages::read_at;
 use std::fs::File;
 use std::path::Path;
-use waldo_shm_protocol::limits::{INDEX_ENTRY_LEN, PAGE_FOOTER_LEN, RECORD_ALIGN, RECORD_HEADER_LEN};
+use waldo_shm_protocol::limits::{INDEX_ENTRY_LEN, PAGE_FOOTER_LEN};
 use waldo_shm_protocol::page::{IndexEntry, PageFault, PageFooter, PageHeader, PageSummary};
-use waldo_shm_protocol::record::{RawRecord, RecordFault, Seal};
+use waldo_shm_protocol::record::{RecordFault, Seal};
 use waldo_shm_protocol::scan::{PageScan, Step, WINDOW_MIN};
-use waldo_shm_protocol::{PageSeed, Position};
 
 const WINDOW: usize = 4 * WINDOW_MIN;
 
@@ -33,8 +32,6 @@ pub(super) struct PageWalk<'a> {
     /// Entries met so far.
     met: usize,
     pub(super) payload_bytes: u64,
-    /// Highest durable position that a record names.
-    pub(super) durable: Position,
 }
 
 impl<'a> PageWalk<'a> {
@@ -46,17 +43,8 @@ impl<'a> PageWalk<'a> {
         end: Option<u64>,
     ) -> PageWalk<'a> {
         let scan = PageScan::new(header, prev, epoch, true);
-        let mut walk = PageWalk {
-            file,
-            path,
-            header,
-            scan,
-            end,
-            index: Vec::new(),
-            met: 0,
-            payload_bytes: 0,
-            durable: Position::NONE,
-        };
+        let mut walk =
+            PageWalk { file, path, header, scan, end, index: Vec::new(), met: 0, payload_bytes: 0 };
         if let Ok(footer) = walk.footer() {
             walk.index = walk.read_index(&footer).unwrap_or_default();
         }
@@ -100,7 +88,6 @@ impl<'a> PageWalk<'a> {
                 match self.scan.step(&window[..got], start) {
                     Step::Record { offset, record } => {
                         self.payload_bytes += record.payload_len() as u64;
-                        self.durable = self.durable.max(record.durable());
                         let next = self.index.get(self.met);
                         let entry = IndexEntry { seq_no: record.seq_no(), time_ns: record.time_ns(), offset };
                         self.met += usize::from(next == Some(&entry));
@@ -113,15 +100,6 @@ impl<'a> PageWalk<'a> {
                 }
             }
         }
-    }
-
-    /// Whether the first record is good.
-    pub(super) fn first(&mut self) -> Result<bool, VerifyError> {
-        let start = self.scan.offset();
-        let want = usize::try_from(self.limit() - start).unwrap_or(WINDOW_MIN).min(WINDOW_MIN);
-        let mut window = vec![0; want];
-        let got = self.read(&mut window, start)?;
-        Ok(matches!(self.scan.step(&window[..got], start), Step::Record { .. } | Step::Seal { .. }))
     }
 
     pub(super) fn footer(&self) -> Result<PageFooter, PageFault> {
@@ -149,41 +127,4 @@ impl<'a> PageWalk<'a> {
             )),
         }
     }
-}
-
-/// What lies beyond a bad record.
-pub(super) struct Beyond {
-    /// Headers with a good checksum.
-    pub(super) records: u64,
-    /// Highest durable position that one of them names.
-    pub(super) durable: Position,
-}
-
-/// Looks for records behind `offset`, where the walk ended: each multiple of eight may start one.
-pub(super) fn records_beyond(walk: &PageWalk<'_>, offset: u64) -> Result<Beyond, VerifyError> {
-    let fields = walk.header.fields();
-    let seed = PageSeed::new(&fields.ring_id, fields.page_id);
-    let mut beyond = Beyond { records: 0, durable: Position::NONE };
-    let mut window = vec![0; WINDOW];
-    let mut at = offset + RECORD_ALIGN as u64;
-    while at + RECORD_HEADER_LEN as u64 <= walk.limit() {
-        let want = usize::try_from(walk.limit() - at).unwrap_or(WINDOW).min(WINDOW);
-        let got = walk.read(&mut window[..want], at)?;
-        let mut skip = 0;
-        while let Some(raw) = window[..got].get(skip..).and_then(RawRecord::read) {
-            let here = at + skip as u64;
-            let good = raw.check(walk.limit() - here).is_ok()
-                && u32::try_from(here).is_ok_and(|offset| raw.verify(seed, offset).is_ok());
-            if good {
-                beyond.records += 1;
-                beyond.durable = beyond.durable.max(Position::from_word(raw.durable));
-            }
-            skip += RECORD_ALIGN;
-        }
-        if skip == 0 {
-            break;
-        }
-        at += skip as u64;
-    }
-    Ok(beyond)
 }

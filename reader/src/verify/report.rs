@@ -79,23 +79,15 @@ pub enum VerifyError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Damage {
-    /// The file is missing although there are older and newer ones.
+    /// The file is missing, but the log had been durable in it or behind it.
     #[error("the page file is missing")]
     Missing,
     /// The page's header.
     #[error("page header: {0}")]
     Header(PageFault),
-    /// A record that is followed by intact ones in the next page.
+    /// A record that had been durable.
     #[error("{0}")]
     Record(RecordFault),
-    /// The log ends here, but more of it had been durable.
-    #[error("{fault}; but everything up to {durable} had been durable")]
-    Lost {
-        /// What stands here instead of a record.
-        fault: RecordFault,
-        /// How far the log had been durable.
-        durable: Position,
-    },
     /// The seal does not count what the page holds.
     #[error("the seal says {stored} for {what}, the page holds {found}")]
     Seal {

@@ -10,6 +10,7 @@ use super::setting::{Plan, Setting};
 use super::sheet::Sheet;
 use super::watch::{Stopped, Watch};
 use crate::cli::failure::Outcome;
+use crate::cli::notice::notice;
 use crate::cli::units;
 use serde_json::json;
 use std::cell::OnceCell;
@@ -108,7 +109,7 @@ impl Session {
         }
         if let Some(stem) = &self.report {
             for path in report.write(stem)? {
-                eprintln!("wrote {}", path.display());
+                notice!("wrote {}", path.display());
             }
         }
         Ok(Outcome::Done)

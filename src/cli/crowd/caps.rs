@@ -2,6 +2,7 @@
 
 use super::memory::MachineMemory;
 use crate::cli::failure::Usage;
+use crate::cli::notice::notice;
 use crate::cli::units;
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit};
@@ -29,7 +30,7 @@ pub fn readers(asked: u32) -> anyhow::Result<usize> {
         return Err(Usage(format!("there is no room for a single reader process: {}", cap.what)).into());
     }
     if cap.room < asked {
-        eprintln!(
+        notice!(
             "waldo: {} reader processes do not fit, going on with {}: {}",
             units::count(asked),
             units::count(cap.room),

@@ -5,6 +5,7 @@ use crate::cli::demo;
 use anyhow::{Context, bail};
 use nix::time::{ClockId, clock_gettime};
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -36,7 +37,8 @@ pub fn child_main() -> Option<ExitCode> {
     Some(match entry(&mut Words(args.collect::<Vec<_>>().into_iter())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("waldo: {role}: {error:#}");
+            // Nobody may be left to read it.
+            let _ = writeln!(std::io::stderr(), "waldo: {role}: {error:#}");
             ExitCode::FAILURE
         }
     })

@@ -3,7 +3,7 @@
 use super::Args;
 use super::text;
 use crate::cli::failure::Usage;
-use crate::cli::input::{Framing, Input};
+use crate::cli::input::{Framing, Input, Long};
 use crate::cli::writer_args::index_capacity;
 use anyhow::Context;
 use std::fs::File;
@@ -79,7 +79,7 @@ impl Plan {
 
 fn measure(path: &Path, limit: u64) -> anyhow::Result<Volume> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut input = Input::new(file, Framing::Lines, 1 << 20, PAYLOAD_LEN_MAX);
+    let mut input = Input::new(file, Framing::Lines, 1 << 20, PAYLOAD_LEN_MAX, Long::Split);
     let mut volume = Volume::default();
     while volume.records < limit {
         let more = input.read().with_context(|| format!("cannot use {}", path.display()))?;

@@ -4,6 +4,7 @@ use super::plan::Geometry;
 use super::run::Fate;
 use super::tally::Sum;
 use crate::cli::failure::{Outcome, output_error};
+use crate::cli::notice::notice;
 use crate::cli::units;
 use comfy_table::{Table, presets};
 use serde_json::json;
@@ -50,13 +51,13 @@ impl Report {
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(output_error)?;
         for failure in readers.failures.iter().take(FAILURES_SHOWN) {
-            eprintln!("waldo: {failure}");
+            notice!("waldo: {failure}");
         }
         if let Some(more) = readers.failures.len().checked_sub(FAILURES_SHOWN + 1) {
-            eprintln!("waldo: and {} more", more + 1);
+            notice!("waldo: and {} more", more + 1);
         }
         if let Some(home) = kept {
-            eprintln!("The ring stays in {0}: try `waldo tail {0}`", home.display());
+            notice!("The ring stays in {0}: try `waldo tail {0}`", home.display());
         }
         Ok(if readers.failures.is_empty() { Outcome::Done } else { Outcome::Bad })
     }

@@ -13,6 +13,7 @@ use crate::cli::crowd::processes::{Crowd, Role};
 use crate::cli::crowd::stage::Stage;
 use crate::cli::failure::Outcome;
 use crate::cli::interrupt::Interrupt;
+use crate::cli::notice::notice;
 use crate::cli::units;
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -88,7 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         Some(report) => report.print(args.json, demo.stage.kept().then(|| demo.stage.home())),
         None => {
             let signal = interrupt.signal().unwrap_or(signal_hook::consts::SIGINT);
-            eprintln!("waldo: interrupted; all processes have ended and nothing is left behind");
+            notice!("waldo: interrupted; all processes have ended and nothing is left behind");
             Ok(Outcome::Interrupted(signal))
         }
     }

@@ -6,7 +6,7 @@ use super::tally::Tally;
 use super::text;
 use crate::cli::crowd::board::Pin;
 use crate::cli::crowd::child::Words;
-use crate::cli::input::{Framing, Input};
+use crate::cli::input::{Framing, Input, Long};
 use crate::cli::writer_args::index_capacity;
 use anyhow::Context;
 use std::collections::VecDeque;
@@ -184,7 +184,7 @@ impl Feeder<'_> {
         orders: &mut Orders,
         job: &Job,
     ) -> anyhow::Result<()> {
-        let mut input = Input::new(source, Framing::Lines, BATCH_BYTES, PAYLOAD_LEN_MAX);
+        let mut input = Input::new(source, Framing::Lines, BATCH_BYTES, PAYLOAD_LEN_MAX, Long::Split);
         let started = Instant::now();
         let mut noted = started;
         let mut left = job.records;

@@ -7,7 +7,6 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::thread;
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::meta::{META_LEN, Meta};
 use waldo_shm_protocol::names;
@@ -20,12 +19,7 @@ const LOOKED_AT_MAX: usize = 1024;
 /// that they name, and that nobody has open or mapped: no writer, and no reader that waits for one. That last thing the
 /// kernel tells (a write lease), so it holds for other containers too. A ring that was moved makes itself a new one.
 pub(super) fn sweep() {
-    // On a thread of its own, where the signal that goes with leases is blocked.
-    let swept =
-        thread::Builder::new().name("waldo-sweep".into()).spawn(|| sweep_directory(Path::new("/dev/shm")));
-    if let Ok(thread) = swept {
-        let _ = thread.join();
-    }
+    sweep_directory(Path::new("/dev/shm"));
 }
 
 fn sweep_directory(shm: &Path) {

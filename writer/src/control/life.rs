@@ -23,8 +23,8 @@ pub(crate) fn refuse_if_alive(dir: &Directory, ring_id: &RingId) -> Result<(), O
         let stat = file.metadata().ok().filter(|stat| stat.is_file())?;
         let head = object::read_head(file, stat.len()).ok()??;
         let ours = head.magic && head.identity.ring_id == *ring_id && head.identity.home == home;
-        let running =
-            matches!(WriterState::from_word(head.state), Some(WriterState::Live | WriterState::Recovering));
+        let state = WriterState::from_word(head.state);
+        let running = [WriterState::Live, WriterState::Recovering].map(Some).contains(&state);
         (ours && running).then_some(head)
     };
     let Some(first) = look(&file) else { return Ok(()) };

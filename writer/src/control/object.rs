@@ -210,6 +210,14 @@ pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
     Ok(fallocate(file, FallocateFlags::empty(), 0, bytes)?)
 }
 
+/// Whether the name leads to `object`; true if that cannot be told.
+pub(super) fn is_named(link: &Link, object: Object) -> bool {
+    match fs::symlink_metadata(path_of(link)) {
+        Ok(stat) => [stat.dev(), stat.ino()] == object,
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
 /// Takes the name away, if it still leads to `object`.
 pub(super) fn remove(link: &Link, object: Object) -> io::Result<()> {
     match fs::symlink_metadata(path_of(link)) {

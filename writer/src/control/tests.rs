@@ -127,6 +127,11 @@ fn a_path_that_leads_to_something_else_is_refused_and_left_as_it_is() {
     other.copy_to(&copy);
     assert!(matches!(Writer::open(copy.path(), options_at(&path)), Err(OpenError::ControlTaken { .. })));
     assert_eq!(fs::read(&path).unwrap(), before);
+    // Nor can it have the name of a file of the ring itself, there or not.
+    for name in [names::META, names::LOCK, names::LINK, "page-0000000000000009", "scratch-x"] {
+        let refused = Writer::open(home.path(), options_at(&home.path().join(name)));
+        assert!(matches!(refused, Err(OpenError::ControlTaken { .. })), "{name}: {refused:?}");
+    }
     // Nothing of all that keeps the ring from opening elsewhere.
     home.open(&options_at(&place.path().join("free"))).close().unwrap();
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 3);
@@ -246,7 +251,7 @@ fn a_segment_with_holes_gets_its_memory_or_is_refused() {
         let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let len = file.metadata().unwrap().len();
         let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        fallocate(&file, punch, 4096, len as i64 - 4096).unwrap();
+        fallocate(&file, punch, 8192, len as i64 - 8192).unwrap();
         let ballast = Path::new("/dev/shm/ballast");
         let full = fs::write(ballast, vec![1; 4 << 20]).unwrap_err();
         assert_eq!(full.raw_os_error(), Some(libc::ENOSPC));

@@ -7,9 +7,10 @@ use crate::error::OpenError;
 use crate::options::WriterOptions;
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use waldo_shm_protocol::link::Link;
+use waldo_shm_protocol::names;
 use waldo_shm_protocol::segment::{SegmentIdentity, Shape};
 
 /// The ring that a segment is wanted for.
@@ -121,6 +122,9 @@ impl Wanted<'_> {
             }
             Standing::Stranger(reason) => return Err(taken(reason)),
         };
+        if self.is_the_rings_own(path) {
+            return Err(taken("that name is one of the ring's own files".into()));
+        }
         let ours = (self.identity.ring_id, self.identity.home);
         let scratch = posix_name(&ours.0, ours.1).replacen('/', ".", 1);
         let scratch = path.with_file_name(scratch);
@@ -135,6 +139,15 @@ impl Wanted<'_> {
             _ => refused(error),
         })?;
         Ok(control)
+    }
+
+    /// Whether the path is that of a page or another file of this very ring: it would be overwritten, or removed.
+    fn is_the_rings_own(&self, path: &Path) -> bool {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return true };
+        let own = [names::META, names::LOCK, names::LINK].contains(&name)
+            || [names::PAGE_PREFIX, names::SCRATCH_PREFIX].iter().any(|prefix| name.starts_with(prefix));
+        let parent = || Some([path.parent()?.metadata().ok()?.dev(), path.parent()?.metadata().ok()?.ino()]);
+        own && parent() == Some(self.identity.home)
     }
 
     /// Makes a segment of a file of zeros.
@@ -152,6 +165,9 @@ impl Wanted<'_> {
             }
             (Some(libc::ENOSPC), Link::Path(_)) => {
                 ". Give the file system that it is on more room, or lower ring_size or index_capacity"
+            }
+            (Some(libc::ENOENT | libc::EROFS | libc::ENOSYS), Link::Posix(_)) => {
+                ". There is no /dev/shm that can be written: mount a tmpfs there, or name a path for the segment"
             }
             (Some(libc::EACCES | libc::EPERM), _) => {
                 ". Make its directory writable for this user, or name another path"

@@ -6,6 +6,7 @@ use super::directory::Directory;
 use super::proof::{LeaseProof, has_other_names};
 use super::{Disk, DiskFile, file_length};
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -176,7 +177,7 @@ impl DiskFile for OsFile {
 }
 
 /// Runs `action` while it is certain that no process has `file` open or mapped but through this description, and none can
-/// open it; `false` if one has. The calling thread has SIGIO blocked afterwards.
+/// open it; `false` if one has.
 pub(crate) fn nobody_else_has(file: &File, action: &mut dyn FnMut()) -> io::Result<bool> {
     let Some(lease) = Lease::take(file)? else { return Ok(false) };
     action();
@@ -186,14 +187,18 @@ pub(crate) fn nobody_else_has(file: &File, action: &mut dyn FnMut()) -> io::Resu
 
 /// A write lease: while it is held, this is the only open description of the file, nobody maps it, and
 /// whoever opens it waits.
-pub(super) struct Lease<'a>(&'a File);
+pub(super) struct Lease<'a> {
+    file: &'a File,
+    /// Behind the lease, so that it ends later.
+    _quiet: WithoutSigio,
+}
 
 impl<'a> Lease<'a> {
     pub(super) fn take(file: &'a File) -> io::Result<Option<Lease<'a>>> {
         let fd = file.as_raw_fd();
         // An open() that runs into the lease sends a signal whose default action would end the process: it goes
-        // to this thread, and is blocked here. It stays pending, which harms nobody.
-        block_sigio()?;
+        // to this thread, and is blocked here.
+        let quiet = WithoutSigio::begin()?;
         // SAFETY: takes no arguments and cannot fail.
         let tid = unsafe { libc::gettid() };
         let owner = FOwnerEx { kind: F_OWNER_TID, pid: tid };
@@ -203,7 +208,7 @@ impl<'a> Lease<'a> {
         }
         // SAFETY: passes integers only.
         if unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_WRLCK) } == 0 {
-            return Ok(Some(Lease(file)));
+            return Ok(Some(Lease { file, _quiet: quiet }));
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
@@ -221,14 +226,14 @@ impl Lease<'_> {
     /// does not say whether it has let them in already.
     fn is_whole(&self) -> bool {
         // SAFETY: passes integers only.
-        unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_GETLEASE) == libc::F_WRLCK }
+        unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLEASE) == libc::F_WRLCK }
     }
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         // SAFETY: passes integers only. It can fail only where there is no lease to drop.
-        unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
+        unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
     }
 }
 
@@ -271,8 +276,33 @@ struct FOwnerEx {
     pid: libc::pid_t,
 }
 
-fn block_sigio() -> io::Result<()> {
-    let mut set = nix::sys::signal::SigSet::empty();
-    set.add(nix::sys::signal::Signal::SIGIO);
-    Ok(set.thread_block()?)
+/// While this lives SIGIO does not reach the thread. What came meanwhile is taken back, and the thread is as it was.
+struct WithoutSigio {
+    was_blocked: bool,
+}
+
+impl WithoutSigio {
+    fn begin() -> io::Result<WithoutSigio> {
+        let before = sigio().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        Ok(WithoutSigio { was_blocked: before.contains(Signal::SIGIO) })
+    }
+}
+
+impl Drop for WithoutSigio {
+    fn drop(&mut self) {
+        if self.was_blocked {
+            return;
+        }
+        let (set, now) = (sigio(), libc::timespec { tv_sec: 0, tv_nsec: 0 });
+        // SAFETY: set and time live through the call; nothing is to be known about the signal.
+        while unsafe { libc::sigtimedwait(set.as_ref(), std::ptr::null_mut(), &raw const now) } > 0 {}
+        // It cannot fail with this signal.
+        let _ = set.thread_unblock();
+    }
+}
+
+fn sigio() -> SigSet {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGIO);
+    set
 }

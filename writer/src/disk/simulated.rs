@@ -231,15 +231,16 @@ impl DiskFile for SimFile {
     }
 
     fn if_unshared(&self, action: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool> {
-        {
+        let (mapped, late) = {
             let mut inner = self.disk.0.lock();
             inner.faults.call()?;
-            if inner.faults.is_mapped() {
-                return Ok(false);
-            }
+            (inner.faults.is_mapped(), inner.faults.rng.one_in(2))
+        };
+        // Somebody may have come while it ran.
+        if !mapped || late {
+            action()?;
         }
-        action()?;
-        Ok(true)
+        Ok(!mapped)
     }
 
     fn fd(&self) -> Option<RawFd> {

@@ -103,6 +103,31 @@ impl Recorded<'_> {
         Ok(journal)
     }
 
+    /// Recovers `image` on a disk with `faults`. Whatever comes of it, another recovery afterwards finds all that is owed.
+    pub(super) fn try_failing(
+        &self,
+        image: &State,
+        known: Known,
+        power: bool,
+        faults: Faults,
+        rng: &mut Rng,
+    ) -> Result<(), (Broken, String)> {
+        let disk = SimDisk::new(image.clone(), faults);
+        let outcome = recover(&disk, self.durability);
+        let state = disk.state();
+        let known = match outcome {
+            // It was seen, and from now on it owes what it found.
+            Ok(Some(found)) => Known { epoch: found.epoch, ..known },
+            _ => known,
+        };
+        let closed = known.closed && !state.flush_failed();
+        let (after, cut) = match rng.one_in(2) {
+            true => (state.kill(rng), state.flush_failed()),
+            false => (state.cut(&mut Styled::new(rng.fork(3))), true),
+        };
+        self.try_image(after, Known { closed, ..known }, power || cut).map(drop)
+    }
+
     /// Recovers `image` with the `ring.meta` that there was when this life began, as if it came from a backup. The writer
     /// may refuse that. If it does not, nothing may be lost.
     pub(super) fn try_restored(

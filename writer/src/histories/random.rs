@@ -9,6 +9,10 @@ use crate::testing::LAZY;
 use crate::{ControlPlace, Durability, GeometryChange, Io, WriterOptions};
 use std::path::Path;
 use std::time::Duration;
+use waldo_shm_protocol::names;
+
+/// The control segment, a file beside the lock.
+pub(super) const CONTROL: &str = "control";
 
 /// One seed of so many is for a history with threads.
 const THREADED: u64 = 4;
@@ -23,8 +27,12 @@ pub(super) struct Scope {
     pub(super) threads: bool,
     /// Rings that promise to survive SIGKILL only are among them.
     pub(super) page_cache: bool,
-    /// Calls fail in some lives.
-    pub(super) faults: bool,
+    /// An old `ring.meta` is put back in some images.
+    pub(super) old_meta: bool,
+    /// Calls fail in one life of so many; in none at 0.
+    pub(super) faults: u64,
+    /// In these, a flush of so many fails; any number of them at 0.
+    pub(super) flush: u64,
     /// What the disk does not do once a ring is open, and while it is opened.
     pub(super) lie: Lie,
     pub(super) lie_opening: Lie,
@@ -39,7 +47,7 @@ fn options(rng: &mut Rng, home: &Path, scope: &Scope) -> WriterOptions {
         _ => LAZY,
     };
     WriterOptions {
-        ring_size: rng.of(&[1, 2, 2, 3, 4]),
+        ring_size: rng.of(&[1, 2, 2, 3, 4, 7]),
         page_len: rng.of(&[16 << 10, 16 << 10, 16 << 10, 20 << 10, 32 << 10]),
         page_records_max: rng.of(&[u64::MAX, u64::MAX, u64::MAX, 4]),
         index_capacity: rng.of(&[1, 4, 16]),
@@ -50,7 +58,7 @@ fn options(rng: &mut Rng, home: &Path, scope: &Scope) -> WriterOptions {
         io: Io::Pwrite,
         buffers: 4,
         buffer_len: rng.of(&[4096, 16 << 10]),
-        control: ControlPlace::Path(home.join("control")),
+        control: ControlPlace::Path(home.join(CONTROL)),
         prepare_ahead: scope.threads && rng.one_in(2),
         ..WriterOptions::default()
     }
@@ -61,11 +69,11 @@ fn regime(rng: &mut Rng, options: WriterOptions, scope: &Scope) -> Regime {
     faults.mapped = rng.of(&[0, 0, 0, 1, 3]);
     faults.short = rng.of(&[0, 0, 0, 4]);
     faults.interrupt = rng.of(&[0, 0, 0, 5]);
-    let faulty = scope.faults && rng.one_in(4);
+    let faulty = rng.one_in(scope.faults);
     if faulty {
         faults.io = rng.of(&[0, 0, 100, 400]);
         faults.space = rng.of(&[0, 0, 20, 100]);
-        faults.flush = rng.of(&[0, 10, 40, 200]);
+        faults.flush = if scope.flush > 0 { scope.flush } else { rng.of(&[0, 10, 40, 200]) };
     }
     Regime {
         options,
@@ -79,6 +87,17 @@ fn regime(rng: &mut Rng, options: WriterOptions, scope: &Scope) -> Regime {
     }
 }
 
+/// A disk on which a recovery probably fails.
+fn failing(rng: &mut Rng) -> Faults {
+    let mut faults = Faults { rng: rng.fork(2), ..Faults::none() };
+    faults.io = rng.of(&[0, 0, 10, 40]);
+    faults.space = rng.of(&[0, 0, 5, 20]);
+    faults.flush = rng.of(&[0, 2, 5, 20]);
+    faults.short = rng.of(&[0, 0, 3]);
+    faults.interrupt = rng.of(&[0, 0, 3]);
+    faults
+}
+
 /// One history and its variations.
 pub(super) fn history(seed: u64, home: &Path, scope: &Scope, tally: &mut Tally) {
     let scope = &Scope { threads: scope.threads && seed.is_multiple_of(THREADED), ..*scope };
@@ -86,9 +105,13 @@ pub(super) fn history(seed: u64, home: &Path, scope: &Scope, tally: &mut Tally) 
     let mut base = options(&mut rng, home, scope);
     let (mut truth, mut state, mut power) = (Truth::default(), State::default(), false);
     let mut known = Known { floor: 1, ring_size: base.ring_size, ..Known::default() };
-    for number in 1..=1 + rng.below(4) as u32 {
+    for number in 1..=1 + rng.of(&[0, 1, 2, 3, 3, 7]) {
         if number > 1 && rng.one_in(3) {
             base = options(&mut rng, home, scope);
+        }
+        if power || state.find(names::META).is_none() {
+            // It lives in memory, and comes after the metadata.
+            let _ = std::fs::remove_file(home.join(CONTROL));
         }
         let regime = regime(&mut rng, base.clone(), scope);
         let life = Life::new(home, &mut truth, number, known, rng.fork(u64::from(number)));
@@ -102,7 +125,7 @@ pub(super) fn history(seed: u64, home: &Path, scope: &Scope, tally: &mut Tally) 
             lie: scope.lie_opening,
             durability: regime.options.durability,
         };
-        let run = Run { seed, recorded: &recorded, regime: &regime, number };
+        let run = Run { seed, recorded: &recorded, regime: &regime, number, old_meta: scope.old_meta };
         if let Err(broken) = &lived.outcome {
             let files = super::oracle::describe(&state);
             tally.count("reopened");
@@ -121,6 +144,7 @@ struct Run<'a> {
     recorded: &'a Recorded<'a>,
     regime: &'a Regime,
     number: u32,
+    old_meta: bool,
 }
 
 impl Run<'_> {
@@ -175,7 +199,8 @@ impl Run<'_> {
         power_before: bool,
         tally: &mut Tally,
     ) -> Option<(State, Known, bool)> {
-        let crash = if rng.one_in(4) { Crash::Kill } else { Crash::Cut };
+        let kills = if moment.state.flush_failed() { 2 } else { 4 };
+        let crash = if rng.one_in(kills) { Crash::Kill } else { Crash::Cut };
         let part = self.recorded.journal.get(at).filter(|_| rng.one_in(3)).and_then(|op| part_of(op, rng));
         let stopped = part.map(|op| {
             let mut moment = Moment { state: moment.state.clone(), known: moment.known };
@@ -196,10 +221,20 @@ impl Run<'_> {
                 return None;
             }
         };
-        if rng.one_in(20) {
+        if self.old_meta && rng.one_in(20) {
             tally.count("old ring.meta");
             if let Err((broken, files)) = self.recorded.try_restored(&image, moment.known, power) {
                 tally.add(self.example(Found { broken, at, crash: format!("{crash:?}"), files }));
+            }
+        }
+        if rng.one_in(8) {
+            tally.count("failures of recovery");
+            let faults = failing(rng);
+            if let Err((broken, files)) = self.recorded.try_failing(&image, moment.known, power, faults, rng)
+            {
+                let crash = format!("{crash:?}, and then a recovery that fails,");
+                tally.add(self.example(Found { broken, at, crash, files }));
+                return None;
             }
         }
         if rng.one_in(4) && !journal.is_empty() {

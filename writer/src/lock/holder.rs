@@ -18,6 +18,9 @@ pub(super) const PATIENCE_UNSEEN: Duration = Duration::from_secs(5);
 /// While the holder has been killed, gone or not: a flush that it was in has to end first.
 pub(super) const PATIENCE_DYING: Duration = Duration::from_secs(15);
 
+/// Bytes of a lock file at most.
+const LEN_MAX: usize = 32;
+
 /// What the lock file says.
 #[derive(Debug)]
 pub(super) struct Holder {
@@ -36,15 +39,23 @@ pub(super) enum Sight {
 }
 
 impl Holder {
-    /// Names this process.
+    /// Names this process. Refuses a file that cannot be a lock file, by its content: a hard link to somebody's file, say.
     pub(super) fn write(file: &File) -> io::Result<()> {
+        let mut bytes = [0; LEN_MAX + 1];
+        let len = file.read_at(&mut bytes, 0)?;
+        // Zeros are what a power cut can leave of a number.
+        let fits = bytes[..len].iter().all(|byte| matches!(byte, b'0'..=b'9' | b'\n' | 0));
+        if len > LEN_MAX || !fits {
+            let message = "it holds something else than a process number: move it away if it is no lock file";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
         file.set_len(0)?;
         file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)
     }
 
     /// A name that cannot be read changes nothing.
     pub(super) fn read(file: &File) -> Holder {
-        let mut bytes = [0; 64];
+        let mut bytes = [0; LEN_MAX];
         let len = file.read_at(&mut bytes, 0).unwrap_or(0);
         let pid = String::from_utf8_lossy(&bytes[..len]).trim().parse().ok();
         Holder { pid, lock: object_of(file).ok() }

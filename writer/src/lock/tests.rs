@@ -94,21 +94,17 @@ fn the_directory_may_be_renamed_and_another_come_in_its_place() {
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
 }
 
-/// The path is looked at again once the lock is there: between open and lock the file may have been replaced.
+/// Two writers that start at the same time: the file that one of them has opened is removed, and the other locks a new one.
 #[test]
 fn a_lock_on_a_file_that_has_lost_its_name_is_none() {
     let home = tempfile::tempdir().unwrap();
-    let path = home.path().join(names::LOCK);
-    let first = WriterLock::take(&directory(&home)).unwrap();
     let dir = directory(&home);
-    // It waits for the lock of a file that is replaced meanwhile.
-    let second = std::thread::spawn(move || WriterLock::take(&dir));
-    std::thread::sleep(PATIENCE / 7);
-    std::fs::remove_file(&path).unwrap();
-    let third = WriterLock::take(&directory(&home)).unwrap();
-    drop(first);
-    let error = second.join().unwrap().unwrap_err();
-    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+    let (file, _) = open_or_make(&dir).unwrap();
+    std::fs::remove_file(home.path().join(names::LOCK)).unwrap();
+    let other = file.try_clone().unwrap();
+    assert!(WriterLock::lock(&dir, other, false).unwrap().is_none());
+    let third = WriterLock::take(&dir).unwrap();
+    assert!(WriterLock::lock(&dir, file, false).unwrap().is_none());
     assert!(third.watch().lost().is_none());
 }
 
@@ -124,6 +120,25 @@ fn what_is_no_regular_file_is_refused_and_does_not_block() {
     std::os::unix::fs::symlink("elsewhere", &path).unwrap();
     assert!(WriterLock::take(&directory(&home)).is_err());
     assert_eq!(std::fs::read_to_string(home.path().join("elsewhere")).unwrap(), "mine");
+}
+
+/// The lock file is cut to nothing and gets the writer's number. What stood in it was lost, whatever it was.
+#[test]
+fn a_file_that_is_no_lock_file_keeps_its_content() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, notes) = (home.path().join(names::LOCK), home.path().join("notes"));
+    std::fs::write(&notes, "1. buy milk\n").unwrap();
+    std::fs::hard_link(&notes, &path).unwrap();
+    let error = WriterLock::take(&directory(&home)).unwrap_err();
+    assert!(error.to_string().contains("something else"), "{error}");
+    assert_eq!(std::fs::read_to_string(&notes).unwrap(), "1. buy milk\n");
+    std::fs::write(&notes, "1".repeat(100)).unwrap();
+    assert!(WriterLock::take(&directory(&home)).is_err());
+    // What a writer leaves, whole or in part.
+    for left in ["", "12345\n", "123", "\0\0\0\0\0\0"] {
+        std::fs::write(&path, left).unwrap();
+        WriterLock::take(&directory(&home)).unwrap();
+    }
 }
 
 /// The second writer finds no lock file and gets the lock of a new one at once. `ring.meta`, which the first still has

@@ -76,7 +76,10 @@ fn mend_page(
     }
     if doubtful {
         let from = if found.id == durable.page() { u64::from(durable.offset()) } else { 0 };
-        rewrite(&page, from, found.summary.records_end).map_err(OpenError::io("write again", path()))?;
+        // The seal too: the flush that covered it may be the one that failed.
+        let seal = if found.sealed || found.reseal { RECORD_HEADER_LEN as u64 } else { 0 };
+        rewrite(&page, from, found.summary.records_end + seal)
+            .map_err(OpenError::io("write again", path()))?;
     }
     // The writer died before it wrote the footer, which spares the next opening the walk.
     if needs_footer {

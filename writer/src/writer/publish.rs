@@ -66,7 +66,7 @@ impl Writer {
         let Some(mark) = self.written.take() else { return };
         let publisher = *self.core.control.publisher();
         let before = self.core.positions.committed();
-        let mut turned = false;
+        let mut sealed = Vec::new();
         while self.pending.front().is_some_and(|(at, _)| *at < mark.position) {
             match self.pending.pop_front() {
                 Some((_, Event::Begin(info))) => publisher.enter_page(&info),
@@ -81,8 +81,7 @@ impl Writer {
                         summary.last_seq_no,
                         summary.records,
                     );
-                    self.preparer.seal(job);
-                    turned = true;
+                    sealed.push(job);
                 }
                 None => break,
             }
@@ -92,6 +91,11 @@ impl Writer {
         publisher.commit(mark.position, mark.tip, self.records);
         if self.sync {
             self.core.set_durable(mark.position);
+        }
+        // Not before the positions have moved: the preparer trims by them.
+        let turned = !sealed.is_empty();
+        for job in sealed {
+            self.preparer.seal(job);
         }
         if turned && self.is_full() && matches!(self.core.durability, Durability::Interval(_)) {
             // A record of the new page has to be durable by the time this page is full.

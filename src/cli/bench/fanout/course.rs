@@ -14,6 +14,7 @@ use crate::cli::crowd::processes::Crowd;
 use crate::cli::crowd::stage::Stage;
 use crate::cli::failure::Outcome;
 use crate::cli::interrupt::Interrupt;
+use crate::cli::notice::notice;
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{PipeReader, PipeWriter};
@@ -86,7 +87,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     course.bar.finish_and_clear();
     if let Err(error) = result {
         let Some(Stopped(signal)) = error.downcast_ref().copied() else { return Err(error) };
-        eprintln!("waldo: interrupted; all processes have ended and nothing is left behind");
+        notice!("waldo: interrupted; all processes have ended and nothing is left behind");
         return Ok(Outcome::Interrupted(signal));
     }
     course.findings.tell(args)
@@ -191,7 +192,7 @@ impl Course<'_> {
                 Ok(true)
             }
             Err(error) if reader > 0 => {
-                eprintln!(
+                notice!(
                     "waldo: process {} could not be started ({error}), going on with {reader}: see \
                      `sysctl kernel.pid_max kernel.threads-max`, `ulimit -u`, pids.max of the control group, and \
                      the memory that is left",

@@ -9,6 +9,7 @@ use crate::cli::bench::histogram::Latency;
 use crate::cli::bench::machine::Machine;
 use crate::cli::bench::report::Report;
 use crate::cli::failure::Outcome;
+use crate::cli::notice::notice;
 use std::path::Path;
 use std::time::Duration;
 
@@ -163,14 +164,14 @@ impl Findings {
         };
         if let Some(stem) = &args.report {
             for path in Report::write(&report, stem)? {
-                eprintln!("waldo: written {}", path.display());
+                notice!("waldo: written {}", path.display());
             }
         }
         for failure in account.failures.iter().take(FAILURES_SHOWN) {
-            eprintln!("waldo: {failure}");
+            notice!("waldo: {failure}");
         }
         if let Some(more) = account.failures.len().checked_sub(FAILURES_SHOWN + 1) {
-            eprintln!("waldo: and {} more", more + 1);
+            notice!("waldo: and {} more", more + 1);
         }
         Ok(if account.failures.is_empty() { Outcome::Done } else { Outcome::Bad })
     }

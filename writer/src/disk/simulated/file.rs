@@ -46,27 +46,29 @@ impl File {
         }
         self.grow(to);
         let sectors = (from / SECTOR) as u32..=((to - 1) / SECTOR) as u32;
-        // Written or not, what stands there already is the same; unless the disk has something else.
-        let same = self.cache[from..to] == *bytes;
-        if !same {
-            Arc::make_mut(&mut self.cache)[from..to].copy_from_slice(bytes);
-        }
         if durable {
+            Arc::make_mut(&mut self.cache)[from..to].copy_from_slice(bytes);
             self.flush(|sector| sectors.contains(&sector));
             self.strayed.retain(|sector| !sectors.contains(sector));
             // Also what had strayed before is written now.
             self.put_on_disk(sectors);
             self.settle_len();
-        } else if !same || !self.strayed.is_empty() {
-            for sector in sectors {
-                let strayed = self.strayed.iter().position(|strayed| *strayed == sector);
-                if let Some(at) = strayed {
-                    self.strayed.swap_remove(at);
-                }
-                if !same || strayed.is_some() {
-                    self.unsynced.push((sector, Arc::new(sector_of(&self.cache, sector))));
-                }
+            return;
+        }
+        for sector in sectors {
+            let start = sector as usize * SECTOR;
+            let part = from.max(start)..to.min(start + SECTOR);
+            let piece = &bytes[part.start - from..part.end - from];
+            let strayed = self.strayed.iter().position(|strayed| *strayed == sector);
+            // Written or not, what stands there already is the same; unless the disk has something else.
+            if self.cache[part.clone()] == *piece && strayed.is_none() {
+                continue;
             }
+            if let Some(at) = strayed {
+                self.strayed.swap_remove(at);
+            }
+            Arc::make_mut(&mut self.cache)[part].copy_from_slice(piece);
+            self.unsynced.push((sector, Arc::new(sector_of(&self.cache, sector))));
         }
     }
 

@@ -1,0 +1,153 @@
+//! The files of a ring as the survey reads them: what the writer's recovery asks, and so with the same answers.
+
+use crate::error::ReadError;
+use crate::pages::{self, Opened, read_at};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
+use waldo_shm_protocol::meta::Meta;
+use waldo_shm_protocol::record::{Frame, Seal, Stamp};
+use waldo_shm_protocol::recovery::judge::{self, StopVerdict};
+use waldo_shm_protocol::recovery::{
+    self, Damage, DamageKind, PageBytes, RingFiles, Survey, SurveyError, first_predecessor, read_page,
+};
+use waldo_shm_protocol::{PageSeed, Position, RingId, names};
+
+/// Surveys in a row that find damage before that is believed. A writer at work changes files meanwhile, and a directory
+/// that is listed meanwhile may show an older page and not a newer one.
+const LOOKS: u32 = 8;
+/// The same if the page that is damaged has been trimmed since.
+const TRIM_LOOKS: u32 = 1000;
+
+/// The page files in a directory.
+struct Directory<'a>(&'a Path);
+
+/// A page file, open.
+pub(crate) struct Bytes<'a>(pub(crate) &'a File);
+
+/// The same, with the file.
+struct Owned(File);
+
+impl RingFiles for Directory<'_> {
+    type Error = io::Error;
+    type Page = Owned;
+
+    fn page_ids(&self) -> io::Result<Vec<u64>> {
+        pages::list(self.0)
+    }
+
+    fn open_page(&self, id: u64) -> io::Result<Option<Owned>> {
+        let open = |flags| {
+            let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | flags;
+            OpenOptions::new().read(true).custom_flags(flags).open(self.0.join(names::page(id)))
+        };
+        // A FIFO would be waited for without O_NONBLOCK; and a lease, which only a file can have, is to be waited for.
+        let opened = match open(libc::O_NONBLOCK) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => open(0),
+            opened => opened,
+        };
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "this is not a regular file"));
+        }
+        Ok(Some(Owned(file)))
+    }
+}
+
+impl PageBytes for Owned {
+    type Error = io::Error;
+
+    fn size(&self) -> io::Result<u64> {
+        Bytes(&self.0).size()
+    }
+
+    fn read_up_to(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        Bytes(&self.0).read_up_to(bytes, offset)
+    }
+}
+
+impl PageBytes for Bytes<'_> {
+    type Error = io::Error;
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_up_to(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        read_at(self.0, bytes, offset)
+    }
+}
+
+/// What the ring in `home` holds, or the first thing that had been durable and is not there any more.
+///
+/// # Errors
+/// [`ReadError::Io`] if a file cannot be read.
+pub(crate) fn survey(home: &Path, meta: &Meta) -> Result<Result<Survey, Damage>, ReadError> {
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        match recovery::survey(&Directory(home), meta) {
+            Ok(survey) => return Ok(Ok(survey)),
+            Err(SurveyError::Damage(damage)) if trimmed(home, &damage) && looks < TRIM_LOOKS => {}
+            Err(SurveyError::Damage(_)) if looks < LOOKS => std::thread::yield_now(),
+            Err(SurveyError::Damage(damage)) => return Ok(Err(damage)),
+            Err(SurveyError::Io { page, source, .. }) => {
+                let path = page.map_or_else(|| home.to_path_buf(), |id| home.join(names::page(id)));
+                return Err(ReadError::io(path, source));
+            }
+        }
+    }
+}
+
+/// Whether the page has left the ring meanwhile.
+fn trimmed(home: &Path, damage: &Damage) -> bool {
+    pages::list(home).is_ok_and(|ids| ids.first().is_some_and(|oldest| *oldest > damage.page))
+}
+
+/// The seal that belongs at `offset` of page `id`, if a crash has torn it and nothing else: every record is there, and the
+/// log goes on in the next page. The writer writes it again when it starts.
+pub(crate) fn torn_seal(home: &Path, ring_id: &RingId, id: u64, offset: u64) -> Option<Seal> {
+    let open = |id| match pages::open(&home.join(names::page(id)), ring_id, id) {
+        Ok(Opened::Page(page)) => Some(page),
+        _ => None,
+    };
+    let ((file, header), (next_file, next_header)) = (open(id)?, open(id + 1)?);
+    let read = read_page(&Bytes(&file), &header, None, true).ok()?;
+    let (last, records) = (read.summary.last_seq_no, read.summary.records);
+    let goes_on = records > 0 && first_predecessor(&Bytes(&next_file), &next_header).ok()? == Some(last);
+    let here = Position::new(id, offset)?;
+    let torn = read.fault.is_some() && read.summary.records_end == offset;
+    if !torn || judge::stop(here, Position::NONE, goes_on) != StopVerdict::TornSeal {
+        return None;
+    }
+    let stamp =
+        Stamp { time_ns: read.summary.last_time_ns, durable: read.durable, epoch: read.summary.epoch };
+    let raw = Seal::encode(PageSeed::new(ring_id, id), here.offset(), last, records, stamp);
+    match raw.check(RECORD_HEADER_LEN as u64) {
+        Ok(Frame::Seal(seal)) => Some(seal),
+        _ => None,
+    }
+}
+
+/// Damage as a reader meets it.
+pub(crate) fn error(home: &Path, damage: &Damage) -> ReadError {
+    let path = home.join(names::page(damage.page));
+    match damage.kind {
+        DamageKind::Record(fault) => ReadError::Corrupt {
+            path,
+            page: damage.page,
+            offset: damage.offset,
+            fault,
+            seq_no: (damage.after_seq_no > 0).then_some(damage.after_seq_no),
+        },
+        DamageKind::Header(fault) => ReadError::Page { path, fault },
+        DamageKind::Missing => ReadError::io(path, io::ErrorKind::NotFound.into()),
+        kind => ReadError::io(path, io::Error::other(kind.to_string())),
+    }
+}

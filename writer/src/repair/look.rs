@@ -1,0 +1,327 @@
+//! Finding out what is good, what stays of it, and what is to be done.
+
+use super::page::{self, PageFile, Piece};
+use super::{Action, Keep, Repair, Span};
+use crate::clock;
+use crate::disk::OsDisk;
+use crate::error::OpenError;
+use crate::recover::survey;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RING_SIZE_MAX};
+use waldo_shm_protocol::meta::{META_LEN, Meta};
+use waldo_shm_protocol::page::{PageGeometry, PageHeader};
+use waldo_shm_protocol::{Position, RingId, names};
+
+/// What was found, and what is to be done about it.
+pub(super) struct Found {
+    pub(super) report: Repair,
+    /// The metadata as it is to be in the end.
+    pub(super) meta: Meta,
+    /// The pieces that stay, each with whether its page is complete.
+    pub(super) kept: Vec<(Piece, bool)>,
+    pub(super) headers: BTreeMap<u64, PageHeader>,
+}
+
+pub(super) fn look(home: &Path, keep: Keep) -> Result<Found, OpenError> {
+    let ids = page_ids(home)?;
+    let (meta, meta_damage) = match read_meta(home)? {
+        Ok(meta) => (meta, None),
+        Err(why) => (rebuild_meta(home, &ids)?, Some(why)),
+    };
+    let surveyed = if meta_damage.is_some() {
+        None
+    } else {
+        let disk = OsDisk::open(home).map_err(OpenError::io("open", home))?;
+        Some(survey(&disk, &meta))
+    };
+    let (survey, survey_damage) = match surveyed {
+        Some(Ok(survey)) => (Some(survey), None),
+        Some(Err(
+            error @ (OpenError::Corrupt { .. } | OpenError::Page { .. } | OpenError::MissingPage { .. }),
+        )) => (None, Some(error.to_string())),
+        Some(Err(error)) => return Err(error),
+        None => (None, None),
+    };
+    let mut files = read_pages(home, &ids, &meta)?;
+    let mut actions = exchanges(&files);
+    if !actions.is_empty() {
+        // What the files hold under their right names.
+        files = read_pages_as(home, &files, &meta)?;
+    }
+    // Behind the end of a log that is in order, whatever stands there is a crash's doing and the writer's business.
+    let end = survey.as_ref().map(|survey| survey.end());
+    let part = |piece: &Piece| {
+        end.is_none_or(|end| Position::new(piece.page, piece.from).is_some_and(|from| from < end))
+            && survey.as_ref().is_none_or(|survey| survey.pages.iter().any(|page| page.id == piece.page))
+    };
+    let stretches = stretches(files.iter().flat_map(|file| &file.pieces).filter(|p| part(p)).copied());
+    let chosen = match keep {
+        Keep::Older => (!stretches.is_empty()).then_some(0),
+        Keep::Newer => stretches.len().checked_sub(1),
+        Keep::Longest => (0..stretches.len()).max_by_key(|n| records(&stretches[*n])),
+    };
+    let mut report = Repair {
+        damage: None,
+        kept: chosen.map(|n| span(&stretches[n])),
+        dropped: Vec::new(),
+        lost: Vec::new(),
+        actions: Vec::new(),
+        backup: None,
+    };
+    let kept = chosen.map(|n| stretches[n].clone()).unwrap_or_default();
+    report.dropped =
+        (0..stretches.len()).filter(|n| Some(*n) != chosen).map(|n| span(&stretches[n])).collect();
+    let ends = |n: usize| span(&stretches[n]).last_seq_no;
+    report.lost = (1..stretches.len())
+        .map(|n| (ends(n - 1), stretches[n][0].summary.prev_seq_no))
+        .filter(|(last, next)| next > last)
+        .collect();
+    let deep = deep_damage(home, &files, &stretches, &kept);
+    report.damage = meta_damage.clone().or(survey_damage).or(deep);
+    let mut headers = BTreeMap::new();
+    for file in &files {
+        headers.extend(file.header.map(|header| (file.id, header)));
+    }
+    let mut found = Found { report, meta, kept: Vec::new(), headers };
+    if found.report.damage.is_none() && actions.is_empty() {
+        return Ok(found);
+    }
+    let last = kept.len().saturating_sub(1);
+    found.kept = kept.iter().enumerate().map(|(n, piece)| (*piece, n < last || piece.sealed)).collect();
+    actions.extend(removals(&files, &kept));
+    actions.extend(found.kept.iter().filter_map(|(piece, seal)| rewrite(&files, piece, *seal)));
+    let epoch_max = files.iter().map(|file| file.epoch_max).max().unwrap_or(0);
+    if let Some(action) = mend_meta(&mut found, meta_damage, epoch_max) {
+        actions.push(action);
+    }
+    found.report.actions = actions;
+    Ok(found)
+}
+
+fn page_ids(home: &Path) -> Result<Vec<u64>, OpenError> {
+    let list = fs::read_dir(home).map_err(OpenError::io("list", home))?;
+    let mut ids = Vec::new();
+    for entry in list {
+        let entry = entry.map_err(OpenError::io("list", home))?;
+        ids.extend(entry.file_name().to_str().and_then(names::parse_page));
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// The metadata, or what is wrong with them.
+fn read_meta(home: &Path) -> Result<Result<Meta, String>, OpenError> {
+    let path = home.join(names::META);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Err(format!("{}: the file is missing", path.display())));
+        }
+        Err(error) => return Err(OpenError::io("read", &path)(error)),
+    };
+    let checked = Meta::check(&bytes[..bytes.len().min(META_LEN + 1)]);
+    Ok(checked.map_err(|fault| format!("{}: {fault}", path.display())))
+}
+
+/// Metadata out of what the page headers say. What only the metadata knew is chosen with care: the ring size is as many
+/// pages as there are.
+fn rebuild_meta(home: &Path, ids: &[u64]) -> Result<Meta, OpenError> {
+    let mut rings: BTreeMap<RingId, u64> = BTreeMap::new();
+    let mut headers = Vec::new();
+    for id in ids {
+        let path = home.join(names::page(*id));
+        let bytes = page::read(&path).map_err(OpenError::io("read", &path))?;
+        if let Ok(header) = PageHeader::check_any(&bytes, bytes.len() as u64) {
+            *rings.entry(header.fields().ring_id).or_default() += 1;
+            headers.push(header);
+        }
+    }
+    let ring_id = rings.iter().max_by_key(|(_, count)| **count).map(|(ring_id, _)| *ring_id);
+    let ours = headers.iter().filter(|header| Some(header.fields().ring_id) == ring_id);
+    let newest = ours.clone().max_by_key(|header| header.fields().page_id);
+    let (Some(ring_id), Some(newest)) = (ring_id, newest) else {
+        return Err(OpenError::NoMeta { home: home.to_owned() });
+    };
+    Ok(Meta {
+        ring_id,
+        counter: 0,
+        ring_size: u32::try_from(ids.len()).unwrap_or(RING_SIZE_MAX).clamp(2, RING_SIZE_MAX),
+        geometry: newest.geometry(),
+        epoch: ours.map(|header| header.fields().epoch).max().unwrap_or(0),
+        created_ns: clock::realtime_ns(),
+        clean_end: Position::NONE,
+        durable: Position::NONE,
+        durable_names: false,
+        trims_early: false,
+    })
+}
+
+fn likely(bytes: &[u8], meta: &Meta) -> PageGeometry {
+    PageGeometry::new(bytes.len() as u64, meta.geometry.index_capacity()).unwrap_or(meta.geometry)
+}
+
+fn read_pages(home: &Path, ids: &[u64], meta: &Meta) -> Result<Vec<PageFile>, OpenError> {
+    ids.iter().map(|id| read_page(home, *id, *id, meta)).collect()
+}
+
+/// Page `id`, which is in the file with the name of page `name`.
+fn read_page(home: &Path, name: u64, id: u64, meta: &Meta) -> Result<PageFile, OpenError> {
+    let path = home.join(names::page(name));
+    let bytes = page::read(&path).map_err(OpenError::io("read", &path))?;
+    Ok(page::look(&bytes, &meta.ring_id, id, likely(&bytes, meta)))
+}
+
+/// The names that have to be exchanged so that each page has its own. One step puts one page into its place.
+fn exchanges(files: &[PageFile]) -> Vec<Action> {
+    let mut holds: BTreeMap<u64, Option<u64>> = files
+        .iter()
+        .map(|file| (file.id, file.belongs_to.or(file.header_damage.is_none().then_some(file.id))))
+        .collect();
+    let mut actions = Vec::new();
+    while let Some((from, to)) = holds.iter().find_map(|(name, holds_page)| {
+        let to = holds_page.filter(|page| page != name)?;
+        // A page of which there is another file, under the right name, is a copy.
+        (holds.get(&to).copied().flatten() != Some(to)).then_some((*name, to))
+    }) {
+        let there = holds.insert(to, Some(to)).flatten();
+        match there {
+            Some(page) => holds.insert(from, Some(page)),
+            None => holds.insert(from, None),
+        };
+        actions.push(Action::Exchange { from: names::page(from), to: names::page(to) });
+    }
+    actions
+}
+
+/// The same files as they will be after [`exchanges`].
+fn read_pages_as(home: &Path, files: &[PageFile], meta: &Meta) -> Result<Vec<PageFile>, OpenError> {
+    let mut read: BTreeMap<u64, PageFile> = BTreeMap::new();
+    for file in files {
+        let id = file.belongs_to.unwrap_or(file.id);
+        let known = read.get(&id).is_some_and(|known| known.header_damage.is_none());
+        if !known {
+            read.insert(id, read_page(home, file.id, id, meta)?);
+        }
+    }
+    Ok(read.into_values().collect())
+}
+
+/// Runs of pieces that follow one another.
+fn stretches(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
+    let mut stretches: Vec<Vec<Piece>> = Vec::new();
+    for piece in pieces {
+        let follows = stretches.last().and_then(|stretch| stretch.last()).is_some_and(|last| {
+            last.page + 1 == piece.page
+                && piece.from == PAGE_HEADER_LEN as u64
+                && last.summary.last_seq_no == piece.summary.prev_seq_no
+                && last.summary.epoch <= piece.epoch_first
+        });
+        match stretches.last_mut().filter(|_| follows) {
+            Some(stretch) => stretch.push(piece),
+            None => stretches.push(vec![piece]),
+        }
+    }
+    stretches
+}
+
+fn records(stretch: &[Piece]) -> u64 {
+    stretch.iter().map(|piece| piece.summary.records).sum()
+}
+
+fn span(stretch: &[Piece]) -> Span {
+    let (first, last) = (stretch[0].span(), stretch[stretch.len() - 1].span());
+    Span {
+        records: records(stretch),
+        bytes: stretch.iter().map(|piece| piece.to - piece.from).sum(),
+        last_seq_no: last.last_seq_no,
+        to: last.to,
+        ..first
+    }
+}
+
+/// The first damage that the survey need not have seen: in what footers speak for, or in footers.
+fn deep_damage(home: &Path, files: &[PageFile], stretches: &[Vec<Piece>], kept: &[Piece]) -> Option<String> {
+    let record = (stretches.len() > 1).then(|| {
+        let last = span(&stretches[0]);
+        let path = home.join(names::page(last.to.0));
+        format!("{}: offset {}, after record {}: no good record", path.display(), last.to.1, last.last_seq_no)
+    });
+    let footer = || {
+        files.iter().filter(|file| kept.iter().any(|piece| piece.page == file.id)).find_map(|file| {
+            let path = home.join(names::page(file.id));
+            file.footer_damage.as_ref().map(|what| format!("{}: {what}", path.display()))
+        })
+    };
+    record.or_else(footer)
+}
+
+/// Files that leave the ring: pages before what stays, the oldest first, and pages behind it, the newest first. So a crash
+/// in between leaves no gap.
+fn removals(files: &[PageFile], kept: &[Piece]) -> Vec<Action> {
+    let (first, last) = match (kept.first(), kept.last()) {
+        (Some(first), Some(last)) => (first.page, last.page),
+        _ => (u64::MAX, 0),
+    };
+    let action = |file: &PageFile| {
+        let records: u64 = file.pieces.iter().map(|piece| piece.summary.records).sum();
+        let reason = match (&file.header_damage, records) {
+            (Some(damage), 0) => format!("it is no page of this ring ({damage})"),
+            (_, 0) => "it holds no records".into(),
+            _ => format!("its {records} good records do not follow those that stay, or stand behind damage"),
+        };
+        Action::Remove { name: names::page(file.id), reason }
+    };
+    let older = files.iter().filter(|file| file.id < first).map(action);
+    let newer = files.iter().rev().filter(|file| file.id > last && file.id >= first).map(action);
+    older.chain(newer).collect()
+}
+
+/// What has to change in the page of a piece that stays.
+fn rewrite(files: &[PageFile], piece: &Piece, seal: bool) -> Option<Action> {
+    let file = files.iter().find(|file| file.id == piece.page)?;
+    let mut reasons = Vec::new();
+    reasons.extend(file.header_damage.as_ref().map(|damage| format!("a new header ({damage})")));
+    reasons.extend(file.footer_damage.as_ref().map(|damage| format!("a new footer ({damage})")));
+    if piece.from > PAGE_HEADER_LEN as u64 {
+        reasons.push(format!("what stood before offset {} is cut", piece.from));
+    }
+    if file.pieces.iter().any(|other| other.from > piece.from) {
+        reasons.push(format!("what stands behind offset {} is cut", piece.to));
+    } else if seal && !piece.sealed {
+        reasons.push("its seal is written".into());
+    }
+    (!reasons.is_empty())
+        .then(|| Action::Rewrite { name: names::page(piece.page), reason: reasons.join("; ") })
+}
+
+/// Metadata that do not claim more than there is.
+fn mend_meta(found: &mut Found, damage: Option<String>, epoch_max: u32) -> Option<Action> {
+    let before = found.meta;
+    let meta = &mut found.meta;
+    let end = match found.kept.last() {
+        Some((piece, true)) => Position::start_of(piece.page + 1),
+        Some((piece, false)) => {
+            let len = if piece.from > PAGE_HEADER_LEN as u64 {
+                piece.to - piece.from
+            } else {
+                piece.to - PAGE_HEADER_LEN as u64
+            };
+            Position::new(piece.page, PAGE_HEADER_LEN as u64 + len).unwrap_or_default()
+        }
+        None => Position::NONE,
+    };
+    meta.epoch = meta.epoch.max(epoch_max);
+    meta.durable = meta.known_durable().min(end);
+    meta.clean_end = Position::NONE;
+    let claims_more = meta.durable != before.known_durable() || meta.epoch != before.epoch;
+    let reason = match damage {
+        Some(damage) => format!("made from the headers of the pages ({damage})"),
+        None if claims_more => {
+            format!("the log is durable up to {} and was up to {}", meta.durable, before.known_durable())
+        }
+        None => "the ring counts as not closed, so that the next start looks at all of it".into(),
+    };
+    Some(Action::Rewrite { name: names::META.into(), reason })
+}

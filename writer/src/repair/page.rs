@@ -1,0 +1,250 @@
+//! What one page file holds, damaged or not, and making a page of some of it.
+
+use super::Span;
+use std::fs;
+use std::io;
+use std::path::Path;
+use waldo_shm_protocol::limits::{
+    INDEX_ENTRY_LEN, PAGE_FOOTER_LEN, PAGE_HEADER_LEN, PAGE_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN,
+};
+use waldo_shm_protocol::page::{
+    IndexEntry, PageFooter, PageGeometry, PageHeader, PageSummary, RECORDS_UNKNOWN,
+};
+use waldo_shm_protocol::record::{Frame, Record, Seal, Stamp};
+use waldo_shm_protocol::{PageSeed, Position, RawRecord, RingId};
+use zerocopy::IntoBytes;
+
+/// Records between two entries of an index that is made here.
+const INDEX_EVERY_BYTES: u64 = 16 << 10;
+
+/// Records that follow one another in a page.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub(super) page: u64,
+    pub(super) from: u64,
+    /// Where the last one ends.
+    pub(super) to: u64,
+    pub(super) summary: PageSummary,
+    pub(super) epoch_first: u32,
+    /// The page's seal stands there.
+    pub(super) sealed: bool,
+}
+
+impl Piece {
+    pub(super) fn span(&self) -> Span {
+        Span {
+            first_seq_no: self.summary.first_seq_no,
+            last_seq_no: self.summary.last_seq_no,
+            records: self.summary.records,
+            bytes: self.to - self.from,
+            from: (self.page, self.from),
+            to: (self.page, self.to),
+        }
+    }
+}
+
+/// A file that has a page's name.
+pub(super) struct PageFile {
+    pub(super) id: u64,
+    /// Good, or made up for a page that has records and no header.
+    pub(super) header: Option<PageHeader>,
+    /// The header in the file is not the one above, or the file has another length.
+    pub(super) header_damage: Option<String>,
+    /// The header is good and names another page of this ring.
+    pub(super) belongs_to: Option<u64>,
+    pub(super) pieces: Vec<Piece>,
+    /// What is wrong with footer or index of a page that is complete.
+    pub(super) footer_damage: Option<String>,
+    pub(super) epoch_max: u32,
+    pub(super) durable: Position,
+}
+
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let stat = fs::symlink_metadata(path)?;
+    if !stat.is_file() || stat.len() > PAGE_LEN_MAX {
+        return Ok(Vec::new());
+    }
+    fs::read(path)
+}
+
+/// Looks at the file of page `id` of this ring. `likely` is the shape of a page whose header says none.
+pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry) -> PageFile {
+    let mut file = PageFile {
+        id,
+        header: None,
+        header_damage: None,
+        belongs_to: None,
+        pieces: Vec::new(),
+        footer_damage: None,
+        epoch_max: 0,
+        durable: Position::NONE,
+    };
+    let header = match PageHeader::check(bytes, bytes.len() as u64, ring_id, id) {
+        Ok(header) => header,
+        Err(fault) => {
+            file.header_damage = Some(fault.to_string());
+            if let Ok(other) = PageHeader::check_any(bytes, bytes.len() as u64) {
+                if other.fields().ring_id == *ring_id {
+                    file.belongs_to = Some(other.fields().page_id);
+                }
+                return file;
+            }
+            PageHeader::new(*ring_id, id, likely, 1, 0)
+        }
+    };
+    scan(bytes, &header, &mut file);
+    if file.header_damage.is_some() {
+        // Only records tell that this was a page.
+        if let Some(piece) = file.pieces.first() {
+            let summary = &piece.summary;
+            file.header =
+                Some(PageHeader::new(*ring_id, id, likely, piece.epoch_first, summary.first_time_ns));
+        }
+        return file;
+    }
+    file.header = Some(header);
+    file.epoch_max = file.epoch_max.max(header.fields().epoch);
+    if let [piece] = file.pieces.as_slice()
+        && piece.sealed
+        && piece.from == PAGE_HEADER_LEN as u64
+    {
+        file.footer_damage = footer_damage(bytes, &header, &piece.summary);
+    }
+    file
+}
+
+/// Finds every good record, payloads included, at every place where one could start.
+fn scan(bytes: &[u8], header: &PageHeader, file: &mut PageFile) {
+    let seed = seed_of(header);
+    let limit = (header.fields().records_limit as usize).min(bytes.len());
+    let mut at = PAGE_HEADER_LEN;
+    let mut piece: Option<Piece> = None;
+    while at + RECORD_HEADER_LEN <= limit {
+        match good(bytes, seed, at, limit) {
+            Some((raw, Frame::Record(record))) => {
+                file.epoch_max = file.epoch_max.max(raw.epoch);
+                file.durable = file.durable.max(record.durable());
+                let follows = piece.filter(|piece| {
+                    piece.summary.last_seq_no == record.prev_seq_no() && piece.summary.epoch <= record.epoch()
+                });
+                if follows.is_none() {
+                    file.pieces.extend(piece.take());
+                }
+                let mut next = follows.unwrap_or(Piece {
+                    page: header.fields().page_id,
+                    from: at as u64,
+                    to: at as u64,
+                    summary: PageSummary {
+                        first_seq_no: record.seq_no(),
+                        prev_seq_no: record.prev_seq_no(),
+                        first_time_ns: record.time_ns(),
+                        records_before: RECORDS_UNKNOWN,
+                        ..PageSummary::default()
+                    },
+                    epoch_first: record.epoch(),
+                    sealed: false,
+                });
+                at += record.size();
+                next.to = at as u64;
+                next.summary.records += 1;
+                next.summary.records_end = at as u64;
+                next.summary.last_seq_no = record.seq_no();
+                next.summary.last_time_ns = record.time_ns();
+                next.summary.epoch = record.epoch();
+                piece = Some(next);
+            }
+            Some((_, Frame::Seal(seal))) => {
+                if let Some(piece) = piece.as_mut().filter(|p| p.summary.last_seq_no == seal.last_seq_no()) {
+                    piece.sealed = true;
+                }
+                break;
+            }
+            None => {
+                file.pieces.extend(piece.take());
+                at += RECORD_ALIGN;
+            }
+        }
+    }
+    file.pieces.extend(piece);
+}
+
+fn seed_of(header: &PageHeader) -> PageSeed {
+    PageSeed::new(&header.fields().ring_id, header.fields().page_id)
+}
+
+fn good(bytes: &[u8], seed: PageSeed, at: usize, limit: usize) -> Option<(RawRecord, Frame)> {
+    let raw = RawRecord::read(&bytes[at..limit])?;
+    let frame = raw.check((limit - at) as u64).ok()?;
+    raw.verify(seed, u32::try_from(at).ok()?).ok()?;
+    if let Frame::Record(record) = &frame {
+        let payload = bytes.get(at + RECORD_HEADER_LEN..at + RECORD_HEADER_LEN + record.payload_len())?;
+        record.verify_payload(payload).ok()?;
+    }
+    Some((raw, frame))
+}
+
+fn footer_damage(bytes: &[u8], header: &PageHeader, found: &PageSummary) -> Option<String> {
+    let geometry = header.geometry();
+    let footer = match PageFooter::check(bytes.get(geometry.footer_offset() as usize..)?, header) {
+        Ok(footer) => footer,
+        // A crash may leave a page without; the writer makes one when it opens the ring.
+        Err(waldo_shm_protocol::page::PageFault::Magic) => return None,
+        Err(fault) => return Some(format!("page footer: {fault}")),
+    };
+    let said = footer.summary();
+    if (PageSummary { records_before: RECORDS_UNKNOWN, ..said }) != *found {
+        return Some("the footer does not describe the page".into());
+    }
+    let (start, len) = footer.index_range(&geometry);
+    let index = match footer.check_index(bytes.get(start as usize..start as usize + len)?) {
+        Ok(index) => index,
+        Err(fault) => return Some(format!("sparse index: {fault}")),
+    };
+    let seed = seed_of(header);
+    let fits = |entry: &IndexEntry| {
+        matches!(good(bytes, seed, entry.offset as usize, bytes.len()),
+            Some((_, Frame::Record(record))) if record.seq_no() == entry.seq_no && record.time_ns() == entry.time_ns)
+    };
+    (!index.iter().all(fits)).then(|| "an entry of the sparse index fits no record".into())
+}
+
+/// The bytes of a page with the records of `piece`, at the page's start. With `seal`, the page is complete.
+pub(super) fn rebuild(bytes: &[u8], header: &PageHeader, piece: &Piece, seal: bool) -> Vec<u8> {
+    let seed = seed_of(header);
+    let geometry = header.geometry();
+    let mut page = vec![0; geometry.page_len() as usize];
+    page[..header.as_bytes().len()].copy_from_slice(header.as_bytes());
+    let (mut at, mut to) = (piece.from as usize, PAGE_HEADER_LEN);
+    let mut index: Vec<IndexEntry> = Vec::new();
+    let mut durable = Position::NONE;
+    while at < piece.to as usize {
+        let Some((raw, Frame::Record(record))) = good(bytes, seed, at, piece.to as usize) else { break };
+        let size = record.size();
+        page[to..to + size].copy_from_slice(&bytes[at..at + size]);
+        // What it says was durable lies before it, wherever it stands now.
+        let here = Position::new(header.fields().page_id, to as u64).unwrap_or_default();
+        durable = record.durable().min(here);
+        let stamp = Stamp { time_ns: record.time_ns(), durable, epoch: record.epoch() };
+        let seq = (record.seq_no(), record.prev_seq_no());
+        let moved = Record::encode(seed, to as u32, seq, record.payload_len(), raw.payload_hash, stamp);
+        page[to..to + RECORD_HEADER_LEN].copy_from_slice(moved.as_bytes());
+        let due = index.last().is_none_or(|last| to as u64 - last.offset >= INDEX_EVERY_BYTES);
+        if due && index.len() < geometry.index_capacity() as usize {
+            index.push(IndexEntry { seq_no: record.seq_no(), time_ns: record.time_ns(), offset: to as u64 });
+        }
+        at += size;
+        to += size;
+    }
+    if seal {
+        let summary = PageSummary { records_end: to as u64, ..piece.summary };
+        let stamp = Stamp { time_ns: summary.last_time_ns, durable, epoch: summary.epoch };
+        let raw = Seal::encode(seed, to as u32, summary.last_seq_no, summary.records, stamp);
+        page[to..to + RECORD_HEADER_LEN].copy_from_slice(raw.as_bytes());
+        let footer = PageFooter::new(header, &summary, &index);
+        let footer_at = geometry.footer_offset() as usize;
+        let index_at = footer_at - index.len() * INDEX_ENTRY_LEN;
+        page[index_at..footer_at].copy_from_slice(index.as_bytes());
+        page[footer_at..footer_at + PAGE_FOOTER_LEN].copy_from_slice(footer.as_bytes());
+    }
+    page
+}

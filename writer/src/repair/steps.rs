@@ -1,0 +1,92 @@
+//! Carrying out what was found.
+
+use super::look::Found;
+use super::{Action, Repair, backup, page};
+use crate::error::OpenError;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use waldo_shm_protocol::meta::{META_LEN, Meta};
+use waldo_shm_protocol::names;
+
+/// Under this name a changed file is made. A writer removes it if it is left over.
+fn scratch() -> String {
+    format!("{}repair", names::SCRATCH_PREFIX)
+}
+
+pub(super) fn carry_out(home: &Path, found: Found, place: Option<&Path>) -> Result<Repair, OpenError> {
+    let cannot_keep = OpenError::io("make the backup of", home);
+    let backup = backup::make(home, place).map_err(cannot_keep)?;
+    let mut report = found.report.clone();
+    for action in &found.report.actions {
+        let name = match action {
+            Action::Exchange { from, .. } => from,
+            Action::Remove { name, .. } | Action::Rewrite { name, .. } => name,
+        };
+        step(home, &found, action, &backup).map_err(OpenError::io("repair", home.join(name)))?;
+    }
+    report.backup = Some(backup);
+    Ok(report)
+}
+
+fn step(home: &Path, found: &Found, action: &Action, backup: &PathBuf) -> io::Result<()> {
+    match action {
+        Action::Exchange { from, to } => {
+            let (from, to) = (home.join(from), home.join(to));
+            if to.try_exists()? {
+                renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_EXCHANGE)?;
+            } else {
+                fs::rename(&from, &to)?;
+            }
+        }
+        Action::Remove { name, .. } => {
+            backup::keep(&home.join(name), backup)?;
+            fs::remove_file(home.join(name))?;
+        }
+        Action::Rewrite { name, .. } if name == names::META => {
+            if home.join(name).try_exists()? {
+                backup::keep(&home.join(name), backup)?;
+            }
+            replace(home, name, &meta_bytes(&found.meta), 0o640)?;
+        }
+        Action::Rewrite { name, .. } => {
+            let path = home.join(name);
+            backup::keep(&path, backup)?;
+            let id = names::parse_page(name);
+            let kept = found.kept.iter().find(|(piece, _)| Some(piece.page) == id);
+            if let (Some((piece, seal)), Some(header)) = (kept, id.and_then(|id| found.headers.get(&id))) {
+                let bytes = page::rebuild(&page::read(&path)?, header, piece, *seal);
+                replace(home, name, &bytes, 0o640)?;
+            }
+        }
+    }
+    File::open(home)?.sync_all()
+}
+
+/// Puts a new file into the place of `name`, with the old one's permissions.
+fn replace(home: &Path, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let (scratch, target) = (home.join(scratch()), home.join(name));
+    let permissions =
+        fs::metadata(&target).map_or(fs::Permissions::from_mode(mode), |stat| stat.permissions());
+    match fs::remove_file(&scratch) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&scratch)?;
+    file.write_all(bytes)?;
+    file.set_permissions(permissions)?;
+    file.sync_all()?;
+    fs::rename(&scratch, &target)
+}
+
+/// Both slots with the same content.
+fn meta_bytes(meta: &Meta) -> Vec<u8> {
+    let mut content = vec![0; META_LEN];
+    for counter in [meta.counter + 1, meta.counter + 2] {
+        let (at, slot) = Meta { counter, ..*meta }.encode();
+        content[at as usize..at as usize + slot.len()].copy_from_slice(&slot);
+    }
+    content
+}
