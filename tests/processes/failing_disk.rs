@@ -6,7 +6,7 @@
 use crate::machine::{FileSystem, Machine};
 use crate::support::child::Child;
 use crate::support::payload::check_batch;
-use crate::support::ring::{NEVER_MS, Setup, TestRing, attach, careful};
+use crate::support::ring::{NEVER_MS, Setup, TestRing, careful};
 use crate::support::wait::{DEADLINE, wait_until};
 use nix::libc;
 use std::io::Write;
@@ -124,10 +124,6 @@ fn a_disk_that_fails_stops_the_writer_and_takes_nothing_durable() {
                 crate::roles::writer_append(&mut writer, 200, 10, setup.max);
                 writer.close().unwrap();
                 verify::verify(ring.home(), &mut |_| {}).unwrap();
-                assert_eq!(
-                    check_batch(&ring.reader(Cursor::Trim).poll().unwrap().unwrap(), 0, setup.max).min(100),
-                    100
-                );
                 drop(ring);
                 machine.unmount();
             }
@@ -162,7 +158,7 @@ fn the_command_ends_with_an_error_when_the_disk_fails() {
     for (file_system, failure) in CASES {
         on_own_thread(move || {
             let Some(mut machine) = machine(file_system) else { return };
-            for how in [&["--no-sync"][..], &["--sync-interval", "20ms"], &[]] {
+            for how in [&["--no-sync"][..], &["--sync-interval", "20"], &[]] {
                 machine.mount("defaults").unwrap();
                 let home = machine.top().join(format!("ring{}", how.len()));
                 let mut command = Command::new(env!("CARGO_BIN_EXE_waldo"));
@@ -181,7 +177,6 @@ fn the_command_ends_with_an_error_when_the_disk_fails() {
                         .and_then(|ring| ring.status().ok())
                         .is_some_and(|status| status.tip_seq_no == Some(1))
                 });
-                drop(attach(&home));
                 failure.happen(&machine);
                 wait_until("the command ends", || {
                     // The pipe breaks when it has.

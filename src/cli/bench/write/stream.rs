@@ -59,7 +59,8 @@ fn streamed(session: &Session, payload_len: usize, batch_bytes: usize) -> anyhow
     let writer = SharedWriter::new(writer);
     // As many payloads as records, so that both sides read as much memory.
     let bytes = vec![0x5a; count * payload_len];
-    let made: Vec<Log<'_>> = bytes.chunks_exact(payload_len).map(|payload| Log::new_borrowed(1, 0, payload)).collect();
+    let made: Vec<Log<'_>> =
+        bytes.chunks_exact(payload_len).map(|payload| Log::new_borrowed(1, 0, payload)).collect();
     let mut ours = || {
         let mut tip = writer.tip().unwrap_or(0);
         let mut tickets: VecDeque<Ticket> = VecDeque::with_capacity(IN_FLIGHT);
