@@ -171,12 +171,14 @@ fn the_command_ends_with_an_error_when_the_disk_fails() {
                     .unwrap();
                 let mut input = process.stdin.take().unwrap();
                 input.write_all(b"one\n").unwrap();
-                wait_until("the first record is there", || {
-                    waldo::reader::Ring::attach(&home)
-                        .ok()
-                        .and_then(|ring| ring.status().ok())
-                        .is_some_and(|status| status.tip_seq_no == Some(1))
+                let mut seen = None;
+                wait_until("the first record is there, or the command has ended", || {
+                    let status = waldo::reader::Ring::attach(&home).map(|ring| ring.status());
+                    seen = Some(format!("{status:?}"));
+                    matches!(status, Ok(Ok(status)) if status.tip_seq_no == Some(1))
+                        || process.try_wait().unwrap().is_some()
                 });
+                assert!(process.try_wait().unwrap().is_none(), "{seen:?}");
                 failure.happen(&machine);
                 wait_until("the command ends", || {
                     // The pipe breaks when it has.

@@ -253,11 +253,12 @@ impl Writer {
             return Err(AppendError::Exhausted { tip });
         }
         let mut bytes = 0;
-        for (seq_no, payload) in (tip + 1..).zip(payloads.clone()) {
-            bytes += self.check_size(seq_no, payload.len())?;
+        // Not by a range from the tip on, which would step beyond the last number there is.
+        let numbered = payloads.enumerate().map(|(n, payload)| (tip + n as u64, payload));
+        for (prev_seq_no, payload) in numbered.clone() {
+            bytes += self.check_size(prev_seq_no + 1, payload.len())?;
         }
-        let entries =
-            (tip..).zip(payloads).map(|(prev_seq_no, payload)| Entry::unnumbered(prev_seq_no, payload));
+        let entries = numbered.map(|(prev_seq_no, payload)| Entry::unnumbered(prev_seq_no, payload));
         self.put_all(entries, bytes)?;
         let first_seq_no = if records == 0 { tip } else { tip + 1 };
         Ok(Appended { first_seq_no, last_seq_no: tip + records as u64, records })

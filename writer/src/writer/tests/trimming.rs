@@ -116,6 +116,38 @@ fn an_empty_page_displaces_nothing() {
     }
 }
 
+/// A page file that somebody had cut short was used again as it was. Where the kernel does not tell what is in the page cache,
+/// the part that is missing stayed so: a SIGBUS for whoever maps the page.
+#[test]
+fn a_page_that_was_cut_short_is_not_used_again() {
+    for options in regimes() {
+        let home = Home::new();
+        // This disk does not tell.
+        let (mut writer, _) = on_faulty(&home, &options);
+        let mut last = 0;
+        let mut next = || {
+            last += 1;
+            payload(last)
+        };
+        while writer.committed().page() < 4 {
+            writer.append_payloads(&[next()]).unwrap();
+        }
+        std::fs::OpenOptions::new().write(true).open(home.page(2)).unwrap().set_len(4096).unwrap();
+        while writer.committed().page() < 14 {
+            writer.append_payloads(&[next()]).unwrap();
+        }
+        writer.close().unwrap();
+        for id in home.page_ids() {
+            assert_eq!(
+                std::fs::metadata(home.page(id)).unwrap().len(),
+                options.page_len,
+                "page {id}: {options:?}"
+            );
+        }
+        assert_run(home.path(), last);
+    }
+}
+
 /// With an interval, pages left the ring before what took their place was durable. A power cut left nothing then.
 #[test]
 fn with_an_interval_durable_records_displace_pages_and_appends_wait_for_them() {
