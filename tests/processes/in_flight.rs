@@ -9,7 +9,7 @@ use std::fs;
 use waldo::reader::Cursor;
 use waldo::writer::{Io, OpenError, Writer};
 
-const KILLS: u64 = 12;
+const KILLS: u64 = 8;
 
 /// The next writer gets the lock when nothing of the one before can land any more: what it has found stays as it is. It begins
 /// before the killed process has been reaped, so the kernel may still be at it.
