@@ -333,7 +333,7 @@ fn judge(image: &Image, what: &str, seen: &mut BTreeMap<&'static str, u64>) {
 
 #[test]
 fn writer_reader_and_verification_agree() {
-    let states: usize = std::env::var("WALDO_TEST_STATES").map_or(1500, |n| n.parse().unwrap());
+    let states: usize = std::env::var("WALDO_TEST_STATES").map_or(400, |n| n.parse().unwrap());
     let images = images();
     let mut seen = BTreeMap::new();
     for image in &images {

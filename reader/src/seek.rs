@@ -80,14 +80,27 @@ impl Search<'_> {
             };
             races += 1;
             match error {
-                Some(error) if races >= RACES_MAX => return Err(error),
-                _ if races == RACES_MAX / 2 => *self.attachment = self.ring.refresh(self.attachment)?,
+                Some(error) if races >= self.races_max() => return Err(error),
+                _ if races == RACES_MAX / 2 => {
+                    *self.attachment = self.ring.refresh(self.attachment)?;
+                    // Otherwise everything that is found from here on counts as found under another start.
+                    self.window.look_under(self.attachment.epoch());
+                }
                 _ => {}
             }
             if let Source::Files(files) = &self.attachment.source {
                 files.look()?;
             }
             std::thread::yield_now();
+        }
+    }
+
+    /// Attempts that may be lost to a writer that trims. Without a segment each of them begins with a look at the
+    /// directory, in which time a fast writer can trim all of a small ring.
+    fn races_max(&self) -> u32 {
+        match &self.attachment.source {
+            Source::Control(_) => RACES_MAX,
+            Source::Files(_) => RACES_MAX * 32,
         }
     }
 

@@ -196,7 +196,15 @@ impl Attachment {
         };
         let committed = self.watermark(Visibility::Committed).word();
         let alive = matches!(&self.source, Source::Control(control) if self.sees_alive(control));
-        Observed { generation: self.generation, committed, durable, state, epoch, alive, damaged: self.damaged() }
+        Observed {
+            generation: self.generation,
+            committed,
+            durable,
+            state,
+            epoch,
+            alive,
+            damaged: self.damaged(),
+        }
     }
 
     /// Oldest page in the ring; 0 while there is none. Untrusted.

@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 /// The stream goes on for ever, through restarts of the writer; it ends after the first error. The reader, which
 /// can be sent elsewhere with [`Reader::seek`], is got back with [`Batches::into_reader`].
 ///
-/// A stream that always has records ready lets other tasks run every 100 us; see [`Turn`].
+/// A stream that always has records ready lets other tasks run after every eight batches; see [`Turn`].
 ///
 /// A child process that has inherited the stream by a `fork` may go on with it; it gets a waiting thread of its own. As with
 /// everything in a program of several threads, a mutex that another thread held at the moment of the fork stays locked in
@@ -84,7 +84,7 @@ impl Stream for Batches {
         match self.next(cx) {
             Ok(Some(batch)) => Poll::Ready(Some(Ok(batch))),
             Ok(None) => {
-                self.turn.end();
+                self.turn = Turn::default();
                 Poll::Pending
             }
             Err(error) => {

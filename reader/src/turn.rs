@@ -2,22 +2,21 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
-/// Longest time that a task goes on with records that are ready.
-const TURN: Duration = Duration::from_micros(100);
+/// Steps of one turn.
+const STEPS: u32 = 8;
 
 /// The turn of one task on its executor.
 ///
 /// A future that is always ready never returns to its executor, and no other task of that thread runs, no timer either:
 /// with two loops over ready records on one thread, the second loop never began. So a loop that may find everything ready
-/// asks before each step. Once the task has gone on for 100 us the answer is to wait once: the task is woken at once, and
-/// comes after all others that are ready. That works with every executor.
+/// asks before each step. After 8 steps the answer is to wait once: the task is woken at once, and comes after all others
+/// that are ready. That works with every executor.
 ///
-/// The time is looked at and not the number of steps, because one step may hand out one record or 256 KiB of them, and the
-/// program may do anything with them. To ask costs one look at the clock, about 25 ns (a query that finds a record costs
-/// about 500 ns). To go to the back of the queue takes 60 ns (pollster) to 200 ns (tokio), so it costs less than 1% when it
-/// happens every 100 us, and up to 40% if it happened in each query.
+/// What it costs, on a busy virtual machine with two processors (`what_a_turn_costs` in `tests/fairness.rs`): to go to the back
+/// of the queue takes 70 ns (pollster) to 130 ns (tokio), and a query that finds a record 1,100 ns. That is about 10% if it
+/// happens in each query, and about 1% in every eighth. To go by the time instead would cost a look at the clock in each
+/// step, which takes 80 to 115 ns there, as much as to give way each time.
 ///
 /// Streams ([`Batches`](crate::Batches)) ask by themselves. Programs that call [`Reader::poll`](crate::Reader::poll) in an
 /// asynchronous loop of their own should do it too:
@@ -33,37 +32,31 @@ const TURN: Duration = Duration::from_micros(100);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Turn {
-    /// When it began; `None` before the first step.
-    since: Option<Instant>,
+    /// Steps taken.
+    steps: u32,
 }
 
 impl Turn {
+    /// One that is over: the first step gives way to other tasks.
+    pub fn ended() -> Turn {
+        Turn { steps: STEPS }
+    }
+
     /// To be called before each step. Ready at once while the turn lasts; when it is over, pending once, after which
     /// the next turn begins.
     #[inline]
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = Instant::now();
-        match self.since {
-            Some(since) if now.saturating_duration_since(since) >= TURN => {
-                self.since = None;
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Some(_) => Poll::Ready(()),
-            None => {
-                self.since = Some(now);
-                Poll::Ready(())
-            }
+        if self.steps >= STEPS {
+            self.steps = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
+        self.steps += 1;
+        Poll::Ready(())
     }
 
     /// The same as a future.
     pub async fn take(&mut self) {
         poll_fn(|cx| self.poll(cx)).await;
-    }
-
-    /// To be called when the task is about to wait for something else, which ends its turn as well.
-    pub(crate) fn end(&mut self) {
-        self.since = None;
     }
 }

@@ -38,9 +38,10 @@ pub fn verify(
     let plan = match live {
         Some(live) => Plan { ids: list(&home, live)?, ends: Ends::Live(live) },
         None => match survey(&home, &meta).map_err(|error| read_error(&home, error))? {
-            Ok(survey) => {
-                Plan { ids: survey.pages.iter().map(|page| page.id).collect(), ends: Ends::Survey(survey) }
-            }
+            Ok(survey) => Plan {
+                ids: survey.pages.iter().map(|page| page.id).collect(),
+                ends: Ends::Survey(Box::new(survey)),
+            },
             Err(damage) => {
                 // Something else may be wrong before it, in what a writer need not read.
                 let mut ids = pages::list(&home).map_err(|e| AttachError::io(&home, e))?;
@@ -87,7 +88,7 @@ enum Ends {
     /// Where the running writer had got to.
     Live(Position),
     /// Where the survey says.
-    Survey(Survey),
+    Survey(Box<Survey>),
     /// In damage, which the survey has found.
     Damage(recovery::Damage),
 }
@@ -112,16 +113,22 @@ impl Check {
         VerifyError::Damaged { path: self.path(page), page, offset, seq_no: self.prev, damage }
     }
 
+    /// Whether page `id` is gone because the writer has trimmed it. The writer trims the oldest page first, so the page
+    /// before it is gone as well; if that is there, a page is missing in the middle.
+    fn trimmed_meanwhile(&self, id: u64) -> bool {
+        !self.path(id).exists() && !self.path(id.saturating_sub(1)).exists()
+    }
+
     /// Checks one page; `false` if the log ends in it.
     fn page(&mut self, id: u64, on_progress: &mut dyn FnMut(Progress)) -> Result<bool, VerifyError> {
         let path = self.path(id);
         let ring_id = self.report.ring_id;
         let (file, header) = match pages::open(&path, &ring_id, id) {
             Ok(Opened::Page(page)) => page,
-            Ok(Opened::Gone(_))
-                if matches!(self.ends, Ends::Live(_)) && self.report.pages == 0 && !path.exists() =>
-            {
+            Ok(Opened::Gone(_)) if matches!(self.ends, Ends::Live(_)) && self.trimmed_meanwhile(id) => {
                 self.report.notes.push(format!("page {id} was trimmed during the check"));
+                // It may have overtaken the check in the middle of the ring.
+                (self.prev, self.records_before) = (None, None);
                 return Ok(true);
             }
             // The survey has judged every header.

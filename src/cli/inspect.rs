@@ -7,9 +7,11 @@ mod page;
 
 use super::failure::{Outcome, Usage, output_error};
 use anyhow::{Context, bail};
+use nix::fcntl::OFlag;
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use waldo_shm_protocol::{layout, meta as meta_layout, names, page as page_layout, segment};
 
@@ -123,7 +125,7 @@ fn overview(home: &Path, out: &mut String) -> anyhow::Result<()> {
 
 /// Decodes one file, whatever it is.
 fn file(path: &Path, records: u64, out: &mut String) -> anyhow::Result<()> {
-    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut file = open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let len = file.metadata().with_context(|| format!("cannot examine {}", path.display()))?.len();
     let mut magic = [0; 8];
     let got = read_up_to(&mut file, &mut magic).with_context(|| format!("cannot read {}", path.display()))?;
@@ -144,6 +146,15 @@ fn file(path: &Path, records: u64, out: &mut String) -> anyhow::Result<()> {
             path.display(),
             magic[..got].escape_ascii()
         ),
+    }
+}
+
+/// Opens a regular file for reading. What else may stand there, such as a pipe, is not waited for.
+fn open(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::Error::other("this is no regular file")),
     }
 }
 

@@ -145,6 +145,21 @@ fn to_text(status: &RingStatus, before: Option<&RingStatus>, interval: Duration)
             ("stuck pages", count("stuck_pages")),
             ("on disk", units::bytes(counter(status, "disk_bytes"))),
         ]);
+        let waits = counter(status, "disk_waits");
+        if waits > 0 {
+            rows.push((
+                "waited",
+                format!("{} rotations, for a disk that does not keep up", units::count(waits)),
+            ));
+        }
+        let ahead = Duration::from_nanos(counter(status, "time_ahead_ns"));
+        if ahead >= Duration::from_secs(1) {
+            // Whole seconds: nobody sets a clock more exactly by hand.
+            let ahead = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
+            let told =
+                format!("records bear times {ahead} ahead of the clock; a search by time finds too many");
+            rows.push(("clock", told));
+        }
     }
     if let Some(before) = before {
         let grown = |name| counter(status, name).saturating_sub(counter(before, name));

@@ -161,7 +161,7 @@ impl Waldo {
     /// As many contiguous records as is efficient, from `cursor` on. With `waiting` it waits until there is at least
     /// one; otherwise there may be none.
     ///
-    /// A loop of queries that never has to wait lets other tasks of its thread run every 100 us; see
+    /// A loop of queries that never has to wait lets other tasks of its thread run after every eighth query; see
     /// [`Turn`].
     ///
     /// # Errors
@@ -262,8 +262,8 @@ impl Clone for Waldo {
             ring: self.ring.clone(),
             shared: Arc::clone(&self.shared),
             reader: None,
-            // A task that queries through a new clone each time has one turn all the same.
-            turn: self.turn.clone(),
+            // A task that queries through a new clone each time gives way each time.
+            turn: Turn::ended(),
         }
     }
 }

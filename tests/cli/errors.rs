@@ -222,3 +222,28 @@ fn content(home: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {
     content.sort();
     content
 }
+
+/// An append with default flags to a ring that somebody had made bigger dropped 194,012 records.
+#[test]
+fn a_ring_keeps_its_size_unless_a_change_is_asked_for() {
+    let place = Place::new();
+    let home = place.join("ring");
+    let text: String = (0..2000).map(|i| format!("{i}\n")).collect();
+    let made = ["append", "--page-size", "16K", "--ring-size", "12"];
+    assert_eq!(run(waldo().args(made).arg(&home), text.as_bytes()).code, 0);
+    let all = run(waldo().arg("tail").arg(&home), b"").stdout;
+    let shape = || {
+        let status = run(waldo().args(["stat", "--json"]).arg(&home), b"");
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        (status["ring_size"].as_u64().unwrap(), status["page_len"].as_u64().unwrap())
+    };
+    for flags in [&[][..], &["--ring-size", "2"]] {
+        let done = run(waldo().arg("append").args(flags).arg(&home), b"");
+        assert_eq!((done.code, shape()), (0, (12, 16384)), "{flags:?}: {}", done.stderr);
+        assert_eq!(done.stderr.contains("keeps its 12 pages"), !flags.is_empty(), "{}", done.stderr);
+        assert!(run(waldo().arg("tail").arg(&home), b"").stdout == all, "{flags:?} dropped records");
+    }
+    let done = run(waldo().args(["append", "--resize", "--ring-size", "2"]).arg(&home), b"last\n");
+    assert_eq!((done.code, shape()), (0, (2, 16384)), "{}", done.stderr);
+    assert!(done.stderr.contains("are dropped (pages 1 to"), "{}", done.stderr);
+}

@@ -197,6 +197,10 @@ impl Damaged {
                     3 => raw.durable = Position::new(value, 4096 + 8 * value).unwrap_or_default().word(),
                     _ => raw.epoch = value as u32,
                 }
+                // No header can be made of others.
+                if matches!(frame, Frame::Record(_)) && raw.seq_no <= raw.prev_seq_no {
+                    return;
+                }
                 let stamp = Stamp {
                     time_ns: raw.time_ns,
                     durable: Position::from_word(raw.durable),

@@ -106,7 +106,7 @@ fn a_reader_stopped_while_it_follows_is_told_exactly_what_it_missed() {
 fn a_page_is_never_recycled_under_a_reader_that_just_opened_it() {
     const PAGES: u64 = 1500;
     for page_len in [16 << 10, 64 << 10] {
-        let setup = Setup { ring_size: 2, page_len, ..Setup::default() };
+        let setup = Setup { ring_size: 2, page_len, interval_ms: Some(0), ..Setup::default() };
         let ring = TestRing::new();
         let mut writer = ring.writer(&setup);
         writer_append(&mut writer, 1, 1, setup.max);

@@ -134,7 +134,8 @@ fn a_writer_whose_ring_is_removed_stops_and_leaves_the_next_one_alone() {
         let ring = TestRing::new();
         let mut first = ring.writer(&setup);
         turn(&mut first);
-        fs::remove_dir_all(ring.home()).unwrap();
+        // Its writer may be making the next page meanwhile.
+        wait_until("the ring is removed", || fs::remove_dir_all(ring.home()).is_ok());
         let mut second = ring.writer(&setup);
         second.append_payloads(&payloads(1, 20, MAX)).unwrap();
         wait_until("the first writer stops", || {

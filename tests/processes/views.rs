@@ -95,7 +95,6 @@ fn what_is_written_and_read_through_an_overlay_does_not_change() {
 /// The same, read from outside in the layer below: nothing that a reader can do there is seen by the writer, which has to
 /// find out that it can prove nothing.
 #[test]
-#[ignore = "needs a writer that tries whether a lease proves anything in the ring's directory"]
 fn what_is_written_through_an_overlay_and_read_below_it_does_not_change() {
     hold_while_written_through_an_overlay("upper");
 }

@@ -295,8 +295,11 @@ impl<'a> Rounds<'a> {
         self.account.blind_most = self.account.blind_most.max(since.elapsed());
         self.account.blind_over_5_s += u64::from(since.elapsed() > BLIND);
         self.remember(format!("  all have seen {tip} after {:?}", since.elapsed()));
-        self.disturbed = false;
-        self.crew.errors.clear();
+        if !writer.hidden {
+            // Whoever was excused has not seen yet that the ring has moved, and may say so later.
+            self.disturbed = false;
+            self.crew.errors.clear();
+        }
         self.look_for_leaks(writer)
     }
 

@@ -17,9 +17,13 @@
 //! 6. A second opening changes nothing and cuts nothing.
 //! 7. Epochs never repeat.
 //!
+//! In some images the recovery itself meets errors first, and in some the `ring.meta` of an earlier time is put back.
+//!
 //! `WALDO_HISTORIES=1000000 cargo test --release -p waldo-writer histories -- --nocapture` runs so many, prints how it
-//! goes, and the seed of the shortest example of each rule that was broken. `WALDO_HISTORIES_SEED=0x... cargo test ...
-//! histories_by_chance` replays one. `WALDO_HISTORIES_FIRST` is the first seed of a run.
+//! goes, and the seed of the shortest example of each rule that was broken. `WALDO_HISTORIES_FIRST` is the first seed.
+//! `WALDO_HISTORIES_SEED=0x... cargo test -p waldo-writer histories_by_chance -- --nocapture` replays one seed, with the
+//! whole course of the life. Seeds that four divides are for lives with threads, and need not take the same course
+//! again. `WALDO_HISTORIES_STEPS` is the length of the lives of which every outcome is tried, 3 by default.
 
 mod exhaustive;
 mod images;

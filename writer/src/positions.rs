@@ -27,7 +27,7 @@ impl Positions {
         Position::from_word(self.durable.load(Ordering::Acquire)) // SYNC(own-durable)
     }
 
-    /// To be called by the appending thread, after the writes below `position`.
+    /// To be called by the appending thread, after the writes below `position`, and after readers can see `position`.
     #[inline]
     pub(crate) fn set_committed(&self, position: Position) {
         self.committed.store(position.word(), Ordering::Release); // SYNC(own-committed)

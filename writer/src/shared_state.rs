@@ -34,6 +34,11 @@ impl Core {
         failure
     }
 
+    /// The error that has ended the writer, if there is one. To be asked before a file is touched.
+    pub(crate) fn check_unfailed(&self) -> Result<(), Failure> {
+        self.poison.get().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
     pub(crate) fn durable(&self) -> Position {
         self.positions.durable()
     }
@@ -53,8 +58,9 @@ impl Core {
 
     /// Moves the durable position, in the writer and for readers.
     pub(crate) fn set_durable(&self, position: Position) {
-        self.positions.set_durable(position);
+        // Readers first: the notifier goes by the writer's own, and whom it wakes must find the other.
         self.control.publisher().set_durable(position);
+        self.positions.set_durable(position);
     }
 }
 

@@ -103,8 +103,12 @@ impl RingInner {
                     return Ok(seen.clone());
                 }
                 let fresh = self.refresh(seen)?;
-                if Arc::ptr_eq(&fresh, seen) {
-                    files.look()?;
+                if Arc::ptr_eq(&fresh, seen)
+                    && let Err(error) = files.look()
+                {
+                    // The files are looked for by path. The directory may have been moved between the two looks.
+                    let again = self.refresh(seen)?;
+                    return if Arc::ptr_eq(&again, seen) { Err(error) } else { Ok(again) };
                 }
                 Ok(fresh)
             }

@@ -127,7 +127,7 @@ impl Tail {
     fn survey(&mut self, meta: &Meta, home: &Path, ring_id: &RingId) -> Result<Opened<()>, ReadError> {
         self.searched = None;
         self.tip = None;
-        let believed;
+        let mut believed;
         let (last, before) = match survey(home, meta)? {
             Ok(survey) => {
                 believed = survey.end();
@@ -144,8 +144,12 @@ impl Tail {
                 self.durable = Position::new(damage.page, damage.offset).unwrap_or_default();
                 let ids = pages::list(home).map_err(|e| ReadError::io(home, e))?;
                 let in_page = damage.offset >= PAGE_HEADER_LEN as u64;
-                let last = if in_page { damage.page } else { damage.page.saturating_sub(1) };
-                self.first = first_of_run(&ids, last);
+                let mut last = if in_page { damage.page } else { damage.page.saturating_sub(1) };
+                // What is left over in between is no page.
+                while !in_page && ids.contains(&last) && !is_page(last, home, ring_id) {
+                    last -= 1;
+                }
+                self.first = first_of_run(&ids, last, home, ring_id);
                 // Where the page before has no footer to believe, the survey has read it.
                 let footer = self.sealed(last, home, ring_id);
                 believed =
@@ -171,6 +175,9 @@ impl Tail {
                 Opened::Page(before) if !before.sealed => tip = before,
                 _ => break,
             }
+            let footer = self.sealed(tip.id, home, ring_id);
+            believed =
+                footer.and_then(|page| Position::new(tip.id, page.summary.records_end)).unwrap_or_default();
         }
         // The survey believes footers of what is durable as a whole, and does not read what they speak for.
         let (page, offset) = (tip.id, tip.scan.offset());
@@ -254,11 +261,16 @@ impl Tail {
     }
 }
 
-/// The first of the ids without a gap that end in `last`.
-fn first_of_run(ids: &[u64], last: u64) -> u64 {
+/// The first of the pages without a gap that end in `last`. A file that the survey has passed over as left over, since its
+/// header is none, is no page.
+fn first_of_run(ids: &[u64], last: u64, home: &Path, ring_id: &RingId) -> u64 {
     let mut first = last;
-    while first > 1 && ids.contains(&(first - 1)) {
+    while first > 1 && ids.contains(&(first - 1)) && is_page(first - 1, home, ring_id) {
         first -= 1;
     }
     first
+}
+
+fn is_page(id: u64, home: &Path, ring_id: &RingId) -> bool {
+    matches!(pages::open(&home.join(names::page(id)), ring_id, id), Ok(Opened::Page(_)))
 }

@@ -124,12 +124,15 @@ fn another_ring(home: &Path) -> Forge {
     other
 }
 
+/// Copies a directory. The copy is put in place when it is whole.
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
+    let part = to.with_extension("part");
+    fs::create_dir(&part).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        fs::copy(entry.path(), part.join(entry.file_name())).unwrap();
     }
+    fs::rename(part, to).unwrap();
 }
 
 fn is_replaced(home: &Path) -> impl Fn(&ReadError) -> bool {
@@ -138,6 +141,12 @@ fn is_replaced(home: &Path) -> impl Fn(&ReadError) -> bool {
         matches!(error, ReadError::Replaced { home: at, found: OTHER, .. } if *at == home)
             && error.to_string().contains("attach anew")
     }
+}
+
+/// The same, or that there is none, for who looks when it has been removed and not been made yet.
+fn is_replaced_or_gone(home: &Path) -> impl Fn(&ReadError) -> bool {
+    let is_replaced = is_replaced(home);
+    move |error| is_replaced(error) || matches!(error, ReadError::Gone { .. })
 }
 
 fn outside() -> (TempDir, PathBuf) {
@@ -151,10 +160,12 @@ fn a_ring_that_was_removed_and_made_anew_is_not_taken_for_the_one_before() {
     for writer in WRITERS {
         let forge = forge(writer);
         let followers = followers(forge.home());
+        let ring = followers.ring.clone();
         leave(&forge, writer);
         fs::remove_dir_all(forge.home()).unwrap();
         let _other = another_ring(forge.home());
-        followers.all_told(&format!("{writer:?}"), is_replaced(forge.home()));
+        followers.all_told(&format!("{writer:?}"), is_replaced_or_gone(forge.home()));
+        assert!(is_replaced(forge.home())(&ring.status().unwrap_err()), "{writer:?}");
     }
 }
 
@@ -163,13 +174,15 @@ fn a_ring_that_was_made_anew_in_the_same_directory_is_another_one() {
     for writer in WRITERS {
         let mut forge = forge(writer);
         let followers = followers(forge.home());
+        let ring = followers.ring.clone();
         leave(&forge, writer);
         for entry in fs::read_dir(forge.home()).unwrap() {
             fs::remove_file(entry.unwrap().path()).unwrap();
         }
         forge.meta.ring_id = OTHER;
         forge.write_meta();
-        followers.all_told(&format!("{writer:?}"), is_replaced(forge.home()));
+        followers.all_told(&format!("{writer:?}"), is_replaced_or_gone(forge.home()));
+        assert!(is_replaced(forge.home())(&ring.status().unwrap_err()), "{writer:?}");
     }
 }
 

@@ -390,20 +390,29 @@ enum Before {
     LookThenToken,
 }
 
-/// One thread commits, a notifier notices and wakes, a reader follows up to the last commit.
-fn sleep_and_wake(commits: usize, order: Before) {
+/// The order in which the writer stores the committed position for readers and for its own threads.
+#[derive(Clone, Copy)]
+enum Store {
+    SegmentThenOwn,
+    OwnThenSegment,
+}
+
+/// One thread commits, a notifier notices and wakes, a reader follows up to the last commit. The notifier goes by the
+/// writer's own position.
+fn sleep_and_wake(commits: usize, order: Before, store: Store) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(move || {
         let shared = Shared::new();
         let futex = Arc::new(Futex::default());
+        let own = Arc::new(AtomicU64::new(0));
         let notifier = thread::spawn({
-            let (shared, futex) = (shared.clone(), futex.clone());
+            let (shared, futex, own) = (shared.clone(), futex.clone(), own.clone());
             move || {
                 let mut told = Position::NONE;
                 while told < Shared::end(commits) {
                     // The watermark that counts as told is the one loaded before the change of the word.
-                    let seen = shared.memory.segment().committed();
+                    let seen = Position::from_word(own.load(Ordering::Acquire));
                     if seen == told {
                         thread::yield_now();
                         continue;
@@ -430,7 +439,16 @@ fn sleep_and_wake(commits: usize, order: Before) {
                 }
             }
         });
-        (0..commits).for_each(|n| shared.append(n));
+        for n in 0..commits {
+            let end = Shared::end(n + 1).word();
+            if matches!(store, Store::OwnThenSegment) {
+                own.store(end, Ordering::Release);
+            }
+            shared.append(n);
+            if matches!(store, Store::SegmentThenOwn) {
+                own.store(end, Ordering::Release);
+            }
+        }
         notifier.join().unwrap();
         futex.wake_no_more();
         reader.join().unwrap();
@@ -438,16 +456,23 @@ fn sleep_and_wake(commits: usize, order: Before) {
     });
 }
 
-/// SYNC(wake), SYNC(publish): a reader that loads the token before it looks never sleeps through a commit.
+/// SYNC(wake), SYNC(publish), SYNC(own-committed): a reader that loads the token before it looks never sleeps through a commit.
 #[test]
 fn loom_no_wake_up_is_lost() {
-    sleep_and_wake(1, Before::TokenThenLook);
-    sleep_and_wake(2, Before::TokenThenLook);
+    sleep_and_wake(1, Before::TokenThenLook, Store::SegmentThenOwn);
+    sleep_and_wake(2, Before::TokenThenLook, Store::SegmentThenOwn);
+}
+
+/// A position that the notifier sees before readers do is told to nobody: the model above can tell.
+#[test]
+#[should_panic(expected = "a wake-up was lost")]
+fn loom_an_own_position_stored_too_early_loses_a_wake_up() {
+    sleep_and_wake(1, Before::TokenThenLook, Store::OwnThenSegment);
 }
 
 /// The same reader with the token loaded after the look sleeps for ever: the model above can tell.
 #[test]
 #[should_panic(expected = "a wake-up was lost")]
 fn loom_a_token_loaded_too_late_loses_a_wake_up() {
-    sleep_and_wake(1, Before::LookThenToken);
+    sleep_and_wake(1, Before::LookThenToken, Store::SegmentThenOwn);
 }

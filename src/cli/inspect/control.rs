@@ -22,7 +22,7 @@ use waldo_shm_protocol::segment::{
 pub fn linked(home: &Path, out: &mut String) -> anyhow::Result<()> {
     let path = home.join(names::LINK);
     let mut content = Vec::new();
-    File::open(&path)
+    super::open(&path)
         .and_then(|file| file.take(LINK_LEN_MAX as u64 + 1).read_to_end(&mut content))
         .with_context(|| format!("no control segment: cannot read {}", path.display()))?;
     match Link::parse(&content).with_context(|| format!("{} is damaged", path.display()))? {
@@ -49,7 +49,7 @@ pub fn show_link(path: &Path, out: &mut String) -> anyhow::Result<()> {
 /// Decodes the control segment in a file.
 pub fn show(path: &Path, out: &mut String) -> anyhow::Result<()> {
     let file =
-        File::open(path).with_context(|| format!("cannot open the control segment {}", path.display()))?;
+        super::open(path).with_context(|| format!("cannot open the control segment {}", path.display()))?;
     let _ = writeln!(out, "control segment {}", path.display());
     decode(file, out)
 }

@@ -17,7 +17,7 @@ const PREVIEW: usize = 60;
 /// The most important things about a page, for a list of pages.
 pub fn one_line(path: &Path, id: u64) -> String {
     let look = || -> Result<String, String> {
-        let file = File::open(path).map_err(|e| e.to_string())?;
+        let file = super::open(path).map_err(|e| e.to_string())?;
         let len = file.metadata().map_err(|e| e.to_string())?.len();
         let header =
             PageHeader::check_any(&bytes_at(&file, 0, 128), len).map_err(|fault| fault.to_string())?;

@@ -62,6 +62,8 @@ impl Setup {
             geometry_change: GeometryChange::Apply,
             durability: match self.interval_ms {
                 None => Durability::Sync,
+                // At the speed of memory; in this process only.
+                Some(0) => Durability::PageCache,
                 Some(ms) => Durability::Interval(Duration::from_millis(ms)),
             },
             io: self.io,

@@ -4,13 +4,16 @@ use super::exhaustive::every_crash;
 use super::images::Recorded;
 use super::life::{Life, Regime};
 use super::random::{CONTROL, Scope, history};
+use super::recovery::recover;
 use super::tally::Tally;
 use super::truth::Truth;
-use crate::disk::simulated::{Faults, Known, Lie, Rng, State};
+use crate::disk::simulated::{Faults, Known, Lie, Op, Rng, SimDisk, State, Style, Styled};
 use crate::testing::LAZY;
-use crate::{ControlPlace, Durability, Io, WriterOptions};
+use crate::{ControlPlace, Durability, Io, Writer, WriterOptions};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 
 const HONEST: Lie = Lie { names: None, data: None, durable_writes: false, rewrites: false, zeros: false };
 const SCOPE: Scope = Scope {
@@ -168,4 +171,33 @@ fn histories_notice_when_a_guard_is_gone() {
         }
     }
     assert!(unnoticed.is_empty(), "removing these changes nothing: {unnoticed:?}");
+}
+
+/// A flush failed that covered the seal of a page, before there was a record behind it. The cache had the seal, the disk
+/// had not. After a kill the next opening wrote the records again, for a flush that means it, but not the seal: the ring
+/// was durable beyond a seal that was not, and did not open after a power cut, nor ever again.
+#[test]
+fn a_seal_that_only_the_cache_has_is_durable_once_a_ring_is_open() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = SimDisk::new(State::default(), Faults::none());
+    let options = smallest(home.path(), LAZY, 4);
+    let mut writer = Writer::open_on(home.path(), Arc::new(disk.clone()), options).unwrap();
+    // Two records fill a page. They end where a sector does, so that the seal stands in one of its own.
+    for n in 1..=3 {
+        writer.append_payloads(&[[n; 256 - RECORD_HEADER_LEN]]).unwrap();
+    }
+    drop(writer);
+    let mut state = State::default();
+    let journal = disk.take_journal();
+    let is_seal = |op: &&Op| matches!(op, Op::Write { bytes, .. } if bytes.len() == RECORD_HEADER_LEN);
+    let seal = journal.iter().position(|op| is_seal(&op)).unwrap();
+    journal[..=seal].iter().for_each(|op| state.apply(op));
+    let Op::Write { inode, .. } = journal[seal] else { panic!("not a write") };
+    state.apply(&Op::FailedSync { inode, reached: Vec::new(), evicted: false });
+    let killed = SimDisk::new(state, Faults::none());
+    let first = recover(&killed, LAZY).unwrap().unwrap();
+    assert_eq!(first.pages.iter().map(|page| page.records).sum::<u64>(), 2);
+    let cut = killed.state().cut(&mut Styled::of_style(Rng::new(0), Style::Oldest));
+    let second = recover(&SimDisk::new(cut, Faults::none()), LAZY).unwrap().unwrap();
+    assert_eq!(first.pages, second.pages);
 }

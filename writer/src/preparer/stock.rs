@@ -28,6 +28,7 @@ pub(super) struct Workshop {
 impl Workshop {
     /// Gives `blank` its name. Whoever does that sees to it that no number is given twice.
     pub(super) fn name(&self, blank: Blank, id: u64) -> Result<Page, Failure> {
+        self.core.check_unfailed()?;
         let counter = if blank.recycled { Counter::RecycledPages } else { Counter::FreshPages };
         let page = self.mold.name(&*self.core.disk, id, blank).map_err(|error| failure(id, error))?;
         self.core.control.publisher().add(counter, 1);
@@ -129,6 +130,10 @@ impl Stock {
     pub(super) fn trim(&mut self, wanted: usize) -> (Vec<Blank>, Option<Failure>) {
         let core = Arc::clone(&self.workshop.core);
         let publisher = core.control.publisher();
+        // A writer that has failed may have lost the lock, and then the files are another's.
+        if let Err(failure) = core.check_unfailed() {
+            return (Vec::new(), Some(failure));
+        }
         let wanted = if core.disk.can_prove_unshared() { wanted } else { 0 };
         let (mut trimmed, mut failed) = (Vec::new(), None);
         while self.is_displaced() {

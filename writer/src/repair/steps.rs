@@ -6,7 +6,7 @@ use crate::error::OpenError;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use waldo_shm_protocol::meta::{META_LEN, Meta};
 use waldo_shm_protocol::names;
 
@@ -30,7 +30,7 @@ pub(super) fn carry_out(home: &Path, found: Found, place: Option<&Path>) -> Resu
     Ok(report)
 }
 
-fn step(home: &Path, found: &Found, action: &Action, backup: &PathBuf) -> io::Result<()> {
+fn step(home: &Path, found: &Found, action: &Action, backup: &Path) -> io::Result<()> {
     match action {
         Action::Exchange { from, to } => {
             let (from, to) = (home.join(from), home.join(to));

@@ -87,8 +87,9 @@ impl Writer {
             }
         }
         self.records = sum_records(self.records, mark.records);
-        self.core.positions.set_committed(mark.position);
         publisher.commit(mark.position, mark.tip, self.records);
+        // Behind the segment's: the notifier goes by this one, and whom it wakes must find the other.
+        self.core.positions.set_committed(mark.position);
         if self.sync {
             self.core.set_durable(mark.position);
         }

@@ -42,8 +42,7 @@ pub(super) fn open_on(
     disk: Arc<dyn Disk>,
     mut options: WriterOptions,
 ) -> Result<Writer, OpenError> {
-    let (geometry, shape) = options.check()?;
-    file_length::check(geometry.page_len().max(shape.segment_len()))?;
+    let (geometry, _) = options.check()?;
     file_length::block_signal();
     let dir = Directory::of(&*disk, home).map_err(OpenError::io("open", home))?;
     let mut lock = WriterLock::take(&dir)?;
