@@ -129,3 +129,32 @@ fn unsafe_code_is_where_the_architecture_says() {
         assert!(!has || test || allowed.contains(&name.as_str()), "{name} holds unsafe code");
     }
 }
+
+/// A promise is worth as much as its test.
+#[test]
+fn every_test_that_the_guarantees_name_exists() {
+    let text = std::fs::read_to_string(root().join("docs/GUARANTEES.md")).unwrap();
+    let mut files = Vec::new();
+    for dir in ["src", "shm-protocol", "writer/src", "reader/src", "tests"] {
+        sources(&root().join(dir), &mut files);
+    }
+    let code: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    // Names of tests are sentences; nothing else in that document has so many parts.
+    let is_test = |word: &&str| {
+        word.matches('_').count() >= 2
+            && word.bytes().all(|b| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    let named: BTreeSet<&str> = text.split('`').skip(1).step_by(2).filter(is_test).collect();
+    assert!(named.len() > 100, "{}", named.len());
+    for name in named {
+        assert!(code.contains(&format!("fn {name}(")), "docs/GUARANTEES.md names {name}, which is no test");
+    }
+    // Each of the things that go wrong has a test or a reason.
+    let rows: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("| ") && line.split('|').count() == 6).collect();
+    for number in 1..=36 {
+        let row = rows.iter().find(|row| row.starts_with(&format!("| {number} |")));
+        let last = row.unwrap_or_else(|| panic!("row {number} is missing")).split('|').nth(4).unwrap().trim();
+        assert!(!last.is_empty(), "row {number} has neither test nor reason");
+    }
+}

@@ -7,13 +7,25 @@ use thiserror::Error;
 /// A sequenced log record.
 ///
 /// The payload's hash is computed once, when the record is constructed, and travels with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Log<'a> {
     seq_no: u64,
     prev_seq_no: u64,
     data_hash: u32,
+    /// The hash was computed here, of this payload.
+    hash_is_computed: bool,
     data: Cow<'a, [u8]>,
 }
+
+/// How the hash came about makes no difference.
+impl PartialEq for Log<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let numbers = |log: &Self| (log.seq_no, log.prev_seq_no, log.data_hash);
+        numbers(self) == numbers(other) && self.data == other.data
+    }
+}
+
+impl Eq for Log<'_> {}
 
 /// Different types of errors when validating a log record.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -32,18 +44,30 @@ impl<'a> Log<'a> {
 
     /// A record that borrows its payload. Reads the payload once, for its hash.
     pub fn new_borrowed(seq_no: u64, prev_seq_no: u64, data: &'a [u8]) -> Log<'a> {
-        Log { seq_no, prev_seq_no, data_hash: crate::payload_hash(data), data: Cow::Borrowed(data) }
+        Log {
+            seq_no,
+            prev_seq_no,
+            data_hash: crate::payload_hash(data),
+            hash_is_computed: true,
+            data: Cow::Borrowed(data),
+        }
     }
 
     /// A record that owns its payload. Reads the payload once, for its hash.
     pub fn new_owned(seq_no: u64, prev_seq_no: u64, data: Vec<u8>) -> Log<'static> {
-        Log { seq_no, prev_seq_no, data_hash: crate::payload_hash(&data), data: Cow::Owned(data) }
+        Log {
+            seq_no,
+            prev_seq_no,
+            data_hash: crate::payload_hash(&data),
+            hash_is_computed: true,
+            data: Cow::Owned(data),
+        }
     }
 
     /// A record whose payload hash is known already, as when it was read from a ring. The hash is taken
-    /// as it is: [`Log::validate_data`] tells whether it fits.
+    /// as it is: [`Log::validate_data`] tells whether it fits. A writer refuses the record if it does not.
     pub fn with_hash(seq_no: u64, prev_seq_no: u64, data: &'a [u8], data_hash: u32) -> Log<'a> {
-        Log { seq_no, prev_seq_no, data_hash, data: Cow::Borrowed(data) }
+        Log { seq_no, prev_seq_no, data_hash, hash_is_computed: false, data: Cow::Borrowed(data) }
     }
 
     /// The same record, borrowing this one's payload.
@@ -52,8 +76,20 @@ impl<'a> Log<'a> {
             seq_no: self.seq_no,
             prev_seq_no: self.prev_seq_no,
             data_hash: self.data_hash,
+            hash_is_computed: self.hash_is_computed,
             data: Cow::Borrowed(&self.data),
         }
+    }
+
+    /// The same payload, with its hash, under other numbers.
+    pub fn renumbered(&self, seq_no: u64, prev_seq_no: u64) -> Log<'a> {
+        Log { seq_no, prev_seq_no, ..self.clone() }
+    }
+
+    /// Whether the hash was computed of this payload when the record was constructed, and not given.
+    #[inline]
+    pub fn hash_is_computed(&self) -> bool {
+        self.hash_is_computed
     }
 
     /// CRC-32C of the payload, as computed at construction or as stored in the ring.

@@ -104,6 +104,7 @@ impl From<waldo_writer::AppendError> for AppendError {
             E::TooLarge { seq_no, size, .. } => {
                 AppendError::ExceedsLimit(seq_no, usize::try_from(size).unwrap_or(usize::MAX))
             }
+            E::Damaged { .. } => AppendError::Io(io::Error::new(io::ErrorKind::InvalidInput, error)),
             E::NoPage { cause, .. } => AppendError::Io(cause.to_io_error()),
             E::Failed { cause } => AppendError::Io(cause.to_io_error()),
             E::Closed => AppendError::Closed,

@@ -155,3 +155,21 @@ fn the_soft_limit_on_files_is_raised_when_it_is_met() {
         verify::verify(ring.home(), &mut |_| {}).unwrap();
     }
 }
+
+/// Some file systems cannot promise room. There the zeros that are written take it.
+#[test]
+fn without_fallocate_pages_are_made_all_the_same() {
+    for setup in Setup::all() {
+        let ring = TestRing::new();
+        let mut writer =
+            Child::spawn("writer", setup.args(ring.home()).with("without_fallocate", setup.page_len));
+        writer.expect("opened");
+        writer.say("append 1000 10");
+        assert_eq!(writer.numbers("acked"), [1000]);
+        writer.say("close");
+        writer.expect("closed");
+        writer.finish();
+        verify::verify(ring.home(), &mut |_| {}).unwrap();
+        assert_eq!(ring.writer(&setup).tip(), Some(1000));
+    }
+}

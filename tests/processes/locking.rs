@@ -1,6 +1,7 @@
 //! One writer at a time.
 
 use crate::support::child::Child;
+use crate::support::namespaces::can_unshare;
 use crate::support::ring::{Setup, TestRing};
 use waldo::writer::{OpenError, Writer};
 
@@ -56,5 +57,40 @@ fn a_second_writer_process_is_refused_until_the_first_is_dead() {
         fourth.say("close");
         fourth.expect("closed");
         fourth.finish();
+    }
+}
+
+/// The lock is on the file, not on the path: a symbolic link, a way round, and another mount lead to the same one.
+#[test]
+fn a_second_writer_is_refused_whatever_path_it_comes_by() {
+    let setup = Setup::default();
+    let ring = TestRing::new();
+    let above = ring.home().parent().unwrap();
+    let mut first = ring.writer(&setup);
+    let link = above.join("link");
+    std::os::unix::fs::symlink(ring.home(), &link).unwrap();
+    let round = ring.home().join("..").join("link").join(".");
+    for path in [&link, &round] {
+        let mut second = Child::spawn("writer", setup.args(path));
+        assert_eq!(second.expect("refused")[0], "Locked", "{}", path.display());
+        second.finish();
+        assert!(matches!(Writer::open(path, setup.options()), Err(OpenError::Locked { .. })));
+    }
+    let mounted = above.join("mounted");
+    std::fs::create_dir(&mounted).unwrap();
+    let script = format!("mount --bind {} {}", ring.home().display(), mounted.display());
+    let can_mount = can_unshare(&["-m"]);
+    if can_mount {
+        let mut second = Child::spawn_within(&["-m"], &script, "writer", setup.args(&mounted));
+        assert_eq!(second.expect("refused")[0], "Locked");
+        second.finish();
+    }
+    crate::roles::writer_append(&mut first, 10, 3, setup.max);
+    first.close().unwrap();
+    // Each of them leads to the ring.
+    Writer::open(&round, setup.options()).unwrap().close().unwrap();
+    if can_mount {
+        let mut second = Child::spawn_within(&["-m"], &script, "writer", setup.args(&mounted));
+        assert_eq!(second.expect("opened")[..2], ["true", "10"]);
     }
 }

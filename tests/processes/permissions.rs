@@ -64,3 +64,34 @@ fn another_user_without_read_permission_is_refused_in_plain_words() {
     visitor.expect("done");
     visitor.finish();
 }
+
+/// The files have the mode that was asked for, whatever the umask of whoever starts the writer.
+#[test]
+fn the_umask_neither_takes_nor_gives_permissions() {
+    if !is_root() {
+        return;
+    }
+    for umask in [0o000, 0o077, 0o777] {
+        for (mode, may_read) in [(0o644, true), (0o600, false)] {
+            let setup = Setup { mode, ring_size: 3, ..Setup::default() };
+            let ring = TestRing::new();
+            ring.open_to_all();
+            let mut writer = Child::spawn("writer", setup.args(ring.home()).with("umask", umask));
+            writer.expect("opened");
+            // Pages that are made later, too.
+            writer.say("append 2000 10");
+            writer.expect("acked");
+            let mut visitor = Child::spawn("visitor", setup.args(ring.home()).with("nobody", 1));
+            visitor.expect(if may_read { "attached" } else { "refused" });
+            visitor.expect("done");
+            visitor.finish();
+            if may_read {
+                let args = setup.args(ring.home()).with("nobody", 1).with("after", 1990).with("until", 2000);
+                let mut follower = Child::spawn("follower", args);
+                follower.expect("ready");
+                assert_eq!(follower.skip_to("done"), [10, 0, 2000]);
+                follower.finish();
+            }
+        }
+    }
+}

@@ -267,6 +267,12 @@ impl<T> Engine<T> {
         Ok(())
     }
 
+    /// Pieces that the kernel may still be reading from the buffers.
+    #[cfg(test)]
+    pub(crate) fn in_flight(&self) -> usize {
+        self.uring.as_ref().map_or(0, Uring::in_flight)
+    }
+
     /// Whether payloads can be written from where they are: only where everything is written in place.
     pub(crate) fn gathers(&self) -> bool {
         self.uring.is_none() || (self.in_place.streams && self.in_place.alone == usize::MAX)

@@ -61,6 +61,8 @@ pub struct Writer {
     /// By how much the stamp's time was ahead of the clock at the last append.
     time_ahead_ns: u64,
     sync: bool,
+    /// An append is putting records; still so when one begins if the one before panicked.
+    putting: bool,
     record_size_max: u64,
     options: WriterOptions,
     meta: MetaFile,
@@ -95,6 +97,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) payload: &'a [u8],
     /// CRC-32C of the payload; `None` if it is still to be computed.
     pub(crate) hash: Option<u32>,
+    /// The hash is the caller's word.
+    pub(crate) hash_is_claimed: bool,
 }
 
 impl<'a> Entry<'a> {
@@ -109,7 +113,7 @@ impl<'a> Entry<'a> {
 
     /// The record after `prev_seq_no`, not hashed yet.
     fn unnumbered(prev_seq_no: u64, payload: &'a [u8]) -> Entry<'a> {
-        Entry { seq_no: prev_seq_no + 1, prev_seq_no, payload, hash: None }
+        Entry { seq_no: prev_seq_no + 1, prev_seq_no, payload, hash: None, hash_is_claimed: false }
     }
 }
 
@@ -120,6 +124,7 @@ impl<'a> From<&'a Log<'_>> for Entry<'a> {
             prev_seq_no: log.prev_seq_no(),
             payload: log.data(),
             hash: Some(log.data_hash()),
+            hash_is_claimed: !log.hash_is_computed(),
         }
     }
 }
@@ -211,7 +216,7 @@ impl Writer {
         &mut self,
         entries: impl ExactSizeIterator<Item = Entry<'a>> + Clone,
     ) -> Result<Appended, AppendError> {
-        self.check_usable()?;
+        self.check_whole()?;
         let mut expected = self.tip;
         let mut first = None;
         let records = entries.len();
@@ -227,6 +232,7 @@ impl Writer {
                 return Err(AppendError::NotIncreasing { seq_no, prev_seq_no });
             }
             bytes += self.check_size(seq_no, entry.payload.len())?;
+            check_hash(&entry)?;
             first.get_or_insert(seq_no);
             expected = Some(seq_no);
         }
@@ -240,18 +246,19 @@ impl Writer {
         &mut self,
         payloads: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
     ) -> Result<Appended, AppendError> {
-        self.check_usable()?;
+        self.check_whole()?;
         let tip = self.tip.unwrap_or(0);
         let records = payloads.len();
         if u64::MAX - tip < records as u64 {
             return Err(AppendError::Exhausted { tip });
         }
         let mut bytes = 0;
-        for (seq_no, payload) in (tip + 1..).zip(payloads.clone()) {
-            bytes += self.check_size(seq_no, payload.len())?;
+        // Not by a range from the tip on, which would step beyond the last number there is.
+        let numbered = payloads.enumerate().map(|(n, payload)| (tip + n as u64, payload));
+        for (prev_seq_no, payload) in numbered.clone() {
+            bytes += self.check_size(prev_seq_no + 1, payload.len())?;
         }
-        let entries =
-            (tip..).zip(payloads).map(|(prev_seq_no, payload)| Entry::unnumbered(prev_seq_no, payload));
+        let entries = numbered.map(|(prev_seq_no, payload)| Entry::unnumbered(prev_seq_no, payload));
         self.put_all(entries, bytes)?;
         let first_seq_no = if records == 0 { tip } else { tip + 1 };
         Ok(Appended { first_seq_no, last_seq_no: tip + records as u64, records })
@@ -262,7 +269,7 @@ impl Writer {
     /// # Errors
     /// [`AppendError::Failed`] if that could not be done; the writer has stopped then.
     pub fn sync(&mut self) -> Result<(), AppendError> {
-        self.check_usable()?;
+        self.check_whole()?;
         self.core.flush().map_err(|cause| AppendError::Failed { cause })?;
         Ok(())
     }
@@ -294,6 +301,22 @@ impl Writer {
         }
     }
 
+    /// Whether it works, and is not in the middle of an append that panicked: payloads are the caller's code.
+    #[inline]
+    fn check_whole(&mut self) -> Result<(), AppendError> {
+        self.check_not_interrupted()?;
+        self.check_usable()
+    }
+
+    /// Half of an append must not become part of the log with the next one.
+    #[inline]
+    fn check_not_interrupted(&mut self) -> Result<(), AppendError> {
+        match std::mem::take(&mut self.putting) {
+            true => Err(self.failed("appending", io::Error::other("a payload panicked while it was read"))),
+            false => Ok(()),
+        }
+    }
+
     #[inline]
     fn check_size(&self, seq_no: u64, payload_len: usize) -> Result<u64, AppendError> {
         let size = align_record(payload_len.saturating_add(RECORD_HEADER_LEN)) as u64;
@@ -307,7 +330,7 @@ impl Writer {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
-        let flushed = match self.end_running() {
+        let flushed = match self.check_not_interrupted().and_then(|()| self.end_running()) {
             Ok(()) => self.core.flush().map_err(|cause| AppendError::Failed { cause }),
             Err(error) => Err(error),
         };
@@ -341,6 +364,17 @@ impl Writer {
             meta.clean_end = end;
         })
     }
+}
+
+/// A wrong hash would make the record damaged from the start: nobody could read past it, and the ring would not open.
+#[inline]
+fn check_hash(entry: &Entry<'_>) -> Result<(), AppendError> {
+    let Some(stored) = entry.hash.filter(|_| entry.hash_is_claimed) else { return Ok(()) };
+    let computed = waldo_shm_protocol::payload_hash(entry.payload);
+    if stored == computed {
+        return Ok(());
+    }
+    Err(AppendError::Damaged { seq_no: entry.seq_no, stored, computed })
 }
 
 /// A count of records and some more; what is not known stays so.

@@ -4,7 +4,7 @@ use super::judge::{HeaderState, HeaderVerdict, StopVerdict};
 use super::*;
 use crate::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN, align_record};
 use crate::meta::Meta;
-use crate::page::{PageFault, PageGeometry, PageHeader};
+use crate::page::{PageFault, PageFooter, PageGeometry, PageHeader};
 use crate::record::{Record, Seal, Stamp};
 use crate::{PageSeed, Position, payload_hash};
 use std::collections::BTreeMap;
@@ -387,4 +387,132 @@ fn a_ring_that_was_closed_is_believed_only_if_it_is_as_it_was() {
     ring.files.remove(&5);
     ring.files.remove(&4);
     assert_eq!(ring.survey().unwrap_err().page, 4);
+}
+
+/// Pages are looked through in pieces, and what is blank is passed over in blocks. Neither may hide a header: whoever stands
+/// behind the end of the log would be taken for a record once the log has grown up to it.
+#[test]
+fn every_good_header_behind_the_end_is_found_wherever_it_stands() {
+    const LEN: u64 = (2 << 20) + 4096;
+    const FROM: u64 = 4096 + 24;
+    let seed = PageSeed::new(&RING, 9);
+    let header = |offset: u64, durable: Position, epoch: u32, payload: usize| {
+        let stamp = Stamp { time_ns: 1, durable, epoch };
+        Record::encode(
+            seed,
+            offset as u32,
+            (offset, offset - 1),
+            payload,
+            payload_hash(&vec![0; payload]),
+            stamp,
+        )
+    };
+    let piece = 1 << 20;
+    let around = |at: u64| [at - 56, at - 48, at - 40, at - 8, at, at + 8, at + 40, at + 48];
+    let mut places: Vec<u64> =
+        [FROM + 4096, FROM + piece, FROM + piece + 4096, FROM + 2 * piece - 8192].map(around).concat();
+    places.extend([FROM, FROM + 8, FROM + 48, LEN - 96, LEN - 56, LEN - 48]);
+    for at in &places {
+        let mut bytes = vec![0; LEN as usize];
+        let payload = ((LEN - at) as usize - 48).min(16);
+        bytes[*at as usize..][..48]
+            .copy_from_slice(header(*at, Position::start_of(7), 5, payload).as_bytes());
+        let found = look_beyond(&File(&bytes), seed, FROM, LEN).unwrap();
+        let end = at + 48 + payload as u64;
+        assert_eq!(found, Beyond { durable: Position::start_of(7), epoch: 5, records: 1, end }, "at {at}");
+        // What stands before it does not count, and neither does what belongs to another page.
+        assert_eq!(look_beyond(&File(&bytes), seed, at + 8, LEN).unwrap(), Beyond::default(), "at {at}");
+        let other = PageSeed::new(&RING, 8);
+        assert_eq!(look_beyond(&File(&bytes), other, FROM, LEN).unwrap(), Beyond::default(), "at {at}");
+        // A file that ends too early, in front of it and right behind it.
+        let cut = |len: u64| look_beyond(&File(&bytes[..len as usize]), seed, FROM, LEN).unwrap().records;
+        assert_eq!((cut(at + 47), cut(at + 48)), (0, 1), "at {at}");
+        // Nothing behind the limit is looked at.
+        if *at > FROM {
+            assert_eq!(look_beyond(&File(&bytes), seed, FROM, *at).unwrap(), Beyond::default(), "at {at}");
+        }
+        // Bytes that cancel each other out are not blank.
+        let block = FROM + (at - FROM) % piece / 4096 * 4096 + (at - FROM) / piece * piece;
+        if at + 56 < block + 4096 && payload > 8 {
+            let mut cancelled = bytes.clone();
+            cancelled[*at as usize + 48] = bytes.iter().fold(0, |sum, byte| sum ^ byte);
+            assert_eq!(look_beyond(&File(&cancelled), seed, FROM, LEN).unwrap().records, 1, "at {at}");
+        }
+        // A record that would reach over the limit is none.
+        if payload > 0 {
+            assert_eq!(look_beyond(&File(&bytes), seed, FROM, end - 8).unwrap().records, 0, "at {at}");
+            assert_eq!(look_beyond(&File(&bytes), seed, FROM, end).unwrap().records, 1, "at {at}");
+        }
+    }
+    // All that do not overlap, in one page: the highest of everything counts.
+    places.sort_unstable();
+    let mut bytes = vec![0; LEN as usize];
+    let (mut next, mut count) = (0, 0);
+    for at in places.into_iter().filter(|at| at + 48 <= LEN) {
+        if at < next {
+            continue;
+        }
+        let (durable, epoch) = (Position::start_of(1 + count * 7 % 5), 1 + (count * 5 % 7) as u32);
+        bytes[at as usize..][..48].copy_from_slice(header(at, durable, epoch, 0).as_bytes());
+        (next, count) = (at + 48, count + 1);
+    }
+    let found = look_beyond(&File(&bytes), seed, FROM, LEN).unwrap();
+    assert_eq!(found, Beyond { durable: Position::start_of(5), epoch: 7, records: count, end: next });
+}
+
+/// A footer spares the walk through its page. It may have reached the disk before the records that it speaks for, so that
+/// something else has to vouch for it: the seal, or the end that a clean close noted.
+#[test]
+fn a_footer_is_believed_if_the_seal_or_a_clean_close_vouches_for_it() {
+    let ring = Ring::new(2, 3, |_| Position::NONE);
+    let whole = &ring.files[&2];
+    let header = PageHeader::check_any(whole, PAGE_LEN).unwrap();
+    let walked = read_page(&File(whole), &header, None, true).unwrap();
+    assert!(walked.walked && walked.sealed && !walked.index.is_empty());
+    let with_footer = |page: &[u8], read: &PageRead| {
+        let footer = PageFooter::new(&header, &read.summary, &read.index);
+        let (at, _) = footer.index_range(&header.geometry());
+        let mut bytes = page.to_vec();
+        let end = [read.index.as_bytes(), footer.as_bytes()].concat();
+        bytes[at as usize..][..end.len()].copy_from_slice(&end);
+        (bytes, at as usize)
+    };
+    let read = |bytes: &[u8], clean_end| read_footer(&File(bytes), &header, clean_end).unwrap();
+    let (sealed, index_at) = with_footer(whole, &walked);
+    let found = read(&sealed, Position::NONE).expect("the seal vouches for it");
+    assert_eq!((found.summary, &found.index), (walked.summary, &walked.index));
+    assert!(found.sealed && !found.walked && found.fault.is_none());
+    assert!(read(whole, Position::NONE).is_none(), "there is no footer");
+
+    // Any byte of the seal, of the footer and of the index counts.
+    let end = walked.summary.records_end as usize;
+    let clean_end = at(2, end as u64);
+    let footer_at = header.geometry().footer_offset() as usize;
+    for (from, to, closed) in
+        [(end, end + 48, true), (footer_at, PAGE_LEN as usize, false), (index_at, index_at + 24, false)]
+    {
+        for byte in from..to {
+            let mut bytes = sealed.clone();
+            bytes[byte] ^= 0x10;
+            assert!(read(&bytes, Position::NONE).is_none(), "byte {byte}");
+            // After a clean close there is no seal in the last page.
+            let found = read(&bytes, clean_end);
+            assert_eq!(
+                found.as_ref().is_some_and(|found| !found.sealed && found.summary == walked.summary),
+                closed,
+                "byte {byte}"
+            );
+            let elsewhere = at(2, end as u64 - 8);
+            assert!(read(&bytes, elsewhere).is_none(), "byte {byte}");
+            assert!(read(&bytes, at(3, end as u64)).is_none(), "byte {byte}");
+        }
+    }
+    // A good seal that counts something else.
+    for (last_seq_no, records) in [(14, 6), (13, 7)] {
+        let stamp = Stamp { time_ns: 1, durable: Position::NONE, epoch: 3 };
+        let seal = Seal::encode(PageSeed::new(&RING, 2), end as u32, last_seq_no, records, stamp);
+        let mut bytes = sealed.clone();
+        bytes[end..][..48].copy_from_slice(seal.as_bytes());
+        assert!(read(&bytes, Position::NONE).is_none(), "{last_seq_no} {records}");
+    }
 }

@@ -6,7 +6,7 @@ use super::watch::Watch;
 use anyhow::Context;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use waldo::protocol::{Log, limits, names, payload_hash};
+use waldo::protocol::{Log, limits, names};
 use waldo::writer::{ControlPlace, Durability, Writer, WriterOptions};
 
 /// Committed when it returns, and no more than that: what the embedded API does with `file_o_dsync: false`.
@@ -38,8 +38,8 @@ pub fn size(payload_len: usize) -> usize {
 
 /// `count` records with the same payload, to follow `tip`; their hash is computed once.
 pub fn logs(tip: Option<u64>, payload: &[u8], count: usize) -> Vec<Log<'_>> {
-    let (tip, hash) = (tip.unwrap_or(0), payload_hash(payload));
-    (tip..).take(count).map(|prev| Log::with_hash(prev + 1, prev, payload, hash)).collect()
+    let log = Log::new_borrowed(1, 0, payload);
+    (tip.unwrap_or(0)..).take(count).map(|prev| log.renumbered(prev + 1, prev)).collect()
 }
 
 /// Appends records of `payload_len` bytes until they take about `bytes` bytes, at least one. A process that nobody

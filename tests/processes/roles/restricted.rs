@@ -4,12 +4,13 @@
 use crate::support::args::Args;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 /// User and group `nobody`.
 pub const NOBODY: u32 = 65534;
 
-/// Applies what the parent asked for: `memlock`, `nofile`, `fsize`, `without_uring`, `without_enter`, `nobody`, `uid`.
+/// Applies what the parent asked for: `memlock`, `nofile`, `fsize`, `without_uring`, `without_enter`, `without_fallocate`, `umask`, `nobody`, `uid`.
 pub fn restrict(args: &Args) {
     for (name, resource) in [("memlock", Resource::RLIMIT_MEMLOCK), ("fsize", Resource::RLIMIT_FSIZE)] {
         if args.has(name) {
@@ -26,6 +27,13 @@ pub fn restrict(args: &Args) {
     }
     if args.has("without_enter") {
         forbid(libc::SYS_io_uring_enter, args.number("without_enter") as i32);
+    }
+    if args.has("without_fallocate") {
+        // Of pages only: shared memory has it.
+        forbid_where(libc::SYS_fallocate, (3, args.number("without_fallocate") as u32), libc::EOPNOTSUPP);
+    }
+    if args.has("umask") {
+        umask(Mode::from_bits_truncate(args.number("umask") as u32));
     }
     if args.has("nobody") {
         become_user(NOBODY);
@@ -59,7 +67,22 @@ fn forbid(call: libc::c_long, errno: i32) {
     let is_it = op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 0, 1);
     let refuse = op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32, 0, 0);
     let allow = op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0);
-    let mut filter = [load_nr, is_it, refuse, allow];
+    install(&mut [load_nr, is_it, refuse, allow]);
+}
+
+/// The same for calls of which the argument with this number has this value.
+fn forbid_where(call: libc::c_long, (argument, value): (u32, u32), errno: i32) {
+    let op = |code: u32, k: u32, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
+    let load = |offset: u32| op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0);
+    let is_or_skip = |k: u32, skip: u8| op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k, 0, skip);
+    let refuse = op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32, 0, 0);
+    let allow = op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0);
+    // In the kernel's `struct seccomp_data`: the number, and from 16 on the arguments, 8 bytes each.
+    let loaded = load(16 + 8 * argument);
+    install(&mut [load(0), is_or_skip(call as u32, 3), loaded, is_or_skip(value, 1), refuse, allow]);
+}
+
+fn install(filter: &mut [libc::sock_filter]) {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // SAFETY: passes integers only.
     let outcome = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };

@@ -5,6 +5,7 @@ use super::wait::{DEADLINE, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -115,6 +116,11 @@ impl Child {
     /// Whether the process has ended, well or not.
     pub fn ended(&mut self) -> bool {
         self.process.try_wait().unwrap().is_some()
+    }
+
+    /// The signal that ended the process, if one did.
+    pub fn ended_by(&mut self) -> Option<i32> {
+        self.process.try_wait().unwrap().and_then(|status| status.signal())
     }
 
     /// Everything the child said before its end.

@@ -103,7 +103,8 @@ impl Faults {
         max
     }
 
-    /// Names that were made, renamed and removed, in order.
+    /// Names that were made, renamed and removed, flushes of the directory, and files that were made no page any more
+    /// while nobody else could have them, in order.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().clone()
     }
@@ -230,7 +231,16 @@ impl DiskFile for FaultyFile {
     }
 
     fn if_unshared(&self, action: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool> {
-        self.inner.if_unshared(action)
+        let dead = waldo_shm_protocol::page::PageHeader::retired_bytes();
+        self.inner.if_unshared(&mut || {
+            action()?;
+            let mut head = [0; 8];
+            self.inner.read_at(&mut head, 0)?;
+            if head == dead[..8] {
+                self.faults.log.lock().push("retired".into());
+            }
+            Ok(())
+        })
     }
 
     fn fd(&self) -> Option<RawFd> {

@@ -1,6 +1,7 @@
 //! A disk in memory that loses what a disk may lose, for tests.
 //!
-//! What is assumed of a disk and its file system, each time the weakest that Linux gives:
+//! Assumptions 1 to 6 and 10 of docs/GUARANTEES.md are made here, and nothing more, each time in the weakest form that Linux
+//! gives:
 //!
 //! 1. A sector of 512 bytes is written whole or not at all. Nothing larger is: after a power cut each sector of a
 //!    write has its old or its new content, apart from all others.

@@ -177,11 +177,22 @@ impl Stock {
         // Readers learn first, so that a page that is not found is known to be trimmed.
         publisher.set_oldest_page(next.id);
         let scratch = format!("{}trim-{:016x}", names::SCRATCH_PREFIX, page.id);
-        if let Err(error) = core.disk.rename(&names::page(page.id), &scratch) {
+        let renamed = core.disk.rename(&names::page(page.id), &scratch);
+        let removed = matches!(&renamed, Err(error) if error.kind() == io::ErrorKind::NotFound);
+        if let Err(error) = renamed
+            && !removed
+        {
             publisher.set_oldest_page(page.id);
             return Err(Failure::new(format!("trimming page {}", page.id), error));
         }
         let (id, len) = (page.id, page.len);
+        if removed {
+            // Somebody was faster. The page was to go, and nothing in it can be lost any more.
+            tracing::warn!("page {id} was removed by somebody else");
+            core.dirty.forget(id);
+            self.held.pop_front();
+            return self.take_oldest_if_displaced();
+        }
         // Taken before the list of unflushed pages lets go of the page, so that the file is not opened twice.
         let open = page.file.as_ref().and_then(Weak::upgrade);
         core.dirty.forget(id);
@@ -206,7 +217,9 @@ impl Stock {
 
     /// Returns a trimmed page for recycling if it is wanted and nobody else has it, otherwise takes its name away.
     fn let_go(&mut self, trimmed: Trimmed, wanted: bool) -> Option<Blank> {
-        let usable = trimmed.len == self.workshop.mold.geometry.page_len();
+        // Somebody may have cut the file short. Whoever mapped it as a page again would meet SIGBUS.
+        let page_len = self.workshop.mold.geometry.page_len();
+        let usable = trimmed.len == page_len && trimmed.blank.file.size().is_ok_and(|size| size == page_len);
         let retired = wanted && usable && retire_header(&trimmed.blank);
         if retired && self.revive(&trimmed.blank) {
             return Some(trimmed.blank);

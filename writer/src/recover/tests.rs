@@ -1,10 +1,12 @@
 //! What recovery makes of what a crash can leave. Each case starts from the files as they were while a writer ran:
 //! a copy taken behind its back is what a crash of the machine leaves if nothing was lost, and damage is done to it.
 
+use crate::disk::simulated::{Faults, Rng, SimDisk, State, Style, Styled};
 use crate::testing::*;
-use crate::{Durability, Io, OpenError, Writer, WriterOptions};
+use crate::{ControlPlace, Durability, Io, OpenError, Writer, WriterOptions};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::page::PageHeader;
@@ -353,5 +355,59 @@ fn a_clean_close_needs_no_scan_and_keeps_the_page_that_is_ready() {
         overwrite(&home, page, len - 128, &[0; 128]);
         overwrite(&home, page, offset + 16, &[0xff]);
         assert!(matches!(Writer::open(home.path(), options(io)), Err(OpenError::Corrupt { .. })));
+    }
+}
+
+/// After a flush that failed the page cache holds records that the disk does not, and calls them clean. The next opening finds
+/// them there and calls them durable, so it has to write them again: a flush alone would do nothing.
+#[test]
+fn what_a_failed_flush_left_in_the_page_cache_only_is_written_again() {
+    let mut kept = 0;
+    for seed in 0..40 {
+        let home = Home::new();
+        let place = ControlPlace::Path(home.path().join("control"));
+        let options = WriterOptions { control: place, ..options(Io::Pwrite) };
+        let open =
+            |disk: &SimDisk| Writer::open_on(home.path(), Arc::new(disk.clone()), options.clone()).unwrap();
+        let disk = SimDisk::new(State::default(), Faults::none());
+        let mut writer = open(&disk);
+        writer.append_payloads(&payloads(1..=10)).unwrap();
+        writer.sync().unwrap();
+        // One page's end, its seal, and the next one's beginning.
+        writer.append_payloads(&payloads(11..=40)).unwrap();
+        writer.settle();
+        disk.set_faults(Faults { flush: 1, rng: Rng::new(seed), ..Faults::none() });
+        writer.sync().unwrap_err();
+        disk.set_faults(Faults::none());
+        let killed = SimDisk::new(disk.state().kill(&mut Rng::new(seed)), Faults::none());
+        drop(writer);
+
+        let writer = open(&killed);
+        let tip = writer.tip().unwrap();
+        let cut = killed.state().cut(&mut Styled::of_style(Rng::new(seed), Style::Oldest));
+        drop(writer);
+        assert_eq!(open(&SimDisk::new(cut, Faults::none())).tip(), Some(tip), "seed {seed}");
+        kept += u64::from(tip > 10);
+    }
+    assert!(kept > 5, "{kept}");
+}
+
+/// A start takes the note of the clean close before it back, before it does anything else: from then on the ring is one that
+/// nobody has closed.
+#[test]
+fn a_start_that_was_killed_before_it_appended_anything_was_no_clean_close() {
+    for io in Io::ALL {
+        let home = Home::new();
+        let mut writer = home.open(&options(io));
+        writer.append_payloads(&payloads(1..=20)).unwrap();
+        writer.close().unwrap();
+        let writer = home.open(&options(io));
+        assert!(writer.opened().clean);
+        let killed = copy(&home);
+        drop(writer);
+        let report = killed.open(&options(io)).opened().clone();
+        assert!(!report.clean && report.cut.is_none() && report.tip == Some(20), "{report:?}");
+        let closed = copy(&home);
+        assert!(closed.open(&options(io)).opened().clean);
     }
 }

@@ -20,12 +20,21 @@ pub(super) enum Work {
     Close { reply: Reply<()> },
 }
 
+/// What a record says of itself.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers {
+    seq_no: u64,
+    prev_seq_no: u64,
+    hash: u32,
+    hash_is_claimed: bool,
+}
+
 /// Records copied out of the caller's hands: payloads one behind the other, and where each ends.
 pub(super) struct Records {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// (seq_no, prev_seq_no, hash) of each; `None` if the writer numbers them.
-    numbers: Option<Vec<(u64, u64, u32)>>,
+    /// What each says of itself; `None` if the writer numbers them.
+    numbers: Option<Vec<Numbers>>,
 }
 
 impl Records {
@@ -44,7 +53,7 @@ impl Records {
         self.bytes.len() as u64
     }
 
-    pub(super) fn numbers(&self) -> Option<&[(u64, u64, u32)]> {
+    pub(super) fn numbers(&self) -> Option<&[Numbers]> {
         self.numbers.as_deref()
     }
 
@@ -59,8 +68,9 @@ impl Records {
 
     /// With their numbers; none if the writer numbers them.
     pub(super) fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'_>> + Clone {
-        self.numbers().unwrap_or_default().iter().enumerate().map(|(index, &(seq_no, prev_seq_no, hash))| {
-            Entry { seq_no, prev_seq_no, payload: self.payload(index), hash: Some(hash) }
+        self.numbers().unwrap_or_default().iter().enumerate().map(|(index, numbers)| {
+            let Numbers { seq_no, prev_seq_no, hash, hash_is_claimed } = *numbers;
+            Entry { seq_no, prev_seq_no, payload: self.payload(index), hash: Some(hash), hash_is_claimed }
         })
     }
 }
@@ -68,8 +78,13 @@ impl Records {
 impl Work {
     pub(super) fn append(logs: &[Log<'_>], reply: Reply<Appended>) -> Work {
         let mut records = Records::copy(logs.iter().map(Log::data));
-        records.numbers =
-            Some(logs.iter().map(|log| (log.seq_no(), log.prev_seq_no(), log.data_hash())).collect());
+        let numbers = |log: &Log<'_>| Numbers {
+            seq_no: log.seq_no(),
+            prev_seq_no: log.prev_seq_no(),
+            hash: log.data_hash(),
+            hash_is_claimed: !log.hash_is_computed(),
+        };
+        records.numbers = Some(logs.iter().map(numbers).collect());
         Work::Append { records, reply }
     }
 

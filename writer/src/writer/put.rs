@@ -35,6 +35,7 @@ impl Writer {
         bytes: u64,
     ) -> Result<(), AppendError> {
         self.begin_append();
+        self.putting = true;
         let gathers = bytes >= GATHER_BATCH_MIN && self.engine.gathers();
         let mut gather = Gather::new();
         let mut outcome = Ok(());
@@ -48,6 +49,7 @@ impl Writer {
                 break;
             }
         }
+        self.putting = false;
         // Nothing of the caller's is borrowed for longer than this call.
         let sent = self.send_gathered(&mut gather);
         match outcome.and(sent) {
@@ -170,6 +172,12 @@ impl Writer {
     }
 
     fn make_room(&mut self, size: usize, gather: &mut Gather<'_>) -> Result<(), AppendError> {
+        if size as u64 > self.record_size_max {
+            // It was shorter when it was checked: payloads are the caller's code, and may say one thing and then another.
+            let source =
+                io::Error::new(io::ErrorKind::InvalidInput, "a payload has grown since it was checked");
+            return Err(self.failed("appending", source));
+        }
         if self.active.has_room(size, self.options.page_records_max) {
             return Ok(());
         }

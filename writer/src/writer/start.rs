@@ -299,6 +299,7 @@ impl Start {
             stamp: Stamp { time_ns: last_time_ns, durable: Position::NONE, epoch: self.opened.epoch },
             time_ahead_ns: 0,
             sync,
+            putting: false,
             record_size_max,
             options: self.options,
             meta: self.meta,

@@ -2,6 +2,7 @@
 
 mod geometry;
 mod in_flight;
+mod strange_payloads;
 mod trimming;
 
 use crate::disk::faulty::{Faults, FaultyDisk};
@@ -449,36 +450,42 @@ fn a_failed_flush_is_final_and_durable_stays_where_it_was() {
     // Without durable appends every engine leaves flushes to another thread, which does them in place.
     let lazy = regimes_in_flight().into_iter().filter(|options| options.durability == LAZY);
     for options in regimes_in_place().into_iter().chain(lazy) {
-        let (home, durability) = (Home::new(), options.durability);
-        let (mut writer, faults) = faulty_with(&home, options.clone());
-        writer.append_payloads(&payloads(1..=20)).unwrap();
-        writer.sync().unwrap();
-        let durable = writer.core.durable();
-        faults.sync.store(libc::EIO as u64, Ordering::Relaxed);
-        let appended = writer.append_payloads(&payloads(21..=30));
-        if durability == Durability::Sync {
-            assert!(matches!(appended, Err(AppendError::Failed { .. })), "{appended:?}");
-        } else {
-            appended.unwrap();
-            assert!(matches!(writer.sync(), Err(AppendError::Failed { .. })));
+        for errno in [libc::EIO, libc::ENOSPC, libc::EDQUOT, libc::EROFS] {
+            a_failed_flush_is_final(&options, errno);
         }
-        // The disk works again, but nobody can know what it lost meanwhile.
-        faults.sync.store(0, Ordering::Relaxed);
-        assert!(matches!(writer.append_payloads(&[b"more"]), Err(AppendError::Failed { .. })));
-        assert!(matches!(writer.sync(), Err(AppendError::Failed { .. })));
-        assert_eq!(writer.core.durable(), durable);
-        let status = writer.core.control.publisher().segment().status();
-        assert_eq!((status.state(), status.errno()), (Some(WriterState::Failed), libc::EIO as u32));
-        assert!(writer.close().is_err());
-        // Opening again writes what was not provably durable once more, then goes on.
-        let (mut writer, faults) = faulty_with(&home, options);
-        assert!(!writer.opened().clean);
-        assert!(faults.syncs.load(Ordering::Relaxed) > 0);
-        let tip = writer.tip().unwrap();
-        assert!((20..=30).contains(&tip), "{tip}");
-        writer.append_payloads(&payloads(tip + 1..=tip + 20)).unwrap();
-        assert_run(home.path(), tip + 20);
     }
+}
+
+fn a_failed_flush_is_final(options: &WriterOptions, errno: i32) {
+    let (home, durability) = (Home::new(), options.durability);
+    let (mut writer, faults) = faulty_with(&home, options.clone());
+    writer.append_payloads(&payloads(1..=20)).unwrap();
+    writer.sync().unwrap();
+    let durable = writer.core.durable();
+    faults.sync.store(errno as u64, Ordering::Relaxed);
+    let appended = writer.append_payloads(&payloads(21..=30));
+    if durability == Durability::Sync {
+        assert!(matches!(appended, Err(AppendError::Failed { .. })), "{appended:?}");
+    } else {
+        appended.unwrap();
+        assert!(matches!(writer.sync(), Err(AppendError::Failed { .. })));
+    }
+    // The disk works again, but nobody can know what it lost meanwhile.
+    faults.sync.store(0, Ordering::Relaxed);
+    assert!(matches!(writer.append_payloads(&[b"more"]), Err(AppendError::Failed { .. })));
+    assert!(matches!(writer.sync(), Err(AppendError::Failed { .. })));
+    assert_eq!(writer.core.durable(), durable);
+    let status = writer.core.control.publisher().segment().status();
+    assert_eq!((status.state(), status.errno()), (Some(WriterState::Failed), errno as u32));
+    assert!(writer.close().is_err());
+    // Opening again writes what was not provably durable once more, then goes on.
+    let (mut writer, faults) = faulty_with(&home, options.clone());
+    assert!(!writer.opened().clean);
+    assert!(faults.syncs.load(Ordering::Relaxed) > 0);
+    let tip = writer.tip().unwrap();
+    assert!((20..=30).contains(&tip), "{tip}");
+    writer.append_payloads(&payloads(tip + 1..=tip + 20)).unwrap();
+    assert_run(home.path(), tip + 20);
 }
 
 #[test]

@@ -59,7 +59,8 @@ fn streamed(session: &Session, payload_len: usize, batch_bytes: usize) -> anyhow
     let writer = SharedWriter::new(writer);
     // As many payloads as records, so that both sides read as much memory.
     let bytes = vec![0x5a; count * payload_len];
-    let hash = Log::new_borrowed(1, 0, &bytes[..payload_len]).data_hash();
+    let made: Vec<Log<'_>> =
+        bytes.chunks_exact(payload_len).map(|payload| Log::new_borrowed(1, 0, payload)).collect();
     let mut ours = || {
         let mut tip = writer.tip().unwrap_or(0);
         let mut tickets: VecDeque<Ticket> = VecDeque::with_capacity(IN_FLIGHT);
@@ -70,11 +71,8 @@ fn streamed(session: &Session, payload_len: usize, batch_bytes: usize) -> anyhow
             {
                 oldest.wait()?;
             }
-            let logs: Vec<Log<'_>> = bytes
-                .chunks_exact(payload_len)
-                .zip(tip + 1..)
-                .map(|(payload, seq_no)| Log::with_hash(seq_no, seq_no - 1, payload, hash))
-                .collect();
+            let logs: Vec<Log<'_>> =
+                made.iter().zip(tip + 1..).map(|(log, seq_no)| log.renumbered(seq_no, seq_no - 1)).collect();
             tickets.push_back(writer.try_append(&logs)?);
             tip += logs.len() as u64;
         }

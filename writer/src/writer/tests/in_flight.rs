@@ -140,8 +140,9 @@ fn an_error_is_reported_after_what_is_in_flight_has_ended() {
         };
         assert_eq!(cause.errno(), libc::ENOSPC);
         assert_eq!(core.durable(), start);
+        // The kernel had the buffer until it was through with it; now the buffers can be used again.
+        assert_eq!(writer.engine.in_flight(), 0, "{options:?}");
         drop(writer);
-        // The kernel had the buffer until it was through with it.
         let page = File::options().write(true).open(home.page(1)).unwrap();
         page.write_all_at(&written, PAGE_HEADER_LEN as u64).unwrap();
         goes_on(&home, &options, 0..=11);

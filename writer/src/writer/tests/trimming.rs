@@ -32,6 +32,9 @@ fn a_file_is_used_again_only_once_its_name_is_durably_gone() {
             let gone = format!("rename page-{trimmed} scratch-trim-{trimmed}");
             let begun = log[..at].iter().rposition(|entry| *entry == gone).expect("it was trimmed before");
             assert!(log[begun..at].iter().any(|entry| entry == "sync_dir"), "{name}: {:?}", &log[begun..=at]);
+            // Whoever has found the file under its old name, and waits for the lease, sees that it is no page any more.
+            let retired = log[..at].iter().filter(|entry| *entry == "retired").count();
+            assert!(retired >= reused, "{name} is used again as it was");
         }
         assert!(reused > 3, "{options:?}");
     }
@@ -110,6 +113,38 @@ fn an_empty_page_displaces_nothing() {
         let image = Home::new();
         home.copy_to(&image);
         assert_eq!(image.open(&options).tip(), Some(last - 1), "{options:?}");
+    }
+}
+
+/// A page file that somebody had cut short was used again as it was. Where the kernel does not tell what is in the page cache,
+/// the part that is missing stayed so: a SIGBUS for whoever maps the page.
+#[test]
+fn a_page_that_was_cut_short_is_not_used_again() {
+    for options in regimes() {
+        let home = Home::new();
+        // This disk does not tell.
+        let (mut writer, _) = on_faulty(&home, &options);
+        let mut last = 0;
+        let mut next = || {
+            last += 1;
+            payload(last)
+        };
+        while writer.committed().page() < 4 {
+            writer.append_payloads(&[next()]).unwrap();
+        }
+        std::fs::OpenOptions::new().write(true).open(home.page(2)).unwrap().set_len(4096).unwrap();
+        while writer.committed().page() < 14 {
+            writer.append_payloads(&[next()]).unwrap();
+        }
+        writer.close().unwrap();
+        for id in home.page_ids() {
+            assert_eq!(
+                std::fs::metadata(home.page(id)).unwrap().len(),
+                options.page_len,
+                "page {id}: {options:?}"
+            );
+        }
+        assert_run(home.path(), last);
     }
 }
 
