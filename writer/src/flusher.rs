@@ -2,6 +2,7 @@
 
 use crate::page::Page;
 use crate::poison::Failure;
+use crate::positions::Positions;
 use crate::shared_state::Core;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -36,6 +37,8 @@ struct Pages {
     open: Vec<Arc<Page>>,
     /// A page was given its name since the directory was last made durable.
     names_changed: bool,
+    /// The oldest page that was trimmed since then, and whose file is used again though a power cut can bring the name back.
+    name_may_return: Option<u64>,
 }
 
 impl Dirty {
@@ -54,6 +57,22 @@ impl Dirty {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.pages.lock().open.len()
+    }
+
+    /// Whether the names of `trimmed` pages must be durably gone before their files are used again: so it is if anything
+    /// in them had been durable. If not, they are remembered, for the durable position must not pass over them before.
+    pub(crate) fn must_be_nameless(
+        &self,
+        trimmed: impl Iterator<Item = u64> + Clone,
+        positions: &Positions,
+    ) -> bool {
+        let mut pages = self.pages.lock();
+        let durable = positions.durable();
+        if trimmed.clone().any(|id| Position::start_of(id) < durable) {
+            return true;
+        }
+        pages.name_may_return = pages.name_may_return.into_iter().chain(trimmed).min();
+        false
     }
 
     /// Has the background flush begin now.
@@ -82,7 +101,9 @@ impl Core {
         }
         let (pages, names_changed) = {
             let mut pages = self.dirty.pages.lock();
-            (pages.open.clone(), std::mem::take(&mut pages.names_changed))
+            let names_changed = std::mem::take(&mut pages.names_changed);
+            let names_changed = pages.name_may_return.take().is_some() || names_changed;
+            (pages.open.clone(), names_changed)
         };
         if names_changed {
             self.disk.sync_dir().map_err(|error| self.fail("flushing the home directory", error))?;
@@ -92,7 +113,17 @@ impl Core {
             self.control.publisher().add(Counter::Flushes, 1);
         }
         self.dirty.pages.lock().open.retain(|page| page.id >= target.page());
-        self.set_durable(target);
+        // Pages may have been trimmed meanwhile that count as durable from now on.
+        loop {
+            let mut pages = self.dirty.pages.lock();
+            if pages.name_may_return.is_none_or(|id| Position::start_of(id) >= target) {
+                self.set_durable(target);
+                break;
+            }
+            pages.name_may_return = None;
+            drop(pages);
+            self.disk.sync_dir().map_err(|error| self.fail("flushing the home directory", error))?;
+        }
         self.ring_bell();
         if let Some(on_durable) = self.on_durable.get() {
             on_durable();

@@ -18,6 +18,9 @@
 //! C holds because names come and go in order: a page gets its name after the page before it, and recovery takes names
 //! away from the newest down. A power cut takes back the latest changes of names, never one of them alone.
 //!
+//! With F an exception: a writer that lets pages leave before what takes their place is durable uses the file of a page
+//! that never was durable again at once. A power cut can bring the old name back then, with a later page under it: row E.
+//!
 //! "Records prove a header": a writer with durable appends flushes the header of a page before the page gets its
 //! name, so a record of the page proves that the header had been durable. The header of the oldest page had been durable
 //! in any case, unless the writer lets pages leave before what takes their place is durable.
@@ -65,9 +68,11 @@ pub enum HeaderState {
 }
 
 impl HeaderState {
-    /// What the fault says about the file.
-    pub fn of(fault: &PageFault) -> HeaderState {
+    /// What the fault says about the file. `trims_early`: the last writer let pages leave before what took their place was
+    /// durable, and then did not wait for their names to be gone before it used the files again.
+    pub fn of(fault: &PageFault, trims_early: bool) -> HeaderState {
         match fault {
+            PageFault::WrongPage { .. } if trims_early => HeaderState::Unflushed,
             // Nothing of the header, a part of it, or what stood there before.
             PageFault::TooShort { .. }
             | PageFault::Magic

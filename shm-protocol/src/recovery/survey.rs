@@ -266,7 +266,7 @@ impl<R: RingFiles> Surveyor<'_, R> {
     /// its very beginning. If so, the log is what stands there up to the first fault. Only a writer that trims early
     /// leaves anything else.
     fn is_anchored(&self, first: u64) -> bool {
-        !self.meta.trims_early || first <= self.durable.page() + 1
+        !self.meta.trims_early || first <= self.durable.page().max(1)
     }
 
     /// The pages that are the log.
@@ -326,7 +326,7 @@ impl<R: RingFiles> Surveyor<'_, R> {
         fault: &PageFault,
         run: &Run,
     ) -> Result<(), SurveyError<R::Error>> {
-        let state = HeaderState::of(fault);
+        let state = HeaderState::of(fault, self.meta.trims_early);
         let oldest = self.candidates.first().is_some_and(|first| first.id == candidate.id);
         let proven = oldest && !self.meta.trims_early
             || self.meta.durable_names && self.page_evidence(candidate)?.records > 0;

@@ -197,7 +197,12 @@ fn only_what_a_file_held_before_counts_as_a_header_that_was_not_flushed() {
         (PageFault::Range { what: "page id" }, Spoiled),
     ];
     for (fault, expected) in cases {
-        assert_eq!(HeaderState::of(&fault), expected, "{fault}");
+        assert_eq!(HeaderState::of(&fault, false), expected, "{fault}");
+        let early = match fault {
+            PageFault::WrongPage { .. } => Unflushed,
+            _ => expected,
+        };
+        assert_eq!(HeaderState::of(&fault, true), early, "{fault}");
     }
 }
 
@@ -325,6 +330,16 @@ fn without_anything_durable_the_longest_run_counts() {
     let left: Vec<u64> = survey.left_overs.iter().map(|page| page.id).collect();
     assert_eq!(left, [9, 10, 11, 15, 16]);
 
+    // Names that came back with a power cut, and later pages in the files.
+    let mut back = early(9, 16, &old);
+    for (name, page) in [(9, 15), (10, 16)] {
+        let content = back.files[&page].clone();
+        back.files.insert(name, content);
+    }
+    assert_eq!(run(back.clone()), (11..=16).collect::<Vec<_>>());
+    back.meta.durable = at(10, Ring::offset(1));
+    back.survey().expect_err("one of them had been durable");
+
     // What had been durable was trimmed for pages of which nothing has survived.
     let mut nothing = early(3, 3, &old).without_header(3);
     nothing.meta.durable = old(0);
@@ -343,7 +358,9 @@ fn without_anything_durable_the_longest_run_counts() {
 
     // A log that goes on from its beginning, or from what was durable, is kept up to the first hole.
     assert_eq!(run(early(1, 8, &never).without_record(2, 0)), [1, 2]);
-    assert_eq!(run(early(3, 8, &old).without_record(4, 0)), [3, 4]);
+    assert_eq!(run(early(2, 8, &old).without_record(4, 0)), [2, 3, 4]);
+    // The page of the durable position itself has gone.
+    assert_eq!(run(early(3, 8, &old).without_record(4, 0)), [5, 6, 7, 8]);
 }
 
 #[test]

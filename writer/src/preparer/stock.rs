@@ -60,6 +60,7 @@ impl HeldPage {
 
 /// A trimmed page, under a scratch name.
 struct Trimmed {
+    id: u64,
     blank: Blank,
     len: u64,
 }
@@ -148,10 +149,13 @@ impl Stock {
             }
         }
         publisher.add(Counter::TrimmedPages, trimmed.len() as u64);
-        // A file must not change before its old name is gone for good. A power cut could otherwise bring the name back,
-        // and the page with it, with other content.
-        let reusable = trimmed.len().min(wanted);
-        let nameless = reusable == 0
+        // The file of a page that had been durable must not change before its name is gone for good. A power cut could
+        // otherwise bring the name back, and the page with it, with other content. (A page that never was durable is
+        // judged by its records alone. Only a writer that promises nothing for power cuts trims such pages, and would
+        // wait for the disk here.)
+        let ids = trimmed.iter().map(|page| page.id);
+        let nameless = wanted == 0
+            || !core.dirty.must_be_nameless(ids, &core.positions)
             || core
                 .disk
                 .sync_dir()
@@ -208,7 +212,7 @@ impl Stock {
                 }
             },
         };
-        Ok(Some(Trimmed { blank: Blank { scratch, file, recycled: true }, len }))
+        Ok(Some(Trimmed { id, blank: Blank { scratch, file, recycled: true }, len }))
     }
 
     fn take_oldest_if_displaced(&mut self) -> Result<Option<Trimmed>, Failure> {

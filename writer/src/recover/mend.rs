@@ -24,6 +24,13 @@ pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, 
     for found in survey.pages.iter_mut() {
         changed |= mend_page(disk, found, durable, survey.clean)?;
     }
+    // The last writer may have named it without a flush of its header, and this one promises that all headers are flushed.
+    if let Some(ready) = survey.ready {
+        let path = disk.path(&names::page(ready.id));
+        Page::open(disk, ready.header)
+            .and_then(|page| page.file.sync_data())
+            .map_err(OpenError::io("flush", path))?;
+    }
     // A clean close made every name durable.
     if changed {
         disk.sync_dir().map_err(OpenError::io("flush", disk.path("")))?;
