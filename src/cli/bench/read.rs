@@ -101,7 +101,7 @@ fn filled(
     area: &super::scratch::Area,
     payload_len: usize,
 ) -> anyhow::Result<waldo::writer::Writer> {
-    let mut writer = ring::open(&session.plan, area, ring::INTERVAL)?;
+    let mut writer = ring::open(&session.plan, area, ring::COMMITTED)?;
     ring::fill(&mut writer, Some(&session.watch), payload_len, most_of_the_ring(session))?;
     writer.sync()?;
     session.look_at_folios(&area.home());

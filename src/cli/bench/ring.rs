@@ -6,12 +6,11 @@ use super::watch::Watch;
 use anyhow::Context;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use waldo::protocol::{Log, limits, names};
 use waldo::writer::{ControlPlace, Durability, Writer, WriterOptions};
 
-/// Committed when it returns, durable a little later: what the embedded API does with `file_o_dsync: false`.
-pub const INTERVAL: Durability = Durability::Interval(Duration::from_millis(200));
+/// Committed when it returns, and no more than that: what the embedded API does with `file_o_dsync: false`.
+pub const COMMITTED: Durability = Durability::PageCache;
 
 /// How the plan's ring is opened.
 pub fn options(plan: &Plan, area: &Area, durability: Durability) -> WriterOptions {

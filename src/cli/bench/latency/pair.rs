@@ -4,7 +4,7 @@ use super::STAMP_LEN;
 use super::follower::{FOLLOWER, Kind};
 use crate::cli::bench::floor;
 use crate::cli::bench::histogram::Latency;
-use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::ring::{self, COMMITTED};
 use crate::cli::bench::scratch::Area;
 use crate::cli::bench::setting::Plan;
 use crate::cli::bench::system::{SharedSlate, Slate};
@@ -49,7 +49,7 @@ pub struct Pair {
 impl Pair {
     /// Makes the ring and starts the follower.
     pub fn start(plan: &Plan, area: &Area, payload_len: usize, watch: &Watch) -> anyhow::Result<Pair> {
-        let writer = ring::open(plan, area, INTERVAL)?;
+        let writer = ring::open(plan, area, COMMITTED)?;
         let path = floor::path(&area.floor(), 0);
         let file = floor::make_file(&path, plan.page_len).context("cannot make the floor's file")?;
         let open = OpenOptions::new().read(true).write(true).create_new(true).open(area.slate());

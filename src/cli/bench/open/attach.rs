@@ -1,7 +1,7 @@
 //! Attaching as a reader.
 
 use crate::cli::bench::duel::Duel;
-use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::ring::{self, COMMITTED};
 use crate::cli::bench::session::Session;
 use crate::cli::bench::sheet::{Goal, Unit};
 use crate::cli::bench::system;
@@ -20,7 +20,7 @@ pub fn run(session: &mut Session) -> anyhow::Result<Duel> {
     let plan = &session.plan;
     let name = format!("Ring::attach and a reader at the tip, {}", units::bytes(plan.ring_bytes()));
     session.watch.show(&format!("filling a ring of {}", units::bytes(plan.ring_bytes())));
-    let mut writer = ring::open(plan, &area, INTERVAL)?;
+    let mut writer = ring::open(plan, &area, COMMITTED)?;
     ring::fill(&mut writer, Some(&session.watch), 1000, plan.ring_bytes())?;
     let mut ours = || {
         let start = Instant::now();

@@ -1,6 +1,6 @@
 //! A process that writes and is killed.
 
-use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::ring::{self, COMMITTED};
 use crate::cli::bench::scratch::Area;
 use crate::cli::bench::setting::Plan;
 use crate::cli::bench::watch::Watch;
@@ -49,7 +49,7 @@ pub fn doomed_main(words: &mut Words) -> anyhow::Result<()> {
         page_len,
         ring_size,
         index_capacity: index_capacity(page_len)?,
-        durability: INTERVAL,
+        durability: COMMITTED,
         control: ControlPlace::Path(control),
         ..WriterOptions::default()
     };

@@ -2,7 +2,7 @@
 
 use super::doomed;
 use crate::cli::bench::duel::Duel;
-use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::ring::{self, COMMITTED};
 use crate::cli::bench::scratch::Area;
 use crate::cli::bench::session::Session;
 use crate::cli::bench::sheet::{Goal, Unit};
@@ -24,13 +24,13 @@ pub fn clean(session: &mut Session) -> anyhow::Result<Duel> {
     let plan = session.plan.clone();
     let name = format!("Writer::open after a clean close, {}", units::bytes(plan.ring_bytes()));
     session.watch.show(&format!("filling a ring of {}", units::bytes(plan.ring_bytes())));
-    let mut writer = ring::open(&plan, &area, INTERVAL)?;
+    let mut writer = ring::open(&plan, &area, COMMITTED)?;
     ring::fill(&mut writer, Some(&session.watch), 1000, plan.ring_bytes())?;
     writer.close()?;
     session.look_at_folios(&area.home());
     let mut ours = || {
         let start = Instant::now();
-        let writer = ring::open(&plan, &area, INTERVAL)?;
+        let writer = ring::open(&plan, &area, COMMITTED)?;
         let time = start.elapsed();
         anyhow::ensure!(writer.opened().clean, "the ring was not closed");
         writer.close()?;
@@ -53,7 +53,7 @@ pub fn killed(session: &mut Session) -> anyhow::Result<Duel> {
         doomed::write_and_be_killed(&plan, &area, bytes, &watch)?;
         bytes = plan.page_len / 2;
         let start = Instant::now();
-        let writer = ring::open(&plan, &area, INTERVAL)?;
+        let writer = ring::open(&plan, &area, COMMITTED)?;
         let time = start.elapsed();
         anyhow::ensure!(!writer.opened().clean && writer.tip().is_some(), "the writer was not killed");
         writer.close()?;

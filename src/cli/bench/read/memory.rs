@@ -1,7 +1,7 @@
 //! What a sleeping reader process costs in memory, its own and the kernel's, above an idle process of this program.
 
 use crate::cli::bench::duel::quantile;
-use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::ring::{self, COMMITTED};
 use crate::cli::bench::scratch::Area;
 use crate::cli::bench::session::Session;
 use crate::cli::bench::setting::Plan;
@@ -90,7 +90,7 @@ pub fn run(session: &mut Session) -> anyhow::Result<()> {
     let watch = session.watch.clone();
     let page_len = session.plan.page_len;
     let plan = Plan { ring_size: PAGES, ..session.plan.clone() };
-    let mut writer = ring::open(&plan, &area, INTERVAL)?;
+    let mut writer = ring::open(&plan, &area, COMMITTED)?;
     // The newest page is nearly full, and `first` near its begin: whoever reads it touches nearly all of it.
     ring::fill(&mut writer, Some(&watch), 1000, page_len * 3 + page_len * 15 / 16)?;
     let first = writer.tip().unwrap_or(1) - page_len * 7 / 8 / ring::size(1000) as u64;

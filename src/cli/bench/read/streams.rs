@@ -1,6 +1,6 @@
 //! Waking ten thousand asynchronous streams of one process.
 
-use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::ring::{self, COMMITTED};
 use crate::cli::bench::session::Session;
 use crate::cli::bench::sheet::{Goal, Unit};
 use anyhow::Context as _;
@@ -30,7 +30,7 @@ pub fn run(session: &mut Session) -> anyhow::Result<()> {
     );
     let count = session.plan.share(STREAMS);
     let area = session.scratch.area()?;
-    let mut writer = ring::open(&session.plan, &area, INTERVAL)?;
+    let mut writer = ring::open(&session.plan, &area, COMMITTED)?;
     let ring = Ring::attach(area.home())?;
     let runtime = Builder::new_multi_thread().build()?;
     let seen = Arc::new(AtomicUsize::new(0));

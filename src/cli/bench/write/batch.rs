@@ -3,7 +3,7 @@
 use super::{BATCH, Case};
 use crate::cli::bench::duel::Duel;
 use crate::cli::bench::floor::Files;
-use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::ring::{self, COMMITTED};
 use crate::cli::bench::scratch::Area;
 use crate::cli::bench::session::Session;
 use crate::cli::bench::sheet::{Goal, Unit};
@@ -19,7 +19,7 @@ const BATCHES_MAX_DURABLE: usize = 400;
 pub fn committed(session: &mut Session, case: &Case) -> anyhow::Result<()> {
     let about = about(case, "committed", "pwrite");
     session.sheet.topic("batch", &about);
-    rows(session, case, INTERVAL)?;
+    rows(session, case, COMMITTED)?;
     session.notes.push(
         "batch: `append` is of records made, with their hashes, just before and not timed; `append_payloads` hashes. \
          Ours and the floor are both flushed after each round, not timed."

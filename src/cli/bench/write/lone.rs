@@ -3,7 +3,7 @@
 use super::Case;
 use crate::cli::bench::duel::ns_per_call;
 use crate::cli::bench::floor::Files;
-use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::ring::{self, COMMITTED};
 use crate::cli::bench::session::Session;
 use crate::cli::bench::sheet::{Goal, Unit};
 use std::slice::from_ref;
@@ -28,7 +28,7 @@ pub fn committed(session: &mut Session, case: &Case) -> anyhow::Result<()> {
     );
     for payload_len in case.sizes(&[100, 4096]) {
         for way in [Way::Payloads, Way::Log, Way::Embedded] {
-            row(session, payload_len, way, INTERVAL)?;
+            row(session, payload_len, way, COMMITTED)?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ mod contest;
 use super::Case;
 use crate::cli::bench::duel::quantile;
 use crate::cli::bench::report::{Axis, Plot, Series};
-use crate::cli::bench::ring::INTERVAL;
+use crate::cli::bench::ring::COMMITTED;
 use crate::cli::bench::session::Session;
 use crate::cli::bench::sheet::{Goal, Unit};
 use contest::{Contest, Side};
@@ -20,7 +20,7 @@ pub fn run(session: &mut Session, case: &Case) -> anyhow::Result<()> {
     );
     let mut series = Vec::new();
     for payload_len in case.sizes(&[1000]) {
-        latencies(session, payload_len, INTERVAL, &mut series)?;
+        latencies(session, payload_len, COMMITTED, &mut series)?;
     }
     for payload_len in case.sizes(&[64 << 10]) {
         latencies(session, payload_len, Durability::Sync, &mut series)?;

@@ -5,7 +5,7 @@ use super::batch::{self, Load};
 use super::group::{from_tasks, from_threads};
 use crate::cli::bench::duel::quantile;
 use crate::cli::bench::report::{Axis, Plot, Series, Table};
-use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::ring::{self, COMMITTED};
 use crate::cli::bench::session::Session;
 use crate::cli::bench::setting::Plan;
 use crate::cli::bench::sheet::Unit;
@@ -18,7 +18,7 @@ pub const STEPS: usize = 4;
 const SIZES: [u64; 7] = [16, 64, 256, 1000, 4 << 10, 16 << 10, 64 << 10];
 const BATCHES: [u64; 6] = [1 << 10, 8 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20];
 const APPENDERS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-const DURABILITIES: [(&str, Durability); 2] = [("committed", INTERVAL), ("durable", Durability::Sync)];
+const DURABILITIES: [(&str, Durability); 2] = [("committed", COMMITTED), ("durable", Durability::Sync)];
 
 /// Each point takes a quarter of a row's time.
 pub fn run(session: &mut Session) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use super::tail::{READY, TAIL};
 use crate::cli::bench::histogram::Latency;
-use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::ring::{self, COMMITTED};
 use crate::cli::bench::scratch::Area;
 use crate::cli::bench::session::Session;
 use crate::cli::bench::setting::Plan;
@@ -53,7 +53,7 @@ pub fn run(session: &mut Session, case: &Case, asked: u32) -> anyhow::Result<()>
     let area = session.scratch.area()?;
     let plan = Plan { page_len: PAGE_LEN, index_capacity: index_capacity(PAGE_LEN)?, ..session.plan.clone() };
     let options =
-        WriterOptions { page_records_max: u64::from(RECORDS), ..ring::options(&plan, &area, INTERVAL) };
+        WriterOptions { page_records_max: u64::from(RECORDS), ..ring::options(&plan, &area, COMMITTED) };
     let mut load = Load {
         writer: Writer::open(area.home(), options)?,
         status: Ring::attach(area.home())?,

@@ -1,6 +1,6 @@
 //! What it takes to make a page ready: from nothing, and out of one that was trimmed.
 
-use crate::cli::bench::ring::{self, INTERVAL};
+use crate::cli::bench::ring::{self, COMMITTED};
 use crate::cli::bench::session::Session;
 use crate::cli::bench::setting::Plan;
 use crate::cli::bench::sheet::{Goal, Unit};
@@ -13,7 +13,7 @@ const PAGES: u32 = 3;
 
 /// A row for pages whose name need not be durable, and one for pages whose name has to be.
 pub fn run(session: &mut Session) -> anyhow::Result<()> {
-    for (durability, name) in [(INTERVAL, "committed"), (Durability::Sync, "durable")] {
+    for (durability, name) in [(COMMITTED, "committed"), (Durability::Sync, "durable")] {
         let area = session.scratch.area()?;
         let plan = Plan { ring_size: PAGES, ..session.plan.clone() };
         // Every append turns the page, and waits for it.
