@@ -59,18 +59,7 @@ fn refused(ring: &TestRing, name: &str, tip: u64, context: &str) {
     assert!(ring.snapshot() == before, "{context}: something was changed");
     assert!(verify::verify(ring.home(), &mut |_| {}).is_err(), "{context}: {name} is called intact");
     let read = read(ring.home());
-    assert!(read.as_ref().is_err_or(|last| *last < tip), "{context}: {read:?}");
-}
-
-/// [`Result`] has this for its other side only.
-trait IsErrOr<T> {
-    fn is_err_or(self, holds: impl FnOnce(T) -> bool) -> bool;
-}
-
-impl<T, E> IsErrOr<T> for Result<T, E> {
-    fn is_err_or(self, holds: impl FnOnce(T) -> bool) -> bool {
-        self.map_or(true, holds)
-    }
+    assert!(!read.as_ref().is_ok_and(|last| *last >= tip), "{context}: {read:?}");
 }
 
 #[test]

@@ -533,3 +533,40 @@ fn a_footer_is_believed_if_the_seal_or_a_clean_close_vouches_for_it() {
         assert!(read(&bytes, Position::NONE).is_none(), "{last_seq_no} {records}");
     }
 }
+
+/// The index that a walk makes goes into a footer, which has room for so many entries and no more.
+#[test]
+fn the_index_of_a_walked_page_is_sparse_and_keeps_within_its_capacity() {
+    const LEN: u64 = 128 << 10;
+    for capacity in [1, 3, 100] {
+        let geometry = PageGeometry::new(LEN, capacity).unwrap();
+        let header = PageHeader::new(RING, 1, geometry, 3, 0);
+        let mut bytes = vec![0; LEN as usize];
+        bytes[..128].copy_from_slice(header.as_bytes());
+        let stamp = Stamp { time_ns: 5, durable: Position::NONE, epoch: 3 };
+        for n in 0..60 {
+            let offset = Ring::offset(n);
+            let payload = vec![9; PAYLOAD];
+            let raw = Record::encode(
+                PageSeed::new(&RING, 1),
+                offset as u32,
+                (n + 1, n),
+                PAYLOAD,
+                payload_hash(&payload),
+                stamp,
+            );
+            bytes[offset as usize..][..RECORD_HEADER_LEN].copy_from_slice(raw.as_bytes());
+            bytes[offset as usize + RECORD_HEADER_LEN..][..PAYLOAD].copy_from_slice(&payload);
+        }
+        let read = read_page(&File(&bytes), &header, None, true).unwrap();
+        assert_eq!(read.summary.records, 60);
+        let mut expected: Vec<u64> = Vec::new();
+        for offset in (0..60).map(Ring::offset) {
+            if expected.last().is_none_or(|last| offset - last >= 16 << 10) {
+                expected.push(offset);
+            }
+        }
+        expected.truncate(capacity as usize);
+        assert!(read.index.iter().map(|entry| entry.offset).eq(expected), "{capacity}: {:?}", read.index);
+    }
+}
