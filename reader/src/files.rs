@@ -12,20 +12,19 @@ mod tail;
 mod tip;
 
 use crate::error::ReadError;
-use crate::link::open_plain;
-use crate::pages;
+use crate::link::read_meta_at;
 use crate::watermark::Watermark;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tail::{Extent, Tail};
-use waldo_shm_protocol::meta::{META_LEN, Meta};
+use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::{IndexEntry, PageSummary, RECORDS_UNKNOWN};
 use waldo_shm_protocol::record::Seal;
 use waldo_shm_protocol::segment::{IndexKey, PageInfo};
 use waldo_shm_protocol::sync::load_acquire;
-use waldo_shm_protocol::{Position, RingId, names};
+use waldo_shm_protocol::{Position, RingId};
 
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
@@ -239,10 +238,9 @@ fn info(id: u64, summary: &PageSummary, page_len: u64, index_len: u64) -> PageIn
     }
 }
 
-/// The ring's metadata; `None` if it cannot be read just now.
-pub(crate) fn read_meta(home: &Path) -> Option<Meta> {
-    let file = open_plain(&home.join(names::META)).ok()?;
-    let mut bytes = vec![0; META_LEN + 1];
-    let got = pages::read_at(&file, &mut bytes, 0).ok()?;
-    Meta::check(&bytes[..got]).ok()
+/// The ring's metadata; `None` if it cannot be read just now. Its epoch is the writer's last start that is written down.
+/// [`Meta::check`] adds one if it does not know a slot. A writer may be about to write that slot, and then the number is
+/// one that this writer has before it has changed the files, and that it will still have afterwards.
+fn read_meta(home: &Path) -> Option<Meta> {
+    read_meta_at(home).ok().map(|found| Meta { epoch: found.start, ..found.meta })
 }

@@ -113,6 +113,8 @@ pub(crate) fn open_control(
                 tries += 1;
                 std::thread::sleep(INCOMPLETE_PAUSE);
             }
+            // That writer is slow, or was killed over it. Whoever follows the files looks at the link again and again.
+            Err(error) if unfinished(&error) => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         }
     }
@@ -123,11 +125,17 @@ pub(crate) fn open_control(
 pub(crate) fn passing(error: &AttachError) -> bool {
     match error {
         AttachError::Control { fault, .. } => {
-            matches!(fault, SegmentFault::Magic | SegmentFault::TooShort { .. } | SegmentFault::Sparse { .. })
+            unfinished(error) || matches!(fault, SegmentFault::Magic | SegmentFault::Sparse { .. })
         }
         AttachError::Io { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
         _ => false,
     }
+}
+
+/// Whether its writer has not come to the end of making it.
+fn unfinished(error: &AttachError) -> bool {
+    use SegmentFault::{TooShort, Unfinished};
+    matches!(error, AttachError::Control { fault: Unfinished | TooShort { .. }, .. })
 }
 
 /// Where the log ends, if a writer is running; `None` if none is, or nothing can be learned about it.
@@ -172,10 +180,18 @@ fn read_link(home: &Home) -> Result<Option<Link>, AttachError> {
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn read_meta(home: &Path) -> Result<Meta, AttachError> {
-    check_meta(home, open_plain(&home.join(names::META))).map(|found| found.meta)
+    read_meta_at(home).map(|found| found.meta)
 }
 
-/// The same of the directory that is open, and more.
+/// The same, and more.
+///
+/// # Errors
+/// As [`read_meta`].
+pub(crate) fn read_meta_at(home: &Path) -> Result<MetaFound, AttachError> {
+    check_meta(home, open_plain(&home.join(names::META)))
+}
+
+/// The same of the directory that is open.
 ///
 /// # Errors
 /// As [`read_meta`].

@@ -225,6 +225,7 @@ impl Reader {
             Entered::Page => self.read(position, watermark),
             Entered::Trimmed => self.lapsed(),
             Entered::Moved => Ok(Stepped::Again),
+            Entered::Unsettled => Ok(Stepped::Drained),
         }
     }
 }

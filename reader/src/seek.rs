@@ -15,7 +15,7 @@ use crate::error::ReadError;
 use crate::options::{Cursor, ReaderOptions, Visibility};
 use crate::page_map::PageMap;
 use crate::pages::Opened;
-use crate::place::{Last, Skip, Want};
+use crate::place::{Last, Place, Skip, Want};
 use crate::reader::Reader;
 use crate::source::{Attachment, Source};
 use crate::watermark::Watermark;
@@ -80,12 +80,15 @@ impl Search<'_> {
             };
             races += 1;
             match error {
-                Some(error) if races >= self.races_max() => return Err(error),
-                _ if races == RACES_MAX / 2 => {
-                    *self.attachment = self.ring.refresh(self.attachment)?;
-                    // Otherwise everything that is found from here on counts as found under another start.
-                    self.window.look_under(self.attachment.epoch());
+                Some(error) if races >= self.races_max() => {
+                    let before = self.attachment.generation;
+                    self.refresh()?;
+                    if self.attachment.generation == before {
+                        return self.put_off(want).map(Sought::Found).ok_or(error);
+                    }
+                    races = 0;
                 }
+                _ if races == RACES_MAX / 2 => self.refresh()?,
                 _ => {}
             }
             if let Source::Files(files) = &self.attachment.source {
@@ -93,6 +96,21 @@ impl Search<'_> {
             }
             std::thread::yield_now();
         }
+    }
+
+    fn refresh(&mut self) -> Result<(), ReadError> {
+        *self.attachment = self.ring.refresh_closely(self.attachment)?;
+        // Otherwise everything that is found from here on counts as found under another start.
+        self.window.look_under(self.attachment.epoch());
+        Ok(())
+    }
+
+    /// A search for later, if pages are missing that a segment names which is out of date: whoever comes next tells where
+    /// `want` is, or the files do once it is known that nobody comes.
+    #[cold]
+    fn put_off(&self, want: Want) -> Option<Found> {
+        let unsettled = self.attachment.is_unsettled(&self.ring.options);
+        unsettled.then(|| Found { settled: false, ..self.found(Place::Pending(want), None, None) })
     }
 
     /// Attempts that may be lost to a writer that trims. Without a segment each of them begins with a look at the

@@ -128,6 +128,14 @@ impl Attachment {
         self.successor_due.get().is_some_and(|due| Instant::now() < *due) && self.retired()
     }
 
+    /// Whether what this segment says may be out of date with nobody to bring it up to date yet: it is retired and its
+    /// successor is waited for, or a writer in it is to mend the files. If that writer has just been killed, it counts as
+    /// alive for a while. Meanwhile the next writer, with a segment that cannot be seen from here, may trim the ring.
+    pub(crate) fn is_unsettled(&self, options: &AttachOptions) -> bool {
+        matches!(&self.source, Source::Control(control)
+            if self.awaits_successor() || (settling(control) && alive(control, options)))
+    }
+
     fn retired(&self) -> bool {
         matches!(&self.source, Source::Control(control)
             if control.segment().status().state() == Some(WriterState::Retired))

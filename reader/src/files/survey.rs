@@ -18,7 +18,7 @@ use waldo_shm_protocol::{PageSeed, Position, RingId, names};
 /// Surveys in a row that find damage before that is believed. A writer at work changes files meanwhile, and a directory
 /// that is listed meanwhile may show an older page and not a newer one.
 const LOOKS: u32 = 8;
-/// The same if the page that is damaged has been trimmed since.
+/// The same if the page that is damaged has been trimmed since, or has come since if it is missing.
 const TRIM_LOOKS: u32 = 1000;
 
 /// The page files in a directory.
@@ -94,7 +94,7 @@ pub(crate) fn survey(home: &Path, meta: &Meta) -> Result<Result<Survey, Damage>,
         looks += 1;
         match recovery::survey(&Directory(home), meta) {
             Ok(survey) => return Ok(Ok(survey)),
-            Err(SurveyError::Damage(damage)) if trimmed(home, &damage) && looks < TRIM_LOOKS => {}
+            Err(SurveyError::Damage(damage)) if explained(home, &damage) && looks < TRIM_LOOKS => {}
             Err(SurveyError::Damage(_)) if looks < LOOKS => std::thread::yield_now(),
             Err(SurveyError::Damage(damage)) => return Ok(Err(damage)),
             Err(SurveyError::Io { page, source, .. }) => {
@@ -105,9 +105,12 @@ pub(crate) fn survey(home: &Path, meta: &Meta) -> Result<Result<Survey, Damage>,
     }
 }
 
-/// Whether the page has left the ring meanwhile.
-fn trimmed(home: &Path, damage: &Damage) -> bool {
-    pages::list(home).is_ok_and(|ids| ids.first().is_some_and(|oldest| *oldest > damage.page))
+/// Whether a writer at work explains it: the page has left the ring meanwhile, or is there now and was not listed before.
+fn explained(home: &Path, damage: &Damage) -> bool {
+    pages::list(home).is_ok_and(|ids| match ids.first() {
+        Some(oldest) if *oldest > damage.page => true,
+        _ => matches!(damage.kind, DamageKind::Missing) && ids.contains(&damage.page),
+    })
 }
 
 /// The seal that belongs at `offset` of page `id`, if a crash has torn it and nothing else: every record is there, and the

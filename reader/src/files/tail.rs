@@ -6,6 +6,7 @@ use super::tip::TipPage;
 use crate::error::ReadError;
 use crate::pages::{self, Opened};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,8 +17,10 @@ use waldo_shm_protocol::recovery::judge::{self, StopVerdict};
 use waldo_shm_protocol::recovery::{Damage, DamageKind, look_beyond};
 use waldo_shm_protocol::{PageSeed, Position, RingId, names};
 
-/// Surveys in a row whose pages may be gone when they are opened again: a few outrun any writer.
+/// Looks in a row whose pages may be gone when they are opened again, though the directory is as it was.
 const GONE_TRIES: u32 = 8;
+/// The same while a writer trims the ring: one page at a time, faster than a look is.
+const TRIM_TRIES: u32 = 2000;
 /// How far behind a bad record the next good one can start, should the log go on there.
 const NEXT_RECORD_MAX: u64 = 2 * RECORD_SIZE_LIMIT as u64;
 
@@ -69,17 +72,21 @@ impl Tail {
             // Another writer has come, and may have replaced files.
             *self = Tail { looked: self.looked, quiet: self.quiet, epoch: meta.epoch, ..Tail::default() };
         }
-        let mut gone = None;
-        for _ in 0..GONE_TRIES {
-            match self.advance(meta, home, ring_id)? {
+        let (mut listed, mut still, mut tries) = (Vec::new(), 0, 0);
+        loop {
+            let error = match self.advance(meta, home, ring_id)? {
                 Opened::Page(extent) => return Ok(extent),
-                Opened::Gone(error) => {
-                    self.tip = None;
-                    gone = Some(error);
-                }
+                Opened::Gone(error) => error,
+            };
+            self.tip = None;
+            let ids = pages::list(home).map_err(|e| ReadError::io(home, e))?;
+            still = if ids == listed { still + 1 } else { 0 };
+            tries += 1;
+            if still >= GONE_TRIES || tries >= TRIM_TRIES {
+                return Err(error);
             }
+            listed = ids;
         }
-        Err(gone.unwrap_or_else(|| ReadError::io(home, std::io::ErrorKind::NotFound.into())))
     }
 
     /// Goes on to the end of the good records, from where the last look ended if that is still there.
@@ -90,6 +97,11 @@ impl Tail {
         ring_id: &RingId,
     ) -> Result<Opened<Extent>, ReadError> {
         let mut ids = pages::list(home).map_err(|e| ReadError::io(home, e))?;
+        if self.tip.as_ref().is_some_and(|tip| ids.contains(&tip.id) && !tip.bears_its_name(home)) {
+            // Another file has come in its place, and so perhaps in that of other pages.
+            self.known.clear();
+            self.tip = None;
+        }
         if self.tip.as_ref().is_none_or(|tip| !ids.contains(&tip.id)) || self.damage.is_some() {
             // Without metadata for a moment, nothing can be judged.
             let Some(meta) = meta else { return Ok(Opened::Page(self.nothing())) };
@@ -100,6 +112,13 @@ impl Tail {
         }
         self.follow(&ids, home, ring_id)?;
         let Some(tip) = &self.tip else { return Ok(Opened::Page(self.nothing())) };
+        if !ids.contains(&tip.id) {
+            // The writer has gone round the ring meanwhile: what is listed, and what was read, do not go together.
+            return Ok(Opened::Gone(ReadError::io(
+                home.join(names::page(tip.id)),
+                ErrorKind::NotFound.into(),
+            )));
+        }
         let end = Position::new(tip.id, tip.scan.offset()).unwrap_or(Position::start_of(tip.id));
         let records = tip.scan.summary().records;
         let tip_seq_no = if records > 0 { tip.scan.summary().last_seq_no } else { self.before_tip };

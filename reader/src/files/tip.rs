@@ -1,6 +1,7 @@
 //! The page that the log ends in.
 
 use crate::error::ReadError;
+use crate::home::Object;
 use crate::pages::{self, Opened};
 use std::fs::File;
 use std::path::Path;
@@ -43,6 +44,13 @@ impl TipPage {
             TipPage { id, file, header, scan, sealed: false, fault: None, durable: Position::NONE };
         page.walk(home)?;
         Ok(Opened::Page(page))
+    }
+
+    /// Whether its name still leads to this file.
+    pub(super) fn bears_its_name(&self, home: &Path) -> bool {
+        let named = std::fs::symlink_metadata(home.join(names::page(self.id)));
+        let open = self.file.metadata();
+        matches!((named, open), (Ok(named), Ok(open)) if Object::of(&named) == Object::of(&open))
     }
 
     /// Walks on to the seal or to the first bytes that are no good record.

@@ -35,6 +35,8 @@ enum Compared {
     Other,
     /// Its page has been trimmed.
     Trimmed,
+    /// Its page is missing, and has not been trimmed as far as the attachment knows.
+    Missing(ReadError),
     /// The watermark has not come so far yet.
     Early,
 }
@@ -71,6 +73,13 @@ impl Reader {
     /// Looks whether the ring has a newer control segment than this one.
     pub(crate) fn refresh(&mut self) -> Result<(), ReadError> {
         let fresh = self.ring.refresh(&self.attachment)?;
+        self.adopt(fresh);
+        Ok(())
+    }
+
+    /// The same, for who has found the ring other than the attachment says.
+    pub(super) fn refresh_closely(&mut self) -> Result<(), ReadError> {
+        let fresh = self.ring.refresh_closely(&self.attachment)?;
         self.adopt(fresh);
         Ok(())
     }
@@ -126,6 +135,15 @@ impl Reader {
                     self.position.doubt();
                 }
             }
+            Compared::Missing(error) => {
+                let before = self.attachment.generation;
+                self.refresh_closely()?;
+                return match self.attachment.generation != before {
+                    true => Ok(true),
+                    false if self.attachment.is_unsettled(&self.ring.options) => Ok(false),
+                    false => Err(error),
+                };
+            }
             Compared::Early => return Ok(false),
         }
         if !settled {
@@ -156,7 +174,7 @@ impl Reader {
         let map = match self.ring.pages.map(id, self.window.epoch())? {
             Opened::Page(map) => map,
             Opened::Gone(_) if self.trimmed(id)? => return Ok(Compared::Trimmed),
-            Opened::Gone(error) => return Err(error),
+            Opened::Gone(error) => return Ok(Compared::Missing(error)),
         };
         // By now the name leads to this file again or still: `Pages::map` has looked.
         let known = page.is_some_and(|page| Arc::ptr_eq(page, &map));

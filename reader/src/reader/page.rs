@@ -22,6 +22,8 @@ pub(super) enum Entered {
     Trimmed,
     /// The ring or its writer has changed meanwhile.
     Moved,
+    /// It is missing, and the segment that names it is out of date: whoever comes next tells.
+    Unsettled,
 }
 
 impl Reader {
@@ -62,9 +64,14 @@ impl Reader {
                     if tries >= GONE_TRIES {
                         // The segment may be out of use, its ring gone on elsewhere.
                         let before = self.attachment.generation;
-                        self.refresh()?;
-                        let moved = self.attachment.generation != before;
-                        return if moved { Ok(Entered::Moved) } else { Err(error) };
+                        self.refresh_closely()?;
+                        return match self.attachment.generation != before {
+                            true => Ok(Entered::Moved),
+                            false if self.attachment.is_unsettled(&self.ring.options) => {
+                                Ok(Entered::Unsettled)
+                            }
+                            false => Err(error),
+                        };
                     }
                     std::thread::yield_now();
                 }

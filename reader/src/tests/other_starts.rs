@@ -8,7 +8,9 @@
 //! see, so readers compare it with the one in the segment.
 
 use crate::testing::{DEADLINE, Forge, ForgedControl, drain, numbers, read_n, until};
-use crate::{Batches, ControlKind, Cursor, Reader, WriterStatus};
+use crate::{
+    AttachOptions, Batches, ControlKind, Cursor, OnLapped, Reader, ReaderOptions, Ring, WriterStatus,
+};
 use futures_core::Stream;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -314,4 +316,55 @@ fn a_writer_that_dies_over_the_files_does_not_hold_up_streams() {
     // Nobody stores anything any more.
     assert_eq!(late.read_n(2), [4, 5]);
     forge.control = None;
+}
+
+/// What a reader stood by when its writer was killed, while the next one, whose segment it could not see, trimmed the ring
+/// under it: the segment was retired and its successor was waited for, or was that of a writer that died while it read
+/// the files and counted as alive a moment longer. Reading waited, but a search went on by that segment, lost
+/// all its tries, and gave "page-...: No such file or directory" of a ring that was whole.
+#[test]
+fn a_search_behind_an_unseen_writer_that_trims_is_put_off_and_not_failed() {
+    let wants = [Cursor::Trim, Cursor::After(3), Cursor::After(1_000_000)];
+    for (state, cursor) in
+        [WriterState::Retired, WriterState::Recovering].into_iter().flat_map(|s| wants.map(|w| (s, w)))
+    {
+        let context = format!("{state:?} {cursor:?}");
+        let mut forge = Forge::live(PAGE, 4);
+        forge.append_n(600);
+        let patience = Duration::from_millis(200);
+        let attach = AttachOptions::default().check_interval(patience).stalled_after(patience);
+        let options = ReaderOptions { on_lapped: OnLapped::Oldest, ..ReaderOptions::default() };
+        // Each with mappings of its own.
+        let reader = |cursor| {
+            let ring = Ring::attach_with(forge.home(), attach.clone()).unwrap();
+            ring.reader_with(cursor, options.clone()).unwrap()
+        };
+        let (mut reader, mut fresh) = (reader(Cursor::Tip), reader(Cursor::Trim));
+        let old = restart_unseen(&mut forge, Link::Missing);
+        old.publisher().set_writer(1, 1, 10_000_000);
+        old.publisher().beat(crate::clock::boottime_ns());
+        old.state(state);
+        // All that the segment names is trimmed.
+        let before = forge.position().page();
+        while forge.oldest <= before {
+            forge.append_n(1);
+        }
+        reader.seek(cursor).unwrap_or_else(|error| panic!("{context}: {error}"));
+        let tip = forge.tip();
+        let at_end = matches!(cursor, Cursor::After(1_000_000));
+        // The one that stands in the middle is lapped, and nothing worse.
+        let (mut seen, mut last) = (Vec::new(), None);
+        until(&context, || {
+            last = fresh.poll().unwrap().map(|batch| batch.last_seq_no()).or(last);
+            if let Some(batch) = reader.poll().unwrap() {
+                seen.extend(numbers(&batch));
+            }
+            let files = matches!(reader.attachment.source, crate::source::Source::Files(_));
+            (last == Some(tip) && (seen.last() == Some(&tip) || (at_end && files))).then_some(())
+        });
+        if !at_end {
+            let kept: Vec<u64> = forge.kept().iter().map(|e| e.seq).collect();
+            assert!(seen == kept, "{context}: {:?} to {:?}", seen.first(), seen.last());
+        }
+    }
 }

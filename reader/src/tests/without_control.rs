@@ -1,6 +1,7 @@
 //! Reading from the files alone, and changing over.
 
-use crate::testing::{Forge, drain, read_n};
+use crate::files::FilesTail;
+use crate::testing::{Forge, drain, read_n, until};
 use crate::{AttachError, AttachOptions, ControlKind, Cursor, Ring, Wakeup, WriterStatus};
 use std::time::Duration;
 use waldo_shm_protocol::names;
@@ -134,4 +135,98 @@ fn the_status_agrees_with_the_ring() {
         assert_eq!(status.writer, if control { WriterStatus::Live } else { WriterStatus::Absent });
         assert_eq!(status.heartbeat_age.is_some(), control);
     }
+}
+
+/// A reader of the files held the page that the log ended in. A writer started, put another file in the place of that page
+/// and went on in there, and the reader never looked at another file under that name: it was blind, and said nothing. It
+/// goes by the number of the start to notice that, and it had that number too early: while a slot of the metadata is
+/// being written, the other one alone counts, and the number is taken to be one higher.
+#[test]
+fn the_file_that_the_log_ends_in_may_be_another_one_after_a_start() {
+    for slot in [0, waldo_shm_protocol::meta::META_SLOT_LEN as u64] {
+        let mut forge = Forge::new(16384, 4);
+        forge.append_n(5);
+        let meta = forge.home().join(names::META);
+        // As a reader may find it while the next start writes its number.
+        let file = std::fs::OpenOptions::new().write(true).open(&meta).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0xaa; 64], slot).unwrap();
+        let ring = Ring::attach_with(forge.home(), AttachOptions::default().files_only(true)).unwrap();
+        let mut reader = ring.reader(Cursor::Trim).unwrap();
+        assert_eq!(drain(&mut reader).len(), 5);
+        assert_eq!(reader.attachment.epoch(), 1);
+        let files = FilesTail::new(forge.home(), crate::testing::RING);
+        files.look().unwrap();
+        forge.start_unseen();
+        // As the tail finds it that had the number too early: the file is another one, the number is not.
+        assert_eq!(replace_page(&mut forge, &files), [6, 7]);
+        assert_eq!(read_n(&mut reader, 2), [6, 7]);
+        forge.append_n(1);
+        files.look().unwrap();
+        assert_eq!(replace_page(&mut forge, &files), [9, 10]);
+    }
+}
+
+/// Another file comes in the place of page 1, and two records in that. Gives their numbers if the tail comes to see them.
+fn replace_page(forge: &mut Forge, files: &FilesTail) -> Vec<u64> {
+    let (page, scratch) = (forge.page_path(1), forge.home().join("scratch"));
+    std::fs::copy(&page, &scratch).unwrap();
+    std::fs::rename(&scratch, &page).unwrap();
+    forge.reopen_page();
+    forge.append_n(2);
+    files.look().unwrap();
+    (0..2).rev().map(|n| files.tip_seq_no() - n).collect()
+}
+
+/// A writer that was killed while it made its segment left one without a magic number, and the link to it. Until the next
+/// writer came, nobody could attach: "wrong magic number". Those who were attached followed the files.
+#[test]
+fn a_segment_whose_writer_ended_while_making_it_gives_way_to_the_files() {
+    for len in [0, 100, 1 << 16] {
+        let mut forge = Forge::live(16384, 4);
+        forge.append_n(10);
+        let control = forge.control.take().unwrap();
+        control.state(WriterState::Closed);
+        let half = forge.home().join("half-made");
+        std::fs::write(&half, vec![0; len]).unwrap();
+        forge.write_link(&half);
+        let ring = forge.attach();
+        assert_eq!(ring.status().unwrap().control, ControlKind::Files);
+        let mut reader = ring.reader(Cursor::Trim).unwrap();
+        assert_eq!(drain(&mut reader).len(), 10);
+        // It was only slow: the segment is completed, and nothing else changes.
+        std::fs::write(&half, std::fs::read(&control.path).unwrap()).unwrap();
+        until("the segment is followed", || {
+            assert!(reader.poll().unwrap().is_none());
+            matches!(ring.status().unwrap().control, ControlKind::Path(_)).then_some(())
+        });
+    }
+}
+
+/// While a look was at work, the writer went all round a small ring: the look had read one page, and then listed another
+/// one. An oldest page behind the end of the log makes no sense, and readers said so of a ring that was whole; or the
+/// page was gone before it was opened, eight times in a row, and they got "page-...: No such file or directory".
+#[test]
+fn a_ring_that_is_trimmed_faster_than_a_look_is_looked_at_again() {
+    let mut forge = Forge::new(16384, 1);
+    forge.append_n(1);
+    let home = forge.home().to_path_buf();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let seq = forge.tip() + 1;
+                forge.append(seq, &[7; 9000]);
+            }
+        });
+        let looked = std::panic::catch_unwind(|| {
+            for _ in 0..2000 {
+                let files = FilesTail::new(&home, crate::testing::RING);
+                files.look().unwrap();
+                assert!(!files.damaged(), "{:?}", files.damage_at(files.watermark().position()));
+                assert!(files.oldest_page() <= files.watermark().position().page());
+            }
+        });
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        looked.unwrap();
+    });
 }

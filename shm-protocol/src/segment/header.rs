@@ -125,9 +125,12 @@ pub enum SegmentFault {
         /// Its length.
         len: u64,
     },
-    /// Not a control segment, or one whose writer has not finished making it.
-    #[error("not a waldo control segment, or not complete yet (wrong magic number)")]
+    /// Not a control segment, or one that changed while it was read.
+    #[error("not a waldo control segment (wrong magic number)")]
     Magic,
+    /// Its writer has not finished making it, or ended before that.
+    #[error("the control segment is not complete: its writer is making it, or ended before that")]
+    Unfinished,
     /// Made by a newer version.
     #[error("control segment version {found}, this program knows {known}: use a newer waldo")]
     Version {
@@ -208,9 +211,11 @@ impl SegmentHeader {
     /// # Errors
     /// [`SegmentFault`]: the first thing that is wrong. Ring and boot are for the caller to compare.
     pub fn check(&self, mapped_len: u64) -> Result<(Shape, SegmentIdentity), SegmentFault> {
-        if load_acquire(&self.magic) != SEGMENT_MAGIC {
+        match load_acquire(&self.magic) {
             // SYNC(segment-ready)
-            return Err(SegmentFault::Magic);
+            SEGMENT_MAGIC => {}
+            0 => return Err(SegmentFault::Unfinished),
+            _ => return Err(SegmentFault::Magic),
         }
         let version = self.version.load(Ordering::Relaxed);
         if version != crate::FORMAT_VERSION {

@@ -332,7 +332,7 @@ fn loom_header_is_complete() {
         |shared| shared.memory.publisher().format(shape(), IDENTITY),
         |shared| match shared.memory.header.check(shape().segment_len()) {
             Ok(found) => assert_eq!(found, (shape(), IDENTITY)),
-            Err(fault) => assert_eq!(fault, SegmentFault::Magic),
+            Err(fault) => assert_eq!(fault, SegmentFault::Unfinished),
         },
     );
 }

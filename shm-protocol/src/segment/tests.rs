@@ -116,7 +116,7 @@ fn shape_has_its_limits() {
 #[test]
 fn header_round_trips() {
     let memory = Memory::new(3, 4, 2);
-    assert_eq!(memory.header().check(memory.len()), Err(SegmentFault::Magic));
+    assert_eq!(memory.header().check(memory.len()), Err(SegmentFault::Unfinished));
     memory.publisher().format(memory.shape, IDENTITY);
     assert_eq!(memory.header().check(memory.len()), Ok((memory.shape, IDENTITY)));
     assert_eq!(memory.segment().identity(), IDENTITY);
