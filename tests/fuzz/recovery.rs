@@ -63,7 +63,12 @@ pub fn run(input: &[u8]) {
 }
 
 fn again(home: &Path, options: waldo::writer::WriterOptions, tip: u64, held: Held) {
-    let writer = Writer::open(home, options).unwrap_or_else(|error| panic!("the second opening: {error}"));
+    let writer = match Writer::open(home, options) {
+        Ok(writer) => writer,
+        // The first one went by footers, as after a clean close, and this one read the page: readers were told before.
+        Err(OpenError::Corrupt { .. }) if held.is_err() => return,
+        Err(error) => panic!("the second opening: {error}"),
+    };
     assert_eq!(writer.tip().unwrap_or(0), tip, "the second opening: {:?}", writer.opened());
     assert!(writer.opened().cut.is_none(), "the second opening: {:?}", writer.opened());
     if let (Ok(Some(now)), Ok(Some(before))) = (read(home, true), held) {
