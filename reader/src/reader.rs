@@ -31,6 +31,9 @@ use std::sync::Arc;
 use waldo_shm_protocol::record::RecordFault;
 use waldo_shm_protocol::segment::SegmentFault;
 
+/// Turns that one poll takes at most: pages crossed without a record to hand out, or changes of the ring.
+const TURNS_MAX: u32 = 256;
+
 /// One reader's place in the log.
 pub struct Reader {
     pub(crate) ring: Arc<RingInner>,
@@ -92,9 +95,8 @@ impl Reader {
 
     fn poll_news(&mut self) -> Result<Option<Batch>, ReadError> {
         // Each turn either crosses into another page, or catches up with a ring that has moved. Against a segment
-        // that makes up ever new things to do, there is an end to it; the next poll goes on.
-        let turns = self.attachment.pages_max().saturating_mul(2);
-        for _ in 0..turns {
+        // that makes up ever new things to do, there is an end to it soon; the next poll goes on.
+        for _ in 0..TURNS_MAX {
             // First the watermark, then the epoch: who sees what a new writer has published sees its epoch too, and
             // looks whether the place still holds before reading on.
             let watermark = self.watermark();

@@ -8,6 +8,7 @@
 
 use super::*;
 use crate::page::RECORDS_UNKNOWN;
+use crate::sync::AtomicU64;
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
