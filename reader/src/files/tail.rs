@@ -180,7 +180,8 @@ impl Tail {
             }
         };
         let (prev, epoch) = before.unwrap_or_default();
-        self.before_tip = prev;
+        // Where the damage begins a page, the newest record is in the page before.
+        self.before_tip = self.damage.as_ref().map_or(prev, |damage| damage.after_seq_no);
         let opened = TipPage::open(last, before.map(|_| prev), epoch, home, ring_id)?;
         let mut tip = match opened {
             Opened::Page(tip) => tip,
