@@ -67,7 +67,8 @@ impl Reader {
 impl Search<'_> {
     /// Finds `want`.
     pub(crate) fn resolve(mut self, want: Want) -> Result<Sought, ReadError> {
-        let mut races = 0;
+        // Attempts, and those in a row between which nothing has changed in the files.
+        let (mut races, mut still) = (0, 0);
         loop {
             self.attend_for_search()?;
             let error = match self.attempt(want) {
@@ -80,19 +81,21 @@ impl Search<'_> {
             };
             races += 1;
             match error {
-                Some(error) if races >= self.races_max() => {
+                Some(error) if races >= self.races_max() || still >= RACES_MAX => {
                     let before = self.attachment.generation;
                     self.refresh()?;
                     if self.attachment.generation == before {
                         return self.put_off(want).map(Sought::Found).ok_or(error);
                     }
-                    races = 0;
+                    (races, still) = (0, 0);
                 }
                 _ if races == RACES_MAX / 2 => self.refresh()?,
                 _ => {}
             }
             if let Source::Files(files) = &self.attachment.source {
-                files.look()?;
+                let oldest = files.oldest_page();
+                let moved = files.look()? || files.oldest_page() != oldest;
+                still = if moved { 0 } else { still + 1 };
             }
             std::thread::yield_now();
         }

@@ -89,14 +89,21 @@ impl PageBytes for Bytes<'_> {
 /// # Errors
 /// [`ReadError::Io`] if a file cannot be read.
 pub(crate) fn survey(home: &Path, meta: &Meta) -> Result<Result<Survey, Damage>, ReadError> {
-    let mut looks = 0;
+    let (mut looks, mut listed) = (0, Vec::new());
     loop {
         looks += 1;
         match recovery::survey(&Directory(home), meta) {
             Ok(survey) => return Ok(Ok(survey)),
-            Err(SurveyError::Damage(damage)) if explained(home, &damage) && looks < TRIM_LOOKS => {}
-            Err(SurveyError::Damage(_)) if looks < LOOKS => std::thread::yield_now(),
-            Err(SurveyError::Damage(damage)) => return Ok(Err(damage)),
+            Err(SurveyError::Damage(damage)) => {
+                let ids = pages::list(home).unwrap_or_default();
+                // Only a writer at work explains anything: in a ring that stays as it is, damage is damage.
+                let explained = ids != listed && explained(&ids, &damage) && looks < TRIM_LOOKS;
+                if !explained && looks >= LOOKS {
+                    return Ok(Err(damage));
+                }
+                listed = ids;
+                std::thread::yield_now();
+            }
             Err(SurveyError::Io { page, source, .. }) => {
                 let path = page.map_or_else(|| home.to_path_buf(), |id| home.join(names::page(id)));
                 return Err(ReadError::io(path, source));
@@ -106,11 +113,11 @@ pub(crate) fn survey(home: &Path, meta: &Meta) -> Result<Result<Survey, Damage>,
 }
 
 /// Whether a writer at work explains it: the page has left the ring meanwhile, or is there now and was not listed before.
-fn explained(home: &Path, damage: &Damage) -> bool {
-    pages::list(home).is_ok_and(|ids| match ids.first() {
+fn explained(ids: &[u64], damage: &Damage) -> bool {
+    match ids.first() {
         Some(oldest) if *oldest > damage.page => true,
         _ => matches!(damage.kind, DamageKind::Missing) && ids.contains(&damage.page),
-    })
+    }
 }
 
 /// The seal that belongs at `offset` of page `id`, if a crash has torn it and nothing else: every record is there, and the
