@@ -72,7 +72,7 @@ pub(super) struct Stock {
     /// The oldest first.
     held: VecDeque<HeldPage>,
     /// The newest page that has become active.
-    active: Option<Arc<Page>>,
+    active: Arc<Page>,
     stuck: Vec<Trimmed>,
     /// Files made from nothing so far, for their names.
     made: u64,
@@ -85,7 +85,7 @@ impl Stock {
         held: VecDeque<HeldPage>,
         active: Arc<Page>,
     ) -> Stock {
-        Stock { workshop, ring_size, held, active: Some(active), stuck: Vec::new(), made: 0 }
+        Stock { workshop, ring_size, held, active, stuck: Vec::new(), made: 0 }
     }
 
     /// Whether there are more pages than the ring is to have.
@@ -111,13 +111,13 @@ impl Stock {
     pub(super) fn begin(&mut self, pages: impl IntoIterator<Item = Arc<Page>>) {
         for page in pages {
             self.held.push_back(HeldPage::of(&page));
-            self.active = Some(page);
+            self.active = page;
         }
     }
 
     /// The page that the log ends in, if that is page `id`.
     pub(super) fn active(&self, id: u64) -> Option<&Arc<Page>> {
-        self.active.as_ref().filter(|page| page.id == id)
+        Some(&self.active).filter(|page| page.id == id)
     }
 
     pub(super) fn make(&mut self, id: u64) -> io::Result<Blank> {
@@ -139,8 +139,7 @@ impl Stock {
         let (mut trimmed, mut failed) = (Vec::new(), None);
         while self.is_displaced() {
             match self.take_oldest() {
-                Ok(Some(page)) => trimmed.push(page),
-                Ok(None) => break,
+                Ok(page) => trimmed.extend(page),
                 Err(failure) => {
                     tracing::warn!("{failure}");
                     failed = Some(failure);
@@ -173,7 +172,8 @@ impl Stock {
         (blanks, failed)
     }
 
-    /// Takes the name of the oldest page away. If that fails, the ring is as before.
+    /// Takes the name of the oldest page away, which must be displaced. `None` if there is no file to use again. If it fails,
+    /// the ring is as before.
     fn take_oldest(&mut self) -> Result<Option<Trimmed>, Failure> {
         let core = &self.workshop.core;
         let publisher = core.control.publisher();
@@ -195,7 +195,7 @@ impl Stock {
             tracing::warn!("page {id} was removed by somebody else");
             core.dirty.forget(id);
             self.held.pop_front();
-            return self.take_oldest_if_displaced();
+            return Ok(None);
         }
         // Taken before the list of unflushed pages lets go of the page, so that the file is not opened twice.
         let open = page.file.as_ref().and_then(Weak::upgrade);
@@ -208,15 +208,11 @@ impl Stock {
                 Err(error) => {
                     tracing::warn!("{scratch} cannot be recycled: {error}");
                     let _ = core.disk.remove(&scratch);
-                    return self.take_oldest_if_displaced();
+                    return Ok(None);
                 }
             },
         };
         Ok(Some(Trimmed { id, blank: Blank { scratch, file, recycled: true }, len }))
-    }
-
-    fn take_oldest_if_displaced(&mut self) -> Result<Option<Trimmed>, Failure> {
-        if self.is_displaced() { self.take_oldest() } else { Ok(None) }
     }
 
     /// Returns a trimmed page for recycling if it is wanted and nobody else has it, otherwise takes its name away.
