@@ -1,4 +1,5 @@
-//! Appends its arguments to a ring, a record each: `cargo run --example append -- /var/tmp/ring one two three`
+//! Appends its arguments to a ring, a record each: `cargo run --example append -- /var/tmp/ring one two
+//! three`
 
 use waldo::writer::{Writer, WriterOptions};
 

@@ -1,9 +1,11 @@
-//! One verdict in three columns: what the writer, a reader without a segment and verification make of the same files.
+//! One verdict in three columns: what the writer, a reader without a segment and verification make of the
+//! same files.
 //!
-//! Readers that went by the files handed out torn records, and they and `verify` called rings damaged that the writer
-//! opened without complaint: two prepared pages beyond the end, a stale footer without its seal, a tail torn across a
-//! rotation. Each of the three had rules of its own. Here they look at many thousand states of a ring, those that
-//! crashes leave and those that no crash leaves, and have to agree about where the log ends or where it is damaged.
+//! Readers that went by the files handed out torn records, and they and `verify` called rings damaged that
+//! the writer opened without complaint: two prepared pages beyond the end, a stale footer without its seal, a
+//! tail torn across a rotation. Each of the three had rules of its own. Here they look at many thousand
+//! states of a ring, those that crashes leave and those that no crash leaves, and have to agree about where
+//! the log ends or where it is damaged.
 #![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -297,8 +299,8 @@ fn by_reader(home: &Path, integrity: Integrity) -> Verdict {
     }
 }
 
-/// Whether a writer may open the ring without having seen this: a footer that is known to be durable speaks for the
-/// records of its page, so that opening a ring does not read all of it.
+/// Whether a writer may open the ring without having seen this: a footer that is known to be durable speaks
+/// for the records of its page, so that opening a ring does not read all of it.
 fn is_below_a_footer(image: &Image, verdict: Verdict) -> bool {
     let Verdict::Damage { page, offset } = verdict else { return false };
     let Some(bytes) = image.files.get(&names::page(page)) else { return false };
@@ -312,8 +314,8 @@ fn judge(image: &Image, what: &str, seen: &mut BTreeMap<&'static str, u64>) {
     let path = home.path().to_path_buf();
     let read = by_reader(&path, Integrity::Payloads);
     let mut verified = by_verification(&path);
-    // Footer and index save work. Only verification reads those of a page that is known to be durable; whoever finds
-    // them bad walks over the records.
+    // Footer and index save work. Only verification reads those of a page that is known to be durable;
+    // whoever finds them bad walks over the records.
     if matches!(verified, Verdict::Damage { offset, .. } if offset >= RECORDS_LIMIT as u64) {
         *seen.entry("footer or index").or_default() += 1;
         verified = read;

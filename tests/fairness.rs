@@ -1,8 +1,8 @@
 //! Tasks that always find records ready must let the other tasks of their thread run.
 //!
-//! A query or a stream with records ready never returned to the executor. With two such loops on one thread the second one
-//! did not begin in 6 s, and no timer of the runtime ticked. With 31 readers on two threads, some made no progress for
-//! over 10 s.
+//! A query or a stream with records ready never returned to the executor. With two such loops on one thread
+//! the second one did not begin in 6 s, and no timer of the runtime ticked. With 31 readers on two threads,
+//! some made no progress for over 10 s.
 #![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
 
 use futures_util::StreamExt;
@@ -37,7 +37,8 @@ async fn greedy(mut waldo: Waldo, cursor: Cursor, count: &Cell<u32>, done: impl 
     }
 }
 
-/// Two loops that find records, one that finds none, and whatever else is to run. Ends when all of them have run.
+/// Two loops that find records, one that finds none, and whatever else is to run. Ends when all of them have
+/// run.
 async fn all_run(home: &TempDir, other: impl Future<Output = ()>) {
     let waldo = open(home, 10).await;
     let counts = [const { Cell::new(0) }; 3];
@@ -108,7 +109,8 @@ fn greedy_streams_let_each_other_run_on_a_plain_executor() {
     pollster::block_on(both_streams_run(&tempfile::tempdir().unwrap()));
 }
 
-/// What the turns cost. Prints figures, asserts none: `cargo test --release --test fairness -- --ignored --nocapture`.
+/// What the turns cost. Prints figures, asserts none: `cargo test --release --test fairness -- --ignored
+/// --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn what_a_turn_costs() {

@@ -258,8 +258,9 @@ fn a_large_batch_is_appended_whole() {
     });
 }
 
-/// A query behind a number that is yet to come leaves the reader at the newest record, told to pass over what comes up to that
-/// number. The next query, behind the newest record, took that reader for the right one, and missed those in silence.
+/// A query behind a number that is yet to come leaves the reader at the newest record, told to pass over what
+/// comes up to that number. The next query, behind the newest record, took that reader for the right one, and
+/// missed those in silence.
 #[test]
 fn a_query_misses_nothing_after_one_beyond_the_newest_record() {
     pollster::block_on(async {

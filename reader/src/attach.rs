@@ -38,7 +38,8 @@ pub(crate) struct RingInner {
     pub(crate) options: AttachOptions,
     pub(crate) pages: Pages,
     pub(crate) waiter: Waiter,
-    /// Generation of the attachment in use, so that readers need not take the lock to see that they are up to date.
+    /// Generation of the attachment in use, so that readers need not take the lock to see that they are up to
+    /// date.
     generation: AtomicU64,
     current: Mutex<Arc<Attachment>>,
     looks: Looks,
@@ -112,7 +113,8 @@ impl Ring {
     ///
     /// # Errors
     /// [`ReadError::ForeignCheckpoint`], [`ReadError::Diverged`] if another record has that number now,
-    /// [`ReadError::Rewound`] if the log ends before it, [`ReadError::Lapped`] if records behind it have been trimmed.
+    /// [`ReadError::Rewound`] if the log ends before it, [`ReadError::Lapped`] if records behind it have been
+    /// trimmed.
     pub fn resume(&self, checkpoint: &Checkpoint, options: ReaderOptions) -> Result<Reader, ReadError> {
         if checkpoint.ring_id != self.inner.meta.ring_id {
             return Err(ReadError::ForeignCheckpoint { home: self.inner.home.clone() });

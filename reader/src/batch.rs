@@ -9,12 +9,12 @@ use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::record::{Frame, RawRecord};
 use waldo_shm_protocol::{Log, RecordFault, record};
 
-/// One or more consecutive records of one page. They stay what they are while it lives, even after the page has
-/// been trimmed; cheap to clone and to send elsewhere.
+/// One or more consecutive records of one page. They stay what they are while it lives, even after the page
+/// has been trimmed; cheap to clone and to send elsewhere.
 ///
-/// The records lie in the mapped page, or, if they are the little that a sleeping reader was woken for, in a copy. A
-/// batch that is kept may keep its page's file from being recycled: copy the records out ([`Batch::to_logs`]) if they
-/// are needed for long.
+/// The records lie in the mapped page, or, if they are the little that a sleeping reader was woken for, in a
+/// copy. A batch that is kept may keep its page's file from being recycled: copy the records out
+/// ([`Batch::to_logs`]) if they are needed for long.
 #[derive(Clone)]
 pub struct Batch {
     pub(crate) held: Held,
@@ -134,7 +134,8 @@ impl<'b> Iterator for Records<'b> {
         if self.left == 0 {
             return None;
         }
-        // The bytes have been checked by the reader and do not change; looking again costs less than trusting.
+        // The bytes have been checked by the reader and do not change; looking again costs less than
+        // trusting.
         let raw = RawRecord::read(self.bytes)?;
         let Ok(Frame::Record(header)) = raw.check(self.bytes.len() as u64) else { return None };
         let (this, rest) = self.bytes.split_at_checked(header.size())?;

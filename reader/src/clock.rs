@@ -16,15 +16,16 @@ pub(crate) fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Milliseconds of CLOCK_MONOTONIC_COARSE: two or three loads, whatever the machine's clock is. 0 if there is none.
+/// Milliseconds of CLOCK_MONOTONIC_COARSE: two or three loads, whatever the machine's clock is. 0 if there is
+/// none.
 #[inline]
 pub(crate) fn coarse_ms() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from);
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A number that is another one in most other processes: the process id, asked for once, since asking is a system
-/// call. A child made by a fork keeps its parent's, which is no worse than chance.
+/// A number that is another one in most other processes: the process id, asked for once, since asking is a
+/// system call. A child made by a fork keeps its parent's, which is no worse than chance.
 pub(crate) fn process_number() -> u32 {
     static NUMBER: OnceLock<u32> = OnceLock::new();
     *NUMBER.get_or_init(std::process::id)

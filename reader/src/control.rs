@@ -64,8 +64,8 @@ pub(crate) struct Here {
 }
 
 impl Here {
-    /// Whether a segment may be this user's: somebody else could give it any content, and cut it short while it is
-    /// mapped, which would end this process.
+    /// Whether a segment may be this user's: somebody else could give it any content, and cut it short while
+    /// it is mapped, which would end this process.
     fn trusts(&self, uid: u32) -> bool {
         uid == 0 || uid == geteuid().as_raw() || self.owners.contains(&uid)
     }
@@ -79,7 +79,8 @@ impl ControlFile {
     pub(crate) fn open(link: Link, here: &Here) -> Result<Option<ControlFile>, AttachError> {
         let path = path_of(&link);
         let io = |e| AttachError::io(&path, e);
-        // Whose it is comes first: what somebody else has put there may be a link or something that opening changes.
+        // Whose it is comes first: what somebody else has put there may be a link or something that opening
+        // changes.
         match std::fs::symlink_metadata(&path) {
             Ok(stat) => judge(&stat, here, &path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -114,8 +115,8 @@ impl ControlFile {
     pub(crate) fn map(self, ring_id: &RingId, here: &Here) -> Result<ControlMap, AttachError> {
         let path = path_of(&self.link);
         let fault = |fault| AttachError::Control { path: path.clone(), fault };
-        // Read before it is mapped: where a tmpfs has no memory for a page, a read gives zeros, and a look at a mapping
-        // ends the process.
+        // Read before it is mapped: where a tmpfs has no memory for a page, a read gives zeros, and a look at
+        // a mapping ends the process.
         let mut bytes = [0; size_of::<SegmentHeader>()];
         let got = read_at(&self.file, &mut bytes, 0).map_err(|e| AttachError::io(&path, e))?;
         if got < bytes.len() || self.stat.len() < COMMITTED_OFFSET as u64 {
@@ -125,9 +126,9 @@ impl ControlFile {
         if identity.ring_id != *ring_id {
             return Err(fault(SegmentFault::ForeignRing));
         }
-        // What is in memory only does not outlive a boot. A boot id is needed to tell that of a file on a disk. Of one
-        // in memory that names another boot, nothing is known: in a container the kernel's number may be hidden
-        // behind another.
+        // What is in memory only does not outlive a boot. A boot id is needed to tell that of a file on a
+        // disk. Of one in memory that names another boot, nothing is known: in a container the kernel's
+        // number may be hidden behind another.
         let in_memory = in_memory(&self.file);
         let named = here.boot_id == Some(identity.boot_id) && identity.boot_id != UNKNOWN_BOOT;
         if !named && !in_memory {
@@ -149,13 +150,13 @@ impl ControlFile {
         // SAFETY: the mapping is page-aligned, longer than 256 bytes and lives as long as `map`; the writer
         // accesses it by atomics only. `header` does not outlive this function.
         let header = unsafe { header_at(base) };
-        // What was read may have been half of what the writer stored. This look is in the writer's order, and what it
-        // gives is the same or not used.
+        // What was read may have been half of what the writer stored. This look is in the writer's order, and
+        // what it gives is the same or not used.
         if header.check(self.stat.len()).map_err(fault)? != (shape, identity) {
             return Err(fault(SegmentFault::Magic));
         }
-        // SAFETY: page-aligned; the mapping is `shape.segment_len()` bytes long. `'static` is a
-        // stand-in for "as long as `map`", which moves into the same value; `ControlMap::segment` shortens it.
+        // SAFETY: page-aligned; the mapping is `shape.segment_len()` bytes long. `'static` is a stand-in for
+        // "as long as `map`", which moves into the same value; `ControlMap::segment` shortens it.
         let segment = unsafe { Segment::from_raw(base, shape) };
         Ok(ControlMap {
             segment,
@@ -204,7 +205,8 @@ impl ControlMap {
         self.instance
     }
 
-    /// Whether it names another boot than this one. Then it may be followed as long as a writer is seen alive in it.
+    /// Whether it names another boot than this one. Then it may be followed as long as a writer is seen alive
+    /// in it.
     pub(crate) fn is_doubtful(&self) -> bool {
         self.doubtful
     }

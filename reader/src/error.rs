@@ -104,8 +104,8 @@ pub enum ReadError {
         /// The ring's directory.
         home: PathBuf,
     },
-    /// Another ring is where the one that is read was: it was removed and made anew, or another directory was put in
-    /// its place.
+    /// Another ring is where the one that is read was: it was removed and made anew, or another directory was
+    /// put in its place.
     #[error(
         "{}: another ring is here now ({} instead of {}); attach anew to read it", .home.display(), hex(.found), hex(.ring_id)
     )]

@@ -1,10 +1,11 @@
 //! What may be read when there is no control segment: the files are asked themselves.
 //!
-//! The first look is the survey that a writer makes when it opens the ring, so both come to the same end of the log, and
-//! call the same damage. What is not durable as a whole is walked with every check there is, through `pread` into private
-//! memory. Later looks follow the log from there. The end of the good records counts as the watermark. If the log is
-//! damaged there, readers that have come that far get the error. Looking again costs a few system calls, so it is done
-//! at most every millisecond, and down to every 100 ms while nothing changes.
+//! The first look is the survey that a writer makes when it opens the ring, so both come to the same end of
+//! the log, and call the same damage. What is not durable as a whole is walked with every check there is,
+//! through `pread` into private memory. Later looks follow the log from there. The end of the good records
+//! counts as the watermark. If the log is damaged there, readers that have come that far get the error.
+//! Looking again costs a few system calls, so it is done at most every millisecond, and down to every 100 ms
+//! while nothing changes.
 
 mod sealed;
 pub(crate) mod survey;
@@ -85,7 +86,8 @@ impl FilesTail {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// What is wrong where a reader that has come to `end` wants to read on; `None` if the log ends there in good order.
+    /// What is wrong where a reader that has come to `end` wants to read on; `None` if the log ends there in
+    /// good order.
     pub(crate) fn damage_at(&self, end: Position) -> Option<ReadError> {
         let tail = self.lock();
         let damage = tail.damage.as_ref()?;
@@ -105,8 +107,8 @@ impl FilesTail {
         self.tip_seq_no.load(Ordering::Relaxed)
     }
 
-    /// The writer's starts so far according to the ring's metadata, as of the last look. To be loaded after the
-    /// watermark: it is not older.
+    /// The writer's starts so far according to the ring's metadata, as of the last look. To be loaded after
+    /// the watermark: it is not older.
     #[inline]
     pub(crate) fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::Relaxed)
@@ -143,8 +145,8 @@ impl FilesTail {
     /// Looks at the files now. `true` if the watermark moved.
     ///
     /// # Errors
-    /// [`ReadError::Io`] or [`ReadError::Page`] if the newest page cannot be read. A bad record is no error here:
-    /// the log ends before it, or goes on behind it.
+    /// [`ReadError::Io`] or [`ReadError::Page`] if the newest page cannot be read. A bad record is no error
+    /// here: the log ends before it, or goes on behind it.
     pub(crate) fn look(&self) -> Result<bool, ReadError> {
         let mut tail = self.lock();
         let mut tries = 0;
@@ -154,7 +156,8 @@ impl FilesTail {
             let found = tail.extent(meta.as_ref(), &self.home, &self.ring_id);
             tail.looked = Some(Instant::now());
             let extent = found?;
-            // A writer raises its number before it changes anything. What was read meanwhile is neither old nor new.
+            // A writer raises its number before it changes anything. What was read meanwhile is neither old
+            // nor new.
             let undisturbed = |meta: &Meta| read_meta(&self.home).is_none_or(|now| now.epoch == meta.epoch);
             if tries >= STARTS_MAX || meta.as_ref().is_none_or(undisturbed) {
                 break (extent, meta);
@@ -238,9 +241,10 @@ fn info(id: u64, summary: &PageSummary, page_len: u64, index_len: u64) -> PageIn
     }
 }
 
-/// The ring's metadata; `None` if it cannot be read just now. Its epoch is the writer's last start that is written down.
-/// [`Meta::check`] adds one if it does not know a slot. A writer may be about to write that slot, and then the number is
-/// one that this writer has before it has changed the files, and that it will still have afterwards.
+/// The ring's metadata; `None` if it cannot be read just now. Its epoch is the writer's last start that is
+/// written down. [`Meta::check`] adds one if it does not know a slot. A writer may be about to write that
+/// slot, and then the number is one that this writer has before it has changed the files, and that it will
+/// still have afterwards.
 fn read_meta(home: &Path) -> Option<Meta> {
     read_meta_at(home).ok().map(|found| Meta { epoch: found.start, ..found.meta })
 }

@@ -10,8 +10,8 @@ use waldo_shm_protocol::segment::wake_bit;
 /// Sleeps while `word` holds `token`, until somebody wakes the word or `timeout` has passed. May return early
 /// for no reason at all: the caller looks again.
 ///
-/// Says which value it sleeps on, so that who wakes those of before can spare it. Works on read-only shared mappings;
-/// FUTEX_PRIVATE_FLAG must not be set, since the waker is another process.
+/// Says which value it sleeps on, so that who wakes those of before can spare it. Works on read-only shared
+/// mappings; FUTEX_PRIVATE_FLAG must not be set, since the waker is another process.
 pub(crate) fn wait(word: &AtomicU32, token: u32, timeout: Duration) {
     // This kind of wait takes a time of day, by the clock that does not jump.
     let until = clock::monotonic().saturating_add(timeout);
@@ -21,8 +21,9 @@ pub(crate) fn wait(word: &AtomicU32, token: u32, timeout: Duration) {
     };
     let none = ptr::null::<u32>();
     let op = libc::FUTEX_WAIT_BITSET;
-    // SAFETY: `word` is aligned and mapped for the whole call because a reference to it is held; the kernel only
-    // reads it and `until`. The second word is unused by FUTEX_WAIT_BITSET. Every result is treated alike.
+    // SAFETY: `word` is aligned and mapped for the whole call because a reference to it is held; the kernel
+    // only reads it and `until`. The second word is unused by FUTEX_WAIT_BITSET. Every result is treated
+    // alike.
     unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), op, token, &raw const until, none, wake_bit(token))
     };

@@ -57,8 +57,8 @@ impl Copied {
         Copied { page: page.id(), path: page.path().clone(), base: 0, len: 0, room: Vec::new() }
     }
 
-    /// A copy of what lies from `start` to `end` in `page`, which has to be committed. `used` is an earlier one of the
-    /// same page, whose memory is taken unless a batch still needs it.
+    /// A copy of what lies from `start` to `end` in `page`, which has to be committed. `used` is an earlier
+    /// one of the same page, whose memory is taken unless a batch still needs it.
     ///
     /// # Errors
     /// As [`PageFile::read`].

@@ -1,9 +1,10 @@
 //! The directory of a ring: the one that was opened, and what its path leads to by now.
 //!
-//! A path is a name, and names are given to other things: a directory is moved, a backup is put in its place, a symbolic
-//! link is flipped, a ring is removed and made anew. So a reader opens the directory once, and looks for files of the
-//! ring in the directory that it has opened, wherever that is by now. Whether the path still leads there is asked in
-//! one place only ([`Home::whereabouts`]), at the rare looks that [`RingInner`](crate::attach::RingInner) does.
+//! A path is a name, and names are given to other things: a directory is moved, a backup is put in its place,
+//! a symbolic link is flipped, a ring is removed and made anew. So a reader opens the directory once, and
+//! looks for files of the ring in the directory that it has opened, wherever that is by now. Whether the path
+//! still leads there is asked in one place only ([`Home::whereabouts`]), at the rare looks that
+//! [`RingInner`](crate::attach::RingInner) does.
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};

@@ -3,8 +3,8 @@
 /// One time the ring overtook the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lapse {
-    /// The number after which the reader wanted to go on: of the last record before the gap, or of the cursor; 0 if no
-    /// record before the gap is known.
+    /// The number after which the reader wanted to go on: of the last record before the gap, or of the
+    /// cursor; 0 if no record before the gap is known.
     pub requested: u64,
     /// The record the reader went on after; `None` if that is not known.
     pub resumed_after: Option<u64>,

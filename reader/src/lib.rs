@@ -15,13 +15,13 @@
 //!
 //! A reader opens everything read-only: page files, control segment, metadata. It needs read permission and
 //! nothing else, leaves nothing behind, and can disturb neither the writer nor another reader. While a writer
-//! keeps a control segment, the reader follows its watermarks; without one it reads the files and changes over
-//! by itself when a writer comes.
+//! keeps a control segment, the reader follows its watermarks; without one it reads the files and changes
+//! over by itself when a writer comes.
 //!
-//! Reading order: [`Ring`] (`attach`, `home`, `link`), `control`, `standing` and `files` (where a ring says what may be
-//! read), `pages`, `page_file` and `page_map` (opening and mapping), `walk` (records in a page), `position` and `window`
-//! (where a reader stands, and the pages it has at hand), [`Reader`] (`reader`, `seek`, `wait`), then [`Batches`] (`stream`,
-//! `turn`, `waiter`) and [`verify`].
+//! Reading order: [`Ring`] (`attach`, `home`, `link`), `control`, `standing` and `files` (where a ring says
+//! what may be read), `pages`, `page_file` and `page_map` (opening and mapping), `walk` (records in a page),
+//! `position` and `window` (where a reader stands, and the pages it has at hand), [`Reader`] (`reader`,
+//! `seek`, `wait`), then [`Batches`] (`stream`, `turn`, `waiter`) and [`verify`].
 
 mod attach;
 mod batch;

@@ -39,7 +39,8 @@ pub(crate) enum Found {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MetaFound {
     pub(crate) meta: Meta,
-    /// The writer's last start that is written down. Not above [`Meta::epoch`], which allows for a slot that is lost.
+    /// The writer's last start that is written down. Not above [`Meta::epoch`], which allows for a slot that
+    /// is lost.
     pub(crate) start: u32,
     pub(crate) owner: u32,
 }
@@ -113,7 +114,8 @@ pub(crate) fn open_control(
                 tries += 1;
                 std::thread::sleep(INCOMPLETE_PAUSE);
             }
-            // That writer is slow, or was killed over it. Whoever follows the files looks at the link again and again.
+            // That writer is slow, or was killed over it. Whoever follows the files looks at the link again
+            // and again.
             Err(error) if unfinished(&error) => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         }
@@ -218,9 +220,9 @@ fn check_meta(home: &Path, opened: io::Result<File>) -> Result<MetaFound, Attach
     }
 }
 
-/// The highest number of a start that a good slot names. [`Meta::check`] adds one if it does not know the other slot,
-/// which is right for a writer that needs a number nobody has had, and would make the start that runs look like an
-/// earlier one here.
+/// The highest number of a start that a good slot names. [`Meta::check`] adds one if it does not know the
+/// other slot, which is right for a writer that needs a number nobody has had, and would make the start that
+/// runs look like an earlier one here.
 fn last_start(bytes: &[u8]) -> Option<u32> {
     let slots = bytes.chunks_exact(META_SLOT_LEN).take(META_LEN / META_SLOT_LEN);
     slots.filter_map(|slot| Meta::check(&[slot, slot].concat()).ok()).map(|meta| meta.epoch).max()
@@ -231,8 +233,8 @@ fn open_in(home: &Home, name: &str) -> io::Result<File> {
     plain(home.open_file(name, OFlag::O_NONBLOCK)?)
 }
 
-/// Opens the file at `path` for reading, if it is one. Never waits: what has been put in a file's place may be a pipe
-/// that nobody writes to.
+/// Opens the file at `path` for reading, if it is one. Never waits: what has been put in a file's place may
+/// be a pipe that nobody writes to.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`] for what is no regular file, and what the system says.

@@ -6,11 +6,13 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttachOptions {
-    /// Ignore a control segment and read the files alone. Records then show up within 100 ms. Default: `false`.
+    /// Ignore a control segment and read the files alone. Records then show up within 100 ms. Default:
+    /// `false`.
     pub files_only: bool,
-    /// How often a sleeping reader looks at how the writer is and whether the ring has moved; each sleep is this long
-    /// give or take half of it, so that thousands of readers do not wake at once. A writer that nobody can wake this
-    /// reader for (it was started with another `/dev/shm`, say) goes unnoticed for no longer than that. Default: 3 s.
+    /// How often a sleeping reader looks at how the writer is and whether the ring has moved; each sleep is
+    /// this long give or take half of it, so that thousands of readers do not wake at once. A writer that
+    /// nobody can wake this reader for (it was started with another `/dev/shm`, say) goes unnoticed for no
+    /// longer than that. Default: 3 s.
     pub check_interval: Duration,
     /// A writer whose heartbeat is older than this, and older than eight of its intervals, is reported as
     /// [`WriterStatus::Stalled`](crate::WriterStatus::Stalled). Default: 5 s.

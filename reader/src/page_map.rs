@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use waldo_shm_protocol::PageSeed;
 
-/// What one page table of the lowest level maps, with pages of 4 KiB. Where they are larger, more has to be read
-/// before something can be given back.
+/// What one page table of the lowest level maps, with pages of 4 KiB. Where they are larger, more has to be
+/// read before something can be given back.
 const TABLE: usize = 2 << 20;
 
 /// A mapped page. The kernel keeps the inode for as long as this lives, whatever happens to the file's name.
@@ -74,17 +74,18 @@ impl PageMap {
         end.saturating_sub(base) as u32
     }
 
-    /// Has the kernel forget which memory lies in front of `end`; it looks it up again when it is needed. With it go
-    /// the page tables (on x86-64 from Linux 6.14 on; before, with the mapping).
+    /// Has the kernel forget which memory lies in front of `end`; it looks it up again when it is needed.
+    /// With it go the page tables (on x86-64 from Linux 6.14 on; before, with the mapping).
     pub(crate) fn let_go(&self, end: u32) {
         let len = (end as usize).min(self.raw.len());
-        // SAFETY: this is a shared mapping of a file, which nobody can have written to through it: whoever reads there
-        // later, through a slice that exists now or one that comes, finds the same bytes of the same file again.
-        // Refused if the program has locked its memory: then it is to stay.
+        // SAFETY: this is a shared mapping of a file, which nobody can have written to through it: whoever
+        // reads there later, through a slice that exists now or one that comes, finds the same bytes of the
+        // same file again. Refused if the program has locked its memory: then it is to stay.
         let _ = unsafe { self.raw.unchecked_advise_range(UncheckedAdvice::DontNeed, 0, len) };
     }
 
-    /// Asks the processor to fetch the header at `offset`, should there be one; nothing happens beyond `limit`.
+    /// Asks the processor to fetch the header at `offset`, should there be one; nothing happens beyond
+    /// `limit`.
     #[inline(always)]
     pub(crate) fn prefetch(&self, offset: u32, limit: u32) {
         #[cfg(target_arch = "x86_64")]
@@ -114,10 +115,11 @@ impl PageMap {
         }
         // SAFETY: `start <= end <= admitted <= records_limit <= ` length of the mapping (`admit`, `new`).
         let base = unsafe { self.raw.as_ptr().add(start as usize) };
-        // SAFETY: in bounds as above; mapped and readable while `self` lives, which the slice borrows. Not written
-        // by anybody: bytes below a watermark are immutable while the file is open or mapped anywhere, and the
-        // file is never shortened (upheld by the writer; `Watermark` says who vouches). Nothing lies between the
-        // seal of a page that is not the newest and `records_limit` that anybody writes to.
+        // SAFETY: in bounds as above; mapped and readable while `self` lives, which the slice borrows. Not
+        // written by anybody: bytes below a watermark are immutable while the file is open or mapped
+        // anywhere, and the file is never shortened (upheld by the writer; `Watermark` says who vouches).
+        // Nothing lies between the seal of a page that is not the newest and `records_limit` that anybody
+        // writes to.
         Some(unsafe { std::slice::from_raw_parts(base, (end - start) as usize) })
     }
 }

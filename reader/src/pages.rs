@@ -38,8 +38,8 @@ pub(crate) struct Pages {
 
 #[derive(Debug)]
 struct Held {
-    /// Names are looked up in it. What leads there by now does not matter: a page is asked for by the position that was
-    /// published for this directory.
+    /// Names are looked up in it. What leads there by now does not matter: a page is asked for by the
+    /// position that was published for this directory.
     home: Arc<Home>,
     maps: Vec<Known<PageMap>>,
     files: Vec<Known<PageFile>>,
@@ -58,8 +58,8 @@ struct Known<T> {
 pub(crate) enum Opened<T> {
     /// There it is.
     Page(T),
-    /// The name leads nowhere, or to a file whose header is not that of the page: trimmed, if the ring's oldest page
-    /// is a newer one by now; damage if it still is not after a few tries.
+    /// The name leads nowhere, or to a file whose header is not that of the page: trimmed, if the ring's
+    /// oldest page is a newer one by now; damage if it still is not after a few tries.
     Gone(ReadError),
 }
 
@@ -75,9 +75,9 @@ impl Pages {
         *self.lock() = Held { home, maps: Vec::new(), files: Vec::new() };
     }
 
-    /// Page `id`, mapped; shared with whoever else in this process has it mapped. `epoch` is the writer's start
-    /// that the caller has seen: a writer that starts may put another file under the name, so what was mapped
-    /// under another start is looked at again.
+    /// Page `id`, mapped; shared with whoever else in this process has it mapped. `epoch` is the writer's
+    /// start that the caller has seen: a writer that starts may put another file under the name, so what was
+    /// mapped under another start is looked at again.
     ///
     /// # Errors
     /// [`ReadError::Io`] or [`ReadError::Page`] for what trimming cannot explain.
@@ -122,7 +122,8 @@ impl Pages {
         Ok(Opened::Page(page))
     }
 
-    /// The first record of page `id`, for who does not find it in the directory; `None` if there is no good one.
+    /// The first record of page `id`, for who does not find it in the directory; `None` if there is no good
+    /// one.
     pub(crate) fn first_record(&self, id: u64, epoch: u32) -> Option<Record> {
         let Ok(Opened::Page(page)) = self.file(id, epoch) else { return None };
         let (mut bytes, first) = ([0; RECORD_HEADER_LEN], PAGE_HEADER_LEN as u32);
@@ -136,8 +137,9 @@ impl Pages {
         }
     }
 
-    /// Whether a reader that reads a page with a system call can be in nobody's way. XFS locks the inode for it, and
-    /// a reader that loses its processor there holds up the writer; what is not known may do the same.
+    /// Whether a reader that reads a page with a system call can be in nobody's way. XFS locks the inode for
+    /// it, and a reader that loses its processor there holds up the writer; what is not known may do the
+    /// same.
     pub(crate) fn read_without_lock(&self) -> bool {
         // Once for all pages: they got their names in this directory, so they lie in its file system.
         let lock_free = *self.lock_free.get_or_init(|| {
@@ -147,9 +149,9 @@ impl Pages {
         lock_free && !self.traced.load(Ordering::Relaxed)
     }
 
-    /// Whether a page that is mapped has to stay open. A writer uses a file again once the kernel has granted it a lease.
-    /// A mapping alone is in the way of that on ext4, XFS and tmpfs; on overlayfs it is one of another file, in a layer
-    /// below. An open file is in the way everywhere.
+    /// Whether a page that is mapped has to stay open. A writer uses a file again once the kernel has granted
+    /// it a lease. A mapping alone is in the way of that on ext4, XFS and tmpfs; on overlayfs it is one of
+    /// another file, in a layer below. An open file is in the way everywhere.
     fn hold(&self, home: &Home) -> bool {
         *self.hold.get_or_init(|| {
             let kind = fstatfs(home.dir()).map(|stat| stat.filesystem_type());
@@ -188,7 +190,8 @@ fn leaves_no_trace(file: &File) -> bool {
     granted || fstatvfs(file).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_NOATIME))
 }
 
-/// What is known under this id, if it is still held, and is what its name in `home` leads to under this epoch.
+/// What is known under this id, if it is still held, and is what its name in `home` leads to under this
+/// epoch.
 fn find<T: AsRef<PageFacts>>(
     known: &mut [Known<T>],
     (id, epoch): (u64, u32),
@@ -221,8 +224,8 @@ fn path_in(home: &Home, id: u64) -> PathBuf {
     home.path().join(names::page(id))
 }
 
-/// Opens page `id` for reading and checks its header, read into private memory: a page that is being recycled is
-/// recognised before anything is mapped.
+/// Opens page `id` for reading and checks its header, read into private memory: a page that is being recycled
+/// is recognised before anything is mapped.
 ///
 /// # Errors
 /// As [`Pages::map`].
@@ -233,13 +236,14 @@ pub(crate) fn open(path: &Path, ring_id: &RingId, id: u64) -> Result<Opened<(Fil
 
 /// Opens a page with `open`, which is given the flags.
 ///
-/// Never waits in the system: a pipe that somebody has put in a page's place would hold a reader for ever, and a lease
-/// of a writer that is stopped for 45 s. So an open that meets a lease fails, and is tried again for as long as
-/// [`LEASE_PATIENCE`]. A lease of the writer's lasts for microseconds, and before it was taken the page has lost
-/// its name: the second try finds none, or the page that bears it by then.
+/// Never waits in the system: a pipe that somebody has put in a page's place would hold a reader for ever,
+/// and a lease of a writer that is stopped for 45 s. So an open that meets a lease fails, and is tried again
+/// for as long as [`LEASE_PATIENCE`]. A lease of the writer's lasts for microseconds, and before it was taken
+/// the page has lost its name: the second try finds none, or the page that bears it by then.
 fn open_with(open: impl Fn(i32) -> io::Result<File>) -> io::Result<File> {
     let always = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    // An access time would have to be written after each append, by the first to read it, under locks of the inode.
+    // An access time would have to be written after each append, by the first to read it, under locks of the
+    // inode.
     let once = || match open(always | libc::O_NOATIME) {
         // Granted to the file's owner only.
         Err(e) if e.raw_os_error() == Some(libc::EPERM) => open(always),
@@ -279,8 +283,8 @@ fn check(
     let got = read_at(&file, &mut bytes, 0).map_err(|e| ReadError::io(path, e))?;
     match PageHeader::check(&bytes[..got], stat.len(), ring_id, id) {
         Ok(header) => Ok(Opened::Page((file, header))),
-        // Whatever is wrong with it, trimming may explain it: the page may have been opened just before its name was
-        // taken away, and read while its header was written over.
+        // Whatever is wrong with it, trimming may explain it: the page may have been opened just before its
+        // name was taken away, and read while its header was written over.
         Err(fault) => Ok(Opened::Gone(ReadError::Page { path: path.to_path_buf(), fault })),
     }
 }

@@ -14,7 +14,8 @@ pub(crate) enum Want {
     After(u64),
     /// The first record not older than this, in nanoseconds since 1970.
     Since(u64),
-    /// The same, in a ring that had no record when this was asked for: whatever is trimmed from then on is missed.
+    /// The same, in a ring that had no record when this was asked for: whatever is trimmed from then on is
+    /// missed.
     FromNowSince(u64),
     /// Behind the very record that the checkpoint was made of.
     Resume(Checkpoint),

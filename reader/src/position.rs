@@ -1,8 +1,9 @@
 //! A reader's position in the log, and the only ways in which it changes.
 //!
-//! What belongs together changes together: the place, the record before it, the records to be passed over, and what all of
-//! that was found under (which source, which start of the writer). A search gives a [`Found`](crate::seek::Found) and cannot
-//! touch the position; [`ReadPosition::move_to`] takes it over as a whole.
+//! What belongs together changes together: the place, the record before it, the records to be passed over,
+//! and what all of that was found under (which source, which start of the writer). A search gives a
+//! [`Found`](crate::seek::Found) and cannot touch the position; [`ReadPosition::move_to`] takes it over as a
+//! whole.
 
 use crate::place::{Last, Place, Skip};
 use crate::source::{Attachment, Source};
@@ -31,7 +32,8 @@ pub(crate) struct ReadPosition {
     from_files: bool,
     /// `at` was reached by reading the files, and the watermark is allowed to arrive there later.
     ahead: bool,
-    /// The record before `at` has been trimmed, and another start of the writer may have put another one in its place before.
+    /// The record before `at` has been trimmed, and another start of the writer may have put another one in
+    /// its place before.
     unsure: bool,
 }
 
@@ -118,8 +120,8 @@ impl ReadPosition {
         matches!((self.at, self.last_start()), (Place::At(at), Some(last)) if last.page() < at.page())
     }
 
-    /// Whether a log that ends at `end` is shorter than what has been read. Behind the last record of a page and at the start of
-    /// the next one is the same place in that.
+    /// Whether a log that ends at `end` is shorter than what has been read. Behind the last record of a page
+    /// and at the start of the next one is the same place in that.
     pub(crate) fn is_beyond(&self, end: Position) -> bool {
         match (self.at, self.last_start()) {
             (Place::At(_), Some(last)) if self.has_crossed() => end <= last,
@@ -174,8 +176,8 @@ impl ReadPosition {
 
     #[cold]
     fn invalidate(&mut self, attachment: &Attachment) {
-        // Files show records before their writer has published them. Until the watermark has come so far, that stays so
-        // through any number of other segments.
+        // Files show records before their writer has published them. Until the watermark has come so far,
+        // that stays so through any number of other segments.
         self.ahead |= self.from_files;
         self.drained = NEVER;
         self.epoch = NO_EPOCH;

@@ -1,9 +1,9 @@
 //! Whether a writer is alive, judged by its heartbeat.
 //!
-//! A heartbeat is a time of CLOCK_BOOTTIME as the writer's process reads it. Processes in other time namespaces read
-//! another time at the same moment. So the number alone says "not long ago" or "long ago" only to those who share the
-//! clock; a number in the future says nothing. Whoever sees the number change knows by his own clock that the writer
-//! was alive meanwhile, whatever the number is.
+//! A heartbeat is a time of CLOCK_BOOTTIME as the writer's process reads it. Processes in other time
+//! namespaces read another time at the same moment. So the number alone says "not long ago" or "long ago"
+//! only to those who share the clock; a number in the future says nothing. Whoever sees the number change
+//! knows by his own clock that the writer was alive meanwhile, whatever the number is.
 
 use crate::clock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,8 @@ const NEVER: u64 = 0;
 pub(crate) struct Pulse {
     /// The heartbeat as it was seen last.
     beat: AtomicU64,
-    /// When it was first seen to be that, if that was a change; [`NEVER`] otherwise. Milliseconds of our clock.
+    /// When it was first seen to be that, if that was a change; [`NEVER`] otherwise. Milliseconds of our
+    /// clock.
     changed: AtomicU64,
     /// When it was looked at for the first time. Milliseconds of our clock.
     since: u64,

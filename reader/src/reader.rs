@@ -43,7 +43,8 @@ pub struct Reader {
     pub(crate) window: PageWindow,
     lapses: Lapses,
     pub(crate) pace: Pace,
-    /// Runs between the load of the watermark and that of the epoch: where a writer's restart is most dangerous.
+    /// Runs between the load of the watermark and that of the epoch: where a writer's restart is most
+    /// dangerous.
     #[cfg(test)]
     pub(crate) in_between: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -73,17 +74,18 @@ impl Reader {
         }
     }
 
-    /// The next records, if there are any. Never sleeps; makes no system call when there is nothing new, and few
-    /// when a page begins, or now and then to see whether the ring is still where it was.
+    /// The next records, if there are any. Never sleeps; makes no system call when there is nothing new, and
+    /// few when a page begins, or now and then to see whether the ring is still where it was.
     ///
-    /// An error leaves the reader where it is: nothing is passed over in silence, and asking again gives the error
-    /// again until its cause is gone or the reader has been sent elsewhere with [`Reader::seek`].
+    /// An error leaves the reader where it is: nothing is passed over in silence, and asking again gives the
+    /// error again until its cause is gone or the reader has been sent elsewhere with [`Reader::seek`].
     ///
     /// # Errors
     /// [`ReadError`], each variant as described there.
     #[inline]
     pub fn poll(&mut self) -> Result<Option<Batch>, ReadError> {
-        // The watermark comes before the epoch here too: a new writer may publish the very number of the old one.
+        // The watermark comes before the epoch here too: a new writer may publish the very number of the old
+        // one.
         if self.watermark().word() == self.position.drained()
             && self.ring.generation() == self.attachment.generation
             && !self.attachment.needs_attention(self.position.epoch())
@@ -94,11 +96,11 @@ impl Reader {
     }
 
     fn poll_news(&mut self) -> Result<Option<Batch>, ReadError> {
-        // Each turn either crosses into another page, or catches up with a ring that has moved. Against a segment
-        // that makes up ever new things to do, there is an end to it soon; the next poll goes on.
+        // Each turn either crosses into another page, or catches up with a ring that has moved. Against a
+        // segment that makes up ever new things to do, there is an end to it soon; the next poll goes on.
         for _ in 0..TURNS_MAX {
-            // First the watermark, then the epoch: who sees what a new writer has published sees its epoch too, and
-            // looks whether the place still holds before reading on.
+            // First the watermark, then the epoch: who sees what a new writer has published sees its epoch
+            // too, and looks whether the place still holds before reading on.
             let watermark = self.watermark();
             #[cfg(test)]
             if let Some(in_between) = self.in_between.take() {
@@ -125,8 +127,8 @@ impl Reader {
         Ok(None)
     }
 
-    /// Sequence number of the last record handed out, or of the one before the cursor if that is known. With a cursor
-    /// beyond the end of the log that is the last record there is: see [`Reader::is_behind`].
+    /// Sequence number of the last record handed out, or of the one before the cursor if that is known. With
+    /// a cursor beyond the end of the log that is the last record there is: see [`Reader::is_behind`].
     pub fn last_seq_no(&self) -> Option<u64> {
         match self.position.at() {
             Place::Pending(Want::Resume(checkpoint)) => Some(checkpoint.seq_no),
@@ -134,8 +136,8 @@ impl Reader {
         }
     }
 
-    /// Whether the next record that the reader hands out is the first one with a number above `seq_no`, so that
-    /// [`Cursor::After`](crate::Cursor::After) this number would change nothing.
+    /// Whether the next record that the reader hands out is the first one with a number above `seq_no`, so
+    /// that [`Cursor::After`](crate::Cursor::After) this number would change nothing.
     pub fn is_behind(&self, seq_no: u64) -> bool {
         self.position.is_behind(seq_no)
     }

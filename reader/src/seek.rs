@@ -1,6 +1,8 @@
-//! Finding a place in the log: the page by bisection, a record near the target by the sparse index, the rest on foot.
+//! Finding a place in the log: the page by bisection, a record near the target by the sparse index, the rest
+//! on foot.
 //!
-//! Directory and index are hints. A search ends at a record that has been looked at itself, whatever they said.
+//! Directory and index are hints. A search ends at a record that has been looked at itself, whatever they
+//! said.
 
 mod empty;
 mod found;
@@ -35,8 +37,8 @@ const TIP_WALK_MAX: u32 = 1 << 20;
 
 const FIRST: u32 = PAGE_HEADER_LEN as u32;
 
-/// A search. It reads, opens and maps pages, and goes over to another attachment if the ring has moved, but it has no
-/// access to the reader's position: what it comes to is a value.
+/// A search. It reads, opens and maps pages, and goes over to another attachment if the ring has moved, but
+/// it has no access to the reader's position: what it comes to is a value.
 pub(crate) struct Search<'r> {
     pub(crate) ring: &'r Arc<RingInner>,
     pub(crate) attachment: &'r mut Arc<Attachment>,
@@ -72,7 +74,8 @@ impl Search<'_> {
         loop {
             self.attend_for_search()?;
             let error = match self.attempt(want) {
-                // Another writer has come, and may have replaced files: what was found may be of before or of after.
+                // Another writer has come, and may have replaced files: what was found may be of before or of
+                // after.
                 _ if self.attachment.epoch() != self.window.epoch() && races < RACES_MAX => None,
                 Ok(Attempt::Done(found)) => return Ok(Sought::Found(found)),
                 Ok(Attempt::Overtaken(overtaken)) => return Ok(Sought::Overtaken(overtaken)),
@@ -108,16 +111,16 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// A search for later, if pages are missing that a segment names which is out of date: whoever comes next tells where
-    /// `want` is, or the files do once it is known that nobody comes.
+    /// A search for later, if pages are missing that a segment names which is out of date: whoever comes next
+    /// tells where `want` is, or the files do once it is known that nobody comes.
     #[cold]
     fn put_off(&self, want: Want) -> Option<Found> {
         let unsettled = self.attachment.is_unsettled(&self.ring.options);
         unsettled.then(|| Found { settled: false, ..self.found(Place::Pending(want), None, None) })
     }
 
-    /// Attempts that may be lost to a writer that trims. Without a segment each of them begins with a look at the
-    /// directory, in which time a fast writer can trim all of a small ring.
+    /// Attempts that may be lost to a writer that trims. Without a segment each of them begins with a look at
+    /// the directory, in which time a fast writer can trim all of a small ring.
     fn races_max(&self) -> u32 {
         match &self.attachment.source {
             Source::Control(_) => RACES_MAX,
@@ -228,7 +231,8 @@ impl Search<'_> {
         self.start_of_ring(map, first).map(Attempt::Done)
     }
 
-    /// The first record that does not lie behind `target`. `resuming` is the checkpoint whose record it is to be.
+    /// The first record that does not lie behind `target`. `resuming` is the checkpoint whose record it is to
+    /// be.
     #[inline]
     fn find(
         &mut self,
@@ -257,7 +261,8 @@ impl Search<'_> {
         self.walk_pages(spot, span, target)
     }
 
-    /// The start of the newest page, `map` or one before it, that begins behind `target`; else of the oldest page.
+    /// The start of the newest page, `map` or one before it, that begins behind `target`; else of the oldest
+    /// page.
     #[cold]
     fn start_of_page(
         &mut self,
@@ -322,7 +327,8 @@ impl Search<'_> {
         let next = spot.next;
         let skip = match (next, target) {
             (None, _) => target.skip(),
-            // In a gap of the numbers. After a crash that loses the next record, others may come with numbers of the gap.
+            // In a gap of the numbers. After a crash that loses the next record, others may come with numbers
+            // of the gap.
             (Some(_), Target::After(after)) if spot.last.is_some_and(|last| last.seq_no < after) => {
                 target.skip()
             }

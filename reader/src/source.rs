@@ -27,8 +27,8 @@ const SUCCESSOR_PAUSE: Duration = Duration::from_millis(100);
 const SETTLING_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest time between two looks of one process at what a ring's source is, give or take half of it.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// A writer seen alive this lately is at work. No option of the writer's is in it: one that is only slow to say so
-/// costs looks.
+/// A writer seen alive this lately is at work. No option of the writer's is in it: one that is only slow to
+/// say so costs looks.
 const LIVELY: Duration = Duration::from_secs(1);
 
 /// Where to look.
@@ -62,7 +62,8 @@ pub(crate) struct Observed {
     durable: u64,
     state: Option<WriterState>,
     epoch: u32,
-    /// Nobody stores this: a writer that dies, while others wait for it to be done with the files, changes nothing else.
+    /// Nobody stores this: a writer that dies, while others wait for it to be done with the files, changes
+    /// nothing else.
     alive: bool,
     damaged: bool,
 }
@@ -106,7 +107,8 @@ impl Attachment {
         now >= due && self.look_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Has the next one who asks look again: what is wrong stays so until somebody sees that it is not any more.
+    /// Has the next one who asks look again: what is wrong stays so until somebody sees that it is not any
+    /// more.
     pub(crate) fn look_again(&self) {
         self.look_at.store(0, Ordering::Relaxed);
     }
@@ -116,8 +118,8 @@ impl Attachment {
         matches!(&self.source, Source::Control(control) if runs(control) && control.seen().within(LIVELY))
     }
 
-    /// To be asked when a retired segment has no successor yet: whether to wait for it. For [`HANDOVER`] give or take
-    /// half of it, from the first time this is asked. `false` for what is not retired.
+    /// To be asked when a retired segment has no successor yet: whether to wait for it. For [`HANDOVER`] give
+    /// or take half of it, from the first time this is asked. `false` for what is not retired.
     pub(crate) fn patience(&self) -> bool {
         let now = Instant::now();
         self.retired() && now < *self.successor_due.get_or_init(|| now + jittered(HANDOVER))
@@ -128,9 +130,10 @@ impl Attachment {
         self.successor_due.get().is_some_and(|due| Instant::now() < *due) && self.retired()
     }
 
-    /// Whether what this segment says may be out of date with nobody to bring it up to date yet: it is retired and its
-    /// successor is waited for, or a writer in it is to mend the files. If that writer has just been killed, it counts as
-    /// alive for a while. Meanwhile the next writer, with a segment that cannot be seen from here, may trim the ring.
+    /// Whether what this segment says may be out of date with nobody to bring it up to date yet: it is
+    /// retired and its successor is waited for, or a writer in it is to mend the files. If that writer has
+    /// just been killed, it counts as alive for a while. Meanwhile the next writer, with a segment that
+    /// cannot be seen from here, may trim the ring.
     pub(crate) fn is_unsettled(&self, options: &AttachOptions) -> bool {
         matches!(&self.source, Source::Control(control)
             if self.awaits_successor() || (settling(control) && alive(control, options)))
@@ -141,8 +144,8 @@ impl Attachment {
             if control.segment().status().state() == Some(WriterState::Retired))
     }
 
-    /// How long to sleep at most where `most` is usual: nobody wakes those who sleep on a retired segment, nor those
-    /// who wait for a writer that dies while it mends the files.
+    /// How long to sleep at most where `most` is usual: nobody wakes those who sleep on a retired segment,
+    /// nor those who wait for a writer that dies while it mends the files.
     pub(crate) fn slice(&self, most: Duration) -> Duration {
         match &self.source {
             _ if self.awaits_successor() => jittered(most.min(SUCCESSOR_PAUSE)),
@@ -251,15 +254,16 @@ impl Attachment {
         }
     }
 
-    /// Most pages that can be between the oldest one and the newest: more is nonsense. Not what this writer's options
-    /// say: a writer before may have been told to keep more, and its pages stay until they are trimmed. Nor what this
-    /// directory has room for, which is a hint. Four times what the format allows a ring, since pages that cannot be
-    /// removed stay as well.
+    /// Most pages that can be between the oldest one and the newest: more is nonsense. Not what this writer's
+    /// options say: a writer before may have been told to keep more, and its pages stay until they are
+    /// trimmed. Nor what this directory has room for, which is a hint. Four times what the format allows a
+    /// ring, since pages that cannot be removed stay as well.
     pub(crate) fn pages_max(&self) -> u64 {
         4 * u64::from(RING_SIZE_MAX)
     }
 
-    /// The newest pages up to `tip` that the directory can have, at most: to look for others in it is useless.
+    /// The newest pages up to `tip` that the directory can have, at most: to look for others in it is
+    /// useless.
     pub(crate) fn listed(&self, oldest: u64, tip: u64) -> std::ops::RangeInclusive<u64> {
         let slots = match &self.source {
             Source::Control(control) => u64::from(control.segment().shape().page_slots()),

@@ -1,5 +1,5 @@
-//! How a control segment stands: whether it can be followed, whether it is of the writer's last start, and whether that
-//! writer is alive.
+//! How a control segment stands: whether it can be followed, whether it is of the writer's last start, and
+//! whether that writer is alive.
 
 use crate::control::ControlMap;
 use crate::options::AttachOptions;
@@ -10,8 +10,8 @@ use waldo_shm_protocol::segment::WriterState;
 /// A heartbeat interval above this is taken for nonsense.
 const INTERVAL_MAX_NS: u64 = 60_000_000_000;
 
-/// Whether it can be followed. One that is out of use, or whose writer ended before it had published anything, says less
-/// than the files do.
+/// Whether it can be followed. One that is out of use, or whose writer ended before it had published
+/// anything, says less than the files do.
 pub(crate) fn usable(control: &ControlMap, options: &AttachOptions) -> bool {
     let nothing = control.segment().committed() == Position::NONE;
     match control.segment().status().state() {
@@ -40,11 +40,12 @@ pub(crate) fn alive(control: &ControlMap, options: &AttachOptions) -> bool {
 
 /// Whether the segment is of the writer's last start, which is number `start`, and not of one before.
 ///
-/// A start takes its number in the ring's metadata before it says in a segment that it runs, and it never says so with
-/// another number. So a segment that says "runs", "closed" or "failed" with a lower number than the metadata, which has
-/// to be read first, is of a start that is over, whatever its heartbeat says. A higher number than the metadata's, of a
-/// writer that is not alive, means that the files have been put back to an earlier state. Only while a
-/// writer reads the files may its segment still have the number of the one before: then it has to be alive.
+/// A start takes its number in the ring's metadata before it says in a segment that it runs, and it never
+/// says so with another number. So a segment that says "runs", "closed" or "failed" with a lower number than
+/// the metadata, which has to be read first, is of a start that is over, whatever its heartbeat says. A
+/// higher number than the metadata's, of a writer that is not alive, means that the files have been put back
+/// to an earlier state. Only while a writer reads the files may its segment still have the number of the one
+/// before: then it has to be alive.
 pub(crate) fn follows(control: &ControlMap, start: Option<u32>, options: &AttachOptions) -> bool {
     let Some(start) = start else { return true };
     let status = control.segment().status();

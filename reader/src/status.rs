@@ -29,7 +29,8 @@ pub enum WriterStatus {
         /// The error number.
         errno: i32,
     },
-    /// It says it runs but has not been seen alive for a while: killed, stopped, or the machine is overloaded.
+    /// It says it runs but has not been seen alive for a while: killed, stopped, or the machine is
+    /// overloaded.
     Stalled {
         /// How long ago it was last seen alive.
         age: Duration,
@@ -39,8 +40,8 @@ pub enum WriterStatus {
         /// Its number.
         epoch: u32,
     },
-    /// No control segment of a start that goes on is to be seen from here, and nothing says that the ring was closed. A
-    /// writer may run all the same, with another `/dev/shm`, say: then its records come in.
+    /// No control segment of a start that goes on is to be seen from here, and nothing says that the ring was
+    /// closed. A writer may run all the same, with another `/dev/shm`, say: then its records come in.
     Absent,
 }
 
@@ -72,7 +73,8 @@ pub enum ControlKind {
     Files,
 }
 
-/// A ring at one moment. The values are read one after the other, so under a busy writer some are newer than others.
+/// A ring at one moment. The values are read one after the other, so under a busy writer some are newer than
+/// others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RingStatus {
@@ -90,8 +92,8 @@ pub struct RingStatus {
     pub writer: WriterStatus,
     /// The writer's process id; 0 if unknown. For people only: numbers are reused.
     pub writer_pid: u32,
-    /// Time since the writer was last seen alive; `None` without a control segment, and as long as it is not known:
-    /// a writer in another time namespace has to be seen twice.
+    /// Time since the writer was last seen alive; `None` without a control segment, and as long as it is not
+    /// known: a writer in another time namespace has to be seen twice.
     pub heartbeat_age: Option<Duration>,
     /// Everything below is committed.
     pub committed: Position,

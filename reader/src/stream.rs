@@ -13,14 +13,15 @@ use std::task::{Context, Poll};
 /// The batches of a reader as they come, on any runtime. All streams of a process that belong to one
 /// [`Ring`](crate::Ring) share one sleeping thread, so ten thousand of them are nothing special.
 ///
-/// The stream goes on for ever, through restarts of the writer; it ends after the first error. The reader, which
-/// can be sent elsewhere with [`Reader::seek`], is got back with [`Batches::into_reader`].
+/// The stream goes on for ever, through restarts of the writer; it ends after the first error. The reader,
+/// which can be sent elsewhere with [`Reader::seek`], is got back with [`Batches::into_reader`].
 ///
 /// A stream that always has records ready lets other tasks run after every eight batches; see [`Turn`].
 ///
-/// A child process that has inherited the stream by a `fork` may go on with it; it gets a waiting thread of its own. As with
-/// everything in a program of several threads, a mutex that another thread held at the moment of the fork stays locked in
-/// the child: a child that is to live on had better attach to the ring anew.
+/// A child process that has inherited the stream by a `fork` may go on with it; it gets a waiting thread of
+/// its own. As with everything in a program of several threads, a mutex that another thread held at the
+/// moment of the fork stays locked in the child: a child that is to live on had better attach to the ring
+/// anew.
 #[derive(Debug)]
 pub struct Batches {
     reader: Reader,

@@ -394,7 +394,8 @@ impl Forge {
         }
     }
 
-    /// A writer's next start, which takes its number and tells nobody else: its segment is not to be seen from here.
+    /// A writer's next start, which takes its number and tells nobody else: its segment is not to be seen
+    /// from here.
     pub(crate) fn start_unseen(&mut self) -> Option<ForgedControl> {
         let before = self.control.take();
         self.epoch += 1;

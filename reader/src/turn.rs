@@ -8,18 +8,19 @@ const STEPS: u32 = 8;
 
 /// The turn of one task on its executor.
 ///
-/// A future that is always ready never returns to its executor, and no other task of that thread runs, no timer either:
-/// with two loops over ready records on one thread, the second loop never began. So a loop that may find everything ready
-/// asks before each step. After 8 steps the answer is to wait once: the task is woken at once, and comes after all others
-/// that are ready. That works with every executor.
+/// A future that is always ready never returns to its executor, and no other task of that thread runs, no
+/// timer either: with two loops over ready records on one thread, the second loop never began. So a loop that
+/// may find everything ready asks before each step. After 8 steps the answer is to wait once: the task is
+/// woken at once, and comes after all others that are ready. That works with every executor.
 ///
-/// What it costs, on a busy virtual machine with two processors (`what_a_turn_costs` in `tests/fairness.rs`): to go to the back
-/// of the queue takes 70 ns (pollster) to 130 ns (tokio), and a query that finds a record 1,100 ns. That is about 10% if it
-/// happens in each query, and about 1% in every eighth. To go by the time instead would cost a look at the clock in each
-/// step, which takes 80 to 115 ns there, as much as to give way each time.
+/// What it costs, on a busy virtual machine with two processors (`what_a_turn_costs` in `tests/fairness.rs`):
+/// to go to the back of the queue takes 70 ns (pollster) to 130 ns (tokio), and a query that finds a record
+/// 1,100 ns. That is about 10% if it happens in each query, and about 1% in every eighth. To go by the time
+/// instead would cost a look at the clock in each step, which takes 80 to 115 ns there, as much as to give
+/// way each time.
 ///
-/// Streams ([`Batches`](crate::Batches)) ask by themselves. Programs that call [`Reader::poll`](crate::Reader::poll) in an
-/// asynchronous loop of their own should do it too:
+/// Streams ([`Batches`](crate::Batches)) ask by themselves. Programs that call
+/// [`Reader::poll`](crate::Reader::poll) in an asynchronous loop of their own should do it too:
 ///
 /// ```no_run
 /// # async fn follow(mut reader: waldo_reader::Reader) -> Result<(), waldo_reader::ReadError> {
@@ -42,8 +43,8 @@ impl Turn {
         Turn { steps: STEPS }
     }
 
-    /// To be called before each step. Ready at once while the turn lasts; when it is over, pending once, after which
-    /// the next turn begins.
+    /// To be called before each step. Ready at once while the turn lasts; when it is over, pending once,
+    /// after which the next turn begins.
     #[inline]
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.steps >= STEPS {

@@ -1,8 +1,8 @@
 //! Checking a ring byte by byte, from its files alone.
 //!
-//! Every header, record, payload, seal, footer and index entry is checked, and how they hang together. The first
-//! damage ends the check and is reported with its place. Where the log ends, and whether what stands there is a crash's
-//! doing or damage, the survey decides that a writer makes when it opens the ring.
+//! Every header, record, payload, seal, footer and index entry is checked, and how they hang together. The
+//! first damage ends the check and is reported with its place. Where the log ends, and whether what stands
+//! there is a crash's doing or damage, the survey decides that a writer makes when it opens the ring.
 
 mod page;
 mod report;
@@ -113,8 +113,8 @@ impl Check {
         VerifyError::Damaged { path: self.path(page), page, offset, seq_no: self.prev, damage }
     }
 
-    /// Whether page `id` is gone because the writer has trimmed it. The writer trims the oldest page first, so the page
-    /// before it is gone as well; if that is there, a page is missing in the middle.
+    /// Whether page `id` is gone because the writer has trimmed it. The writer trims the oldest page first,
+    /// so the page before it is gone as well; if that is there, a page is missing in the middle.
     fn trimmed_meanwhile(&self, id: u64) -> bool {
         !self.path(id).exists() && !self.path(id.saturating_sub(1)).exists()
     }
@@ -193,7 +193,8 @@ impl Check {
         }
     }
 
-    /// The walk has stopped before a seal: does the log end here? `false` if so, `true` if it goes on in the next page.
+    /// The walk has stopped before a seal: does the log end here? `false` if so, `true` if it goes on in the
+    /// next page.
     fn decide(&mut self, id: u64, walk: &PageWalk<'_>, fault: RecordFault) -> Result<bool, VerifyError> {
         let offset = walk.offset();
         let here = Position::new(id, offset);
@@ -206,7 +207,8 @@ impl Check {
             return Ok(true);
         }
         let Ends::Survey(survey) = &self.ends else {
-            // Where there is no footer to believe, the survey has read the page: what it has found is the damage.
+            // Where there is no footer to believe, the survey has read the page: what it has found is the
+            // damage.
             let read = walk.footer().map_or(true, |footer| footer.summary().records_end <= offset);
             if matches!(self.ends, Ends::Damage(_)) && read {
                 return Ok(false);
@@ -216,7 +218,8 @@ impl Check {
         if here != Some(survey.end()) {
             return Err(self.damaged(id, offset, Damage::Record(fault)));
         }
-        // In a page that is used again, old bytes stand behind the end: they never pass for a header of this page.
+        // In a page that is used again, old bytes stand behind the end: they never pass for a header of this
+        // page.
         let torn = matches!(fault, RecordFault::Payload { .. } | RecordFault::Chain { .. });
         let beyond = survey.torn.map_or(0, |torn| torn.beyond.records);
         if torn || beyond > 0 {
@@ -314,7 +317,8 @@ impl Check {
     }
 }
 
-/// The pages to check beside a writer that had got to `live`, in order, none missing between the first and the last.
+/// The pages to check beside a writer that had got to `live`, in order, none missing between the first and
+/// the last.
 fn list(home: &Path, live: Position) -> Result<Vec<u64>, VerifyError> {
     let mut tries = 0;
     loop {

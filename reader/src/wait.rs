@@ -59,9 +59,9 @@ impl Pace {
 }
 
 impl Reader {
-    /// Waits until there is something to poll for, the writer's state changes, or `timeout` has passed; without
-    /// a timeout it does not return before one of the first two. It never waits in vain for a writer that is
-    /// gone: that is a change of state, and is told once.
+    /// Waits until there is something to poll for, the writer's state changes, or `timeout` has passed;
+    /// without a timeout it does not return before one of the first two. It never waits in vain for a writer
+    /// that is gone: that is a change of state, and is told once.
     ///
     /// # Errors
     /// What [`Reader::poll`] would meet while looking after the control segment.
@@ -114,8 +114,8 @@ impl Reader {
         }
     }
 
-    /// The next records, waiting for them if there are none. `None` if `timeout` passed without any; a change of
-    /// the writer's state does not end the wait.
+    /// The next records, waiting for them if there are none. `None` if `timeout` passed without any; a change
+    /// of the writer's state does not end the wait.
     ///
     /// # Errors
     /// As [`Reader::poll`].

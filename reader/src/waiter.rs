@@ -16,15 +16,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// Longest sleep: how long the thread may outlive the last stream, and how late a stream learns of something that ended
-/// by time alone, which nobody is woken for.
+/// Longest sleep: how long the thread may outlive the last stream, and how late a stream learns of something
+/// that ended by time alone, which nobody is woken for.
 const SLICE: Duration = Duration::from_secs(1);
 
 /// The streams of one ring, and the thread that wakes them, in one process.
 ///
-/// A child process gets a copy of this memory by `fork`, but no copy of the thread, and the mutex may have been locked by
-/// a thread that the child does not have. So a child never touches what belongs to its parent: it finds, or makes, the
-/// entry of its own process at the end of the chain.
+/// A child process gets a copy of this memory by `fork`, but no copy of the thread, and the mutex may have
+/// been locked by a thread that the child does not have. So a child never touches what belongs to its parent:
+/// it finds, or makes, the entry of its own process at the end of the chain.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     /// The process that this belongs to.
@@ -150,7 +150,8 @@ impl Waiter {
         for waker in room.drain(..) {
             // A waker is the client's code. One that panics must not take the thread from all other streams.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                // The panic hook has reported it. The payload is the client's too: its destructor might panic again.
+                // The panic hook has reported it. The payload is the client's too: its destructor might panic
+                // again.
                 std::mem::forget(panic);
             }
         }
@@ -161,8 +162,8 @@ impl Waiter {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Seen {
     observed: Observed,
-    /// Whether the writer has been seen alive lately: a stream that waits for a writer to mend the files goes on without
-    /// it once that writer has died. Nothing in the segment changes then; time passes.
+    /// Whether the writer has been seen alive lately: a stream that waits for a writer to mend the files goes
+    /// on without it once that writer has died. Nothing in the segment changes then; time passes.
     alive: bool,
 }
 

@@ -7,8 +7,9 @@ use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::prefetch;
 use waldo_shm_protocol::record::{Frame, Glance, RawRecord, Record, RecordFault, Seal};
 
-/// How far in front of a record the walk asks for bytes: a page of memory, since the processor's own prefetching ends
-/// with each of those. Less brings a quarter of the gain at most, more a little less (bench read --regime scan, 512 B to 16 KiB).
+/// How far in front of a record the walk asks for bytes: a page of memory, since the processor's own
+/// prefetching ends with each of those. Less brings a quarter of the gain at most, more a little less (bench
+/// read --regime scan, 512 B to 16 KiB).
 const AHEAD: usize = 4096;
 
 /// A walk over the committed bytes of one page.
@@ -82,8 +83,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes on behind a record for as long as good ones follow, and those gone over since `start` take no more than
-    /// `most` bytes. What ends it otherwise is left for the next step to tell.
+    /// Goes on behind a record for as long as good ones follow, and those gone over since `start` take no
+    /// more than `most` bytes. What ends it otherwise is left for the next step to tell.
     #[inline]
     pub(crate) fn run(&mut self, start: u32, most: usize) -> Run {
         match self.integrity {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 /// Pages a reader keeps mapped besides the one it is in, while it looks records up.
 const RECENT_MAX: usize = 64;
 
-/// The page that a reader stands in, those that its lookups have visited, and what it has for the end of the log.
+/// The page that a reader stands in, those that its lookups have visited, and what it has for the end of the
+/// log.
 ///
-/// A writer that starts may put other files under the names of pages. So everything here is known under a start of the
-/// writer, and what is known under another one is never given to a search.
+/// A writer that starts may put other files under the names of pages. So everything here is known under a
+/// start of the writer, and what is known under another one is never given to a search.
 pub(crate) struct PageWindow {
     /// The page of the reader's place, while it is mapped.
     page: Option<Arc<PageMap>>,
@@ -18,8 +19,8 @@ pub(crate) struct PageWindow {
     page_epoch: u32,
     /// Pages that lookups have visited, by id; dropped as soon as the reader follows or sleeps.
     recent: Vec<(u64, Arc<PageMap>)>,
-    /// The writer's start as of the last look, loaded after the watermark that is being read up to. Pages are looked up
-    /// under it.
+    /// The writer's start as of the last look, loaded after the watermark that is being read up to. Pages are
+    /// looked up under it.
     epoch: u32,
     tail: Tail,
     /// Page and offset up to which page tables were given back last.
@@ -46,8 +47,8 @@ impl PageWindow {
         self.epoch
     }
 
-    /// Pages are looked up under this start of the writer from now on. What lookups have visited under another one is let
-    /// go of; the page of the place has to be compared first ([`PageWindow::keep_page`]).
+    /// Pages are looked up under this start of the writer from now on. What lookups have visited under
+    /// another one is let go of; the page of the place has to be compared first ([`PageWindow::keep_page`]).
     #[inline]
     pub(crate) fn look_under(&mut self, epoch: u32) {
         if self.epoch != epoch {
@@ -162,12 +163,12 @@ impl PageWindow {
         }
     }
 
-    /// Gives back the tables in front of `offset` of page `id`. Costs nothing unless a table has been filled since the last
-    /// time, and one system call if so.
+    /// Gives back the tables in front of `offset` of page `id`. Costs nothing unless a table has been filled
+    /// since the last time, and one system call if so.
     pub(crate) fn release_behind(&mut self, id: u64, offset: u32) {
         let Some(map) = &self.page else { return };
-        // Shared with other readers, which may stand further back, or with batches that are still in use: what they
-        // need would only come back.
+        // Shared with other readers, which may stand further back, or with batches that are still in use:
+        // what they need would only come back.
         if Arc::strong_count(map) > 1 || id != map.id() {
             return;
         }

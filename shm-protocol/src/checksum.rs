@@ -35,19 +35,19 @@ impl PageSeed {
         PageSeed(crc32c::crc32c_append(crc32c::crc32c(ring), &page.to_le_bytes()))
     }
 
-    /// The checksum of a record header: `covered` is the offset of the record in its page (4 bytes) and the header
-    /// without its checksum field (44), as six words.
+    /// The checksum of a record header: `covered` is the offset of the record in its page (4 bytes) and the
+    /// header without its checksum field (44), as six words.
     ///
-    /// Words, because the hash loads words: where fields have been stored in halves of words, a load has to wait until
-    /// those stores have left the processor.
+    /// Words, because the hash loads words: where fields have been stored in halves of words, a load has to
+    /// wait until those stores have left the processor.
     #[inline]
     pub(crate) fn record(self, covered: [u64; 6]) -> u32 {
         six_words(self.0, covered)
     }
 }
 
-/// The general routine prepares for long inputs: for 48 bytes that took more time than the hash (by a profile of 3,000
-/// reader processes on two hardware threads of a core: 17 ns a record in it, 8 ns in this).
+/// The general routine prepares for long inputs: for 48 bytes that took more time than the hash (by a profile
+/// of 3,000 reader processes on two hardware threads of a core: 17 ns a record in it, 8 ns in this).
 #[inline]
 fn six_words(crc: u32, words: [u64; 6]) -> u32 {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
@@ -61,8 +61,9 @@ fn six_words(crc: u32, words: [u64; 6]) -> u32 {
 
 /// CRC-32C of six little-endian words, an instruction each.
 ///
-/// The words come one by one, in registers. As an array they go through memory, stored by eight bytes and copied by
-/// sixteen, and such a load waits until the stores have left the processor: 46 % of a reader's walk (`perf annotate`).
+/// The words come one by one, in registers. As an array they go through memory, stored by eight bytes and
+/// copied by sixteen, and such a load waits until the stores have left the processor: 46 % of a reader's walk
+/// (`perf annotate`).
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 #[target_feature(enable = "sse4.2")]
 fn six_words_sse42(crc: u32, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> u32 {

@@ -15,11 +15,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const META_MAGIC: [u8; 8] = *b"WALDORG\n";
 /// Bytes from one slot to the next.
 pub const META_SLOT_LEN: usize = 4096;
-/// Bit of [`RawMeta::compatible`]: the last writer that completed its start made each page's header durable before the
-/// page got its name. A page with records and without a header is damaged then, and cannot be what a crash left.
+/// Bit of [`RawMeta::compatible`]: the last writer that completed its start made each page's header durable
+/// before the page got its name. A page with records and without a header is damaged then, and cannot be what
+/// a crash left.
 pub const DURABLE_NAMES: u64 = 1;
-/// Bit of [`RawMeta::compatible`]: the last writer that completed its start promised to survive `kill -9` only, and let
-/// pages leave the ring before what took their place was durable. A power cut can have spoilt any page then.
+/// Bit of [`RawMeta::compatible`]: the last writer that completed its start promised to survive `kill -9`
+/// only, and let pages leave the ring before what took their place was durable. A power cut can have spoilt
+/// any page then.
 pub const TRIMS_EARLY: u64 = 2;
 /// Length of the file.
 pub const META_LEN: usize = 2 * META_SLOT_LEN;
@@ -161,8 +163,8 @@ impl Meta {
         ((self.counter % 2) * META_SLOT_LEN as u64, slot)
     }
 
-    /// Reads the file's content and picks the newest valid slot. If only one is valid, the other may have been
-    /// newer: then `clean_end` is left out and `epoch` is one higher than the slot says.
+    /// Reads the file's content and picks the newest valid slot. If only one is valid, the other may have
+    /// been newer: then `clean_end` is left out and `epoch` is one higher than the slot says.
     ///
     /// # Errors
     /// [`MetaFault`] if neither slot can be used.
@@ -176,8 +178,8 @@ impl Meta {
             // A slot of a newer version must not be outvoted by an older neighbour.
             (Err(fault @ (MetaFault::Version { .. } | MetaFault::Incompatible { .. })), _)
             | (_, Err(fault @ (MetaFault::Version { .. } | MetaFault::Incompatible { .. }))) => Err(fault),
-            // The lost slot may have been the newer one: it may have said that the log went on, and a writer may
-            // have started under the next number.
+            // The lost slot may have been the newer one: it may have said that the log went on, and a writer
+            // may have started under the next number.
             (Ok(one), Err(_)) | (Err(_), Ok(one)) => {
                 Ok(Meta { clean_end: Position::NONE, epoch: one.epoch.saturating_add(1), ..one })
             }

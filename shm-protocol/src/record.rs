@@ -225,8 +225,9 @@ impl RawRecord {
         ])
     }
 
-    /// Stores the header at the start of `space`, word by word out of registers: a copy of a header that has just
-    /// been put together in memory field by field waits for those stores (measured: a quarter of putting a record).
+    /// Stores the header at the start of `space`, word by word out of registers: a copy of a header that has
+    /// just been put together in memory field by field waits for those stores (measured: a quarter of putting
+    /// a record).
     ///
     /// # Panics
     /// If `space` is shorter than a header.

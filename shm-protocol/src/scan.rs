@@ -54,8 +54,8 @@ pub enum Step {
 }
 
 impl PageScan {
-    /// A walk from the first record of the page. `expected_prev` is the last sequence number of the page before,
-    /// if it is known, and `min_epoch` its epoch. With `payloads`, payloads are hashed too.
+    /// A walk from the first record of the page. `expected_prev` is the last sequence number of the page
+    /// before, if it is known, and `min_epoch` its epoch. With `payloads`, payloads are hashed too.
     pub fn new(header: &PageHeader, expected_prev: Option<u64>, min_epoch: u32, payloads: bool) -> PageScan {
         let fields = header.fields();
         PageScan {

@@ -62,8 +62,8 @@ pub struct Segment<'a> {
 /// The first 128 bytes of a mapping, to be checked before the rest is looked at.
 ///
 /// # Safety
-/// `base` must be aligned to 8 and point at 256 bytes or more that stay mapped and readable for `'a`, and that
-/// every process only ever accesses atomically.
+/// `base` must be aligned to 8 and point at 256 bytes or more that stay mapped and readable for `'a`, and
+/// that every process only ever accesses atomically.
 #[allow(unsafe_code, reason = "forms a reference into a mapping")]
 pub unsafe fn header_at<'a>(base: NonNull<u8>) -> &'a SegmentHeader {
     // SAFETY: the struct consists of atomics only and is 128 bytes long; the caller vouches for the memory.
@@ -74,8 +74,8 @@ impl<'a> Segment<'a> {
     /// The segment of shape `shape` that starts at `base`.
     ///
     /// # Safety
-    /// `base` must be aligned to 128 and point at `shape.segment_len()` bytes that stay mapped and readable for
-    /// `'a`, and that every process only ever accesses atomically.
+    /// `base` must be aligned to 128 and point at `shape.segment_len()` bytes that stay mapped and readable
+    /// for `'a`, and that every process only ever accesses atomically.
     #[cfg(not(loom))]
     #[allow(unsafe_code, reason = "forms references into a mapping")]
     pub unsafe fn from_raw(base: NonNull<u8>, shape: Shape) -> Segment<'a> {
@@ -84,8 +84,9 @@ impl<'a> Segment<'a> {
             // SAFETY: every offset used below lies within `segment_len`, which the caller vouches for.
             unsafe { base.add(offset) }
         };
-        // SAFETY: (this block and those below) the structs consist of atomics only, so shared references are sound while
-        // other processes store; offset and length lie within the mapping by construction of `Shape`.
+        // SAFETY: (this block and those below) the structs consist of atomics only, so shared references are
+        // sound while other processes store; offset and length lie within the mapping by construction of
+        // `Shape`.
         let header = unsafe { header_at(base) };
         // SAFETY: as above.
         let committed = unsafe { at(COMMITTED_OFFSET).cast().as_ref() };
@@ -140,7 +141,8 @@ impl<'a> Segment<'a> {
         self.committed.tip_seq_no()
     }
 
-    /// Records appended to the ring since it was made; `None` if that is not known. Unordered: for information.
+    /// Records appended to the ring since it was made; `None` if that is not known. Unordered: for
+    /// information.
     pub fn records(&self) -> Option<u64> {
         Some(self.committed.records.load(Ordering::Relaxed)).filter(|n| *n != crate::page::RECORDS_UNKNOWN)
     }
@@ -161,8 +163,8 @@ impl<'a> Segment<'a> {
         self.wakes[n as usize % self.wakes.len()].word()
     }
 
-    /// The value of wake word `n`, to be loaded *before* looking for records and to be slept on after none were
-    /// found. Orders the look after it.
+    /// The value of wake word `n`, to be loaded *before* looking for records and to be slept on after none
+    /// were found. Orders the look after it.
     #[inline]
     pub fn wake_token(&self, n: u32) -> u32 {
         load_acquire_u32(self.wake_word(n)) // SYNC(wake)
@@ -193,8 +195,8 @@ impl<'a> Segment<'a> {
         self.slots[self.slot_no(page)].read().filter(|info| page != 0 && info.page_id == page)
     }
 
-    /// Number and append time of the first record of page `page`, as [`Segment::page`] has them, for a bisection that
-    /// needs nothing else; `None` in the same cases.
+    /// Number and append time of the first record of page `page`, as [`Segment::page`] has them, for a
+    /// bisection that needs nothing else; `None` in the same cases.
     #[inline]
     pub fn page_begin(&self, page: u64) -> Option<(u64, u64)> {
         if page == 0 {
@@ -203,8 +205,8 @@ impl<'a> Segment<'a> {
         self.slots[self.slot_no(page)].begin(page)
     }
 
-    /// The last index entry of page `page` that is not above `key` (for a time: strictly before it); `None` if
-    /// there is none or the page is gone. A hint: the record it points at has to be checked.
+    /// The last index entry of page `page` that is not above `key` (for a time: strictly before it); `None`
+    /// if there is none or the page is gone. A hint: the record it points at has to be checked.
     pub fn index_floor(&self, page: u64, key: IndexKey) -> Option<IndexEntry> {
         if page == 0 {
             return None; // the id of a slot that was never used

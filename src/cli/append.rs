@@ -17,13 +17,13 @@ use waldo::writer::Writer;
 /// appended together, so that a slow producer's records are visible at once and a fast one's travel in
 /// large batches.
 ///
-/// Every line is a record, without its newline, whatever bytes it holds; `waldo tail` prints them with a newline
-/// behind each, so that text comes out as it went in. (If the input does not end in a newline, the output has
-/// one more.) For records that hold newlines use --framed.
+/// Every line is a record, without its newline, whatever bytes it holds; `waldo tail` prints them with a
+/// newline behind each, so that text comes out as it went in. (If the input does not end in a newline, the
+/// output has one more.) For records that hold newlines use --framed.
 ///
-/// A line that is longer than the ring takes, or half a frame at the end, is left out and reported with its offset in
-/// the input; everything else is appended, and the exit code is 3. --long-lines chooses otherwise. When a signal ends
-/// the command, what a pipe held by then is appended first.
+/// A line that is longer than the ring takes, or half a frame at the end, is left out and reported with its
+/// offset in the input; everything else is appended, and the exit code is 3. --long-lines chooses otherwise.
+/// When a signal ends the command, what a pipe held by then is appended first.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -90,8 +90,8 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Appends everything from `source` until it ends or a signal comes. After a signal that is what had been sent
-    /// before it came.
+    /// Appends everything from `source` until it ends or a signal comes. After a signal that is what had been
+    /// sent before it came.
     pub fn pump(
         &mut self,
         writer: &mut Writer,
@@ -124,11 +124,13 @@ impl<'a> Feed<'a> {
         Ok(more)
     }
 
-    /// A signal has come: appends what a pipe holds now, which would be lost with this process, and says what is left.
+    /// A signal has come: appends what a pipe holds now, which would be lost with this process, and says what
+    /// is left.
     fn take_rest(&mut self, writer: &mut Writer, input: &mut Input<Source>) -> anyhow::Result<()> {
         let enough = input.received() + input.source().waiting();
         let mut more = true;
-        // One look more than there are bytes sees the end, which makes a record of a last line without a newline.
+        // One look more than there are bytes sees the end, which makes a record of a last line without a
+        // newline.
         while more && input.source().volatile() && is_readable(input.source().fd()) {
             let left = input.source().waiting();
             if left > 0 && input.received() >= enough {
@@ -160,8 +162,8 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
-    /// Says what could not be appended as it was. The log must not grow with what somebody sends, so after the first
-    /// few only every second, fourth, ... one is told.
+    /// Says what could not be appended as it was. The log must not grow with what somebody sends, so after
+    /// the first few only every second, fourth, ... one is told.
     fn tell(&mut self, input: &mut Input<Source>) {
         for trouble in input.troubles() {
             self.troubles += 1;

@@ -28,11 +28,11 @@ pub use write::{TAIL, tail_main};
 
 /// Measure Waldo on this machine, against the bare system calls or memory accesses it cannot do without.
 ///
-/// Absolute figures differ from machine to machine and from minute to minute. The ratio of two things that are done
-/// in turns in one run does so much less. So every row has its floor beside it, measured in the same run: rounds of
-/// ours (A) and of the floor (B) in the order A B B A, the first of each thrown away, medians of the rest, the median
-/// ratio, and its quarter and three-quarter points, which tell how far to trust it. Goals that are missed are marked
-/// as MISSED, and are no failure of the command.
+/// Absolute figures differ from machine to machine and from minute to minute. The ratio of two things that
+/// are done in turns in one run does so much less. So every row has its floor beside it, measured in the same
+/// run: rounds of ours (A) and of the floor (B) in the order A B B A, the first of each thrown away, medians
+/// of the rest, the median ratio, and its quarter and three-quarter points, which tell how far to trust it.
+/// Goals that are missed are marked as MISSED, and are no failure of the command.
 ///
 /// Everything happens in a temporary directory, which is removed at the end, also after Ctrl-C.
 #[derive(clap::Args)]

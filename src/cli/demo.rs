@@ -24,13 +24,13 @@ pub const WRITER: &str = "demo-writer";
 
 /// Let a crowd of reader processes check every byte of what one writer process appends.
 ///
-/// Makes a ring in a temporary directory, starts one writer and the readers, each a process of its own, and feeds
-/// the writer real text. Each reader checks that it gets every record, in order, without a gap, and hashes all of
-/// it with a hash that has nothing to do with the checksums in the log; the writer hashes what it appends. The demo
-/// succeeds if all hashes agree. Everything is removed at the end, also after Ctrl-C.
+/// Makes a ring in a temporary directory, starts one writer and the readers, each a process of its own, and
+/// feeds the writer real text. Each reader checks that it gets every record, in order, without a gap, and
+/// hashes all of it with a hash that has nothing to do with the checksums in the log; the writer hashes what
+/// it appends. The demo succeeds if all hashes agree. Everything is removed at the end, also after Ctrl-C.
 ///
-/// The ring is made large enough for all of the text, up to 2 GiB. Beyond that, or with a smaller --ring-size,
-/// the writer is held back so that the ring goes round without overtaking a reader.
+/// The ring is made large enough for all of the text, up to 2 GiB. Beyond that, or with a smaller
+/// --ring-size, the writer is held back so that the ring goes round without overtaking a reader.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -1,8 +1,9 @@
 //! Cutting a stream of bytes into records: lines, or pieces with their length in front.
 //!
 //! What one `read` brought becomes one batch: under load batches grow by themselves, and nothing ever waits
-//! for a batch to fill up. A record that the ring does not take is dealt with as [`Long`] says, and what comes behind
-//! it goes on: many programs may write into one FIFO, and what one of them does wrong is not the others' concern.
+//! for a batch to fill up. A record that the ring does not take is dealt with as [`Long`] says, and what
+//! comes behind it goes on: many programs may write into one FIFO, and what one of them does wrong is not the
+//! others' concern.
 
 mod source;
 
@@ -53,7 +54,8 @@ pub enum TroubleKind {
     LongLine { limit: usize, long: Long },
     /// A frame that says it is this long.
     LongFrame { len: u64, limit: usize, long: Long },
-    /// The input ended, or whoever wrote it did, in the middle of a frame: so many bytes of it came, of so many.
+    /// The input ended, or whoever wrote it did, in the middle of a frame: so many bytes of it came, of so
+    /// many.
     HalfFrame { got: u64, len: Option<u64> },
 }
 
@@ -142,8 +144,8 @@ struct Over {
 }
 
 impl<R: Read> Input<R> {
-    /// Reads `source` in pieces of at most `batch` bytes; payloads longer than `limit` bytes are dealt with as `long`
-    /// says.
+    /// Reads `source` in pieces of at most `batch` bytes; payloads longer than `limit` bytes are dealt with
+    /// as `long` says.
     pub fn new(source: R, framing: Framing, batch: usize, limit: usize, long: Long) -> Input<R> {
         Input {
             source,
@@ -207,7 +209,8 @@ impl<R: Read> Input<R> {
         self.records.iter().map(|range| &self.buffer[range.clone()]).collect()
     }
 
-    /// Number of the first record of the input that this batch may hold a part of, counted from 1: its line number.
+    /// Number of the first record of the input that this batch may hold a part of, counted from 1: its line
+    /// number.
     pub fn first_number(&self) -> u64 {
         self.before + 1
     }
@@ -273,7 +276,8 @@ impl<R: Read> Input<R> {
         self.over = Some(Over { left: len, keep: long != Long::Error, offset, len });
     }
 
-    /// Takes from a record that is too long what has come of it: `here` bytes, which is the rest of it with `last`.
+    /// Takes from a record that is too long what has come of it: `here` bytes, which is the rest of it with
+    /// `last`.
     fn go_over(&mut self, mut over: Over, mut here: usize, last: bool) {
         // A piece of its own is taken when it is known to be followed by another, or to be the last one.
         while over.keep && (here > self.limit || (last && here > 0)) {

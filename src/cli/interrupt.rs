@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// SIGINT, SIGTERM and SIGHUP do not end the process any more, they are noted here. One that the process was started
-/// with as ignored (`nohup`, a background job of a script) stays ignored.
+/// SIGINT, SIGTERM and SIGHUP do not end the process any more, they are noted here. One that the process was
+/// started with as ignored (`nohup`, a background job of a script) stays ignored.
 pub struct Interrupt {
     signal: Arc<AtomicUsize>,
     wake: UnixStream,
@@ -39,7 +39,8 @@ impl Interrupt {
                 .and_then(|_| signal_hook::low_level::pipe::register(number, from_handler.try_clone()?))
                 .context("cannot install a signal handler")?;
         }
-        // A file that may not grow any more is an error of the write then, which is reported, and not a signal that kills.
+        // A file that may not grow any more is an error of the write then, which is reported, and not a
+        // signal that kills.
         let unused = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(nix::sys::signal::Signal::SIGXFSZ as i32, unused)
             .context("cannot install a signal handler")?;
@@ -79,8 +80,8 @@ impl Interrupt {
         }
     }
 
-    /// Waits until `output` takes bytes, or is broken, which the next write tells. Gives the number of a signal if
-    /// one has come, and `output` took nothing for `grace` since.
+    /// Waits until `output` takes bytes, or is broken, which the next write tells. Gives the number of a
+    /// signal if one has come, and `output` took nothing for `grace` since.
     pub fn wait_writable(&self, output: BorrowedFd<'_>, grace: Duration) -> anyhow::Result<Option<i32>> {
         let mut deadline = None;
         loop {

@@ -1,8 +1,8 @@
 //! Lines on standard error that can neither hold up nor end the process.
 //!
-//! Whoever reads our standard error may be stopped, slow or gone, and its disk may be full. None of that is a reason for
-//! a writer to stand still. So a thread of its own writes the lines. What does not fit into its queue is dropped, and
-//! the number of dropped lines is told as soon as somebody reads again.
+//! Whoever reads our standard error may be stopped, slow or gone, and its disk may be full. None of that is a
+//! reason for a writer to stand still. So a thread of its own writes the lines. What does not fit into its
+//! queue is dropped, and the number of dropped lines is told as soon as somebody reads again.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::VecDeque;
@@ -43,13 +43,15 @@ pub fn say(line: fmt::Arguments<'_>) {
     queue(format!("{line}\n").into_bytes());
 }
 
-/// Like `eprintln!`, without its panic when standard error is closed and without waiting for whoever reads it.
+/// Like `eprintln!`, without its panic when standard error is closed and without waiting for whoever reads
+/// it.
 macro_rules! notice {
     ($($text:tt)*) => { $crate::cli::notice::say(format_args!($($text)*)) };
 }
 pub(crate) use notice;
 
-/// Starts the thread. Called before the calling thread gets a scheduling class that the new one should not inherit.
+/// Starts the thread. Called before the calling thread gets a scheduling class that the new one should not
+/// inherit.
 pub fn ready() {
     notices();
 }

@@ -14,11 +14,12 @@ const CHUNK: usize = 256 * 1024;
 /// What a pipe that can be written to takes without waiting.
 const PIECE: usize = 4096;
 
-/// How long an output that takes nothing is waited for after a signal. A reader that is only slow gets whole records.
+/// How long an output that takes nothing is waited for after a signal. A reader that is only slow gets whole
+/// records.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// A buffer in front of standard output that, other than the standard library's, does not end at newlines, and whose
-/// flush ends when a signal comes and nobody reads.
+/// A buffer in front of standard output that, other than the standard library's, does not end at newlines,
+/// and whose flush ends when a signal comes and nobody reads.
 pub struct Output<'a> {
     file: File,
     interrupt: &'a Interrupt,
@@ -49,7 +50,8 @@ impl Output<'_> {
     /// Writes everything in the buffer.
     ///
     /// # Errors
-    /// [`Ended`] if a signal came while nobody took the bytes; [`OutputClosed`](super::failure::OutputClosed); others.
+    /// [`Ended`] if a signal came while nobody took the bytes;
+    /// [`OutputClosed`](super::failure::OutputClosed); others.
     pub fn flush(&mut self) -> anyhow::Result<()> {
         let buffer = std::mem::take(&mut self.buffer);
         let result = self.write_all(&buffer);

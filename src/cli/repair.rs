@@ -11,18 +11,19 @@ use waldo::writer::repair::{self, Keep, Repair};
 
 /// Say what it would take to make a damaged ring usable again, and do it with --apply.
 ///
-/// A writer refuses a ring in which something that had been durable is damaged, and changes nothing; nor does this
-/// command, unless it is told to. What a crash leaves is no damage: the writer deals with that when it starts, and there
-/// is nothing to repair.
+/// A writer refuses a ring in which something that had been durable is damaged, and changes nothing; nor does
+/// this command, unless it is told to. What a crash leaves is no damage: the writer deals with that when it
+/// starts, and there is nothing to repair.
 ///
-/// What is still good falls into runs of records that follow one another. A ring is one run, so one stays and the others
-/// go: the one with most records, or the one that --keep names. A header that is damaged is made again, and no record
-/// goes with it; pages under one another's names get their own; footers are made again; and ring.meta, if both of its
-/// copies are gone, is made from the headers of the pages (the ring size is then the number of pages there are).
+/// What is still good falls into runs of records that follow one another. A ring is one run, so one stays and
+/// the others go: the one with most records, or the one that --keep names. A header that is damaged is made
+/// again, and no record goes with it; pages under one another's names get their own; footers are made again;
+/// and ring.meta, if both of its copies are gone, is made from the headers of the pages (the ring size is
+/// then the number of pages there are).
 ///
 /// With --apply everything that is removed or changed is first put into a new directory beside the ring,
-/// HOME-backup-1 or the next free number. It needs the ring's writer to be stopped. If it is interrupted, run it again
-/// with the same --keep.
+/// HOME-backup-1 or the next free number. It needs the ring's writer to be stopped. If it is interrupted, run
+/// it again with the same --keep.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -118,7 +119,8 @@ fn describe(args: &Args, repair: &Repair) -> String {
     text
 }
 
-/// What a repair would do about damage that verification has found, in one line; `None` if that cannot be told.
+/// What a repair would do about damage that verification has found, in one line; `None` if that cannot be
+/// told.
 pub fn outlook(home: &std::path::Path) -> Option<String> {
     let repair = repair::plan(home, Keep::Longest).ok()?;
     repair.damage.as_ref()?;

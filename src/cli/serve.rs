@@ -13,14 +13,15 @@ use waldo::writer::Writer;
 
 /// Run the writer of a ring until it is told to stop.
 ///
-/// Like `append`, but stays alive when its input ends, so that readers see a live writer: for a service manager,
-/// or beside programs that write their lines into a FIFO one after the other. Ends on SIGTERM (exit code 0) and
-/// on Ctrl-C, with what its pipe held by then appended, the ring closed and everything durable.
+/// Like `append`, but stays alive when its input ends, so that readers see a live writer: for a service
+/// manager, or beside programs that write their lines into a FIFO one after the other. Ends on SIGTERM (exit
+/// code 0) and on Ctrl-C, with what its pipe held by then appended, the ring closed and everything durable.
 ///
-/// Nothing that one of those programs sends ends the service for the others. A line that is longer than the ring takes,
-/// or half a frame, is left out and reported with its offset in the input; the exit code is 3 in the end. --long-lines
-/// chooses otherwise. A line without its newline, or half a frame, ends when the last program that has the FIFO open
-/// goes away. Nor does it matter to the service whether anybody reads its standard error.
+/// Nothing that one of those programs sends ends the service for the others. A line that is longer than the
+/// ring takes, or half a frame, is left out and reported with its offset in the input; the exit code is 3 in
+/// the end. --long-lines chooses otherwise. A line without its newline, or half a frame, ends when the last
+/// program that has the FIFO open goes away. Nor does it matter to the service whether anybody reads its
+/// standard error.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -24,9 +24,10 @@ const IDLE: Duration = Duration::from_millis(100);
 /// Never disturbs the writer, and needs none: a ring whose writer has ended or crashed can be read just
 /// the same. Without --follow it ends at the record that was the newest when it started.
 ///
-/// Damage is an error, with or without --follow: what lies before it is printed, standard error names file, offset and
-/// record, and the exit code is 1. The torn end of an append that a crash interrupted is no damage, and no record.
-/// Every record is checked before it is printed, see --check; `waldo verify` checks the rest of the files, too.
+/// Damage is an error, with or without --follow: what lies before it is printed, standard error names file,
+/// offset and record, and the exit code is 1. The torn end of an append that a crash interrupted is no
+/// damage, and no record. Every record is checked before it is printed, see --check; `waldo verify` checks
+/// the rest of the files, too.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -57,8 +58,9 @@ pub struct Args {
     /// End after so many records.
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<u64>,
-    /// What is checked of each record before it is printed: `structure` (length, kind, the chain of sequence numbers),
-    /// `headers` (also the header's checksum and epoch), `payloads` (also every byte of the payload).
+    /// What is checked of each record before it is printed: `structure` (length, kind, the chain of sequence
+    /// numbers), `headers` (also the header's checksum and epoch), `payloads` (also every byte of the
+    /// payload).
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = Check::Payloads)]
     check: Check,
     /// The same as --check payloads, which is the default.

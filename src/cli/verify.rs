@@ -13,9 +13,9 @@ use waldo::reader::verify::{self, Progress, VerifyError, VerifyReport};
 
 /// Check every byte of a ring, from its files alone.
 ///
-/// Reads every page and checks headers, records, payloads, the chain of sequence numbers, indexes and footers.
-/// Changes nothing, and may run beside a writer. Reports the first damage with its file, page, offset and record, and
-/// what `waldo repair` would do about it; the exit code is then 1.
+/// Reads every page and checks headers, records, payloads, the chain of sequence numbers, indexes and
+/// footers. Changes nothing, and may run beside a writer. Reports the first damage with its file, page,
+/// offset and record, and what `waldo repair` would do about it; the exit code is then 1.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:

@@ -28,34 +28,36 @@ pub struct WriterArgs {
     /// Do not wait for the disk, ever: records survive this process, and no power cut is promised anything.
     #[arg(long, conflicts_with = "sync_interval")]
     no_sync: bool,
-    /// Do not wait for the disk with each append: a flush every so many milliseconds, and a power cut takes what came
-    /// since the last one. Where the disk does not keep up with that, appends wait.
+    /// Do not wait for the disk with each append: a flush every so many milliseconds, and a power cut takes
+    /// what came since the last one. Where the disk does not keep up with that, appends wait.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     sync_interval: Option<u64>,
-    /// Pages in a ring that is made; beyond that the oldest is dropped. 8 if this is not given. A ring that is there keeps
-    /// its own, see --resize.
+    /// Pages in a ring that is made; beyond that the oldest is dropped. 8 if this is not given. A ring that
+    /// is there keeps its own, see --resize.
     #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u32).range(1..=i64::from(RING_SIZE_MAX)))]
     ring_size: Option<u32>,
-    /// Bytes of one page file of a ring that is made, a multiple of 4 KiB up to 2 GiB. 64M if this is not given.
+    /// Bytes of one page file of a ring that is made, a multiple of 4 KiB up to 2 GiB. 64M if this is not
+    /// given.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     page_size: Option<u64>,
-    /// Change the ring that is there to the --ring-size and --page-size given. With fewer pages the oldest ones are
-    /// dropped, which is told; pages that are there keep their length.
+    /// Change the ring that is there to the --ring-size and --page-size given. With fewer pages the oldest
+    /// ones are dropped, which is told; pages that are there keep their length.
     #[arg(long)]
     resize: bool,
     /// Read and append at most about this many bytes at a time.
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_size)]
     batch: u64,
-    /// What becomes of a record that is longer than the ring takes: `error` leaves it out and says so (exit code 3 at the
-    /// end), `split` makes several records of it, `truncate` keeps its beginning. The rest of the input goes on.
+    /// What becomes of a record that is longer than the ring takes: `error` leaves it out and says so (exit
+    /// code 3 at the end), `split` makes several records of it, `truncate` keeps its beginning. The rest of
+    /// the input goes on.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = Long::Error)]
     pub long_lines: Long,
     /// Put the control segment into this file (on a tmpfs) instead of POSIX shared memory.
     #[arg(long, value_name = "FILE")]
     control: Option<PathBuf>,
-    /// Scheduling of the appending thread: normal, nice:N (-20 to 19), slice:Nus, realtime:N (1 to 99). The last one
-    /// keeps appends on time beside ten thousands of busy readers; it and a lower nice value need CAP_SYS_NICE, or
-    /// `ulimit -r` and `ulimit -e`.
+    /// Scheduling of the appending thread: normal, nice:N (-20 to 19), slice:Nus, realtime:N (1 to 99). The
+    /// last one keeps appends on time beside ten thousands of busy readers; it and a lower nice value need
+    /// CAP_SYS_NICE, or `ulimit -r` and `ulimit -e`.
     #[arg(long, value_name = "CLASS", default_value_t = Scheduling::Normal, hide_default_value = true)]
     scheduling: Scheduling,
     /// Print no summary at the end.
@@ -74,8 +76,9 @@ impl WriterArgs {
         self.batch.clamp(4096, 1 << 30) as usize
     }
 
-    /// Opens the ring, making it if there is none. With `stays`, the control segment is left for the next writer
-    /// when this one ends, so that sleeping readers go on at once; without, nothing is left in shared memory.
+    /// Opens the ring, making it if there is none. With `stays`, the control segment is left for the next
+    /// writer when this one ends, so that sleeping readers go on at once; without, nothing is left in shared
+    /// memory.
     pub fn open(&self, home: &Path, stays: bool) -> anyhow::Result<Writer> {
         let there = ring_meta(home);
         let own = there.map_or((RING_SIZE, PAGE_SIZE), |meta| (meta.ring_size, meta.geometry.page_len()));
@@ -147,8 +150,8 @@ impl WriterArgs {
     }
 }
 
-/// Gives the calling thread, which appends, its scheduling. To be called when the writer's other threads run, which
-/// would inherit it.
+/// Gives the calling thread, which appends, its scheduling. To be called when the writer's other threads run,
+/// which would inherit it.
 pub fn schedule_this_thread(scheduling: Scheduling) -> anyhow::Result<()> {
     if scheduling == Scheduling::Normal {
         return Ok(());

@@ -13,14 +13,15 @@ const PAGE_LEN_MIN: u64 = (Log::SIZE_LIMIT + (256 << 10)) as u64;
 /// Options to customize the behavior of Waldo.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Pages in the ring, at least 1. When one more is begun, the oldest is trimmed. A storage that is there and has more
-    /// keeps them; likewise `file_capacity` and `index_capacity` only ever grow.
+    /// Pages in the ring, at least 1. When one more is begun, the oldest is trimmed. A storage that is there
+    /// and has more keeps them; likewise `file_capacity` and `index_capacity` only ever grow.
     pub ring_size: u32,
     /// I/O submissions in flight, at least 1.
     pub queue_depth: u32,
     /// I/O buffers, at least 1.
     pub pool_size: u16,
-    /// Take the buffers from the system's reserve of huge pages (2 MiB); `buf_capacity` is then a multiple of that.
+    /// Take the buffers from the system's reserve of huge pages (2 MiB); `buf_capacity` is then a multiple of
+    /// that.
     pub huge_buf: bool,
     /// Bytes of one I/O buffer, at least [`Log::SIZE_LIMIT`]; rounded up to a multiple of 4096.
     pub buf_capacity: usize,
@@ -32,12 +33,12 @@ pub struct Options {
     pub index_sparse_bytes: usize,
     /// Records between two index entries.
     pub index_sparse_count: usize,
-    /// Appends complete when they are durable. Otherwise they complete when they are in the page cache: that survives
-    /// this process, and a power cut is promised nothing. The storage is flushed now and then; after a power cut it opens
-    /// with the longest run of pages that is whole.
+    /// Appends complete when they are durable. Otherwise they complete when they are in the page cache: that
+    /// survives this process, and a power cut is promised nothing. The storage is flushed now and then; after
+    /// a power cut it opens with the longest run of pages that is whole.
     pub file_o_dsync: bool,
-    /// Bytes of one page file at most, at least `buf_capacity`. Rounded down to a multiple of 4096, up to 1.25 MiB so
-    /// that the largest record fits, and down to 2 GiB.
+    /// Bytes of one page file at most, at least `buf_capacity`. Rounded down to a multiple of 4096, up to
+    /// 1.25 MiB so that the largest record fits, and down to 2 GiB.
     pub file_capacity: u64,
 }
 

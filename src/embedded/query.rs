@@ -29,8 +29,8 @@ impl From<Cursor> for waldo_reader::Cursor {
 
 /// A chunk of contiguous log records queried from storage.
 ///
-/// The records are read from the mapped file; none is copied. Keeping a chunk keeps its page mapped, and so keeps
-/// the space of a page that has left the ring.
+/// The records are read from the mapped file; none is copied. Keeping a chunk keeps its page mapped, and so
+/// keeps the space of a page that has left the ring.
 #[derive(Debug)]
 pub struct QueryLogs(pub(super) Option<Batch>);
 

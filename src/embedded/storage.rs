@@ -16,9 +16,9 @@ use waldo_writer::{SharedWriter, Writer, WriterOptions};
 
 /// Storage engine for persistent storage of sequential log records.
 ///
-/// Clones share the storage and may be used from any thread and any async runtime. Queries read the mapped files;
-/// they do not go through the writer. With the last clone the storage is closed, blocking until that is done;
-/// [`Waldo::close`] does not block.
+/// Clones share the storage and may be used from any thread and any async runtime. Queries read the mapped
+/// files; they do not go through the writer. With the last clone the storage is closed, blocking until that
+/// is done; [`Waldo::close`] does not block.
 #[derive(Debug)]
 pub struct Waldo {
     writer: SharedWriter,
@@ -84,11 +84,13 @@ impl Metadata {
 }
 
 impl Waldo {
-    /// Opens the storage in the directory `path`, which is made if it is not there. Recovers what a crash left.
+    /// Opens the storage in the directory `path`, which is made if it is not there. Recovers what a crash
+    /// left.
     ///
     /// # Errors
-    /// [`Error::Option`] for options that cannot work; [`Error::Io`] if a file cannot be used, another process has
-    /// the storage open, or something that had been durable is damaged. Nothing is changed in that case.
+    /// [`Error::Option`] for options that cannot work; [`Error::Io`] if a file cannot be used, another
+    /// process has the storage open, or something that had been durable is damaged. Nothing is changed in
+    /// that case.
     pub async fn open<P: AsRef<Path>>(path: P, opts: Options) -> Result<Waldo, Error> {
         Waldo::open_with(path, opts.to_writer()?).await
     }
@@ -138,9 +140,10 @@ impl Waldo {
         self.writer.tip()
     }
 
-    /// Appends records in order. Each one's `prev_seq_no` is the `seq_no` before it, the first one's that of the last
-    /// record in the storage; any value starts an empty one. With `file_o_dsync` they are durable when this
-    /// returns. Of appends that compete for the same place one gets it, the others get [`AppendError::Sequence`].
+    /// Appends records in order. Each one's `prev_seq_no` is the `seq_no` before it, the first one's that of
+    /// the last record in the storage; any value starts an empty one. With `file_o_dsync` they are durable
+    /// when this returns. Of appends that compete for the same place one gets it, the others get
+    /// [`AppendError::Sequence`].
     ///
     /// Cancelling leaves either all of the records or none, or after a crash some of them, without a gap.
     ///
@@ -158,15 +161,15 @@ impl Waldo {
         Ok(())
     }
 
-    /// As many contiguous records as is efficient, from `cursor` on. With `waiting` it waits until there is at least
-    /// one; otherwise there may be none.
+    /// As many contiguous records as is efficient, from `cursor` on. With `waiting` it waits until there is
+    /// at least one; otherwise there may be none.
     ///
-    /// A loop of queries that never has to wait lets other tasks of its thread run after every eighth query; see
-    /// [`Turn`].
+    /// A loop of queries that never has to wait lets other tasks of its thread run after every eighth query;
+    /// see [`Turn`].
     ///
     /// # Errors
-    /// [`QueryError::Trimmed`] if the position is no longer held, [`QueryError::Closed`] if the storage has been
-    /// closed, the others if a file cannot be used or is damaged.
+    /// [`QueryError::Trimmed`] if the position is no longer held, [`QueryError::Closed`] if the storage has
+    /// been closed, the others if a file cannot be used or is damaged.
     pub async fn query(&mut self, cursor: Cursor, waiting: bool) -> Result<QueryLogs, QueryError> {
         let shared = Arc::clone(&self.shared);
         let _pending = Pending::new(&shared.pending_queries);
@@ -213,7 +216,8 @@ impl Waldo {
         }
     }
 
-    /// Waits for the next records, or for the storage to be closed. Tells whether there was anything to wait for.
+    /// Waits for the next records, or for the storage to be closed. Tells whether there was anything to wait
+    /// for.
     async fn wait(&self, reader: Reader) -> Result<(Reader, Batch, bool), QueryError> {
         let mut stream = reader.into_stream();
         let mut waited = false;
@@ -236,8 +240,8 @@ impl Waldo {
         Ok((stream.into_reader(), batch, waited))
     }
 
-    /// Closes this clone. If it is the last one, the storage is closed: everything appended is durable when this
-    /// returns. If closing fails, the next opening recovers what was durable.
+    /// Closes this clone. If it is the last one, the storage is closed: everything appended is durable when
+    /// this returns. If closing fails, the next opening recovers what was durable.
     pub async fn close(self) {
         // Two last clones that close at the same moment may both see the other: the drop closes then.
         if Arc::strong_count(&self.shared) == 1 {

@@ -61,7 +61,8 @@ fn a_missing_ring_and_a_directory_that_is_none_are_named() {
     }
 }
 
-/// A line that was too long ended the command there and then. It is left out, with its place told, and the exit code says so.
+/// A line that was too long ended the command there and then. It is left out, with its place told, and the
+/// exit code says so.
 #[test]
 fn a_line_too_long_is_named_and_all_others_are_appended() {
     let place = Place::new();
@@ -148,8 +149,8 @@ fn verify_finds_a_flipped_bit() {
     assert!(said.contains("payload"), "{said}");
 }
 
-/// `tail` printed damaged records unless it was asked to verify, and ended with exit code 0 in front of damage behind which it
-/// knew of no record, with --verify too.
+/// `tail` printed damaged records unless it was asked to verify, and ended with exit code 0 in front of
+/// damage behind which it knew of no record, with --verify too.
 #[test]
 fn tail_stops_at_a_flipped_bit_and_says_so() {
     let place = Place::new();

@@ -73,8 +73,8 @@ fn lines(home: &Path) -> String {
     run(waldo().arg("tail").arg(home), b"").text().to_owned()
 }
 
-/// Each line of its log was written by the appending thread itself, with a panic if that failed. So a standard error that
-/// nobody read any more ended the service or held it up, and so did one on a full disk.
+/// Each line of its log was written by the appending thread itself, with a panic if that failed. So a
+/// standard error that nobody read any more ended the service or held it up, and so did one on a full disk.
 #[test]
 fn nobody_has_to_read_standard_error() {
     let place = Place::new();
@@ -99,8 +99,8 @@ fn nobody_has_to_read_standard_error() {
     drop(kept);
 }
 
-/// Whoever sends garbage, too long a line or half a frame into the FIFO, or goes away in the middle, ends nobody else's
-/// service.
+/// Whoever sends garbage, too long a line or half a frame into the FIFO, or goes away in the middle, ends
+/// nobody else's service.
 #[test]
 fn one_client_does_not_end_the_service_for_the_others() {
     let place = Place::new();
@@ -109,7 +109,8 @@ fn one_client_does_not_end_the_service_for_the_others() {
     until("the FIFO is there", || fifo.exists().then_some(()));
     send(&fifo, b"one\n");
     until_tip(&home, 1);
-    // Nobody could tell this line's end from the next client's beginning, were that sent before it has been seen.
+    // Nobody could tell this line's end from the next client's beginning, were that sent before it has been
+    // seen.
     send(&fifo, &vec![b'x'; 3 << 20]);
     until("the end of the long line is seen", || {
         send(&fifo, b"probe\n");
@@ -165,7 +166,8 @@ fn what_the_pipe_holds_is_appended_before_the_end() {
     }
 }
 
-/// `nohup` and the background jobs of scripts ignore signals on purpose; the handlers were installed all the same.
+/// `nohup` and the background jobs of scripts ignore signals on purpose; the handlers were installed all the
+/// same.
 #[test]
 fn signals_that_were_ignored_stay_ignored() {
     let place = Place::new();
@@ -187,7 +189,8 @@ fn signals_that_were_ignored_stay_ignored() {
     assert_eq!(lines(&home), "one\ntwo\n");
 }
 
-/// A `tail` in front of a pager that nobody scrolls could not be ended but by SIGKILL: it waited inside a write.
+/// A `tail` in front of a pager that nobody scrolls could not be ended but by SIGKILL: it waited inside a
+/// write.
 #[test]
 fn output_that_nobody_takes_can_be_ended() {
     let place = Place::new();

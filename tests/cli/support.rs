@@ -60,8 +60,8 @@ pub fn waldo() -> Command {
     Command::new(env!("CARGO_BIN_EXE_waldo"))
 }
 
-/// Has every command start with its signals at their defaults, also if these tests run as the background job of a
-/// script, which ignores some: what a process handles is not handed down, what it ignores is.
+/// Has every command start with its signals at their defaults, also if these tests run as the background job
+/// of a script, which ignores some: what a process handles is not handed down, what it ignores is.
 fn take_signals() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -158,7 +158,8 @@ impl Drop for Process {
     }
 }
 
-/// What the threads of a process and of its children are doing, for a test that fails because they do it for ever.
+/// What the threads of a process and of its children are doing, for a test that fails because they do it for
+/// ever.
 fn threads_of(pid: u32) -> String {
     let read = |path: String| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let mut text = String::new();

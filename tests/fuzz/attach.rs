@@ -14,8 +14,8 @@ use waldo::reader::{AttachOptions, Cursor, Integrity, OnLapped, ReaderOptions, R
 /// Bytes that change a word of the segment.
 const WORD: usize = 4;
 
-/// The first byte of `input` chooses the ring, the second one how it is read, the third one how many steps of damage to
-/// the files come next; the rest are words of the segment.
+/// The first byte of `input` chooses the ring, the second one how it is read, the third one how many steps of
+/// damage to the files come next; the rest are words of the segment.
 pub fn run(input: &[u8]) {
     let [which, how, count, rest @ ..] = input else { return };
     let samples = sample::all();

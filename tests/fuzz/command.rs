@@ -1,4 +1,5 @@
-//! The `waldo` command over a damaged ring: it ends by itself, does not panic, and says 0 only of what is right.
+//! The `waldo` command over a damaged ring: it ends by itself, does not panic, and says 0 only of what is
+//! right.
 
 use crate::damage::Damaged;
 use crate::payload;

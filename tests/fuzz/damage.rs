@@ -222,7 +222,8 @@ impl Damaged {
         }
     }
 
-    /// A field of a page's header, of its footer, or of a slot of the metadata, with a checksum that is right.
+    /// A field of a page's header, of its footer, or of a slot of the metadata, with a checksum that is
+    /// right.
     fn sign(&mut self, name: &str, place: usize, value: u8) {
         self.forged = true;
         let Some(Content::Bytes(bytes)) = self.files.get_mut(name) else { return };

@@ -1,7 +1,7 @@
 //! Everything that decodes bytes and does nothing else: records, pages, metadata, link, segment.
 //!
-//! The first byte of an input chooses the decoder, the second one how it is called and whether the checksum is made right
-//! first (otherwise nearly every input would end at it), the rest is what is decoded.
+//! The first byte of an input chooses the decoder, the second one how it is called and whether the checksum
+//! is made right first (otherwise nearly every input would end at it), the rest is what is decoded.
 #![allow(unsafe_code, reason = "a segment is looked at in memory of our own")]
 
 use std::cell::RefCell;

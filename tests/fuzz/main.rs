@@ -1,13 +1,16 @@
 //! Hostile bytes: random changes of inputs that are in order, and of inputs that were interesting once.
 //!
 //! ```text
-//! cargo test --test fuzz                                                        some seconds
-//! WALDO_FUZZ=100000000 cargo test --release --test fuzz -- --nocapture          so many for the decoders, fewer of the slow ones
-//! cd fuzz && ./run decoders                                                     libFuzzer, guided by coverage
+//! # some seconds
+//! cargo test --test fuzz
+//! # so many for the decoders, fewer of the slow ones
+//! WALDO_FUZZ=100000000 cargo test --release --test fuzz -- --nocapture
+//! # libFuzzer, guided by coverage
+//! cd fuzz && ./run decoders
 //! ```
 //!
-//! `WALDO_FUZZ_SEED=N` tries the same inputs again. An input that fails is printed, and kept under `target/tmp`; put it into
-//! `fuzz/corpus/TARGET/` once it is mended, and every run tries it first.
+//! `WALDO_FUZZ_SEED=N` tries the same inputs again. An input that fails is printed, and kept under
+//! `target/tmp`; put it into `fuzz/corpus/TARGET/` once it is mended, and every run tries it first.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attach;

@@ -1,5 +1,5 @@
-//! A writer opens a damaged ring: an error that says what is wrong and has changed nothing, or a log in order that stays
-//! as it is.
+//! A writer opens a damaged ring: an error that says what is wrong and has changed nothing, or a log in order
+//! that stays as it is.
 
 use crate::damage::{Content, Damaged};
 use crate::payload;
@@ -31,7 +31,8 @@ pub fn run(input: &[u8]) {
     let opened = writer.opened().clone();
     let tip = writer.tip().unwrap_or(0);
     let held = read(&home, damaged.forged);
-    // Where somebody has made a checksum fit, nobody can tell: all that counts is that everything comes to an end.
+    // Where somebody has made a checksum fit, nobody can tell: all that counts is that everything comes to an
+    // end.
     if damaged.forged {
         writer.close().unwrap();
         return;
@@ -70,7 +71,8 @@ pub fn run(input: &[u8]) {
 fn again(home: &Path, options: waldo::writer::WriterOptions, tip: u64, held: Held) {
     let writer = match Writer::open(home, options) {
         Ok(writer) => writer,
-        // The first one went by footers, as after a clean close, and this one read the page: readers were told before.
+        // The first one went by footers, as after a clean close, and this one read the page: readers were
+        // told before.
         Err(OpenError::Corrupt { .. }) if held.is_err() => return,
         Err(error) => panic!("the second opening: {error}"),
     };
@@ -83,8 +85,8 @@ fn again(home: &Path, options: waldo::writer::WriterOptions, tip: u64, held: Hel
     writer.close().unwrap();
 }
 
-/// The first and the last record that a reader sees; or that the reader tells of damage, which opening does not look for in
-/// pages that are complete.
+/// The first and the last record that a reader sees; or that the reader tells of damage, which opening does
+/// not look for in pages that are complete.
 type Held = Result<Option<(u64, u64)>, ()>;
 
 /// What a reader sees. Each record proves itself.

@@ -20,7 +20,8 @@ pub struct Sample {
     pub closed: bool,
 }
 
-/// What writers of samples and of damaged rings are opened with. The control segment is in the ring's directory.
+/// What writers of samples and of damaged rings are opened with. The control segment is in the ring's
+/// directory.
 pub fn options(home: &Path, ring_size: u32, page_len: u64) -> WriterOptions {
     WriterOptions {
         ring_size,

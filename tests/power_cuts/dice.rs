@@ -43,7 +43,8 @@ pub fn mix(state: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The seed of a run: the one that the environment variable `name` gives, or another each time. The caller prints it.
+/// The seed of a run: the one that the environment variable `name` gives, or another each time. The caller
+/// prints it.
 pub fn seed(name: &str) -> u64 {
     let given = std::env::var(name).ok().map(|text| text.parse().expect("a seed is a number"));
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

@@ -22,13 +22,13 @@ const IN_FLIGHT: usize = 8;
 /// Says, in this order:
 ///
 /// - `opening`, then `opened PAGES CUT PAGE`, or `refused ERROR` and nothing more
-/// - what a reader finds: `run LIFE FIRST LAST` for each run of records of one life, `wrong WHAT` if a record is not as
-///   it was appended or reading fails, then `ready FIRST LAST` (both 0 if there is nothing)
+/// - what a reader finds: `run LIFE FIRST LAST` for each run of records of one life, `wrong WHAT` if a record
+///   is not as it was appended or reading fails, then `ready FIRST LAST` (both 0 if there is nothing)
 /// - with `die_at` and `die_after_us`, it dies by itself at a point
 /// - with the argument `look`, nothing more; it ends without closing, or having closed if `close` is 1
-/// - as it goes on: `acked N MICROSECONDS`, `durable N` when a call says so, `seen N` when a reader of durable records has record `N`;
-///   `failed ERROR` at the first append that fails; where only kills are survived, `upto PAGE` before an append, which will not
-///   end behind that page
+/// - as it goes on: `acked N MICROSECONDS`, `durable N` when a call says so, `seen N` when a reader of
+///   durable records has record `N`; `failed ERROR` at the first append that fails; where only kills are
+///   survived, `upto PAGE` before an append, which will not end behind that page
 pub fn play(args: &Args) {
     let home = PathBuf::from(args.get("home"));
     tell("opening");

@@ -1,8 +1,8 @@
 //! A machine whose power can be cut: a file system in an image, and a /dev/shm, that only this thread and its
 //! children see.
 //!
-//! Both are mounted in a mount namespace of their own. So nothing is left behind, whatever ends the test: with the
-//! last process in the namespace go the mounts, and with the mounts the loop devices.
+//! Both are mounted in a mount namespace of their own. So nothing is left behind, whatever ends the test:
+//! with the last process in the namespace go the mounts, and with the mounts the loop devices.
 #![allow(unsafe_code, reason = "the power is cut by an ioctl")]
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -160,8 +160,8 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // The namespace would take them down as well, with the process. The temporary directory can go at once
-        // only if nothing is mounted on it.
+        // The namespace would take them down as well, with the process. The temporary directory can go at
+        // once only if nothing is mounted on it.
         for path in [&self.top(), Path::new(SHM), self.root.path()] {
             let _ = umount2(path, MntFlags::MNT_DETACH);
         }

@@ -1,13 +1,17 @@
-//! Real power cuts: rings on ext4 and on XFS, whose power is cut while they are written, opened, and recovered.
+//! Real power cuts: rings on ext4 and on XFS, whose power is cut while they are written, opened, and
+//! recovered.
 //!
 //! ```text
-//! cargo test --test power_cuts                                                   a few cuts
-//! WALDO_POWER_CUTS=1000 cargo test --release --test power_cuts -- --nocapture    a thousand on each file system
+//! # a few cuts
+//! cargo test --test power_cuts
+//! # a thousand on each file system
+//! WALDO_POWER_CUTS=1000 cargo test --release --test power_cuts -- --nocapture
 //! ```
 //!
-//! A cut is the file system's own shutdown call, without flushing the journal, on a loop device; then the file system
-//! is mounted anew, which replays the journal. `WALDO_POWER_CUTS_SEED=N` throws the same options and times again; what
-//! they meet is up to the machine. Needs root, `mkfs.ext4`, `mkfs.xfs` and loop devices; says so where they are missing.
+//! A cut is the file system's own shutdown call, without flushing the journal, on a loop device; then the
+//! file system is mounted anew, which replays the journal. `WALDO_POWER_CUTS_SEED=N` throws the same options
+//! and times again; what they meet is up to the machine. Needs root, `mkfs.ext4`, `mkfs.xfs` and loop
+//! devices; says so where they are missing.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../processes/support/args.rs"]

@@ -12,8 +12,8 @@ pub fn now_us() -> u64 {
 /// What is known of one ring, over all lives of its writers.
 #[derive(Debug, Default)]
 pub struct Oracle {
-    /// Which life appended what: the first record of each, in ascending order. A life's records end where the next one's
-    /// begin.
+    /// Which life appended what: the first record of each, in ascending order. A life's records end where the
+    /// next one's begin.
     begins: Vec<(u64, u64)>,
     /// The last record that was acknowledged as durable, or shown as durable.
     durable: u64,
@@ -21,8 +21,8 @@ pub struct Oracle {
     acked: u64,
     /// When what was acknowledged and not durable was acknowledged.
     acks: Vec<(u64, u64)>,
-    /// The last life promised to survive kills only; the page that `durable` was in, if it is known, and the page that
-    /// the log may have reached since.
+    /// The last life promised to survive kills only; the page that `durable` was in, if it is known, and the
+    /// page that the log may have reached since.
     cache: Option<(Option<u64>, u64)>,
     /// Such a life has ended with a power cut at some time: the ring may be any number of pages shorter.
     cache_cut: bool,
@@ -80,8 +80,8 @@ impl Oracle {
         self.ring_size = Some(self.ring_size.map_or(ring_size, |least| least.min(ring_size)));
     }
 
-    /// The life `life` begins to append behind what it found. `cache`: what it acknowledges is to survive kills only, and
-    /// whether it tells how far it may have gone.
+    /// The life `life` begins to append behind what it found. `cache`: what it acknowledges is to survive
+    /// kills only, and whether it tells how far it may have gone.
     pub fn begins(&mut self, life: u64, cache: Option<bool>) {
         self.cache = cache.map(|tells| (tells.then_some(self.page), self.page));
         self.begins.push((life, self.held.1 + 1));
@@ -113,8 +113,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// Holds what an opening found against what must be there. After a kill, nothing that was acknowledged may be gone;
-    /// after a power cut, nothing durable.
+    /// Holds what an opening found against what must be there. After a kill, nothing that was acknowledged
+    /// may be gone; after a power cut, nothing durable.
     pub fn judge(&mut self, found: &Found, after_cut: bool) -> Result<Passed, String> {
         if let Some(wrong) = found.wrong.first() {
             return Err(format!("{wrong} ({} in all)", found.wrong.len()));

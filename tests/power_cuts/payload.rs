@@ -1,8 +1,8 @@
 //! Payloads that say what they are, and prove that they are whole without any checksum of Waldo's.
 //!
-//! The first 24 bytes name the record's number, the writer's life that appended the record, and the length; the others
-//! follow from these. So any process can check a payload by itself, and a record of one life cannot be taken for
-//! the record that an earlier life had under the same number.
+//! The first 24 bytes name the record's number, the writer's life that appended the record, and the length;
+//! the others follow from these. So any process can check a payload by itself, and a record of one life
+//! cannot be taken for the record that an earlier life had under the same number.
 
 use crate::dice::mix;
 

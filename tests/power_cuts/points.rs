@@ -1,7 +1,8 @@
-//! Death at a point that has a name: the process is killed at its next system call of a kind, just before the call is
-//! carried out.
+//! Death at a point that has a name: the process is killed at its next system call of a kind, just before the
+//! call is carried out.
 //!
-//! The kernel does that (a seccomp filter), so nothing of it is in the writer. What goes through io_uring is not seen.
+//! The kernel does that (a seccomp filter), so nothing of it is in the writer. What goes through io_uring is
+//! not seen.
 #![allow(unsafe_code, reason = "a seccomp filter is installed with a bare system call")]
 
 use nix::libc;

@@ -133,9 +133,10 @@ impl<'a> Rounds<'a> {
         self.cut_at_us = oracle::now_us();
     }
 
-    /// Cuts the power while `child` runs; what it had still said. What it says of durability after the cut has begun does
-    /// not count: XFS takes back what waits for its journal when it is shut down, and a flush that looks for something
-    /// that waits, at that very moment, finds nothing and returns as if all were done. A machine without power says nothing.
+    /// Cuts the power while `child` runs; what it had still said. What it says of durability after the cut
+    /// has begun does not count: XFS takes back what waits for its journal when it is shut down, and a flush
+    /// that looks for something that waits, at that very moment, finds nothing and returns as if all were
+    /// done. A machine without power says nothing.
     fn cut_under(&mut self, child: Child) -> Vec<Said> {
         let mut heard: Vec<Said> = child.hear_now().collect();
         self.cut();
@@ -253,14 +254,15 @@ impl<'a> Rounds<'a> {
 
     /// Takes in what a life has said that may have ended before it began.
     fn note_life(&mut self, heard: &[Said], plan: &Plan) -> Result<(), String> {
-        // What it read then may have failed because of the cut; what it found is known from the opening before.
+        // What it read then may have failed because of the cut; what it found is known from the opening
+        // before.
         let Some(at) = heard.iter().position(|said| said.word == "ready") else { return Ok(()) };
         self.oracle.begins(self.life_number(), plan.cache());
         heard[at..].iter().filter(|said| said.word != "wrong").try_for_each(|said| self.oracle.note(said))
     }
 
-    /// Waits until the child has opened the ring and read it, and judges what it found. The oracle has been told of the
-    /// loss by the opening before, so nothing may be gone.
+    /// Waits until the child has opened the ring and read it, and judges what it found. The oracle has been
+    /// told of the loss by the opening before, so nothing may be gone.
     fn judge_opening(&mut self, child: &Child, plan: &Plan) -> Result<(), String> {
         let found = hear_found(child)?;
         self.table.row(self.file_system, plan).torn += u64::from(found.cut > 0);

@@ -1,4 +1,5 @@
-//! The kernel writes back dirty pages when it likes and in the order that it likes. Here it is made to do so often.
+//! The kernel writes back dirty pages when it likes and in the order that it likes. Here it is made to do so
+//! often.
 #![allow(unsafe_code, reason = "sync_file_range has no safe wrapper")]
 
 use crate::dice::Dice;
@@ -11,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A thread that sends pieces of the ring's files to the disk, and now and then commits the journal. Ends when dropped.
+/// A thread that sends pieces of the ring's files to the disk, and now and then commits the journal. Ends
+/// when dropped.
 pub struct Writeback {
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,

@@ -43,7 +43,8 @@ fn reads(pid: u32) -> u64 {
     io.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap().parse().unwrap()
 }
 
-/// Restarts the writer `rounds` times, each time with `next(round)`; everybody must go on, with few system calls.
+/// Restarts the writer `rounds` times, each time with `next(round)`; everybody must go on, with few system
+/// calls.
 fn restarts(rounds: u64, next: impl Fn(u64) -> Setup) {
     let ring = TestRing::new();
     let setup = next(0);
@@ -71,7 +72,8 @@ fn restarts(rounds: u64, next: impl Fn(u64) -> Setup) {
             "{count} readers, restart {round}: opened after {opened:?}, appended {appended:?}, all read {all:?}; \
              at most {most} reads each"
         );
-        // Metadata, link, page header; and a look at the link whenever a sleep of 1.5 s or more ends by itself.
+        // Metadata, link, page header; and a look at the link whenever a sleep of 1.5 s or more ends by
+        // itself.
         let looks = start.elapsed().as_secs() * 2 / 3 + 1;
         assert!(most <= 16 + 2 * looks, "{most} reads");
         if round == rounds {

@@ -1,9 +1,9 @@
 //! Writers whose segment, clock or kernel looks different from where a reader is.
 //!
-//! A service that was restarted with a private `/dev/shm` was invisible for every reader that had its old segment
-//! mapped: followers and streams waited for ever, `waldo stat` said that the ring was closed. A writer in another time
-//! namespace looked alive for ever after its death, since its heartbeat lay in the future. Where the boot id could not
-//! be read, nobody could attach.
+//! A service that was restarted with a private `/dev/shm` was invisible for every reader that had its old
+//! segment mapped: followers and streams waited for ever, `waldo stat` said that the ring was closed. A
+//! writer in another time namespace looked alive for ever after its death, since its heartbeat lay in the
+//! future. Where the boot id could not be read, nobody could attach.
 
 use crate::support::child::Child;
 use crate::support::namespaces::{NO_BOOT_ID, OTHER_BOOT_ID, PRIVATE_SHM, can_unshare};

@@ -1,7 +1,8 @@
-//! A disk that fails for good while a ring is written: the file system is shut down, or goes read-only after an error.
+//! A disk that fails for good while a ring is written: the file system is shut down, or goes read-only after
+//! an error.
 //!
-//! A loop device in a mount namespace of its own, as in the tests that cut the power. Needs root; says so where something is
-//! missing.
+//! A loop device in a mount namespace of its own, as in the tests that cut the power. Needs root; says so
+//! where something is missing.
 
 use crate::machine::{FileSystem, Machine};
 use crate::support::child::Child;
@@ -64,8 +65,8 @@ fn on_own_thread(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// The writer stops with the system's error, tells readers, and ends; readers keep what they have; nothing that was acknowledged
-/// as durable is lost for the next writer, which does not trust the page cache.
+/// The writer stops with the system's error, tells readers, and ends; readers keep what they have; nothing
+/// that was acknowledged as durable is lost for the next writer, which does not trust the page cache.
 #[test]
 fn a_disk_that_fails_stops_the_writer_and_takes_nothing_durable() {
     for (file_system, failure) in CASES {
@@ -99,7 +100,8 @@ fn a_disk_that_fails_stops_the_writer_and_takes_nothing_durable() {
                 );
                 assert!(acked >= 100);
                 assert_eq!(failure_news(&mut reader), errno as i32, "{context}");
-                // What had been acknowledged is there for whoever has the page; and for all others where files can be opened.
+                // What had been acknowledged is there for whoever has the page; and for all others where
+                // files can be opened.
                 follower.say(acked);
                 assert_eq!(follower.skip_to("done"), [acked, 0, acked], "{context}");
                 follower.finish();

@@ -11,8 +11,8 @@ use waldo::writer::{Io, OpenError, Writer};
 
 const KILLS: u64 = 8;
 
-/// The next writer gets the lock when nothing of the one before can land any more: what it has found stays as it is. It begins
-/// before the killed process has been reaped, so the kernel may still be at it.
+/// The next writer gets the lock when nothing of the one before can land any more: what it has found stays as
+/// it is. It begins before the killed process has been reaped, so the kernel may still be at it.
 #[test]
 fn nothing_of_a_killed_writer_lands_after_the_next_one_has_looked() {
     for interval_ms in [None, Some(20)] {

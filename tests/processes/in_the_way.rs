@@ -19,9 +19,9 @@ fn segment(ring: &TestRing) -> PathBuf {
     }
 }
 
-/// A ring was written by root once, say with `sudo waldo append`. The segment that this left belonged to root, in a
-/// directory where nobody may remove other people's files, and the service that the ring belongs to did not start any
-/// more.
+/// A ring was written by root once, say with `sudo waldo append`. The segment that this left belonged to
+/// root, in a directory where nobody may remove other people's files, and the service that the ring belongs
+/// to did not start any more.
 #[test]
 fn another_user_s_left_over_does_not_keep_a_service_from_starting() {
     if !is_root() {

@@ -63,8 +63,8 @@ fn a_limit_on_files_that_comes_later_is_an_error_and_no_signal() {
     }
 }
 
-/// Many containers let io_uring be set up, and forbid its use by another rule. The measurement at the start met that, and
-/// its error was the end.
+/// Many containers let io_uring be set up, and forbid its use by another rule. The measurement at the start
+/// met that, and its error was the end.
 #[test]
 fn where_io_uring_may_be_set_up_but_not_used_the_other_engine_takes_over() {
     for errno in [libc::EPERM, libc::ENOSYS] {
@@ -88,8 +88,8 @@ fn where_io_uring_may_be_set_up_but_not_used_the_other_engine_takes_over() {
     }
 }
 
-/// Where no thread can be started the kernel cancels what it would need one for. That was taken for a moment's trouble, and
-/// tried again for ever.
+/// Where no thread can be started the kernel cancels what it would need one for. That was taken for a
+/// moment's trouble, and tried again for ever.
 #[test]
 fn without_a_thread_for_io_uring_records_are_written_all_the_same() {
     if !is_root() {
@@ -109,8 +109,8 @@ fn without_a_thread_for_io_uring_records_are_written_all_the_same() {
     }
 }
 
-/// A start that got its first thread and not the second one left the first at work, without the lock: records that the
-/// next writer acknowledged were lost to it.
+/// A start that got its first thread and not the second one left the first at work, without the lock: records
+/// that the next writer acknowledged were lost to it.
 #[test]
 fn a_start_that_gets_too_few_threads_leaves_none() {
     if !is_root() {

@@ -60,7 +60,8 @@ fn a_second_writer_process_is_refused_until_the_first_is_dead() {
     }
 }
 
-/// The lock is on the file, not on the path: a symbolic link, a way round, and another mount lead to the same one.
+/// The lock is on the file, not on the path: a symbolic link, a way round, and another mount lead to the same
+/// one.
 #[test]
 fn a_second_writer_is_refused_whatever_path_it_comes_by() {
     let setup = Setup::default();

@@ -1,5 +1,5 @@
-//! Waldo over real processes: every test starts children that play a writer or a reader, and lets things happen
-//! to them.
+//! Waldo over real processes: every test starts children that play a writer or a reader, and lets things
+//! happen to them.
 #![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
 
 #[path = "../power_cuts/machine.rs"]

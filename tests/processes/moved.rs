@@ -1,5 +1,5 @@
-//! Rings that are moved, removed, replaced, or reached by another link than before, under readers that sleep without a
-//! deadline.
+//! Rings that are moved, removed, replaced, or reached by another link than before, under readers that sleep
+//! without a deadline.
 
 use crate::support::child::Child;
 use crate::support::ring::{Setup, TestRing};

@@ -32,8 +32,8 @@ fn pages(home: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// A writer whose home was renamed went on with the old path. Where a new ring had been made there, the writer trimmed that
-/// one's pages and put its own in their place.
+/// A writer whose home was renamed went on with the old path. Where a new ring had been made there, the
+/// writer trimmed that one's pages and put its own in their place.
 #[test]
 fn a_writer_whose_home_is_moved_stays_with_it() {
     for setup in Setup::all() {
@@ -71,7 +71,8 @@ fn pages_with_a_second_name_are_not_recycled() {
         let mut writer = Writer::open(ring.home(), options()).unwrap();
         turn(&mut writer);
         writer.close().unwrap();
-        // The last page goes on being written, and the one behind it is blank: nothing else of the backup may change.
+        // The last page goes on being written, and the one behind it is blank: nothing else of the backup may
+        // change.
         let backup = ring.home().with_file_name("backup");
         fs::create_dir(&backup).unwrap();
         for name in pages(ring.home()).keys() {
@@ -92,8 +93,8 @@ fn pages_with_a_second_name_are_not_recycled() {
     }
 }
 
-/// A `writer.lock` was deleted under a live writer, as one would delete one that is stale. A second writer came in, and both
-/// acknowledged record 2. The first stops now, and the second is kept out until then.
+/// A `writer.lock` was deleted under a live writer, as one would delete one that is stale. A second writer
+/// came in, and both acknowledged record 2. The first stops now, and the second is kept out until then.
 #[test]
 fn a_writer_whose_lock_file_is_removed_stops_and_no_record_is_acknowledged_twice() {
     let setup = Setup::default();
@@ -208,8 +209,8 @@ fn a_reader_reads_the_moved_ring() {
     assert_eq!(last, 20);
 }
 
-/// Two paths to one directory: a bind mount, as a container has it, and a symbolic link. It is one ring, with one writer and
-/// one segment.
+/// Two paths to one directory: a bind mount, as a container has it, and a symbolic link. It is one ring, with
+/// one writer and one segment.
 #[test]
 fn a_ring_is_the_same_by_each_path_to_it() {
     let setup = Setup::default();

@@ -53,7 +53,8 @@ fn sequence_numbers_end_at_the_last_one_there_is() {
     }
 }
 
-/// A record may leave no byte of its page free but the seal's; one byte more goes into the next page, or nowhere.
+/// A record may leave no byte of its page free but the seal's; one byte more goes into the next page, or
+/// nowhere.
 #[test]
 fn a_record_may_fill_its_page_to_the_last_byte() {
     for setup in Setup::all() {
@@ -103,7 +104,8 @@ fn records_limit(setup: &Setup) -> usize {
     header.fields().records_limit as usize
 }
 
-/// The words are 32 bits and go round after four thousand million wakes. A sleeper compares for equality, never for order.
+/// The words are 32 bits and go round after four thousand million wakes. A sleeper compares for equality,
+/// never for order.
 #[test]
 fn sleepers_are_woken_when_the_words_that_they_sleep_on_go_round() {
     for setup in Setup::all() {

@@ -37,8 +37,8 @@ fn read(ring: &TestRing, setup: &Setup) -> Result<u64, ReadError> {
     Ok(last.unwrap())
 }
 
-/// Who has the page keeps it; who comes later is told. The writer, which would have removed the page anyway when its turn came,
-/// goes on; it used to refuse every page from then on.
+/// Who has the page keeps it; who comes later is told. The writer, which would have removed the page anyway
+/// when its turn came, goes on; it used to refuse every page from then on.
 #[test]
 fn a_page_that_is_removed_stays_with_its_readers_and_does_not_stop_the_writer() {
     for io in Io::ALL {
@@ -64,9 +64,10 @@ fn a_page_that_is_removed_stays_with_its_readers_and_does_not_stop_the_writer() 
     }
 }
 
-/// The kernel has no bytes for the rest of such a mapping: it ends the process that reads there with SIGBUS. That is the policy,
-/// also for a page that the disk cannot read: a reader that did not notice would show other bytes than were appended. Readers
-/// that have not mapped the page get an error, and the writer is not touched by it.
+/// The kernel has no bytes for the rest of such a mapping: it ends the process that reads there with SIGBUS.
+/// That is the policy, also for a page that the disk cannot read: a reader that did not notice would show
+/// other bytes than were appended. Readers that have not mapped the page get an error, and the writer is not
+/// touched by it.
 #[test]
 fn a_page_that_is_cut_short_ends_who_reads_in_it_and_nobody_else() {
     for io in Io::ALL {

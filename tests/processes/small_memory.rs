@@ -6,8 +6,8 @@ use crate::support::payload::check_batch;
 use crate::support::ring::{Setup, TestRing};
 use waldo::reader::Cursor;
 
-/// Memory that is promised and not there would be a SIGBUS at the first touch. So it is taken at the start, or the start says
-/// what is missing, and what is too small.
+/// Memory that is promised and not there would be a SIGBUS at the first touch. So it is taken at the start,
+/// or the start says what is missing, and what is too small.
 #[test]
 fn a_shared_memory_that_is_too_small_is_an_error_of_the_start_and_no_signal() {
     if !can_unshare(&["-m"]) {

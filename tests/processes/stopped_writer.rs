@@ -8,8 +8,8 @@ use std::time::Duration;
 use waldo::reader::{AttachOptions, Cursor, Ring, Wakeup, WriterStatus};
 use waldo::writer::Io;
 
-/// Nobody takes the ring over because of time that has passed: the lock says whether the writer lives, no clock does. Readers
-/// are told that the writer is not to be seen alive, and go on with it when it is back.
+/// Nobody takes the ring over because of time that has passed: the lock says whether the writer lives, no
+/// clock does. Readers are told that the writer is not to be seen alive, and go on with it when it is back.
 #[test]
 fn a_writer_that_is_stopped_for_long_keeps_its_ring() {
     for io in Io::ALL {

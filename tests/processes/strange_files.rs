@@ -1,5 +1,5 @@
-//! Files of a ring that are not what they should be: torn, of another length, of another kind, of another page, of another
-//! ring. Whoever opens the ring says so and names the file, and nothing is changed.
+//! Files of a ring that are not what they should be: torn, of another length, of another kind, of another
+//! page, of another ring. Whoever opens the ring says so and names the file, and nothing is changed.
 
 use crate::roles::writer_append;
 use crate::support::payload::check_batch;
@@ -49,8 +49,8 @@ fn read(home: &Path) -> Result<u64, String> {
     }
 }
 
-/// Writer and `verify` refuse the ring, and nothing is changed. A reader gets an error, or ends before `tip`, but reads nothing
-/// wrong.
+/// Writer and `verify` refuse the ring, and nothing is changed. A reader gets an error, or ends before `tip`,
+/// but reads nothing wrong.
 fn refused(ring: &TestRing, name: &str, tip: u64, context: &str) {
     let before = ring.snapshot();
     let error = Writer::open(ring.home(), options()).err().map(|error| error.to_string());
@@ -107,7 +107,8 @@ fn each_start(bytes: &mut [u8], harm: impl Fn(&mut [u8])) {
     }
 }
 
-/// Every page under every other page's name, exchanged and copied; and pages of another ring of the same shape.
+/// Every page under every other page's name, exchanged and copied; and pages of another ring of the same
+/// shape.
 #[test]
 fn pages_under_each_others_names_are_refused_wherever_they_stand() {
     let ((ring, tip), (other, _)) = (closed(), closed());
@@ -170,8 +171,8 @@ fn metadata_torn_at_any_byte_open_the_ring_and_two_bad_slots_are_refused() {
     }
 }
 
-/// The header of a page that nothing durable is in, written up to any byte: the log ends before that page. One that something
-/// durable is in is damage.
+/// The header of a page that nothing durable is in, written up to any byte: the log ends before that page.
+/// One that something durable is in is damage.
 #[test]
 fn a_page_header_torn_at_any_byte_ends_the_log_or_is_damage() {
     let ring = TestRing::new();

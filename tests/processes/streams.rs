@@ -41,8 +41,8 @@ fn ten_thousand_streams_take_one_thread_and_one_mapping_of_each_page() {
     writer.close().unwrap();
 }
 
-/// The thread that wakes streams does not come along when a process forks, but the note that it runs did: every stream of
-/// the child slept for ever.
+/// The thread that wakes streams does not come along when a process forks, but the note that it runs did:
+/// every stream of the child slept for ever.
 #[test]
 fn a_child_that_was_forked_after_the_first_stream_has_streams_that_wake() {
     let setup = Setup::default();

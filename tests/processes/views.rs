@@ -13,7 +13,8 @@ fn setup() -> Setup {
     Setup { ring_size: 4, ..Setup::default() }
 }
 
-/// For a shell in a mount namespace of its own: `lower` with an overlay of its own over it, at `merged` in `dir`.
+/// For a shell in a mount namespace of its own: `lower` with an overlay of its own over it, at `merged` in
+/// `dir`.
 fn overlay(dir: &Path, lower: &Path) -> String {
     let dir = dir.display();
     format!(
@@ -66,7 +67,8 @@ impl Drop for Overlay {
     }
 }
 
-/// Holds records of a ring that is written through an overlay, seen as `view`, while the ring goes round several times.
+/// Holds records of a ring that is written through an overlay, seen as `view`, while the ring goes round
+/// several times.
 fn hold_while_written_through_an_overlay(view: &str) {
     if !has_overlay() {
         return;
@@ -84,16 +86,16 @@ fn hold_while_written_through_an_overlay(view: &str) {
     writer.close().unwrap();
 }
 
-/// On overlayfs a mapping is one of the file in the layer below, which a write lease on the overlay's own file knows
-/// nothing of. The writer was granted it, and wrote over records that readers had slices of. An open file of the overlay
-/// is known to it.
+/// On overlayfs a mapping is one of the file in the layer below, which a write lease on the overlay's own
+/// file knows nothing of. The writer was granted it, and wrote over records that readers had slices of. An
+/// open file of the overlay is known to it.
 #[test]
 fn what_is_written_and_read_through_an_overlay_does_not_change() {
     hold_while_written_through_an_overlay("merged");
 }
 
-/// The same, read from outside in the layer below: nothing that a reader can do there is seen by the writer, which has to
-/// find out that it can prove nothing.
+/// The same, read from outside in the layer below: nothing that a reader can do there is seen by the writer,
+/// which has to find out that it can prove nothing.
 #[test]
 fn what_is_written_through_an_overlay_and_read_below_it_does_not_change() {
     hold_while_written_through_an_overlay("upper");
@@ -128,7 +130,8 @@ fn what_is_read_through_an_overlay_does_not_change() {
     let mut scout = Child::spawn_within(&["-m"], &script, "scout", args.clone());
     scout.expect("attached");
     scout.say("new");
-    // The overlay has another number for the directory than the segment names, so that is not this directory's.
+    // The overlay has another number for the directory than the segment names, so that is not this
+    // directory's.
     assert_eq!(scout.expect("status").join(" "), "files absent 50");
     let mut holder = Child::spawn_within(&["-m"], &script, "holder", args);
     holder.expect("holding");

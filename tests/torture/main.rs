@@ -1,14 +1,16 @@
-//! Torture: writers and readers that are killed and stopped at any moment, writers that come back with other options,
-//! other shared memory or in another place, on four file systems.
+//! Torture: writers and readers that are killed and stopped at any moment, writers that come back with other
+//! options, other shared memory or in another place, on four file systems.
 //!
 //! ```text
-//! cargo test --test torture                                                       a few kills
-//! WALDO_TORTURE_KILLS=10000 cargo test --release --test torture -- --nocapture    ten thousand, shared out evenly
+//! # a few kills
+//! cargo test --test torture
+//! # ten thousand, shared out evenly
+//! WALDO_TORTURE_KILLS=10000 cargo test --release --test torture -- --nocapture
 //! ```
 //!
-//! `WALDO_TORTURE_SEED=N` throws the same again; what it meets is up to the machine. `WALDO_TORTURE_PATIENCE=SECONDS` is how
-//! long a reader may be without what a living writer has appended; the longest time is printed. Needs root, for mounts of
-//! its own; says so where something is missing.
+//! `WALDO_TORTURE_SEED=N` throws the same again; what it meets is up to the machine.
+//! `WALDO_TORTURE_PATIENCE=SECONDS` is how long a reader may be without what a living writer has appended;
+//! the longest time is printed. Needs root, for mounts of its own; says so where something is missing.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../processes/support/args.rs"]

@@ -10,8 +10,8 @@ struct Span {
     last: Option<u64>,
 }
 
-/// A kill loses nothing that was acknowledged, and nothing that a reader has seen. So every number belongs to one
-/// life of the writer, for good.
+/// A kill loses nothing that was acknowledged, and nothing that a reader has seen. So every number belongs to
+/// one life of the writer, for good.
 #[derive(Debug, Default)]
 pub struct Oracle {
     lives: BTreeMap<u64, Span>,

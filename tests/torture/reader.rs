@@ -24,8 +24,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Batches that are kept for a while, to see whether they stay as they were.
 const KEPT: usize = 6;
 
-/// Says `run LIFE FIRST LAST` for what it has read, `wrong WHAT` for what must never be, and `error TEXT` where reading
-/// cannot go on; it attaches anew then, and reads all there is. `lapped` each time that it was told it had been overtaken.
+/// Says `run LIFE FIRST LAST` for what it has read, `wrong WHAT` for what must never be, and `error TEXT`
+/// where reading cannot go on; it attaches anew then, and reads all there is. `lapped` each time that it was
+/// told it had been overtaken.
 pub fn play(args: &Args) {
     let mut eyes = Eyes {
         home: args.get("home").into(),
@@ -193,7 +194,8 @@ impl Eyes {
         }
     }
 
-    /// Checks a batch, and everything that is kept from before. `told`: that records may be missing before it.
+    /// Checks a batch, and everything that is kept from before. `told`: that records may be missing before
+    /// it.
     fn take(&mut self, batch: Batch, told: bool) {
         let mut may_miss = told || self.last.is_none();
         for record in &batch {

@@ -372,8 +372,8 @@ struct Life {
     life: u64,
     live: bool,
     idle: Option<u64>,
-    /// Its segment is where readers cannot see it. What they know of durable records is then as old as its last append, so
-    /// that those who want no others may have to wait for the next one.
+    /// Its segment is where readers cannot see it. What they know of durable records is then as old as its
+    /// last append, so that those who want no others may have to wait for the next one.
     hidden: bool,
 }
 

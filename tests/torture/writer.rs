@@ -15,9 +15,9 @@ use waldo::writer::{AppendError, ControlPlace, SharedWriter, Ticket, Writer};
 
 const IN_FLIGHT: usize = 8;
 
-/// Says `opening`, then `live TIP` or `refused ERROR`; `acked N` after each append; after `load_ms` milliseconds makes
-/// everything durable, says `idle TIP`, and waits to be killed. Says `failed ERROR` if an append fails. With `die_at` and
-/// `die_after_us`, dies by itself at a point.
+/// Says `opening`, then `live TIP` or `refused ERROR`; `acked N` after each append; after `load_ms`
+/// milliseconds makes everything durable, says `idle TIP`, and waits to be killed. Says `failed ERROR` if an
+/// append fails. With `die_at` and `die_after_us`, dies by itself at a point.
 pub fn play(args: &Args) {
     if args.has("private_shm") {
         private_shm();

@@ -96,7 +96,8 @@ impl ActivePage {
         self.summary.records_end = self.offset;
     }
 
-    /// Counts a record of `size` bytes that was put at `offset`. Returns the index entry it begins, if it does.
+    /// Counts a record of `size` bytes that was put at `offset`. Returns the index entry it begins, if it
+    /// does.
     #[inline]
     pub(crate) fn count(
         &mut self,

@@ -1,7 +1,8 @@
 //! The control segment in the writer's hands: made, or taken over from the writer before.
 //!
-//! Nothing that bears a segment's name is believed before it is known to be one: [`object`] looks at its first bytes, in
-//! private memory, and at its owner, type and length. Only then is it mapped, and only once it has all its memory.
+//! Nothing that bears a segment's name is believed before it is known to be one: [`object`] looks at its
+//! first bytes, in private memory, and at its owner, type and length. Only then is it mapped, and only once
+//! it has all its memory.
 
 #![allow(unsafe_code, reason = "maps the control segment for writing")]
 
@@ -37,8 +38,8 @@ use waldo_shm_protocol::{RingId, names};
 use wanted::Wanted;
 use zerocopy::IntoBytes;
 
-/// Sleepers woken by one system call, with a yield between two. The notifier takes smaller groups and pauses, for the
-/// sake of an appending thread; when these are woken, nobody appends yet, or any more.
+/// Sleepers woken by one system call, with a yield between two. The notifier takes smaller groups and pauses,
+/// for the sake of an appending thread; when these are woken, nobody appends yet, or any more.
 const WAKE_GROUP: i32 = 64;
 
 /// The mapped segment. Dropping it unmaps; the segment itself stays unless [`Control::remove`] is called.
@@ -65,8 +66,8 @@ impl Control {
         &self.publisher
     }
 
-    /// Takes over the segment of the writer before, if it is of the same shape, ring and boot; otherwise makes a new
-    /// one and retires the old. On return the state is [`WriterState::Recovering`].
+    /// Takes over the segment of the writer before, if it is of the same shape, ring and boot; otherwise
+    /// makes a new one and retires the old. On return the state is [`WriterState::Recovering`].
     pub(crate) fn open(
         disk: &dyn Disk,
         dir: &Directory,
@@ -84,7 +85,8 @@ impl Control {
         let named = link_file::read(dir);
         let before = named.clone().unwrap_or_else(|| wanted.link.clone());
         let (mut control, replaced) = wanted.find_or_make(before)?;
-        // Seen alive from the first moment: readers wait for a writer that is about to say where the log ends.
+        // Seen alive from the first moment: readers wait for a writer that is about to say where the log
+        // ends.
         control.publisher.beat(clock::boottime_ns());
         control.publisher.set_state(WriterState::Recovering);
         if named.as_ref() != Some(&control.link) {
@@ -101,7 +103,8 @@ impl Control {
             }
         }
         if let Some(replaced) = replaced {
-            // Only now: who sees it finds the new one at once. And before anything is changed in the log's files.
+            // Only now: who sees it finds the new one at once. And before anything is changed in the log's
+            // files.
             replaced.publisher.set_state(WriterState::Retired);
             if replaced.link != control.link {
                 let _ = object::remove(&replaced.link, replaced.object);
@@ -111,14 +114,14 @@ impl Control {
         Ok(control)
     }
 
-    /// The highest epoch that a segment of this ring and directory named before, 0 if there was none. Only ever a reason
-    /// to take a higher one.
+    /// The highest epoch that a segment of this ring and directory named before, 0 if there was none. Only
+    /// ever a reason to take a higher one.
     pub(crate) fn epoch_seen(&self) -> u32 {
         self.epoch_seen
     }
 
-    /// Makes the link that there was no room for, and says once if the segment has lost its name. To be called now and
-    /// then.
+    /// Makes the link that there was no room for, and says once if the segment has lost its name. To be
+    /// called now and then.
     pub(crate) fn look_after(&self, disk: &dyn Disk) {
         if self.unlinked.load(Ordering::Relaxed) && link_file::write(disk, &self.link, self.mode).is_ok() {
             self.unlinked.store(false, Ordering::Relaxed);
@@ -140,8 +143,8 @@ impl Control {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let object = object_of(file)?;
-        // SAFETY: the object is this user's and as long as it has to be, and nobody else of this user shortens it: the
-        // ring's lock is held, and the object is a segment of this ring.
+        // SAFETY: the object is this user's and as long as it has to be, and nobody else of this user
+        // shortens it: the ring's lock is held, and the object is a segment of this ring.
         let map = unsafe { MmapOptions::new().len(len).map_mut(file) }?;
         let base = NonNull::new(map.as_ptr().cast_mut()).ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: the mapping is page-aligned and `segment_len` long, and it is owned by the same value
@@ -155,8 +158,9 @@ impl Control {
         Ok(Control { publisher, map, link, object, mode, replaced, epoch_seen: 0, unlinked, nameless })
     }
 
-    /// Wakes every sleeper, those on a segment that was replaced as well: for what happens once in a writer's life.
-    /// Each has something to look up then, so they are let loose in groups; a lone reader is woken at once.
+    /// Wakes every sleeper, those on a segment that was replaced as well: for what happens once in a writer's
+    /// life. Each has something to look up then, so they are let loose in groups; a lone reader is woken at
+    /// once.
     pub(crate) fn wake_all(&self) {
         let replaced = self.replaced.lock().take();
         for control in replaced.as_deref().into_iter().chain([self]) {
@@ -169,8 +173,8 @@ impl Control {
         }
     }
 
-    /// Has the kernel map all of the segment at once, before much of it is written: page by page it takes a quarter
-    /// longer to fill. Without effect before Linux 5.14.
+    /// Has the kernel map all of the segment at once, before much of it is written: page by page it takes a
+    /// quarter longer to fill. Without effect before Linux 5.14.
     pub(crate) fn populate(&self) {
         let _ = self.map.advise(Advice::PopulateWrite);
     }

@@ -27,7 +27,8 @@ use std::sync::Arc;
 
 /// A home directory. Names are plain file names in it.
 pub trait Disk: Send + Sync + 'static {
-    /// Makes a new file of permission `mode` and opens it for reading and writing. Fails if the name is taken.
+    /// Makes a new file of permission `mode` and opens it for reading and writing. Fails if the name is
+    /// taken.
     fn create(&self, name: &str, mode: u32) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens a regular file for reading and writing. Symbolic links are refused.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
@@ -45,8 +46,8 @@ pub trait Disk: Send + Sync + 'static {
     fn directory(&self) -> Option<BorrowedFd<'_>> {
         None
     }
-    /// Whether [`DiskFile::if_unshared`] can ever say yes here: whether the proof that nobody else has a file holds on
-    /// this file system.
+    /// Whether [`DiskFile::if_unshared`] can ever say yes here: whether the proof that nobody else has a file
+    /// holds on this file system.
     fn can_prove_unshared(&self) -> bool {
         true
     }
@@ -57,8 +58,8 @@ pub trait Disk: Send + Sync + 'static {
 pub trait DiskFile: Send + Sync + 'static {
     /// Writes some of `bytes` at `offset`; returns how many.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
-    /// Writes some of what `parts` hold, one behind the other, at `offset`; returns how many bytes. There are at
-    /// most 1024 parts.
+    /// Writes some of what `parts` hold, one behind the other, at `offset`; returns how many bytes. There are
+    /// at most 1024 parts.
     fn write_parts_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         match parts.iter().find(|part| !part.is_empty()) {
             Some(part) => self.write_at(part, offset),
@@ -79,10 +80,10 @@ pub trait DiskFile: Send + Sync + 'static {
     fn cached(&self, _offset: u64, _len: u64) -> io::Result<bool> {
         Ok(true)
     }
-    /// Runs `action` while it is certain that nobody else has the file open or mapped, nobody can open it, and it has no
-    /// second name (a hard link). `Ok(true)` says that all of that held until `action` was done. `Ok(false)` that it did
-    /// not, or that nothing can be proven here; `action` may have run then, but the file must not be written to any more.
-    /// `action` must be short: an open() elsewhere waits for it.
+    /// Runs `action` while it is certain that nobody else has the file open or mapped, nobody can open it,
+    /// and it has no second name (a hard link). `Ok(true)` says that all of that held until `action` was
+    /// done. `Ok(false)` that it did not, or that nothing can be proven here; `action` may have run then, but
+    /// the file must not be written to any more. `action` must be short: an open() elsewhere waits for it.
     fn if_unshared(&self, action: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool>;
     /// The descriptor, for io_uring; `None` where there is no such thing.
     fn fd(&self) -> Option<RawFd>;
@@ -95,7 +96,8 @@ impl dyn DiskFile {
         all(bytes, offset, |rest, at| self.write_at(rest, at))
     }
 
-    /// Writes all that `parts` hold, one behind the other, at `offset`. What is left in `parts` means nothing.
+    /// Writes all that `parts` hold, one behind the other, at `offset`. What is left in `parts` means
+    /// nothing.
     pub fn write_all_parts_at(&self, mut parts: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
         // Empty parts at the front would look like a write of nothing.
         IoSlice::advance_slices(&mut parts, 0);

@@ -1,7 +1,7 @@
 //! How bytes get from the appending thread into a page file.
 //!
-//! An [`Engine`] owns the write buffers. The writer fills one at a time and sends it; with io_uring several are
-//! in flight, and they are reported complete in the order they were sent.
+//! An [`Engine`] owns the write buffers. The writer fills one at a time and sends it; with io_uring several
+//! are in flight, and they are reported complete in the order they were sent.
 
 mod buffer;
 mod gather;
@@ -174,8 +174,8 @@ impl<T> Engine<T> {
         Ok(n)
     }
 
-    /// The next `len` bytes of the buffer being filled, to be written by the caller; `None` if there is no such
-    /// buffer yet or it has not that much room.
+    /// The next `len` bytes of the buffer being filled, to be written by the caller; `None` if there is no
+    /// such buffer yet or it has not that much room.
     #[inline]
     pub(crate) fn space(&mut self, len: usize) -> Option<&mut [u8]> {
         let (buffer, filled) = self.filling?;
@@ -231,8 +231,8 @@ impl<T> Engine<T> {
         }
     }
 
-    /// Sends the buffer being filled to `page` at `offset`. It is written in place if nothing is in flight and
-    /// it is small enough, otherwise in the background.
+    /// Sends the buffer being filled to `page` at `offset`. It is written in place if nothing is in flight
+    /// and it is small enough, otherwise in the background.
     pub(crate) fn send(&mut self, page: &Arc<Page>, offset: u64, last: bool, token: T) -> io::Result<()> {
         let Some((buffer, len)) = self.filling.take() else { return Ok(()) };
         let piece = Piece {
@@ -318,8 +318,8 @@ impl<T> Engine<T> {
         self.pieces.is_empty() && (self.uring.is_none() || self.in_place.alone > 0)
     }
 
-    /// The next piece that is completely written, in the order of sending; with `wait`, waits for it. `None` if
-    /// nothing is in flight, or without `wait`, nothing is complete.
+    /// The next piece that is completely written, in the order of sending; with `wait`, waits for it. `None`
+    /// if nothing is in flight, or without `wait`, nothing is complete.
     pub(crate) fn next_done(&mut self, wait: bool) -> io::Result<Option<T>> {
         let Some(front) = self.pieces.front() else { return Ok(None) };
         if !front.complete {

@@ -205,8 +205,8 @@ pub enum AppendError {
         /// The largest size that fits a page and the format, in bytes.
         max: u64,
     },
-    /// The hash that a record was constructed with is not that of its payload: one of both was damaged before it got
-    /// here. Nothing of the batch was appended.
+    /// The hash that a record was constructed with is not that of its payload: one of both was damaged before
+    /// it got here. Nothing of the batch was appended.
     #[error(
         "payload of record {seq_no} is damaged: its hash was given as {stored:#010x}, computed {computed:#010x}"
     )]

@@ -37,7 +37,8 @@ struct Pages {
     open: Vec<Arc<Page>>,
     /// A page was given its name since the directory was last made durable.
     names_changed: bool,
-    /// The oldest page that was trimmed since then, and whose file is used again though a power cut can bring the name back.
+    /// The oldest page that was trimmed since then, and whose file is used again though a power cut can bring
+    /// the name back.
     name_may_return: Option<u64>,
 }
 
@@ -59,8 +60,9 @@ impl Dirty {
         self.pages.lock().open.len()
     }
 
-    /// Whether the names of `trimmed` pages must be durably gone before their files are used again: so it is if anything
-    /// in them had been durable. If not, they are remembered, for the durable position must not pass over them before.
+    /// Whether the names of `trimmed` pages must be durably gone before their files are used again: so it is
+    /// if anything in them had been durable. If not, they are remembered, for the durable position must not
+    /// pass over them before.
     pub(crate) fn must_be_nameless(
         &self,
         trimmed: impl Iterator<Item = u64> + Clone,

@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use waldo_shm_protocol::segment::wake_bit;
 
-/// Wakes up to `limit` sleepers on `word`, in any process, that fell asleep before it got the value it has now;
-/// returns how many.
+/// Wakes up to `limit` sleepers on `word`, in any process, that fell asleep before it got the value it has
+/// now; returns how many.
 ///
-/// Those who have looked since and sleep again are left alone. Otherwise, waking a crowd in groups would never end:
-/// the first ones are asleep again before the last ones are awake.
+/// Those who have looked since and sleep again are left alone. Otherwise, waking a crowd in groups would
+/// never end: the first ones are asleep again before the last ones are awake.
 pub(crate) fn wake(word: &AtomicU32, limit: i32) -> usize {
     // Relaxed: the caller has changed it, or whoever did wakes too. A later value spares fewer.
     let not_now = !wake_bit(word.load(Ordering::Relaxed));
     let none = ptr::null::<u32>();
-    // SAFETY: FUTEX_WAKE_BITSET takes the address only as a key; `word` is a live reference. Timeout and second word
-    // are unused.
+    // SAFETY: FUTEX_WAKE_BITSET takes the address only as a key; `word` is a live reference. Timeout and
+    // second word are unused.
     let woken = unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE_BITSET, limit, none, none, not_now)
     };
@@ -56,7 +56,8 @@ pub(crate) mod tests {
         };
     }
 
-    /// Returns as well if the thread has ended: somebody else has changed the word, and it did not fall asleep.
+    /// Returns as well if the thread has ended: somebody else has changed the word, and it did not fall
+    /// asleep.
     pub(crate) fn wait_until_asleep(thread: i32) {
         let start = Instant::now();
         let stat = format!("/proc/self/task/{thread}/stat");

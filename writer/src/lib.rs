@@ -1,10 +1,11 @@
 //! The one writer of a Waldo ring: opens and recovers it, appends records, publishes how far the log goes.
 //!
-//! [`Writer`] belongs to one thread and does everything on it: the low-latency path. [`SharedWriter`] lets any
-//! number of threads and async tasks append, and lets them share flushes.
+//! [`Writer`] belongs to one thread and does everything on it: the low-latency path. [`SharedWriter`] lets
+//! any number of threads and async tasks append, and lets them share flushes.
 //!
-//! What it does to the process: threads that write have SIGXFSZ blocked from then on, so that a limit on the length of
-//! files (RLIMIT_FSIZE) is an error and not the end; the soft limit on open files is raised to the hard one when it is met.
+//! What it does to the process: threads that write have SIGXFSZ blocked from then on, so that a limit on the
+//! length of files (RLIMIT_FSIZE) is an error and not the end; the soft limit on open files is raised to the
+//! hard one when it is met.
 //!
 //! Reading order: `recover`, `writer`, `preparer`, then the threads that look after readers (`notifier`) and
 //! durability (`flusher`). Every file operation goes through [`disk`].

@@ -1,8 +1,9 @@
 //! One writer, proven by a lock.
 //!
-//! The lock is on `writer.lock`. A file can be removed or replaced while it is locked, so three things stand behind it:
-//! the name must lead to the locked file when the lock has been taken, and as long as the writer lives
-//! ([`LockWatch`]); and `ring.meta` is locked too, which whoever removes a stray lock file leaves alone.
+//! The lock is on `writer.lock`. A file can be removed or replaced while it is locked, so three things stand
+//! behind it: the name must lead to the locked file when the lock has been taken, and as long as the writer
+//! lives ([`LockWatch`]); and `ring.meta` is locked too, which whoever removes a stray lock file leaves
+//! alone.
 
 #![allow(unsafe_code, reason = "OFD locks have no safe wrapper that takes them without waiting")]
 
@@ -21,7 +22,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use waldo_shm_protocol::names;
 
-/// Between two tries. A killed writer's lock goes within a millisecond or two, and who takes over waits for that.
+/// Between two tries. A killed writer's lock goes within a millisecond or two, and who takes over waits for
+/// that.
 const PAUSE: Duration = Duration::from_micros(500);
 
 /// The ring's write lock; released when the last reference to its open file description goes.
@@ -53,8 +55,8 @@ impl WriterLock {
         }
     }
 
-    /// Locks `file`; `None` if somebody else has it locked, or if it has been removed or replaced since it was opened: another
-    /// writer may lock what is there now.
+    /// Locks `file`; `None` if somebody else has it locked, or if it has been removed or replaced since it
+    /// was opened: another writer may lock what is there now.
     fn lock(dir: &Directory, file: File, made: bool) -> io::Result<Option<WriterLock>> {
         if !try_lock(&file)? {
             return Ok(None);
@@ -67,8 +69,8 @@ impl WriterLock {
         Ok(Some(WriterLock { file, dir: dir.clone(), object, made, meta: None }))
     }
 
-    /// Locks `ring.meta` too, if there is one. Refuses if another writer has it locked: that one's lock file has been
-    /// removed or replaced, and it may not have noticed yet.
+    /// Locks `ring.meta` too, if there is one. Refuses if another writer has it locked: that one's lock file
+    /// has been removed or replaced, and it may not have noticed yet.
     pub(crate) fn hold_meta(&mut self) -> Result<(), OpenError> {
         let path = self.dir.path(names::META);
         let file = match self.dir.open_file(names::META) {
@@ -122,11 +124,11 @@ impl WriterLock {
 }
 
 impl Drop for WriterLock {
-    /// Gives the lock up for good. Closing the descriptor alone would leave it to io_uring, which lets go of its
-    /// reference some time later. By now nothing of this writer is in flight: the engine has gone before.
+    /// Gives the lock up for good. Closing the descriptor alone would leave it to io_uring, which lets go of
+    /// its reference some time later. By now nothing of this writer is in flight: the engine has gone before.
     fn drop(&mut self) {
-        // It is released with the description anyway; this only makes it prompt. The lock file's goes last: who gets it
-        // finds the other free.
+        // It is released with the description anyway; this only makes it prompt. The lock file's goes last:
+        // who gets it finds the other free.
         self.meta = None;
         let _ = set_lock(&self.file, libc::F_OFD_SETLK, libc::F_UNLCK);
     }

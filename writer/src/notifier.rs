@@ -20,7 +20,8 @@ use waldo_shm_protocol::segment::Counter;
 const PACE_MIN: Duration = Duration::from_micros(50);
 /// Empty looks in a row after which the thread goes to sleep until the bell rings.
 const IDLE_LOOKS: u32 = 4;
-/// Sleepers that a publication wakes by itself while the notifier sleeps. If it finds so many, there may be more.
+/// Sleepers that a publication wakes by itself while the notifier sleeps. If it finds so many, there may be
+/// more.
 pub(crate) const FEW: usize = 2;
 /// Publications in quick succession after which the notifier takes over the waking.
 const QUICK_MAX: u32 = 16;
@@ -32,8 +33,8 @@ pub(crate) struct Bell {
     asleep: AtomicU32,
     /// Nanoseconds between two publications below which they come in quick succession.
     quick_ns: u64,
-    /// Time of the last publication, and how many in a row came in quick succession. Written by publishing threads
-    /// only; an update that is lost between two of them does no harm.
+    /// Time of the last publication, and how many in a row came in quick succession. Written by publishing
+    /// threads only; an update that is lost between two of them does no harm.
     last_ns: AtomicU64,
     quick: AtomicU32,
     stop: AtomicBool,
@@ -69,8 +70,8 @@ impl Bell {
     /// To be called after something was published; `true` if the notifier sleeps. Costs a fence and a load.
     #[inline]
     pub(crate) fn published(&self) -> bool {
-        // SYNC(bell): either this load sees that the notifier is going to sleep, or the notifier's last look sees
-        // what was published: both sides store, fence, load.
+        // SYNC(bell): either this load sees that the notifier is going to sleep, or the notifier's last look
+        // sees what was published: both sides store, fence, load.
         fence(Ordering::SeqCst);
         self.asleep.load(Ordering::Relaxed) == 1
     }

@@ -13,16 +13,17 @@ use waldo_shm_protocol::segment::Shape;
 pub enum Durability {
     /// Once it survives power loss: every append, or group of appends, ends with a completed flush.
     Sync,
-    /// Once it is in the page cache: it survives the writer's death. A background flush makes it durable at this
-    /// interval, so a power cut takes what was appended since the last flush began. Pages leave the ring when durable
-    /// records have taken their place; where the disk cannot keep up with that, appends wait for it.
+    /// Once it is in the page cache: it survives the writer's death. A background flush makes it durable at
+    /// this interval, so a power cut takes what was appended since the last flush began. Pages leave the ring
+    /// when durable records have taken their place; where the disk cannot keep up with that, appends wait for
+    /// it.
     Interval(Duration),
-    /// Once it is in the page cache: it survives the writer's death, and no more than that is promised. Appends run at
-    /// the speed of memory and never wait for the disk. What is there is flushed now and then. After a power cut the
-    /// ring opens with the longest run of pages that is whole, in order and without a gap, and
-    /// [`OpenReport::cut`](crate::OpenReport::cut) says what was dropped. [`Writer::sync`](crate::Writer::sync) makes
-    /// what the ring holds durable, but records that come later may push it out of the ring before they are durable
-    /// themselves.
+    /// Once it is in the page cache: it survives the writer's death, and no more than that is promised.
+    /// Appends run at the speed of memory and never wait for the disk. What is there is flushed now and then.
+    /// After a power cut the ring opens with the longest run of pages that is whole, in order and without a
+    /// gap, and [`OpenReport::cut`](crate::OpenReport::cut) says what was dropped.
+    /// [`Writer::sync`](crate::Writer::sync) makes what the ring holds durable, but records that come later
+    /// may push it out of the ring before they are durable themselves.
     PageCache,
 }
 
@@ -36,8 +37,8 @@ pub enum GeometryChange {
     Keep,
     /// The options are in force where they make the ring larger, the ring's own where they do not.
     Grow,
-    /// The options are in force. With a smaller ring size the oldest pages are trimmed, soon after the ring is opened
-    /// and at the next rotation at the latest. Pages that are there keep their length.
+    /// The options are in force. With a smaller ring size the oldest pages are trimmed, soon after the ring
+    /// is opened and at the next rotation at the latest. Pages that are there keep their length.
     Apply,
 }
 
@@ -78,8 +79,9 @@ pub enum ControlPlace {
     Path(PathBuf),
 }
 
-/// Options of a writer. Ring size, page length and index capacity belong to the ring: they count when it is made, and
-/// later as [`WriterOptions::geometry_change`] says. All others may change from one opening to the next.
+/// Options of a writer. Ring size, page length and index capacity belong to the ring: they count when it is
+/// made, and later as [`WriterOptions::geometry_change`] says. All others may change from one opening to the
+/// next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriterOptions {
     /// Pages in the ring: 1 to 65536. When one more is begun, the oldest goes.
@@ -117,21 +119,21 @@ pub struct WriterOptions {
     pub remove_control: bool,
     /// Time between heartbeats, 10 ms to 10 s.
     pub heartbeat: Duration,
-    /// Shortest time between two occasions on which sleeping readers are woken. Appends that come further apart wake
-    /// the first two sleepers themselves, which costs the appending thread a system call and
-    /// the waking; all others are woken by a thread of the writer, which looks for sleepers each 50 us, or
-    /// at this interval if that is longer.
+    /// Shortest time between two occasions on which sleeping readers are woken. Appends that come further
+    /// apart wake the first two sleepers themselves, which costs the appending thread a system call and the
+    /// waking; all others are woken by a thread of the writer, which looks for sleepers each 50 us, or at
+    /// this interval if that is longer.
     pub min_wake_interval: Duration,
-    /// Have the next page made ready by a thread of the writer before it is needed, so that a rotation swaps a pointer
-    /// (the default). Without, there is no such thread, and no page is made ready ahead: each rotation trims, and makes
-    /// or recycles its page, while the append waits, which counts as a rotation stall. That is for measuring what
-    /// the thread is good for; readers see the same either way.
+    /// Have the next page made ready by a thread of the writer before it is needed, so that a rotation swaps
+    /// a pointer (the default). Without, there is no such thread, and no page is made ready ahead: each
+    /// rotation trims, and makes or recycles its page, while the append waits, which counts as a rotation
+    /// stall. That is for measuring what the thread is good for; readers see the same either way.
     pub prepare_ahead: bool,
-    /// How long the committer of a [`SharedWriter`](crate::SharedWriter) waits for more appends after the first one
-    /// that is queued, 0 to 1 s. 0, the default, batches what comes in while it is busy, and nothing is ever held
-    /// back. More trades the latency of every queued append for fewer and larger writes and flushes; it ends early
-    /// when 1 MiB is queued, or somebody asks for a flush or for the end. An append that finds the writer free and
-    /// does its work on the caller's thread does not wait.
+    /// How long the committer of a [`SharedWriter`](crate::SharedWriter) waits for more appends after the
+    /// first one that is queued, 0 to 1 s. 0, the default, batches what comes in while it is busy, and
+    /// nothing is ever held back. More trades the latency of every queued append for fewer and larger writes
+    /// and flushes; it ends early when 1 MiB is queued, or somebody asks for a flush or for the end. An
+    /// append that finds the writer free and does its work on the caller's thread does not wait.
     pub linger: Duration,
     /// What the engine is to do as if it had been opened on another machine. With [`Io::Uring`] only.
     #[cfg(test)]

@@ -51,8 +51,8 @@ pub(crate) struct PageMold {
     pub(crate) durable: bool,
 }
 
-/// Zeros are written in pieces of this size: it decides the size of the page cache's folios, and with it what a
-/// flush and a mapping cost (64 to 256 KiB is best on ext4, see docs/PERFORMANCE.md).
+/// Zeros are written in pieces of this size: it decides the size of the page cache's folios, and with it what
+/// a flush and a mapping cost (64 to 256 KiB is best on ext4, see docs/PERFORMANCE.md).
 const ZERO_PIECE: usize = 256 * 1024;
 
 impl PageMold {
@@ -93,10 +93,10 @@ impl PageMold {
         if self.durable { file.sync_data() } else { Ok(()) }
     }
 
-    /// Makes what of a retired page has left the page cache be there again, like a fresh one's bytes: zeros, in
-    /// large folios. Otherwise the first small append to each 4 KiB would wait for them to be read from the disk,
-    /// and they would come back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Only for a file that
-    /// nobody else has.
+    /// Makes what of a retired page has left the page cache be there again, like a fresh one's bytes: zeros,
+    /// in large folios. Otherwise the first small append to each 4 KiB would wait for them to be read from
+    /// the disk, and they would come back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Only for
+    /// a file that nobody else has.
     pub(crate) fn revive(&self, file: &dyn DiskFile) -> io::Result<()> {
         let len = self.geometry.page_len();
         if file.cached(0, len)? {

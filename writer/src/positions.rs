@@ -1,7 +1,8 @@
 //! How far the log goes, in the writer's own memory.
 //!
-//! The control segment says the same to readers. The writer never reads it back: a stray store in shared memory must not
-//! get into a record's header, into the ring's metadata, or into the decision whether a flush is needed.
+//! The control segment says the same to readers. The writer never reads it back: a stray store in shared
+//! memory must not get into a record's header, into the ring's metadata, or into the decision whether a flush
+//! is needed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use waldo_shm_protocol::Position;
@@ -27,7 +28,8 @@ impl Positions {
         Position::from_word(self.durable.load(Ordering::Acquire)) // SYNC(own-durable)
     }
 
-    /// To be called by the appending thread, after the writes below `position`, and after readers can see `position`.
+    /// To be called by the appending thread, after the writes below `position`, and after readers can see
+    /// `position`.
     #[inline]
     pub(crate) fn set_committed(&self, position: Position) {
         self.committed.store(position.word(), Ordering::Release); // SYNC(own-committed)

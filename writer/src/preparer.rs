@@ -1,10 +1,10 @@
 //! Where the next page comes from: it is ready before it is needed, and mostly one that was trimmed before.
 //!
 //! ```text
-//!   named page in the ring --trim, name durably gone--> scratch file --unshared--> blank (recycled) --name--> ready --> active
-//!                                                           |                         ^
-//!                                                           +--somebody maps it       +-- made from nothing
-//!                                                                stuck: nameless, looked after
+//! named page --trim, name durably gone--> scratch file --unshared--> blank (recycled) --name--> ready --> active
+//!                                              |                     ^
+//!                                              +--somebody maps it   +-- made from nothing
+//!                                                   stuck: nameless, looked after
 //! ```
 //!
 //! A thread does all this ahead ([`ahead`]), or, if that is not wanted, the appending thread while the append
@@ -37,8 +37,8 @@ pub(crate) struct SealJob {
 }
 
 impl SealJob {
-    /// Gives the page its footer. If that fails nothing is lost: the records are there, and the next opening reads
-    /// them instead.
+    /// Gives the page its footer. If that fails nothing is lost: the records are there, and the next opening
+    /// reads them instead.
     fn seal(&self) {
         if let Err(error) = self.page.write_footer(&self.summary, &self.index) {
             tracing::warn!("page {}: no footer written: {error}", self.page.id);
@@ -82,8 +82,8 @@ impl Preparer {
         Ok((Preparer::Inline(Box::new(Mutex::new(inline))), None))
     }
 
-    /// The page after the active one, which becomes the active one. `true` beside it says that it had to be waited
-    /// for, because neither a ready nor a blank one was there.
+    /// The page after the active one, which becomes the active one. `true` beside it says that it had to be
+    /// waited for, because neither a ready nor a blank one was there.
     pub(crate) fn take(&self) -> Result<(Arc<Page>, bool), Failure> {
         match self {
             Preparer::Ahead(ahead) => ahead.take(),

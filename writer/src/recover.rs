@@ -1,10 +1,10 @@
 //! Opening a ring that is there already: finding out what it holds, and mending what a crash left.
 //!
-//! [`survey`] only reads; the decisions are those of [`waldo_shm_protocol::recovery`], which readers and verification
-//! use too. It ends with an error if something that had been durable is damaged, and nothing has been touched then.
-//! [`mend`] carries out what the survey found: cuts a torn tail, removes what never became part of the log, and
-//! writes again what was not provably durable. Each step leaves files from which the next opening comes to the same
-//! result, whichever step a crash follows.
+//! [`survey`] only reads; the decisions are those of [`waldo_shm_protocol::recovery`], which readers and
+//! verification use too. It ends with an error if something that had been durable is damaged, and nothing has
+//! been touched then. [`mend`] carries out what the survey found: cuts a torn tail, removes what never became
+//! part of the log, and writes again what was not provably durable. Each step leaves files from which the
+//! next opening comes to the same result, whichever step a crash follows.
 
 mod files;
 mod mend;
@@ -53,8 +53,8 @@ pub struct OpenReport {
     pub cut: Option<Cut>,
     /// How records are written.
     pub engine: EngineKind,
-    /// The options asked for another ring size, page length or index capacity than the ring has, and did not ask for
-    /// a change ([`GeometryChange`](crate::GeometryChange)): the ring's own are in force, see
+    /// The options asked for another ring size, page length or index capacity than the ring has, and did not
+    /// ask for a change ([`GeometryChange`](crate::GeometryChange)): the ring's own are in force, see
     /// [`Writer::options`](crate::Writer::options).
     pub geometry_kept: bool,
 }

@@ -1,12 +1,13 @@
 //! Making a damaged ring usable again, when somebody asks for that.
 //!
-//! A writer refuses a ring in which something that had been durable is damaged, and changes nothing. What is still good
-//! falls into *stretches*: runs of records that follow one another without a gap. A ring is one run, so one stretch stays,
-//! and the others go into a backup. [`plan`] looks and says what would be done; [`apply`] does it.
+//! A writer refuses a ring in which something that had been durable is damaged, and changes nothing. What is
+//! still good falls into *stretches*: runs of records that follow one another without a gap. A ring is one
+//! run, so one stretch stays, and the others go into a backup. [`plan`] looks and says what would be done;
+//! [`apply`] does it.
 //!
-//! Nothing is ever written into a file that is there. A changed page is made under a scratch name and takes the place of
-//! the old one, which is in the backup by then. The steps are in an order in which a crash after any of them leaves files
-//! of which the next run chooses the same stretch.
+//! Nothing is ever written into a file that is there. A changed page is made under a scratch name and takes
+//! the place of the old one, which is in the backup by then. The steps are in an order in which a crash after
+//! any of them leaves files of which the next run chooses the same stretch.
 
 mod backup;
 mod look;
@@ -116,8 +117,8 @@ pub struct Repair {
     pub kept: Option<Span>,
     /// Good records that go, with those that stay in no run any more, the oldest first.
     pub dropped: Vec<Span>,
-    /// Between which records some are lost to damage: the last good one before, and the predecessor that the first good
-    /// one behind names. Sequence numbers above the first and up to the second are gone.
+    /// Between which records some are lost to damage: the last good one before, and the predecessor that the
+    /// first good one behind names. Sequence numbers above the first and up to the second are gone.
     pub lost: Vec<(u64, u64)>,
     /// The steps, in their order. Empty if there is nothing to do.
     pub actions: Vec<Action>,
@@ -128,8 +129,8 @@ pub struct Repair {
 /// Says what [`apply`] would do. Changes nothing.
 ///
 /// # Errors
-/// [`OpenError::Locked`] if a writer runs; others if the ring cannot be read, or there is nothing to go by: neither
-/// metadata nor a page with a good header.
+/// [`OpenError::Locked`] if a writer runs; others if the ring cannot be read, or there is nothing to go by:
+/// neither metadata nor a page with a good header.
 pub fn plan(home: impl AsRef<Path>, keep: Keep) -> Result<Repair, OpenError> {
     let home = home.as_ref();
     let path = home.join(names::LOCK);
@@ -139,8 +140,9 @@ pub fn plan(home: impl AsRef<Path>, keep: Keep) -> Result<Repair, OpenError> {
     Ok(look::look(home, keep)?.report)
 }
 
-/// Repairs the ring, with its lock held. Before a file is removed or replaced it is put into a new directory beside the
-/// ring, `<home>-backup-<number>`, or in `backup` under such a name. Can be repeated if it was interrupted.
+/// Repairs the ring, with its lock held. Before a file is removed or replaced it is put into a new directory
+/// beside the ring, `<home>-backup-<number>`, or in `backup` under such a name. Can be repeated if it was
+/// interrupted.
 ///
 /// # Errors
 /// As [`plan`]; and if something cannot be written.

@@ -9,27 +9,30 @@ use std::time::Duration;
 
 /// A thread's claim to the processor; [`Scheduling::apply`] makes it.
 ///
-/// Tens of thousands of readers that become runnable at once fill the run queue. What helps the appending thread
-/// then, measured, is in docs/TUNING.md.
+/// Tens of thousands of readers that become runnable at once fill the run queue. What helps the appending
+/// thread then, measured, is in docs/TUNING.md.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scheduling {
-    /// As any other thread (SCHED_OTHER, nice value 0). Needs no privilege unless the nice value was raised before.
+    /// As any other thread (SCHED_OTHER, nice value 0). Needs no privilege unless the nice value was raised
+    /// before.
     #[default]
     Normal,
-    /// Runs in batches and does not interrupt others when it wakes (SCHED_BATCH): for readers. Needs no privilege.
+    /// Runs in batches and does not interrupt others when it wakes (SCHED_BATCH): for readers. Needs no
+    /// privilege.
     Batch,
-    /// Only when nobody else wants the processor (SCHED_IDLE): for readers that may starve. Needs no privilege.
+    /// Only when nobody else wants the processor (SCHED_IDLE): for readers that may starve. Needs no
+    /// privilege.
     Idle,
-    /// SCHED_OTHER with this nice value, -20 (most) to 19 (least). Below the present one it needs CAP_SYS_NICE or
-    /// RLIMIT_NICE.
+    /// SCHED_OTHER with this nice value, -20 (most) to 19 (least). Below the present one it needs
+    /// CAP_SYS_NICE or RLIMIT_NICE.
     Nice(i8),
-    /// SCHED_OTHER with time slices of this length, 0.1 to 100 ms, where the kernel supports it (Linux 6.12 and
-    /// later; ignored before): a thread with a shorter slice gets the processor sooner when it wakes, with the same
-    /// share of it. Needs no privilege.
+    /// SCHED_OTHER with time slices of this length, 0.1 to 100 ms, where the kernel supports it (Linux 6.12
+    /// and later; ignored before): a thread with a shorter slice gets the processor sooner when it wakes,
+    /// with the same share of it. Needs no privilege.
     Slice(Duration),
-    /// A real-time thread (SCHED_FIFO) with this priority, 1 to 99: before all that are not. Needs CAP_SYS_NICE or
-    /// RLIMIT_RTPRIO.
+    /// A real-time thread (SCHED_FIFO) with this priority, 1 to 99: before all that are not. Needs
+    /// CAP_SYS_NICE or RLIMIT_RTPRIO.
     Realtime(u8),
 }
 
@@ -37,7 +40,8 @@ impl Scheduling {
     /// Makes this the scheduling of the calling thread. Threads that it starts later inherit it.
     ///
     /// # Errors
-    /// `PermissionDenied` without the privilege named at the variant; `InvalidInput` for a value out of range.
+    /// `PermissionDenied` without the privilege named at the variant; `InvalidInput` for a value out of
+    /// range.
     pub fn apply(self) -> io::Result<()> {
         let (policy, nice, priority, slice) = match self {
             Scheduling::Normal => (libc::SCHED_OTHER, 0, 0, Duration::ZERO),

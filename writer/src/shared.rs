@@ -6,9 +6,9 @@
 //!      +--otherwise--> queue --> committer thread: appends all that is queued, one flush for all, answers
 //! ```
 //!
-//! What arrives while a flush is under way shares the next one (group commit); large appends are written meanwhile.
-//! No timers, unless `linger` asks for one. What waits is bounded by bytes: appends wait then, or are refused if they
-//! came by `try_append`.
+//! What arrives while a flush is under way shares the next one (group commit); large appends are written
+//! meanwhile. No timers, unless `linger` asks for one. What waits is bounded by bytes: appends wait then, or
+//! are refused if they came by `try_append`.
 
 mod commit;
 mod queue;
@@ -32,8 +32,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use waldo_shm_protocol::Log;
 
-/// Appends of up to this many payload bytes are done on an async caller's own thread when nothing waits: about
-/// the time of one task switch.
+/// Appends of up to this many payload bytes are done on an async caller's own thread when nothing waits:
+/// about the time of one task switch.
 const INLINE_BYTES: usize = 64 << 10;
 
 /// A [`Writer`] that any number of threads and async tasks append through. Clones share it.
@@ -127,8 +127,8 @@ impl SharedWriter {
         self.0.inner.queue.len()
     }
 
-    /// Appends records that have their numbers; see [`Writer::append`]. Of appends that compete for the same place
-    /// the first one gets it, the others get [`AppendError::Sequence`]. Blocks until it is done.
+    /// Appends records that have their numbers; see [`Writer::append`]. Of appends that compete for the same
+    /// place the first one gets it, the others get [`AppendError::Sequence`]. Blocks until it is done.
     ///
     /// # Errors
     /// As [`Writer::append`], and [`AppendError::Closed`].
@@ -150,9 +150,9 @@ impl SharedWriter {
         }
     }
 
-    /// [`SharedWriter::append`] without blocking the thread for I/O: a small append that need not be durable is
-    /// done at once, everything else by the committer. The payloads are copied then. An append that is cancelled
-    /// may still happen, as a whole or, if the writer fails, up to some record.
+    /// [`SharedWriter::append`] without blocking the thread for I/O: a small append that need not be durable
+    /// is done at once, everything else by the committer. The payloads are copied then. An append that is
+    /// cancelled may still happen, as a whole or, if the writer fails, up to some record.
     ///
     /// # Errors
     /// As [`SharedWriter::append`].
@@ -181,11 +181,13 @@ impl SharedWriter {
         self.ask(|reply| Work::append_payloads(payloads, reply)).await
     }
 
-    /// Queues records that have their numbers, and returns without waiting for anything; the payloads are copied.
-    /// For producers that would rather drop or delay records than wait: what is queued is bounded to 64 MiB.
+    /// Queues records that have their numbers, and returns without waiting for anything; the payloads are
+    /// copied. For producers that would rather drop or delay records than wait: what is queued is bounded to
+    /// 64 MiB.
     ///
     /// # Errors
-    /// [`AppendError::QueueFull`] and [`AppendError::Closed`] at once; everything else comes from the [`Ticket`].
+    /// [`AppendError::QueueFull`] and [`AppendError::Closed`] at once; everything else comes from the
+    /// [`Ticket`].
     pub fn try_append(&self, logs: &[Log<'_>]) -> Result<Ticket, AppendError> {
         self.queue_now(|reply| Work::append(logs, reply))
     }

@@ -47,8 +47,9 @@ impl Core {
         self.positions.committed()
     }
 
-    /// Pages may leave the ring once the log has got so far. That takes durable records, so that a power cut cannot
-    /// leave an empty ring; only a writer that promises nothing for power cuts goes by what is committed.
+    /// Pages may leave the ring once the log has got so far. That takes durable records, so that a power cut
+    /// cannot leave an empty ring; only a writer that promises nothing for power cuts goes by what is
+    /// committed.
     pub(crate) fn settled(&self) -> Position {
         match self.durability {
             Durability::Sync | Durability::Interval(_) => self.durable(),
@@ -65,7 +66,8 @@ impl Core {
 }
 
 impl Core {
-    /// To be called after records were published that were appended at this time: sees to it that sleepers hear of it.
+    /// To be called after records were published that were appended at this time: sees to it that sleepers
+    /// hear of it.
     #[inline]
     pub(crate) fn tell(&self, now_ns: u64) {
         self.bell.note(now_ns);
@@ -74,9 +76,9 @@ impl Core {
 
     /// To be called after something was published.
     ///
-    /// While the notifier is awake this is a fence and a load. While it sleeps, publications are rare enough for a
-    /// system call each, and the first sleepers are woken from here: one hop instead of two. If there are more than a
-    /// few, the notifier is woken to look after the others, in groups and at its pace.
+    /// While the notifier is awake this is a fence and a load. While it sleeps, publications are rare enough
+    /// for a system call each, and the first sleepers are woken from here: one hop instead of two. If there
+    /// are more than a few, the notifier is woken to look after the others, in groups and at its pace.
     #[inline]
     pub(crate) fn ring_bell(&self) {
         if self.bell.published() {

@@ -1,5 +1,5 @@
-//! What the tests of several modules need: a home that cleans up after itself, and the ring's content read from
-//! the files alone.
+//! What the tests of several modules need: a home that cleans up after itself, and the ring's content read
+//! from the files alone.
 
 pub(crate) mod dam;
 
@@ -96,7 +96,8 @@ pub(crate) fn small(io: Io, durability: Durability) -> WriterOptions {
 /// A flush only when it is asked for.
 pub(crate) const LAZY: Durability = Durability::Interval(Duration::from_secs(3600));
 
-/// Every engine in both modes, with pages made ahead and at the rotation; and as it would be on other machines.
+/// Every engine in both modes, with pages made ahead and at the rotation; and as it would be on other
+/// machines.
 pub(crate) fn regimes() -> Vec<WriterOptions> {
     let mut all = Vec::new();
     for durability in [Durability::Sync, LAZY] {
@@ -141,7 +142,8 @@ pub(crate) fn payloads(range: std::ops::RangeInclusive<u64>) -> Vec<Vec<u8>> {
 /// A record's number and payload.
 pub(crate) type Numbered = (u64, Vec<u8>);
 
-/// Every record that the page files hold, with all checks; what ended each page, but for its seal, is told too.
+/// Every record that the page files hold, with all checks; what ended each page, but for its seal, is told
+/// too.
 pub(crate) fn read_all(home: &Path) -> (Vec<Numbered>, Vec<(u64, RecordFault)>) {
     let mut ids: Vec<u64> = std::fs::read_dir(home)
         .unwrap()

@@ -141,8 +141,8 @@ pub struct Appended {
 }
 
 impl Writer {
-    /// Opens the ring in `home` for writing. Makes the directory and the ring if they are not there, recovers the
-    /// ring if its last writer did not close it, and publishes the control segment.
+    /// Opens the ring in `home` for writing. Makes the directory and the ring if they are not there, recovers
+    /// the ring if its last writer did not close it, and publishes the control segment.
     ///
     /// # Errors
     /// [`OpenError`]. If something that had been durable is damaged, nothing has been changed.
@@ -150,8 +150,8 @@ impl Writer {
         start::open(home.as_ref(), options)
     }
 
-    /// Opens the ring that `disk` holds: another implementation of the files than the operating system's. The lock
-    /// and a link to the control segment are still real files in `home`, which must exist.
+    /// Opens the ring that `disk` holds: another implementation of the files than the operating system's. The
+    /// lock and a link to the control segment are still real files in `home`, which must exist.
     ///
     /// # Errors
     /// As [`Writer::open`].
@@ -188,13 +188,14 @@ impl Writer {
         &self.options
     }
 
-    /// Appends records that have their numbers. The first one's `prev_seq_no` must be the tip (in an empty ring it
-    /// may be anything), every other's the `seq_no` before it. With [`Durability::Sync`](crate::Durability::Sync) the records are durable
-    /// when this returns, otherwise committed.
+    /// Appends records that have their numbers. The first one's `prev_seq_no` must be the tip (in an empty
+    /// ring it may be anything), every other's the `seq_no` before it. With
+    /// [`Durability::Sync`](crate::Durability::Sync) the records are durable when this returns, otherwise
+    /// committed.
     ///
     /// # Errors
-    /// [`AppendError`]. If a record does not fit, none was appended; after [`AppendError::NoPage`] those before
-    /// the end of the page were, see [`Writer::tip`].
+    /// [`AppendError`]. If a record does not fit, none was appended; after [`AppendError::NoPage`] those
+    /// before the end of the page were, see [`Writer::tip`].
     pub fn append(&mut self, logs: &[Log<'_>]) -> Result<Appended, AppendError> {
         let appended = self.stage(logs.iter().map(Entry::from))?;
         self.finish()?;
@@ -211,7 +212,8 @@ impl Writer {
         Ok(appended)
     }
 
-    /// Checks records and puts them into the buffers: they are part of the log once [`Writer::finish`] is done.
+    /// Checks records and puts them into the buffers: they are part of the log once [`Writer::finish`] is
+    /// done.
     pub(crate) fn stage<'a>(
         &mut self,
         entries: impl ExactSizeIterator<Item = Entry<'a>> + Clone,
@@ -366,7 +368,8 @@ impl Writer {
     }
 }
 
-/// A wrong hash would make the record damaged from the start: nobody could read past it, and the ring would not open.
+/// A wrong hash would make the record damaged from the start: nobody could read past it, and the ring would
+/// not open.
 #[inline]
 fn check_hash(entry: &Entry<'_>) -> Result<(), AppendError> {
     let Some(stored) = entry.hash.filter(|_| entry.hash_is_claimed) else { return Ok(()) };

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 /// Sends the same records to many subscriber processes through Waldo and through other systems, and compares.
 ///
-/// Each system is measured with each number of subscribers, every subscriber a process of its own that checks every
-/// record. First at a steady pace, which shows delays; then as fast as it goes, which shows throughput. A warm-up
-/// comes before and is not counted. The tables give absolute figures and their ratio to Waldo's, and end with a list
-/// of what Waldo loses.
+/// Each system is measured with each number of subscribers, every subscriber a process of its own that checks
+/// every record. First at a steady pace, which shows delays; then as fast as it goes, which shows throughput.
+/// A warm-up comes before and is not counted. The tables give absolute figures and their ratio to Waldo's,
+/// and end with a list of what Waldo loses.
 #[derive(Parser, Debug)]
 #[command(name = "waldo-compare", version, after_long_help = EXAMPLES, max_term_width = 100)]
 pub struct Args {
@@ -32,13 +32,13 @@ pub struct Args {
     /// How long the paced part is to take, in seconds; a system that cannot keep up is cut off at twice that
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0, value_parser = seconds)]
     pub seconds: f64,
-    /// Records that the publisher hands over in one go in the fast part (one transaction, one pipeline, one write);
-    /// in the paced part each record is on its own
+    /// Records that the publisher hands over in one go in the fast part (one transaction, one pipeline, one
+    /// write); in the paced part each record is on its own
     #[arg(long, value_name = "N", default_value_t = 64,
           value_parser = RangedU64ValueParser::<usize>::new().range(1..=512))]
     pub batch: usize,
-    /// How long the publisher may take for the fast part, in seconds; then it stops, and the figures are of what was
-    /// published until then
+    /// How long the publisher may take for the fast part, in seconds; then it stops, and the figures are of
+    /// what was published until then
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]
     pub limit: f64,
     /// Systems to measure; Waldo should be among them if there are to be ratios
@@ -47,13 +47,13 @@ pub struct Args {
     /// Measure everything this often, in an order that changes each time, and give medians
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=99))]
     pub repeat: u64,
-    /// Where the ring, the LMDB file and Redis' append-only file go: a folder on the file system that is to be
-    /// measured [default: the system's folder for temporary files]
+    /// Where the ring, the LMDB file and Redis' append-only file go: a folder on the file system that is to
+    /// be measured [default: the system's folder for temporary files]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Time between two looks of an LMDB reader at whether there is anything new, in microseconds: LMDB has no way to
-    /// wake a reader [default: 1000, or 10 for each subscriber if that is more. A thousand processes that look every
-    /// millisecond take all of two CPUs without reading anything]
+    /// Time between two looks of an LMDB reader at whether there is anything new, in microseconds: LMDB has
+    /// no way to wake a reader [default: 1000, or 10 for each subscriber if that is more. A thousand
+    /// processes that look every millisecond take all of two CPUs without reading anything]
     #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub lmdb_poll: Option<u64>,
     /// Give up on a system that shows no progress for this long, in seconds

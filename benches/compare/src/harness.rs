@@ -1,7 +1,7 @@
 //! What is the same for every system: processes, phases, records, clocks, figures, tables.
 //!
-//! `course` runs everything; `round` is one system with one number of subscribers. `publisher` and `subscriber` are
-//! what happens in the other processes, which are this program again (`role`).
+//! `course` runs everything; `round` is one system with one number of subscribers. `publisher` and
+//! `subscriber` are what happens in the other processes, which are this program again (`role`).
 
 pub mod board;
 pub mod clock;

@@ -1,9 +1,9 @@
-//! Waldo's fan-out against what people use for it today: the same records go to 1, 10, 100 and 1,000 subscriber
-//! processes on one machine, through each system in turn. README.md says what is compared, how, and what is unfair
-//! about it.
+//! Waldo's fan-out against what people use for it today: the same records go to 1, 10, 100 and 1,000
+//! subscriber processes on one machine, through each system in turn. README.md says what is compared, how,
+//! and what is unfair about it.
 //!
-//! Reading order: `args`; `peers`, where each system is one file behind two small traits; then `harness`, which is the
-//! same for all of them.
+//! Reading order: `args`; `peers`, where each system is one file behind two small traits; then `harness`,
+//! which is the same for all of them.
 
 mod args;
 mod harness;

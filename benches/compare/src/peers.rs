@@ -44,13 +44,14 @@ pub struct Facts {
 
 /// The publishing end, in a process of its own.
 pub trait Publisher {
-    /// Called once, while the subscribers start: returns when they are all known, if publishers of this kind know
-    /// their subscribers.
+    /// Called once, while the subscribers start: returns when they are all known, if publishers of this kind
+    /// know their subscribers.
     fn gather(&mut self, _subscribers: usize) -> anyhow::Result<()> {
         Ok(())
     }
 
-    /// Publishes these records in one go. When it returns, the system has taken them, and subscribers are being told.
+    /// Publishes these records in one go. When it returns, the system has taken them, and subscribers are
+    /// being told.
     fn publish(&mut self, records: &[Vec<u8>]) -> anyhow::Result<()>;
 
     /// Passes the time until `until`, doing what has to be done between two calls.
@@ -70,8 +71,8 @@ pub trait Publisher {
 
 /// The subscribing end, in a process of its own. From its making on, it misses nothing.
 pub trait Subscriber {
-    /// Waits for a second at most, and hands every record that has come to `take`, as it lies where the system puts
-    /// it.
+    /// Waits for a second at most, and hands every record that has come to `take`, as it lies where the
+    /// system puts it.
     fn receive(&mut self, take: &mut dyn FnMut(&[u8])) -> anyhow::Result<()>;
 }
 

@@ -1,10 +1,11 @@
-//! Noticing that what a ring is read from is not what it was: another segment, another writer, another directory.
+//! Noticing that what a ring is read from is not what it was: another segment, another writer, another
+//! directory.
 //!
-//! A segment does not say that its writer is gone if that was killed, or that the next one works with another segment
-//! which cannot be seen from here. So whoever follows a segment looks now and then, and more often while no writer is
-//! seen alive, at what is true for everybody: whether the path leads to the directory that was opened, which ring is in
-//! it, which start of a writer its metadata names, and which segment its link. In this order: what is seen first is not
-//! younger than what is seen after it.
+//! A segment does not say that its writer is gone if that was killed, or that the next one works with another
+//! segment which cannot be seen from here. So whoever follows a segment looks now and then, and more often
+//! while no writer is seen alive, at what is true for everybody: whether the path leads to the directory that
+//! was opened, which ring is in it, which start of a writer its metadata names, and which segment its link.
+//! In this order: what is seen first is not younger than what is seen after it.
 
 use super::{RingInner, files_source};
 use crate::clock::{coarse_ms, jittered};
@@ -31,12 +32,13 @@ pub(super) struct Looks {
     pub(super) last_beat: LastBeat,
     /// When to look beyond the heartbeat of a writer that is alive, in milliseconds of the coarse clock.
     next_ms: AtomicU64,
-    /// What link and metadata were like when everything was last looked at, and how many glances there were since.
+    /// What link and metadata were like when everything was last looked at, and how many glances there were
+    /// since.
     glance: Mutex<Option<(Glance, u32)>>,
 }
 
-/// Link and metadata from outside. A start puts its number into the metadata, and mostly a new file in the place of the
-/// link.
+/// Link and metadata from outside. A start puts its number into the metadata, and mostly a new file in the
+/// place of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Glance {
     generation: u64,
@@ -71,7 +73,8 @@ impl Looks {
         }
     }
 
-    /// Notes what it was like before everything was looked at; `None` if that has to be done again in any case.
+    /// Notes what it was like before everything was looked at; `None` if that has to be done again in any
+    /// case.
     fn note(&self, before: Option<Glance>) {
         let mut glance = self.glance.lock().unwrap_or_else(PoisonError::into_inner);
         *glance = before.map(|glance| (glance, 0));
@@ -91,7 +94,8 @@ impl RingInner {
                 if !seen.take_look() {
                     return Ok(seen.clone());
                 }
-                // With records or without: a writer that is alive is looked at no further, but for now and then.
+                // With records or without: a writer that is alive is looked at no further, but for now and
+                // then.
                 if seen.lively() && !self.looks.due(self.options.check_interval) {
                     return Ok(seen.clone());
                 }
@@ -106,7 +110,8 @@ impl RingInner {
                 if Arc::ptr_eq(&fresh, seen)
                     && let Err(error) = files.look()
                 {
-                    // The files are looked for by path. The directory may have been moved between the two looks.
+                    // The files are looked for by path. The directory may have been moved between the two
+                    // looks.
                     let again = self.refresh(seen)?;
                     return if Arc::ptr_eq(&again, seen) { Err(error) } else { Ok(again) };
                 }
@@ -115,8 +120,8 @@ impl RingInner {
         }
     }
 
-    /// Looks where the ring and its segment are now. Gives `seen` back if that is where we are, or if there is nothing
-    /// better.
+    /// Looks where the ring and its segment are now. Gives `seen` back if that is where we are, or if there
+    /// is nothing better.
     ///
     /// # Errors
     /// As [`RingInner::attend`].
@@ -130,8 +135,8 @@ impl RingInner {
         looked
     }
 
-    /// The same, and nothing is taken for unchanged because it looks so from outside: for who has found the ring other than
-    /// `seen` says. Two changes within one tick of the file system's clock look like one.
+    /// The same, and nothing is taken for unchanged because it looks so from outside: for who has found the
+    /// ring other than `seen` says. Two changes within one tick of the file system's clock look like one.
     ///
     /// # Errors
     /// As [`RingInner::attend`].
@@ -157,7 +162,8 @@ impl RingInner {
             return Ok(seen.clone());
         }
         let (home, found) = self.ring_now(&seen.home, elsewhere)?;
-        // What another directory holds is the same ring, but not the same files: a segment names its directory.
+        // What another directory holds is the same ring, but not the same files: a segment names its
+        // directory.
         let held = match &seen.source {
             Source::Control(control) if Arc::ptr_eq(&home, &seen.home) => Some(control),
             _ => None,
@@ -182,9 +188,9 @@ impl RingInner {
 
     /// The directory that is the ring's now, and its metadata if that can be read at this moment.
     ///
-    /// The path counts, since that is what was asked for: where it leads to the same ring in another directory (a
-    /// backup put in the place of the original), that is gone over to. Where it leads to no ring at all, the one that
-    /// was opened is read on, wherever it has been moved.
+    /// The path counts, since that is what was asked for: where it leads to the same ring in another
+    /// directory (a backup put in the place of the original), that is gone over to. Where it leads to no ring
+    /// at all, the one that was opened is read on, wherever it has been moved.
     fn ring_now(
         &self,
         home: &Arc<Home>,
@@ -209,7 +215,8 @@ impl RingInner {
         }
     }
 
-    /// What to read from instead of `seen`, the segment `held` or the files; `None` if there is nothing better.
+    /// What to read from instead of `seen`, the segment `held` or the files; `None` if there is nothing
+    /// better.
     fn better(
         &self,
         seen: &Attachment,
@@ -220,7 +227,8 @@ impl RingInner {
         let here = read_here(home, found.map_or(home.owner(), |found| found.owner));
         let start = found.map(|found| found.start);
         let wanted = Wanted { ring_id: &self.meta.ring_id, here, start, options: &self.options };
-        // A start that came between the look at the metadata and that at the segment is seen in the second one.
+        // A start that came between the look at the metadata and that at the segment is seen in the second
+        // one.
         let follows = |control: &ControlMap| {
             follows(control, start, &self.options) || follows(control, self.last_start(home), &self.options)
         };
@@ -245,8 +253,8 @@ impl RingInner {
         }
         if let Some(held) = held {
             let object = || held_object(home, &here);
-            // The next writer may have come and gone between two looks, so a segment without a writer is not waited on
-            // if the link leads elsewhere or nowhere.
+            // The next writer may have come and gone between two looks, so a segment without a writer is not
+            // waited on if the link leads elsewhere or nowhere.
             let abandoned = !alive(held, &self.options) && object().is_ok_and(|o| o != Some(held.object()));
             if in_use && !abandoned {
                 return Ok(None);

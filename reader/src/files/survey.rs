@@ -1,4 +1,5 @@
-//! The files of a ring as the survey reads them: what the writer's recovery asks, and so with the same answers.
+//! The files of a ring as the survey reads them: what the writer's recovery asks, and so with the same
+//! answers.
 
 use crate::error::ReadError;
 use crate::pages::{self, Opened, read_at};
@@ -15,8 +16,8 @@ use waldo_shm_protocol::recovery::{
 };
 use waldo_shm_protocol::{PageSeed, Position, RingId, names};
 
-/// Surveys in a row that find damage before that is believed. A writer at work changes files meanwhile, and a directory
-/// that is listed meanwhile may show an older page and not a newer one.
+/// Surveys in a row that find damage before that is believed. A writer at work changes files meanwhile, and a
+/// directory that is listed meanwhile may show an older page and not a newer one.
 const LOOKS: u32 = 8;
 /// The same if the page that is damaged has been trimmed since, or has come since if it is missing.
 const TRIM_LOOKS: u32 = 1000;
@@ -43,7 +44,8 @@ impl RingFiles for Directory<'_> {
             let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | flags;
             OpenOptions::new().read(true).custom_flags(flags).open(self.0.join(names::page(id)))
         };
-        // A FIFO would be waited for without O_NONBLOCK; and a lease, which only a file can have, is to be waited for.
+        // A FIFO would be waited for without O_NONBLOCK; and a lease, which only a file can have, is to be
+        // waited for.
         let opened = match open(libc::O_NONBLOCK) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => open(0),
             opened => opened,
@@ -112,7 +114,8 @@ pub(crate) fn survey(home: &Path, meta: &Meta) -> Result<Result<Survey, Damage>,
     }
 }
 
-/// Whether a writer at work explains it: the page has left the ring meanwhile, or is there now and was not listed before.
+/// Whether a writer at work explains it: the page has left the ring meanwhile, or is there now and was not
+/// listed before.
 fn explained(ids: &[u64], damage: &Damage) -> bool {
     match ids.first() {
         Some(oldest) if *oldest > damage.page => true,
@@ -120,8 +123,8 @@ fn explained(ids: &[u64], damage: &Damage) -> bool {
     }
 }
 
-/// The seal that belongs at `offset` of page `id`, if a crash has torn it and nothing else: every record is there, and the
-/// log goes on in the next page. The writer writes it again when it starts.
+/// The seal that belongs at `offset` of page `id`, if a crash has torn it and nothing else: every record is
+/// there, and the log goes on in the next page. The writer writes it again when it starts.
 pub(crate) fn torn_seal(home: &Path, ring_id: &RingId, id: u64, offset: u64) -> Option<Seal> {
     let open = |id| match pages::open(&home.join(names::page(id)), ring_id, id) {
         Ok(Opened::Page(page)) => Some(page),

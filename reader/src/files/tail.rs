@@ -113,7 +113,8 @@ impl Tail {
         self.follow(&ids, home, ring_id)?;
         let Some(tip) = &self.tip else { return Ok(Opened::Page(self.nothing())) };
         if !ids.contains(&tip.id) {
-            // The writer has gone round the ring meanwhile: what is listed, and what was read, do not go together.
+            // The writer has gone round the ring meanwhile: what is listed, and what was read, do not go
+            // together.
             return Ok(Opened::Gone(ReadError::io(
                 home.join(names::page(tip.id)),
                 ErrorKind::NotFound.into(),
@@ -234,8 +235,8 @@ impl Tail {
         Ok(())
     }
 
-    /// Nothing has come at the end since the last look. If good records stand behind a bad one and say that the bad one
-    /// had been durable, that is damage, which a writer has appended behind.
+    /// Nothing has come at the end since the last look. If good records stand behind a bad one and say that
+    /// the bad one had been durable, that is damage, which a writer has appended behind.
     fn look_behind(
         &mut self,
         end: Position,
@@ -281,8 +282,8 @@ impl Tail {
     }
 }
 
-/// The first of the pages without a gap that end in `last`. A file that the survey has passed over as left over, since its
-/// header is none, is no page.
+/// The first of the pages without a gap that end in `last`. A file that the survey has passed over as left
+/// over, since its header is none, is no page.
 fn first_of_run(ids: &[u64], last: u64, home: &Path, ring_id: &RingId) -> u64 {
     let mut first = last;
     while first > 1 && ids.contains(&(first - 1)) && is_page(first - 1, home, ring_id) {

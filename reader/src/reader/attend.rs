@@ -27,8 +27,8 @@ pub(crate) enum Attended {
 /// How the last record compares with what stands in its place now.
 enum Compared {
     Same,
-    /// The same, in the page before the place: its end, here, has to be looked at anew. After a crash that lost what followed
-    /// it, the log may go on in that page.
+    /// The same, in the page before the place: its end, here, has to be looked at anew. After a crash that
+    /// lost what followed it, the log may go on in that page.
     SameBefore(Position),
     /// The same, and in the very file that is mapped, or open if none is.
     SameFile,
@@ -89,8 +89,8 @@ impl Reader {
         self.position.follow(&self.attachment);
     }
 
-    /// Whether another writer has come that is mending the files now. One that has not been seen alive for long is
-    /// not waited for.
+    /// Whether another writer has come that is mending the files now. One that has not been seen alive for
+    /// long is not waited for.
     pub(crate) fn unsettled(&self) -> bool {
         match &self.attachment.source {
             Source::Control(_) if self.attachment.awaits_successor() => true,
@@ -103,7 +103,8 @@ impl Reader {
         }
     }
 
-    /// After another writer has come: is the record we read last still there? `true` if that is settled for good.
+    /// After another writer has come: is the record we read last still there? `true` if that is settled for
+    /// good.
     fn revalidate(&mut self) -> Result<bool, ReadError> {
         let epoch = self.attachment.epoch();
         // Loaded before the watermark: a writer that says it runs has published where the log ends.

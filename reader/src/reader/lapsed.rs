@@ -13,8 +13,8 @@ use waldo_shm_protocol::Position;
 use waldo_shm_protocol::record::{Frame, Record};
 
 impl Reader {
-    /// Looks for `want`, and goes where the search has led. If that is lapped, the reader goes where it was told to go
-    /// then, or stays where it is, with an error.
+    /// Looks for `want`, and goes where the search has led. If that is lapped, the reader goes where it was
+    /// told to go then, or stays where it is, with an error.
     pub(crate) fn go(&mut self, want: Want) -> Result<(), ReadError> {
         match self.search(want)? {
             Sought::Found(found) => self.take(found),
@@ -38,8 +38,8 @@ impl Reader {
         sought
     }
 
-    /// The reader's page has been trimmed before it was opened, or the one before it has, and with it the record that tells
-    /// whether the log is still the one that was read.
+    /// The reader's page has been trimmed before it was opened, or the one before it has, and with it the
+    /// record that tells whether the log is still the one that was read.
     #[cold]
     pub(super) fn lapsed(&mut self) -> Result<Stepped, ReadError> {
         // What the cursor asked for may lie behind everything that has been trimmed.
@@ -53,7 +53,8 @@ impl Reader {
             Sought::Overtaken(overtaken) => return self.overtaken(*overtaken).map(|()| Stepped::Again),
         };
         if found.next.is_none() && (want == Want::Trim || found.page.is_none()) {
-            // There is no record in the ring that this reader may see. What it has missed can be told once there is one.
+            // There is no record in the ring that this reader may see. What it has missed can be told once
+            // there is one.
             return Ok(Stepped::Drained);
         }
         // Behind a number that was asked for, the search has looked by itself whether something is missed.
@@ -90,14 +91,15 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether the record that `found` leads to is the very next one behind the last record the reader knows: then nothing
-    /// has been missed, whatever has been trimmed.
+    /// Whether the record that `found` leads to is the very next one behind the last record the reader knows:
+    /// then nothing has been missed, whatever has been trimmed.
     fn goes_on_at(&self, found: &Found) -> bool {
         let Some(last) = self.position.last() else { return false };
         let Some(next) = first_of(found) else { return false };
         let follows = next.prev_seq_no() == last.seq_no;
-        // A writer's start never rewrites what it has appended. Between two starts, records that were not durable may have
-        // been lost and others appended under their numbers, and the last record is not there to be compared.
+        // A writer's start never rewrites what it has appended. Between two starts, records that were not
+        // durable may have been lost and others appended under their numbers, and the last record is not
+        // there to be compared.
         let same = match last.mark {
             Some(mark) => mark.epoch == next.epoch() || self.options.visibility == Visibility::Durable,
             // It was not handed out: known by its number alone.

@@ -42,8 +42,8 @@ impl Reader {
         let mut tries = 0;
         loop {
             let opened = self.ring.pages.map(id, self.window.epoch())?;
-            // A new writer raises the epoch before it replaces files. What it has put there does not go together
-            // with a watermark from before.
+            // A new writer raises the epoch before it replaces files. What it has put there does not go
+            // together with a watermark from before.
             if self.attachment.epoch() != self.window.epoch() {
                 return Ok(Entered::Moved);
             }

@@ -34,8 +34,8 @@ pub(super) struct Damage {
 }
 
 impl Reader {
-    /// Passes over the records that are to come next, in `bytes` at `offset` of the page with this seed, with the
-    /// checks that were asked for.
+    /// Passes over the records that are to come next, in `bytes` at `offset` of the page with this seed, with
+    /// the checks that were asked for.
     #[inline(always)]
     pub(super) fn pass(&self, bytes: &[u8], seed: PageSeed, offset: u32) -> Result<Passed, Damage> {
         let prev = self.position.last().map(|last| last.seq_no);
@@ -43,7 +43,8 @@ impl Reader {
         let epoch = self.position.last().and_then(|last| last.mark).map_or(0, |mark| mark.epoch);
         let mut walk = Walk::new((bytes, seed, offset), prev, epoch, self.options.integrity);
         let mut start = offset;
-        // Of the last record only the place: to carry its header along costs more than to look at it once more.
+        // Of the last record only the place: to carry its header along costs more than to look at it once
+        // more.
         let (mut last, mut skip) = (None, self.position.skip());
         let (mut len, mut payload_bytes, mut first_seq_no) = (0, 0, 0);
         let sealed = loop {

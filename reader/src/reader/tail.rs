@@ -1,11 +1,12 @@
 //! Reading the newest records without a mapping.
 //!
-//! A flush has the kernel go over every mapping of a folio that is dirty, and the folio at the tip is dirty whenever an
-//! append is made durable: with 10,000 processes that have it mapped each such append takes 10 times as long. So where
-//! appends are made durable one by one, a reader that goes to sleep gives back what its page tables have of the page,
-//! and if it finds only a little when it is woken, copies that with one `pread`. Pages in which it never finds more it
-//! does not map at all. The mapping that is there stays: to unmap and map takes a lock on the file that a flush needs
-//! too. Who finds more, or does not sleep, reads in place.
+//! A flush has the kernel go over every mapping of a folio that is dirty, and the folio at the tip is dirty
+//! whenever an append is made durable: with 10,000 processes that have it mapped each such append takes 10
+//! times as long. So where appends are made durable one by one, a reader that goes to sleep gives back what
+//! its page tables have of the page, and if it finds only a little when it is woken, copies that with one
+//! `pread`. Pages in which it never finds more it does not map at all. The mapping that is there stays: to
+//! unmap and map takes a lock on the file that a flush needs too. Who finds more, or does not sleep, reads in
+//! place.
 
 use super::{Reader, Stepped};
 use crate::batch::Batch;
@@ -21,8 +22,8 @@ use waldo_shm_protocol::Position;
 
 /// Bytes of news up to which they are copied.
 const NEWS_MAX: u32 = 32 << 10;
-/// How often a reader that has been woken may find that it has read everything before it sleeps again; it is one that
-/// polls otherwise. More than once: what comes just before a reader falls asleep keeps it awake.
+/// How often a reader that has been woken may find that it has read everything before it sleeps again; it is
+/// one that polls otherwise. More than once: what comes just before a reader falls asleep keeps it awake.
 const ROUNDS: u8 = 2;
 
 /// What a reader has for the end of the log.
@@ -48,7 +49,8 @@ impl Tail {
         self.touched |= self.rounds == 0;
     }
 
-    /// To be called when the reader does not sleep for its records, or gets many: they are read in place from now on.
+    /// To be called when the reader does not sleep for its records, or gets many: they are read in place from
+    /// now on.
     pub(crate) fn awake(&mut self) {
         self.rounds = 0;
         self.touched();
@@ -91,16 +93,16 @@ impl Reader {
         }
     }
 
-    /// Whether the writer makes each append durable, or has been idle. If it flushes only now and then, nobody waits for
-    /// that, and to read in place is cheaper.
+    /// Whether the writer makes each append durable, or has been idle. If it flushes only now and then,
+    /// nobody waits for that, and to read in place is cheaper.
     fn appends_are_flushed(&self) -> bool {
         let end = |visibility| self.attachment.watermark(visibility).position();
         matches!(self.attachment.source, Source::Control(_))
             && end(Visibility::Durable) == end(Visibility::Committed)
     }
 
-    /// Reads from `position`, which is below `watermark`, without a mapping; `None` if that is not the way to read
-    /// this. What it finds damaged, too, is left for who reads it in place to tell.
+    /// Reads from `position`, which is below `watermark`, without a mapping; `None` if that is not the way to
+    /// read this. What it finds damaged, too, is left for who reads it in place to tell.
     pub(super) fn read_tail(
         &mut self,
         position: Position,
@@ -145,7 +147,8 @@ impl Reader {
         }
         self.window.tail_mut().leave();
         let Ok(Opened::Page(page)) = self.ring.pages.file(id, self.window.epoch()) else { return None };
-        // As for a mapping: what a new writer has put there does not go together with a watermark from before.
+        // As for a mapping: what a new writer has put there does not go together with a watermark from
+        // before.
         if self.attachment.epoch() != self.window.epoch() {
             return None;
         }

@@ -14,8 +14,8 @@ impl Search<'_> {
         let committed = self.attachment.watermark(Visibility::Committed).position();
         let oldest = self.attachment.oldest_page();
         if (1..=committed.page()).contains(&oldest) {
-            // There are records, none of them durable. The first one to become so is the oldest there is, and from now on
-            // it is missed if it is trimmed.
+            // There are records, none of them durable. The first one to become so is the oldest there is, and
+            // from now on it is missed if it is trimmed.
             let skip = match want {
                 Want::Tip | Want::Trim => Some(Skip::Nothing),
                 Want::Since(time) => Some(Skip::Before(time)),

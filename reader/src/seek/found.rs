@@ -34,7 +34,8 @@ pub(crate) struct Found {
     pub(crate) skip: Skip,
     /// Sequence number of the record at `place`, if there is one.
     pub(crate) next: Option<u64>,
-    /// `place` is the start of the ring, and the record there is wanted: wanted ones in front of it may have been trimmed.
+    /// `place` is the start of the ring, and the record there is wanted: wanted ones in front of it may have
+    /// been trimmed.
     pub(crate) begins_ring: bool,
     /// The writer's start under which this was found.
     pub(crate) epoch: u32,

@@ -69,7 +69,8 @@ impl Search<'_> {
     pub(super) fn hint(&self, map: &PageMap, limit: u32, key: IndexKey) -> Option<(u32, Record)> {
         let entry = self.attachment.index_floor(map.id(), key)?;
         if let (Ok(offset), IndexKey::SeqNo(seq_no)) = (u32::try_from(entry.offset), key) {
-            // The walk will go from header to header, each of them far from the one before: fetch them all at once.
+            // The walk will go from header to header, each of them far from the one before: fetch them all at
+            // once.
             let stride = self.window.stride();
             let (step, way) = (stride.max(LINE), seq_no.saturating_sub(entry.seq_no).saturating_add(1));
             let fetches = way.saturating_mul(stride.into()).div_ceil(step.into()).min(FETCH_MAX) as u32;

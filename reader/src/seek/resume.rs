@@ -11,8 +11,8 @@ use crate::walk::frame;
 use waldo_shm_protocol::record::{Frame, Record, RecordFault};
 
 impl Search<'_> {
-    /// Whether it matters that the ring begins with `first`, behind what was asked for: the number that was, and how many
-    /// records have been missed.
+    /// Whether it matters that the ring begins with `first`, behind what was asked for: the number that was,
+    /// and how many records have been missed.
     pub(super) fn missed(
         &self,
         map: &PageMap,
@@ -27,8 +27,8 @@ impl Search<'_> {
         let Some(checkpoint) = resuming else {
             return Some((after, if after == 0 { before } else { None }));
         };
-        // The checkpoint's record is the last one trimmed, and the same start of the writer went on behind it: then it was
-        // that record, and nothing behind it is lost.
+        // The checkpoint's record is the last one trimmed, and the same start of the writer went on behind
+        // it: then it was that record, and nothing behind it is lost.
         let goes_on = first.prev_seq_no() == checkpoint.seq_no && first.epoch() == checkpoint.epoch;
         (!goes_on).then_some((checkpoint.seq_no, None))
     }

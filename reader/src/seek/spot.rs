@@ -28,8 +28,9 @@ impl Spot {
 }
 
 impl Spot {
-    /// Walks in this page while `on`, asked with number and time, says so, up to `limit` or the seal. The records it
-    /// stops between are checked against their checksums, those passed on the way only for structure and chain.
+    /// Walks in this page while `on`, asked with number and time, says so, up to `limit` or the seal. The
+    /// records it stops between are checked against their checksums, those passed on the way only for
+    /// structure and chain.
     #[inline]
     pub(super) fn walk(&mut self, limit: u32, on: impl Fn(u64, u64) -> bool) -> Result<(), ReadError> {
         let map = &*self.map;
@@ -72,9 +73,9 @@ impl Spot {
     }
 }
 
-/// Goes over records of `bytes` while `on` says so and their structure and chain are in order. Gives where it stopped,
-/// where the last record begins that was passed, and the number of the record before. A loop of its own, with its
-/// state in registers: this is what a lookup spends its time in.
+/// Goes over records of `bytes` while `on` says so and their structure and chain are in order. Gives where it
+/// stopped, where the last record begins that was passed, and the number of the record before. A loop of its
+/// own, with its state in registers: this is what a lookup spends its time in.
 #[inline]
 fn pass(
     bytes: &[u8],

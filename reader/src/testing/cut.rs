@@ -6,9 +6,9 @@ use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::page::{IndexEntry, PageHeader, PageSummary};
 
 impl Forge {
-    /// Makes the log end with its first `keep` records, at least one of which is in the ring, as recovery does after a crash
-    /// of the machine: later pages are removed, and what follows in the page of the last record is zero. That page is
-    /// another file afterwards. Publishes nothing.
+    /// Makes the log end with its first `keep` records, at least one of which is in the ring, as recovery
+    /// does after a crash of the machine: later pages are removed, and what follows in the page of the last
+    /// record is zero. That page is another file afterwards. Publishes nothing.
     pub(crate) fn cut(&mut self, keep: usize) {
         self.log.truncate(keep);
         let last = self.log.last().unwrap().clone();

@@ -1,4 +1,5 @@
-//! Places where two things meet: a cursor beyond the log and a lap, a rewind and a lookup, a lap and a search.
+//! Places where two things meet: a cursor beyond the log and a lap, a rewind and a lookup, a lap and a
+//! search.
 //!
 //! One test for each fault that was found there; the model (`model`) tries all combinations.
 
@@ -34,8 +35,8 @@ fn first(batch: Option<Batch>) -> Option<u64> {
     batch.map(|batch| batch.first_seq_no())
 }
 
-/// A reader behind a cursor beyond the newest record was taken for one behind that record: the next query went on with it,
-/// and records up to the cursor of before were passed over in silence.
+/// A reader behind a cursor beyond the newest record was taken for one behind that record: the next query
+/// went on with it, and records up to the cursor of before were passed over in silence.
 #[test]
 fn a_reader_that_waits_for_a_later_record_is_not_behind_the_newest() {
     let mut forge = Forge::live(PAGE, 3);
@@ -52,8 +53,8 @@ fn a_reader_that_waits_for_a_later_record_is_not_behind_the_newest() {
     assert!(reader.is_behind(7) && !reader.is_behind(9));
 }
 
-/// Being lapped forgot what the cursor asked for: records that had not been asked for came, and a loss was reported though
-/// nothing that was asked for had been trimmed.
+/// Being lapped forgot what the cursor asked for: records that had not been asked for came, and a loss was
+/// reported though nothing that was asked for had been trimmed.
 #[test]
 fn a_cursor_beyond_the_newest_record_outlives_a_lap() {
     for on_lapped in [OnLapped::Fail, OnLapped::Oldest, OnLapped::Tip] {
@@ -93,7 +94,8 @@ fn a_cursor_beyond_the_newest_record_is_what_a_lap_is_reported_of() {
     }
 }
 
-/// After a rewind a lookup found the pages it had visited before, and records that are not in the log any more.
+/// After a rewind a lookup found the pages it had visited before, and records that are not in the log any
+/// more.
 #[test]
 fn a_lookup_after_a_rewind_finds_what_is_in_the_log_now() {
     let mut forge = Forge::live(PAGE, 4);
@@ -122,8 +124,8 @@ fn a_lookup_after_a_rewind_finds_what_is_in_the_log_now() {
     assert_eq!(batch.iter().next().unwrap().data(), b"another");
 }
 
-/// The number of records lost came from one search and the place to go on at from the next, between which more was trimmed:
-/// wrong in 5,435 of 391,638 seeks.
+/// The number of records lost came from one search and the place to go on at from the next, between which
+/// more was trimmed: wrong in 5,435 of 391,638 seeks.
 #[test]
 fn the_number_of_records_lost_fits_the_place_where_the_reader_goes_on() {
     let mut forge = Forge::live(PAGE, 4);
@@ -155,8 +157,8 @@ fn the_number_of_records_lost_fits_the_place_where_the_reader_goes_on() {
     });
 }
 
-/// A ring of one page whose new page has no record yet. The reader was told of a lap with 0 as the oldest record, though it
-/// had read everything there was.
+/// A ring of one page whose new page has no record yet. The reader was told of a lap with 0 as the oldest
+/// record, though it had read everything there was.
 #[test]
 fn an_empty_ring_has_no_oldest_record_to_tell_of() {
     for on_lapped in [OnLapped::Fail, OnLapped::Oldest, OnLapped::Tip] {
@@ -180,8 +182,8 @@ fn an_empty_ring_has_no_oldest_record_to_tell_of() {
     }
 }
 
-/// What was appended to a ring that had been empty when a reader came, and was trimmed before it looked, was missing in
-/// silence.
+/// What was appended to a ring that had been empty when a reader came, and was trimmed before it looked, was
+/// missing in silence.
 #[test]
 fn a_reader_of_an_empty_ring_learns_that_it_has_gone_round_since() {
     for files in [false, true] {
@@ -201,7 +203,8 @@ fn a_reader_of_an_empty_ring_learns_that_it_has_gone_round_since() {
     }
 }
 
-/// A durable reader that resumed at a record which was not durable yet passed over whatever came under that number.
+/// A durable reader that resumed at a record which was not durable yet passed over whatever came under that
+/// number.
 #[test]
 fn a_checkpoint_that_is_not_durable_yet_is_compared_when_it_is() {
     let durable = || ReaderOptions { visibility: Visibility::Durable, ..ReaderOptions::default() };
@@ -230,7 +233,8 @@ fn a_checkpoint_that_is_not_durable_yet_is_compared_when_it_is() {
     }
 }
 
-/// Without a control segment the visibility was not looked at: durable readers got everything that was in the page cache.
+/// Without a control segment the visibility was not looked at: durable readers got everything that was in the
+/// page cache.
 #[test]
 fn a_durable_reader_of_the_files_sees_what_the_files_say_is_durable() {
     let mut forge = Forge::new(PAGE, 3);
@@ -246,8 +250,9 @@ fn a_durable_reader_of_the_files_sees_what_the_files_say_is_durable() {
     assert!(ring.reader_with(Cursor::After(5), durable).unwrap().poll().unwrap().is_none());
 }
 
-/// A reader that had gone on to the next page stood at its start. A crash took all records behind the last one it had read,
-/// and the log went on in the page before: damage was reported, or that the log had been rewound.
+/// A reader that had gone on to the next page stood at its start. A crash took all records behind the last
+/// one it had read, and the log went on in the page before: damage was reported, or that the log had been
+/// rewound.
 #[test]
 fn a_reader_that_crossed_goes_on_where_a_crash_let_the_log_go_on() {
     for appended in 0..3 {
@@ -275,8 +280,8 @@ fn a_reader_that_crossed_goes_on_where_a_crash_let_the_log_go_on() {
     }
 }
 
-/// A reader stood at the start of a page when a crash took the record before it, others came in its place, and their page
-/// was trimmed. It went on behind a record that it knew, and that had never been there.
+/// A reader stood at the start of a page when a crash took the record before it, others came in its place,
+/// and their page was trimmed. It went on behind a record that it knew, and that had never been there.
 #[test]
 fn a_record_that_was_replaced_and_then_trimmed_is_not_read_on_behind() {
     let mut forge = Forge::live(PAGE, 3);

@@ -1,11 +1,12 @@
-//! Readers against a plain vector, over the product of what can come together: cursor, visibility, source, what to do when
-//! lapped, and everything that happens to a ring, in any order.
+//! Readers against a plain vector, over the product of what can come together: cursor, visibility, source,
+//! what to do when lapped, and everything that happens to a ring, in any order.
 //!
-//! Each of these had been tested along its own axis. The faults lay where two of them met: a cursor beyond the newest record
-//! and a query after it, or a lap; a rewind and a lookup; a trim between two searches; durable records and no segment.
+//! Each of these had been tested along its own axis. The faults lay where two of them met: a cursor beyond
+//! the newest record and a query after it, or a lap; a rewind and a lookup; a trim between two searches;
+//! durable records and no segment.
 //!
-//! `WALDO_MODEL_CASES` sets how many random histories are tried (default 60), `WALDO_MODEL_SEED` with which the first one
-//! begins, `WALDO_MODEL_LENGTH` how long the histories are of which all are tried (default 2).
+//! `WALDO_MODEL_CASES` sets how many random histories are tried (default 60), `WALDO_MODEL_SEED` with which
+//! the first one begins, `WALDO_MODEL_LENGTH` how long the histories are of which all are tried (default 2).
 
 mod checks;
 mod follower;
@@ -47,8 +48,8 @@ fn starts(world: &World) -> Vec<Start> {
     cursors.chain(times.into_iter().map(since)).map(Start::At).collect()
 }
 
-/// Runs `history` with readers that start at each place before each event: some read after every event, others only
-/// once, at the end.
+/// Runs `history` with readers that start at each place before each event: some read after every event,
+/// others only once, at the end.
 fn run(history: &[Event], before: usize) {
     let mut world = World::new();
     history[..before].iter().for_each(|event| world.happen(*event));

@@ -1,8 +1,8 @@
 //! Rings that are moved, removed, replaced, or reached by another link than before.
 //!
-//! A reader looked for everything by path, and held on to the segment that it had mapped: when a ring was removed and
-//! made anew at the same place, when its directory was moved, when a symbolic link was flipped, followers waited for
-//! ever, or read pages of one ring up to a watermark of another.
+//! A reader looked for everything by path, and held on to the segment that it had mapped: when a ring was
+//! removed and made anew at the same place, when its directory was moved, when a symbolic link was flipped,
+//! followers waited for ever, or read pages of one ring up to a watermark of another.
 
 use crate::testing::{Forge, drain, read_n, until};
 use crate::{AttachOptions, Batches, ControlKind, Cursor, ReadError, Reader, Ring, RingId, WriterStatus};
@@ -266,7 +266,8 @@ fn a_symbolic_link_that_leads_to_another_ring_now_is_noticed() {
 
 #[test]
 fn a_copy_that_was_put_in_the_place_of_the_ring_is_gone_over_to() {
-    // A backup was put back, or the ring moved to another disk. The directory is another one, the ring is the same.
+    // A backup was put back, or the ring moved to another disk. The directory is another one, the ring is the
+    // same.
     for writer in WRITERS {
         let mut forge = forge(writer);
         let followers = followers(forge.home());
@@ -300,7 +301,8 @@ fn a_copy_that_holds_less_rewinds_its_readers() {
 
 #[test]
 fn a_copy_is_not_read_by_the_segment_of_the_original() {
-    // As with shared memory: the segment lies elsewhere, and the copied link leads to it. Nobody has opened the copy.
+    // As with shared memory: the segment lies elsewhere, and the copied link leads to it. Nobody has opened
+    // the copy.
     let (dir, elsewhere) = outside();
     let mut forge = Forge::new(PAGE, 4);
     forge.append_n(5);

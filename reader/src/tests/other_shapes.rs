@@ -1,9 +1,9 @@
 //! Segments with less room, or more, than the ring has pages.
 //!
-//! A ring was reopened with a smaller `ring_size`. Its pages stayed until newer ones took their place, but the
-//! directory had room for a few of them only, and readers took its size for the most pages there can be: until enough
-//! had been trimmed, every seek and every `status()` failed with "lengths are impossible". Page length and index
-//! capacity may be others as well: each page says its own.
+//! A ring was reopened with a smaller `ring_size`. Its pages stayed until newer ones took their place, but
+//! the directory had room for a few of them only, and readers took its size for the most pages there can be:
+//! until enough had been trimmed, every seek and every `status()` failed with "lengths are impossible". Page
+//! length and index capacity may be others as well: each page says its own.
 
 use crate::testing::{Forge, drain, read_n};
 use crate::{Cursor, ReadError, ReaderOptions, WriterStatus};
@@ -15,7 +15,8 @@ const PAGE: u64 = 16384;
 /// Page lengths and index capacities of the next writer.
 const GEOMETRIES: [(u64, u32); 4] = [(PAGE, 32), (PAGE, 1), (4 * PAGE, 32), (2 * PAGE, 400)];
 
-/// A ring of many pages, and the next writer's segment with room for so many of them, and so many index entries.
+/// A ring of many pages, and the next writer's segment with room for so many of them, and so many index
+/// entries.
 fn reopened(slots: u32, index: u32, geometry: (u64, u32)) -> (Forge, crate::Ring) {
     let mut forge = Forge::live(PAGE, 12);
     forge.append_n(3000);

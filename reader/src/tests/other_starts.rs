@@ -1,11 +1,13 @@
-//! Segments of a writer's start that is over, while another start is at work where nobody can see its segment.
+//! Segments of a writer's start that is over, while another start is at work where nobody can see its
+//! segment.
 //!
-//! A service was restarted with another `/dev/shm` (a private one, as containers and service managers give). The name of
-//! the segment depends on ring and directory only, so the link went on leading to the reader's old object, and nothing
-//! in that said that another start was writing: followers waited on it for ever, streams too, and `stat` said that the
-//! ring was closed while records came in. The same with an object that was removed and made anew, and with a writer that
-//! was killed before it could call the old segment out of use. The number of the start in `ring.meta` is what all sides
-//! see, so readers compare it with the one in the segment.
+//! A service was restarted with another `/dev/shm` (a private one, as containers and service managers give).
+//! The name of the segment depends on ring and directory only, so the link went on leading to the reader's
+//! old object, and nothing in that said that another start was writing: followers waited on it for ever,
+//! streams too, and `stat` said that the ring was closed while records came in. The same with an object that
+//! was removed and made anew, and with a writer that was killed before it could call the old segment out of
+//! use. The number of the start in `ring.meta` is what all sides see, so readers compare it with the one in
+//! the segment.
 
 use crate::testing::{DEADLINE, Forge, ForgedControl, drain, numbers, read_n, until};
 use crate::{
@@ -222,7 +224,8 @@ fn a_segment_that_can_be_seen_again_is_gone_over_to() {
         end(&control, End::Closed);
         assert_eq!(read_n(&mut reader, 1), [6]);
         assert!(matches!(reader.ring.current().source, crate::source::Source::Files(_)));
-        // The next start is given the old `/dev/shm` again, and finds the old object, which it uses or replaces.
+        // The next start is given the old `/dev/shm` again, and finds the old object, which it uses or
+        // replaces.
         forge.start_unseen();
         if takes_over {
             control.publisher().beat(crate::clock::boottime_ns());
@@ -264,8 +267,8 @@ fn a_start_that_takes_its_number_over_the_segment_in_use_keeps_its_readers() {
 
 #[test]
 fn a_damaged_slot_of_the_metadata_does_not_hide_a_writer_that_is_alive() {
-    // With one slot lost, the metadata allows for a start that nobody knows of, which is a number for the next
-    // writer and no reason to leave this one.
+    // With one slot lost, the metadata allows for a start that nobody knows of, which is a number for the
+    // next writer and no reason to leave this one.
     let mut forge = Forge::live(PAGE, 4);
     forge.append_n(5);
     for damaged in [0, 4096] {
@@ -279,8 +282,8 @@ fn a_damaged_slot_of_the_metadata_does_not_hide_a_writer_that_is_alive() {
 
 #[test]
 fn files_that_were_put_back_are_not_hidden_by_a_segment_of_a_later_start() {
-    // A backup was restored into the directory of a ring that had been closed. The segment was of a start that the
-    // restored metadata does not know, and readers read up to where the log had ended then.
+    // A backup was restored into the directory of a ring that had been closed. The segment was of a start
+    // that the restored metadata does not know, and readers read up to where the log had ended then.
     let mut forge = Forge::new(PAGE, 4);
     forge.append_n(5);
     forge.epoch = 3;
@@ -296,8 +299,8 @@ fn files_that_were_put_back_are_not_hidden_by_a_segment_of_a_later_start() {
 
 #[test]
 fn a_writer_that_dies_over_the_files_does_not_hold_up_streams() {
-    // Streams were woken by what somebody stores only. Whoever waited for a writer to be done with the files waited for
-    // ever when that writer died.
+    // Streams were woken by what somebody stores only. Whoever waited for a writer to be done with the files
+    // waited for ever when that writer died.
     let mut forge = Forge::live(PAGE, 4);
     forge.append_n(5);
     let control = forge.control.take().unwrap();
@@ -318,10 +321,11 @@ fn a_writer_that_dies_over_the_files_does_not_hold_up_streams() {
     forge.control = None;
 }
 
-/// What a reader stood by when its writer was killed, while the next one, whose segment it could not see, trimmed the ring
-/// under it: the segment was retired and its successor was waited for, or was that of a writer that died while it read
-/// the files and counted as alive a moment longer. Reading waited, but a search went on by that segment, lost
-/// all its tries, and gave "page-...: No such file or directory" of a ring that was whole.
+/// What a reader stood by when its writer was killed, while the next one, whose segment it could not see,
+/// trimmed the ring under it: the segment was retired and its successor was waited for, or was that of a
+/// writer that died while it read the files and counted as alive a moment longer. Reading waited, but a
+/// search went on by that segment, lost all its tries, and gave "page-...: No such file or directory" of a
+/// ring that was whole.
 #[test]
 fn a_search_behind_an_unseen_writer_that_trims_is_put_off_and_not_failed() {
     let wants = [Cursor::Trim, Cursor::After(3), Cursor::After(1_000_000)];

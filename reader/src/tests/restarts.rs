@@ -8,8 +8,8 @@ use waldo_shm_protocol::segment::WriterState;
 
 const PAGE: u64 = 16384;
 
-/// A ring of which `n` records were read, and another that is the same up to record `kept`, written on by the next
-/// writer.
+/// A ring of which `n` records were read, and another that is the same up to record `kept`, written on by the
+/// next writer.
 fn rings(n: u64, kept: u64, written: u64) -> (Forge, Forge) {
     let mut forge = Forge::live(PAGE, 4);
     forge.append_n(n);
@@ -126,9 +126,10 @@ fn another_file_with_the_same_records_is_read_on() {
     assert_eq!(drain(&mut ring.reader(Cursor::After(2)).unwrap()), [3, 4, 5, 6, 7, 8]);
 }
 
-/// The reader has read all of page 1 when that page is trimmed, and has not seen that the page ends there. Whether the next
-/// record is the one behind the last it has read, the numbers tell, as long as the same start of the writer has appended
-/// both. This used to be an error, with a loss of unknown size where nothing was missed.
+/// The reader has read all of page 1 when that page is trimmed, and has not seen that the page ends there.
+/// Whether the next record is the one behind the last it has read, the numbers tell, as long as the same
+/// start of the writer has appended both. This used to be an error, with a loss of unknown size where nothing
+/// was missed.
 #[test]
 fn a_record_that_has_been_trimmed_since_needs_no_comparison_with_its_successor_of_the_same_start() {
     let (mut reader, n, _forge) = trimmed_behind_a_reader(1);
@@ -136,8 +137,8 @@ fn a_record_that_has_been_trimmed_since_needs_no_comparison_with_its_successor_o
     assert_eq!(reader.lapses().count, 0);
 }
 
-/// As before, but the next record was appended by the next start of the writer: the last one read may have been lost and
-/// appended anew under its number, and nobody can tell any more.
+/// As before, but the next record was appended by the next start of the writer: the last one read may have
+/// been lost and appended anew under its number, and nobody can tell any more.
 #[test]
 fn a_record_that_has_been_trimmed_since_may_have_been_another_one_before_a_later_start() {
     let (mut reader, n, _forge) = trimmed_behind_a_reader(2);
@@ -150,7 +151,8 @@ fn a_record_that_has_been_trimmed_since_may_have_been_another_one_before_a_later
     assert_eq!(drain(&mut reader), [n, n + 1]);
 }
 
-/// A reader of all of page 1, which has been trimmed; the ring holds records `n`, by this start of the writer, and `n + 1`.
+/// A reader of all of page 1, which has been trimmed; the ring holds records `n`, by this start of the
+/// writer, and `n + 1`.
 fn trimmed_behind_a_reader(epoch: u32) -> (Reader, u64, Forge) {
     let mut forge = Forge::live(PAGE, 4);
     forge.append_n(1);

@@ -1,8 +1,8 @@
 //! Things that are not what a file of a ring should be: nobody waits for them, and nobody dies of them.
 //!
-//! A file of somebody else's under the segment's name was believed, and cut short while it was mapped, which ended the
-//! reader with SIGBUS. A pipe in the place of a page held `open` for ever. A segment that had not been given memory,
-//! in a `/dev/shm` that was full, ended the reader at its first look.
+//! A file of somebody else's under the segment's name was believed, and cut short while it was mapped, which
+//! ended the reader with SIGBUS. A pipe in the place of a page held `open` for ever. A segment that had not
+//! been given memory, in a `/dev/shm` that was full, ended the reader at its first look.
 
 use crate::testing::{DEADLINE, Forge, drain};
 use crate::verify::verify;

@@ -197,7 +197,8 @@ impl Wake for Panicking {
     }
 }
 
-/// A panic in one stream's waker ended the thread that wakes all streams, and all others of the process slept for ever.
+/// A panic in one stream's waker ended the thread that wakes all streams, and all others of the process slept
+/// for ever.
 #[test]
 fn a_waker_that_panics_ends_nobody_elses_waiting() {
     let mut forge = Forge::live(65536, 4);
@@ -216,8 +217,9 @@ fn a_waker_that_panics_ends_nobody_elses_waiting() {
     }
 }
 
-/// Streams wait while a new writer mends the files. When that writer died over it, no store in the segment told so, only the
-/// age of its heartbeat, and streams went on waiting for ever (a reader that sleeps by itself looks at the age).
+/// Streams wait while a new writer mends the files. When that writer died over it, no store in the segment
+/// told so, only the age of its heartbeat, and streams went on waiting for ever (a reader that sleeps by
+/// itself looks at the age).
 #[test]
 fn a_stream_does_not_wait_for_a_writer_that_died_over_mending_the_files() {
     let mut forge = Forge::live(65536, 4);
@@ -242,8 +244,8 @@ fn a_stream_does_not_wait_for_a_writer_that_died_over_mending_the_files() {
     tasks.run_until(|t| t.seen[0] == [2, 3, 4, 5]);
 }
 
-/// A stream that is never polled, and streams that are dropped after they were woken and before they were polled, take
-/// nothing from the others.
+/// A stream that is never polled, and streams that are dropped after they were woken and before they were
+/// polled, take nothing from the others.
 #[test]
 fn streams_that_are_never_polled_or_dropped_when_woken_hold_nobody_up() {
     let mut forge = Forge::live(65536, 4);

@@ -55,8 +55,8 @@ fn unmapped(forge: &mut Forge, n: u64) -> Reader {
     reader
 }
 
-/// Descriptors of this process that lead, for reading, to what is or was `path`: the forged writer's is for writing too.
-/// All of them have to leave the access time alone.
+/// Descriptors of this process that lead, for reading, to what is or was `path`: the forged writer's is for
+/// writing too. All of them have to leave the access time alone.
 fn descriptors(path: &Path) -> usize {
     let all = std::fs::read_dir("/proc/self/fd").unwrap();
     let ours = |name: std::ffi::OsString| {
@@ -75,8 +75,8 @@ fn descriptors(path: &Path) -> usize {
 
 #[test]
 fn both_ways_give_the_same_records() {
-    // Bytes of each record, and how many of them between two sleeps: nothing, a few, more than a page of memory, a large
-    // one, more than is copied.
+    // Bytes of each record, and how many of them between two sleeps: nothing, a few, more than a page of
+    // memory, a large one, more than is copied.
     let rounds = [(0, 1), (100, 3), (100, 40), (5000, 1), (3000, 4), (30_000, 1), (40_000, 1), (500, 100)];
     for batch_bytes in [1, 1000, 256 << 10] {
         for copying in [false, true] {

@@ -137,10 +137,11 @@ fn the_status_agrees_with_the_ring() {
     }
 }
 
-/// A reader of the files held the page that the log ended in. A writer started, put another file in the place of that page
-/// and went on in there, and the reader never looked at another file under that name: it was blind, and said nothing. It
-/// goes by the number of the start to notice that, and it had that number too early: while a slot of the metadata is
-/// being written, the other one alone counts, and the number is taken to be one higher.
+/// A reader of the files held the page that the log ended in. A writer started, put another file in the place
+/// of that page and went on in there, and the reader never looked at another file under that name: it was
+/// blind, and said nothing. It goes by the number of the start to notice that, and it had that number too
+/// early: while a slot of the metadata is being written, the other one alone counts, and the number is taken
+/// to be one higher.
 #[test]
 fn the_file_that_the_log_ends_in_may_be_another_one_after_a_start() {
     for slot in [0, waldo_shm_protocol::meta::META_SLOT_LEN as u64] {
@@ -166,7 +167,8 @@ fn the_file_that_the_log_ends_in_may_be_another_one_after_a_start() {
     }
 }
 
-/// Another file comes in the place of page 1, and two records in that. Gives their numbers if the tail comes to see them.
+/// Another file comes in the place of page 1, and two records in that. Gives their numbers if the tail comes
+/// to see them.
 fn replace_page(forge: &mut Forge, files: &FilesTail) -> Vec<u64> {
     let (page, scratch) = (forge.page_path(1), forge.home().join("scratch"));
     std::fs::copy(&page, &scratch).unwrap();
@@ -177,8 +179,9 @@ fn replace_page(forge: &mut Forge, files: &FilesTail) -> Vec<u64> {
     (0..2).rev().map(|n| files.tip_seq_no() - n).collect()
 }
 
-/// A writer that was killed while it made its segment left one without a magic number, and the link to it. Until the next
-/// writer came, nobody could attach: "wrong magic number". Those who were attached followed the files.
+/// A writer that was killed while it made its segment left one without a magic number, and the link to it.
+/// Until the next writer came, nobody could attach: "wrong magic number". Those who were attached followed
+/// the files.
 #[test]
 fn a_segment_whose_writer_ended_while_making_it_gives_way_to_the_files() {
     for len in [0, 100, 1 << 16] {
@@ -202,9 +205,10 @@ fn a_segment_whose_writer_ended_while_making_it_gives_way_to_the_files() {
     }
 }
 
-/// While a look was at work, the writer went all round a small ring: the look had read one page, and then listed another
-/// one. An oldest page behind the end of the log makes no sense, and readers said so of a ring that was whole; or the
-/// page was gone before it was opened, eight times in a row, and they got "page-...: No such file or directory".
+/// While a look was at work, the writer went all round a small ring: the look had read one page, and then
+/// listed another one. An oldest page behind the end of the log makes no sense, and readers said so of a ring
+/// that was whole; or the page was gone before it was opened, eight times in a row, and they got "page-...:
+/// No such file or directory".
 #[test]
 fn a_ring_that_is_trimmed_faster_than_a_look_is_looked_at_again() {
     let mut forge = Forge::new(16384, 1);

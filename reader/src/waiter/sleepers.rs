@@ -1,7 +1,7 @@
 //! Who waits for what: a place for each stream, and a list of the places that hold a waker.
 //!
-//! Nothing here is searched: entering, leaving and taking one of all cost the same however many there are, and what
-//! was allocated once is used again.
+//! Nothing here is searched: entering, leaving and taking one of all cost the same however many there are,
+//! and what was allocated once is used again.
 
 use crate::options::Visibility;
 use std::task::Waker;

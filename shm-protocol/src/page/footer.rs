@@ -119,7 +119,8 @@ impl PageFooter {
     /// Checks the last 128 bytes of a page.
     ///
     /// # Errors
-    /// [`PageFault::Magic`] if there is no footer (the page was never sealed), otherwise what is wrong with it.
+    /// [`PageFault::Magic`] if there is no footer (the page was never sealed), otherwise what is wrong with
+    /// it.
     pub fn check(bytes: &[u8], header: &PageHeader) -> Result<PageFooter, PageFault> {
         let (raw, _) = RawPageFooter::read_from_prefix(bytes)
             .map_err(|_| PageFault::TooShort { len: bytes.len() as u64 })?;

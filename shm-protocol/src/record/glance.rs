@@ -6,18 +6,21 @@ use crate::limits::{RECORD_HEADER_LEN, RECORD_SIZE_LIMIT, align_record};
 // Kinds other than records have bits above the length's 24: beyond the limit.
 const _: () = assert!(RECORD_SIZE_LIMIT <= 1 << 24);
 
-/// The header as its six words, which stay in registers; [`super::RawRecord`] makes a copy in memory whose parts are
-/// loaded again before the copy has settled (measured: 4 of 60 ns that a reader takes for a record of 100 bytes).
+/// The header as its six words, which stay in registers; [`super::RawRecord`] makes a copy in memory whose
+/// parts are loaded again before the copy has settled (measured: 4 of 60 ns that a reader takes for a record
+/// of 100 bytes).
 ///
-/// It tells good records only: where it has none, [`super::RawRecord::check`] and [`super::RawRecord::verify`] tell why.
+/// It tells good records only: where it has none, [`super::RawRecord::check`] and
+/// [`super::RawRecord::verify`] tell why.
 #[derive(Clone, Copy, Debug)]
 pub struct Glance {
     words: [u64; 6],
 }
 
 impl Glance {
-    /// The record at the start of `bytes`, if everything that memory safety and progress depend on is right: it is no
-    /// seal, its length makes sense and lies within `bytes`, and its number is greater than that of its predecessor.
+    /// The record at the start of `bytes`, if everything that memory safety and progress depend on is right:
+    /// it is no seal, its length makes sense and lies within `bytes`, and its number is greater than that of
+    /// its predecessor.
     #[inline(always)]
     pub fn take(bytes: &[u8]) -> Option<Glance> {
         let (words, _) = bytes.as_chunks::<8>();

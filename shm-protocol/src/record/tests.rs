@@ -64,7 +64,8 @@ fn seal_round_trips() {
         (seal.last_seq_no(), seal.records(), seal.epoch(), seal.durable()),
         (u64::MAX, 77, 3, STAMP.durable)
     );
-    // A seal's two numbers are no pair of sequence numbers: a page of more records than its last number is legal.
+    // A seal's two numbers are no pair of sequence numbers: a page of more records than its last number is
+    // legal.
     assert!(matches!(Seal::encode(seed(), 8192, 5, 77, STAMP).check(48), Ok(Frame::Seal(_))));
 }
 

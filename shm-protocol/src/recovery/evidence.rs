@@ -31,11 +31,12 @@ impl Beyond {
 }
 
 const CHUNK: usize = 1 << 20;
-/// Places that are passed over together where all bytes are zero, as they are in what the log has not reached yet.
+/// Places that are passed over together where all bytes are zero, as they are in what the log has not reached
+/// yet.
 const BLOCK_PLACES: usize = 512;
 
-/// Looks at every place from `from` to `limit` where a record of a page could start. Only headers with the right
-/// checksum count. The checksum is seeded with ring, page and offset, so nothing else passes.
+/// Looks at every place from `from` to `limit` where a record of a page could start. Only headers with the
+/// right checksum count. The checksum is seeded with ring, page and offset, so nothing else passes.
 ///
 /// # Errors
 /// What reading says.
@@ -74,7 +75,8 @@ pub fn look_beyond<P: PageBytes>(
     Ok(beyond)
 }
 
-/// What the header says that stands at the start of `bytes`, `offset` bytes into the page, if it is a good one.
+/// What the header says that stands at the start of `bytes`, `offset` bytes into the page, if it is a good
+/// one.
 fn header_at(bytes: &[u8], seed: PageSeed, offset: u64, limit: u64) -> Option<Beyond> {
     let raw = RawRecord::read(bytes)?;
     // Most places are no header. The cheap test comes first.

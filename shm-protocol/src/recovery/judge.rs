@@ -1,29 +1,31 @@
 //! The decisions: the end of the log, a torn write, or damage.
 //!
 //! ```text
-//!   what a walk through the records of a page stopped at     | below the durable position | at it or above
-//!   ----------------------------------------------------------+----------------------------+------------------------
-//!   A a bad record, and the next page goes on after the last  | torn seal: written again   | torn seal: written again
-//!   B a bad record, or bytes of an earlier life               | damage                     | end of the log: cut
+//! what a walk through the records of a page stopped at      | below the durable position | at it or above
+//! ----------------------------------------------------------+----------------------------+-------------------------
+//! A a bad record, and the next page goes on after the last  | torn seal: written again   | torn seal: written again
+//! B a bad record, or bytes of an earlier life               | damage                     | end of the log: cut
 //!
-//!   what stands under the name of a page                      | page begins below          | page begins at or above
-//!   ----------------------------------------------------------+----------------------------+------------------------
-//!   C no file, and there is an older and a newer page         | damage                     | damage
-//!   D no file, and none that is newer                         | damage                     | the log ends before
-//!   E a header that was not flushed: none, in part, of an     | damage                     | left over; damage if
-//!     earlier page, retired, or too short a file              |                            | records prove a header
-//!   F a header of another ring, a later page, another version | damage                     | damage
+//! what stands under the name of a page                      | page begins below          | page begins at or above
+//! ----------------------------------------------------------+----------------------------+-------------------------
+//! C no file, and there is an older and a newer page         | damage                     | damage
+//! D no file, and none that is newer                         | damage                     | the log ends before
+//! E a header that was not flushed: none, in part, of an     | damage                     | left over; damage if
+//!   earlier page, retired, or too short a file              |                            | records prove a header
+//! F a header of another ring, a later page, another version | damage                     | damage
 //! ```
 //!
-//! C holds because names come and go in order: a page gets its name after the page before it, and recovery takes names
-//! away from the newest down. A power cut takes back the latest changes of names, never one of them alone.
+//! C holds because names come and go in order: a page gets its name after the page before it, and recovery
+//! takes names away from the newest down. A power cut takes back the latest changes of names, never one of
+//! them alone.
 //!
-//! With F an exception: a writer that lets pages leave before what takes their place is durable uses the file of a page
-//! that never was durable again at once. A power cut can bring the old name back then, with a later page under it: row E.
+//! With F an exception: a writer that lets pages leave before what takes their place is durable uses the file
+//! of a page that never was durable again at once. A power cut can bring the old name back then, with a later
+//! page under it: row E.
 //!
-//! "Records prove a header": a writer with durable appends flushes the header of a page before the page gets its
-//! name, so a record of the page proves that the header had been durable. The header of the oldest page had been durable
-//! in any case, unless the writer lets pages leave before what takes their place is durable.
+//! "Records prove a header": a writer with durable appends flushes the header of a page before the page gets
+//! its name, so a record of the page proves that the header had been durable. The header of the oldest page
+//! had been durable in any case, unless the writer lets pages leave before what takes their place is durable.
 
 use crate::Position;
 use crate::page::PageFault;
@@ -39,8 +41,8 @@ pub enum StopVerdict {
     Damage,
 }
 
-/// Judges a stop at `at`, where no good record and no good seal stands. `next_goes_on`: the first record of the next
-/// page names the last record before the stop as its predecessor.
+/// Judges a stop at `at`, where no good record and no good seal stands. `next_goes_on`: the first record of
+/// the next page names the last record before the stop as its predecessor.
 pub fn stop(at: Position, durable: Position, next_goes_on: bool) -> StopVerdict {
     match (next_goes_on, at < durable) {
         (true, _) => StopVerdict::TornSeal,
@@ -68,8 +70,9 @@ pub enum HeaderState {
 }
 
 impl HeaderState {
-    /// What the fault says about the file. `trims_early`: the last writer let pages leave before what took their place was
-    /// durable, and then did not wait for their names to be gone before it used the files again.
+    /// What the fault says about the file. `trims_early`: the last writer let pages leave before what took
+    /// their place was durable, and then did not wait for their names to be gone before it used the files
+    /// again.
     pub fn of(fault: &PageFault, trims_early: bool) -> HeaderState {
         match fault {
             PageFault::WrongPage { .. } if trims_early => HeaderState::Unflushed,
@@ -89,9 +92,9 @@ impl HeaderState {
     }
 }
 
-/// Judges the file of page `id`. `proven`: the header had been durable, whatever else is known. Either the last writer
-/// flushed headers before pages got their names and there is a record of this page in the file, or this is the oldest
-/// page.
+/// Judges the file of page `id`. `proven`: the header had been durable, whatever else is known. Either the
+/// last writer flushed headers before pages got their names and there is a record of this page in the file,
+/// or this is the oldest page.
 pub fn header(id: u64, state: HeaderState, durable: Position, proven: bool) -> HeaderVerdict {
     match state {
         HeaderState::Spoiled => HeaderVerdict::Damage,
@@ -100,7 +103,8 @@ pub fn header(id: u64, state: HeaderState, durable: Position, proven: bool) -> H
     }
 }
 
-/// Whether it is damage that there is no file of page `id`, into which the log should go on, and none that is newer.
+/// Whether it is damage that there is no file of page `id`, into which the log should go on, and none that is
+/// newer.
 pub fn end_is_damage(id: u64, durable: Position) -> bool {
     // A page is there, empty, before the log is durable up to its start.
     Position::start_of(id) < durable

@@ -35,8 +35,8 @@ pub(super) fn seed_of(header: &PageHeader) -> PageSeed {
     PageSeed::new(&header.fields().ring_id, header.fields().page_id)
 }
 
-/// What the footer of a page says, if it has one that can be believed: the seal stands where the footer says, or the
-/// last writer closed the ring there.
+/// What the footer of a page says, if it has one that can be believed: the seal stands where the footer says,
+/// or the last writer closed the ring there.
 ///
 /// # Errors
 /// What reading says.

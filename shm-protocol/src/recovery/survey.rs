@@ -46,7 +46,8 @@ pub struct ReadyPage {
 pub struct LeftOver {
     /// The id in its name.
     pub id: u64,
-    /// It holds good record headers: part of the log is lost with it, though none that was acknowledged as durable.
+    /// It holds good record headers: part of the log is lost with it, though none that was acknowledged as
+    /// durable.
     pub holds_records: bool,
 }
 
@@ -68,8 +69,8 @@ pub struct Survey {
     pub ready: Option<ReadyPage>,
     /// Page files to be removed, by rising id.
     pub left_overs: Vec<LeftOver>,
-    /// Everything below this is known to have been durable. If all of the log is lost, a place that owes nothing: where
-    /// the oldest of what is left over begins.
+    /// Everything below this is known to have been durable. If all of the log is lost, a place that owes
+    /// nothing: where the oldest of what is left over begins.
     pub durable: Position,
     /// The id of the page after the last one, also where all of the log is lost.
     pub next_id: u64,
@@ -127,8 +128,8 @@ pub fn survey<R: RingFiles>(files: &R, meta: &Meta) -> Result<Survey, SurveyErro
     Ok(survey)
 }
 
-/// How far behind the end of a closed ring a survey looks for records, in bytes: far enough for two of the longest. All of
-/// the page would take longer than everything else that an opening does.
+/// How far behind the end of a closed ring a survey looks for records, in bytes: far enough for two of the
+/// longest. All of the page would take longer than everything else that an opening does.
 const LOOK_BEHIND_END: u64 = 2 * RECORD_SIZE_LIMIT as u64;
 
 /// A file that has a page's name.
@@ -186,8 +187,9 @@ struct Surveyor<'a, R> {
 }
 
 impl<R: RingFiles> Surveyor<'_, R> {
-    /// Whether the ring is as its last writer left it when it closed the ring: nothing follows the end, no page behind it
-    /// has records, and no page is of a later start. Metadata that was put back from a backup says otherwise.
+    /// Whether the ring is as its last writer left it when it closed the ring: nothing follows the end, no
+    /// page behind it has records, and no page is of a later start. Metadata that was put back from a backup
+    /// says otherwise.
     fn is_as_closed(&self) -> Result<bool, SurveyError<R::Error>> {
         let end = self.meta.clean_end;
         if end.is_none() {
@@ -217,8 +219,8 @@ impl<R: RingFiles> Surveyor<'_, R> {
         self.files.open_page(id).map_err(SurveyError::io("open", id))
     }
 
-    /// What the newest page that holds any record says. Records were written one after the other, each with the durable
-    /// position of its time, so older pages name no higher one.
+    /// What the newest page that holds any record says. Records were written one after the other, each with
+    /// the durable position of its time, so older pages name no higher one.
     fn evidence(&self) -> Result<Beyond, SurveyError<R::Error>> {
         let mut evidence = Beyond::default();
         for candidate in self.candidates.iter().rev() {
@@ -262,9 +264,9 @@ impl<R: RingFiles> Surveyor<'_, R> {
         Ok(evidence)
     }
 
-    /// Whether the log goes on in the pages from `first` on from something that is known to have been durable, or from
-    /// its very beginning. If so, the log is what stands there up to the first fault. Only a writer that trims early
-    /// leaves anything else.
+    /// Whether the log goes on in the pages from `first` on from something that is known to have been
+    /// durable, or from its very beginning. If so, the log is what stands there up to the first fault. Only a
+    /// writer that trims early leaves anything else.
     fn is_anchored(&self, first: u64) -> bool {
         !self.meta.trims_early || first <= self.durable.page().max(1)
     }
@@ -348,7 +350,8 @@ impl<R: RingFiles> Surveyor<'_, R> {
         let id = candidate.id;
         let Some(page) = self.open(id)? else { return Ok(!run.pages.is_empty()) };
         let before = run.summary();
-        // A footer may have reached the disk before the records it speaks for, unless the page is durable as a whole.
+        // A footer may have reached the disk before the records it speaks for, unless the page is durable as
+        // a whole.
         let believed = closed || id < self.durable.page();
         // The footer of an earlier close speaks of an end that the log has left behind.
         let clean_end = if closed { self.meta.clean_end } else { Position::NONE };
@@ -409,7 +412,8 @@ impl<R: RingFiles> Surveyor<'_, R> {
         }
     }
 
-    /// Whether the first record of the page after candidate `n`, which is page `id`, names `last` as its predecessor.
+    /// Whether the first record of the page after candidate `n`, which is page `id`, names `last` as its
+    /// predecessor.
     fn next_names(&self, n: usize, id: u64, last: u64) -> Result<bool, SurveyError<R::Error>> {
         let Some(next) = self.candidates.get(n + 1).filter(|next| next.id == id + 1) else {
             return Ok(false);

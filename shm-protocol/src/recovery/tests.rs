@@ -63,8 +63,8 @@ impl<'a> RingFiles for &'a Ring {
 }
 
 impl Ring {
-    /// Pages `first` to `last`, of which the last one has two records. Each record's header names `durable` of its
-    /// number as the durable position.
+    /// Pages `first` to `last`, of which the last one has two records. Each record's header names `durable`
+    /// of its number as the durable position.
     fn new(first: u64, last: u64, durable: impl Fn(u64) -> Position) -> Ring {
         let mut files = BTreeMap::new();
         for id in first..=last {
@@ -218,8 +218,8 @@ fn an_unharmed_ring_is_found_whole() {
     }
 }
 
-/// A page whose header was lost was refused as a gap although nothing in it had been durable, and removed in silence
-/// although 26 records in it had been.
+/// A page whose header was lost was refused as a gap although nothing in it had been durable, and removed in
+/// silence although 26 records in it had been.
 #[test]
 fn a_lost_header_is_judged_by_what_the_page_holds() {
     let lost = Ring::new(1, 3, never).without_header(3).survey().unwrap();
@@ -308,8 +308,8 @@ fn a_torn_seal_is_written_again_if_the_next_page_goes_on() {
     }
 }
 
-/// A writer that promises nothing for power cuts recycles pages before anything in the ring is durable. Any page can be
-/// spoilt then; the longest run is what is left of the log.
+/// A writer that promises nothing for power cuts recycles pages before anything in the ring is durable. Any
+/// page can be spoilt then; the longest run is what is left of the log.
 #[test]
 fn without_anything_durable_the_longest_run_counts() {
     let old = |_| at(2, Ring::offset(1));
@@ -406,8 +406,8 @@ fn a_ring_that_was_closed_is_believed_only_if_it_is_as_it_was() {
     assert_eq!(ring.survey().unwrap_err().page, 4);
 }
 
-/// Pages are looked through in pieces, and what is blank is passed over in blocks. Neither may hide a header: whoever stands
-/// behind the end of the log would be taken for a record once the log has grown up to it.
+/// Pages are looked through in pieces, and what is blank is passed over in blocks. Neither may hide a header:
+/// whoever stands behind the end of the log would be taken for a record once the log has grown up to it.
 #[test]
 fn every_good_header_behind_the_end_is_found_wherever_it_stands() {
     const LEN: u64 = (2 << 20) + 4096;
@@ -477,8 +477,8 @@ fn every_good_header_behind_the_end_is_found_wherever_it_stands() {
     assert_eq!(found, Beyond { durable: Position::start_of(5), epoch: 7, records: count, end: next });
 }
 
-/// A footer spares the walk through its page. It may have reached the disk before the records that it speaks for, so that
-/// something else has to vouch for it: the seal, or the end that a clean close noted.
+/// A footer spares the walk through its page. It may have reached the disk before the records that it speaks
+/// for, so that something else has to vouch for it: the seal, or the end that a clean close noted.
 #[test]
 fn a_footer_is_believed_if_the_seal_or_a_clean_close_vouches_for_it() {
     let ring = Ring::new(2, 3, |_| Position::NONE);

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! writer: version = odd (relaxed); fence(release); fields ... (relaxed); version = even (release)
-//! reader: v1 = version (acquire); fields ... (relaxed); fence(acquire); v2 = version (relaxed); v1 == v2, even
+//! reader: v1 = version (acquire); fields ... (relaxed); fence(acquire); v2 = version (relaxed);
+//!         v1 == v2, and even
 //! ```
 
 use crate::page::IndexEntry;
@@ -108,7 +109,8 @@ impl IndexKey {
         }
     }
 
-    /// How far the key lies between two entries: 0 at the first, 1 at the last; anything if they are not in order.
+    /// How far the key lies between two entries: 0 at the first, 1 at the last; anything if they are not in
+    /// order.
     fn fraction(self, first: &IndexSlot, last: &IndexSlot) -> f64 {
         let (word, key): (fn(&IndexSlot) -> &AtomicU64, u64) = match self {
             IndexKey::SeqNo(seq_no) => (|slot| &slot.seq_no, seq_no),
@@ -120,8 +122,9 @@ impl IndexKey {
     }
 }
 
-/// How many of `entries` the key admits: as `partition_point`, but it starts where the key would be if the entries
-/// were evenly spread, as they mostly are, so that it touches a few cache lines instead of one per halving.
+/// How many of `entries` the key admits: as `partition_point`, but it starts where the key would be if the
+/// entries were evenly spread, as they mostly are, so that it touches a few cache lines instead of one per
+/// halving.
 fn admitted(entries: &[IndexSlot], key: IndexKey) -> usize {
     let [first, .., last] = entries else { return entries.partition_point(|slot| key.admits(slot)) };
     if !key.admits(first) {
@@ -198,7 +201,8 @@ impl PageSlot {
         })
     }
 
-    /// The last entry of `entries`, this slot's part of the index, that `key` admits, if this slot is page `page`.
+    /// The last entry of `entries`, this slot's part of the index, that `key` admits, if this slot is page
+    /// `page`.
     pub(super) fn floor(&self, page: u64, entries: &[IndexSlot], key: IndexKey) -> Option<IndexEntry> {
         self.stable(|| {
             let len = load_acquire(&self.index_len).min(entries.len() as u64) as usize; // SYNC(index-entry)

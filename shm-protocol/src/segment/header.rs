@@ -177,8 +177,8 @@ pub enum SegmentFault {
 }
 
 impl SegmentHeader {
-    /// A header in private memory, as it was read from the object's first bytes: to be checked before anything is
-    /// mapped. What is mapped afterwards has to be checked again, since it may have changed.
+    /// A header in private memory, as it was read from the object's first bytes: to be checked before
+    /// anything is mapped. What is mapped afterwards has to be checked again, since it may have changed.
     pub fn from_bytes(bytes: &[u8; size_of::<SegmentHeader>()]) -> SegmentHeader {
         let word = |at: usize| {
             let mut word = [0; 8];

@@ -32,8 +32,8 @@ pub struct DurableLine {
 pub struct StatusLine {
     /// A [`WriterState`].
     pub(super) state: AtomicU32,
-    /// The error number behind [`WriterState::Failed`]. Stays when the state changes, so that it fits whenever the
-    /// state says "failed".
+    /// The error number behind [`WriterState::Failed`]. Stays when the state changes, so that it fits
+    /// whenever the state says "failed".
     pub(super) errno: AtomicU32,
     /// The writer's starts so far; grows by one at each.
     pub(super) epoch: AtomicU32,
@@ -56,8 +56,9 @@ pub struct Counters {
     pub(super) words: [AtomicU64; 48],
 }
 
-/// The bit that a sleeper on a wake word shows to those who wake (FUTEX_WAIT_BITSET), by the value it sleeps on. Who
-/// has changed the word to `token` wakes all but this bit: sleepers of before, and not those who have looked since.
+/// The bit that a sleeper on a wake word shows to those who wake (FUTEX_WAIT_BITSET), by the value it sleeps
+/// on. Who has changed the word to `token` wakes all but this bit: sleepers of before, and not those who have
+/// looked since.
 pub const fn wake_bit(token: u32) -> u32 {
     1 << (token % 32)
 }
@@ -191,11 +192,11 @@ pub enum Counter {
     UringActive = 12,
     /// Bytes of all page files in the ring, the waiting ones included. Not monotonic.
     DiskBytes = 13,
-    /// Rotations that waited for a flush, because pages leave the ring only once durable records have taken their
-    /// place: the disk does not keep up with the appends.
+    /// Rotations that waited for a flush, because pages leave the ring only once durable records have taken
+    /// their place: the disk does not keep up with the appends.
     DiskWaits = 14,
-    /// Nanoseconds by which the newest record's time is ahead of the clock. Times never fall, so after the clock was set
-    /// back all records bear the same time until the clock has caught up. Not monotonic.
+    /// Nanoseconds by which the newest record's time is ahead of the clock. Times never fall, so after the
+    /// clock was set back all records bear the same time until the clock has caught up. Not monotonic.
     TimeAheadNs = 15,
 }
 

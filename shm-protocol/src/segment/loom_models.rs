@@ -1,5 +1,5 @@
-//! The protocol's promises, tried in every order that the memory model allows. Each model names the SYNC points that
-//! it rests on; `docs/PROTOCOL.md` lists them.
+//! The protocol's promises, tried in every order that the memory model allows. Each model names the SYNC
+//! points that it rests on; `docs/PROTOCOL.md` lists them.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test -p waldo-shm-protocol --release --lib loom
@@ -125,8 +125,8 @@ impl Shared {
     }
 }
 
-/// Tries `write` in every order with `read`. The reader is the thread that is started: loom, when it is told to bound
-/// the switches between threads, then also finds the orders in which the reader comes last.
+/// Tries `write` in every order with `read`. The reader is the thread that is started: loom, when it is told
+/// to bound the switches between threads, then also finds the orders in which the reader comes last.
 fn explore(switches: Option<usize>, prepare: fn(&Shared), write: fn(&Shared), read: fn(&Shared)) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = switches;
@@ -142,8 +142,8 @@ fn explore(switches: Option<usize>, prepare: fn(&Shared), write: fn(&Shared), re
     });
 }
 
-/// SYNC(publish), SYNC(load-acquire): what lies below the committed watermark may be read, and the watermark never
-/// goes back.
+/// SYNC(publish), SYNC(load-acquire): what lies below the committed watermark may be read, and the watermark
+/// never goes back.
 #[test]
 fn loom_committed_bytes_are_readable() {
     explore(
@@ -159,8 +159,8 @@ fn loom_committed_bytes_are_readable() {
     );
 }
 
-/// SYNC(durable), SYNC(publish): the flushing thread follows the committed watermark and drags the durable one behind
-/// it. Who sees the durable one may read below it, and finds the committed one at or above it.
+/// SYNC(durable), SYNC(publish): the flushing thread follows the committed watermark and drags the durable
+/// one behind it. Who sees the durable one may read below it, and finds the committed one at or above it.
 #[test]
 fn loom_durable_follows_committed() {
     loom::model(|| {
@@ -209,7 +209,8 @@ fn loom_directory_is_ahead_of_the_watermark() {
     );
 }
 
-/// SYNC(slot), SYNC(slot-change): a reader meets a slot's old page, or none, or the new page, never a mixture.
+/// SYNC(slot), SYNC(slot-change): a reader meets a slot's old page, or none, or the new page, never a
+/// mixture.
 #[test]
 fn loom_slot_reuse_never_mixes_pages() {
     explore(
@@ -247,8 +248,8 @@ fn look_for(shared: &Shared, page: u64, entries: &[u64]) {
     }
 }
 
-/// SYNC(slot), SYNC(slot-change): an index entry that is returned for a page is whole and belongs to that page, while
-/// the slot is given to another page and filled again.
+/// SYNC(slot), SYNC(slot-change): an index entry that is returned for a page is whole and belongs to that
+/// page, while the slot is given to another page and filled again.
 #[test]
 fn loom_index_of_the_old_page_stays_its_own() {
     explore(Some(2), index_of_page_1, reuse_index, |shared| look_for(shared, 1, &[12]));
@@ -301,8 +302,8 @@ fn loom_failure_carries_its_error_number() {
     );
 }
 
-/// SYNC(publish): who sees a commit of a new writer sees that writer's epoch, so a reader that compares the epoch after
-/// loading the watermark cannot take a new writer's bytes for a continuation unnoticed.
+/// SYNC(publish): who sees a commit of a new writer sees that writer's epoch, so a reader that compares the
+/// epoch after loading the watermark cannot take a new writer's bytes for a continuation unnoticed.
 #[test]
 fn loom_epoch_is_ahead_of_the_watermark() {
     explore(
@@ -338,8 +339,8 @@ fn loom_header_is_complete() {
     );
 }
 
-/// The kernel's futex: comparing and falling asleep are one step with respect to waking. It also tells whether
-/// somebody fell asleep for ever, so that the models end with a message instead of a deadlock.
+/// The kernel's futex: comparing and falling asleep are one step with respect to waking. It also tells
+/// whether somebody fell asleep for ever, so that the models end with a message instead of a deadlock.
 #[derive(Default)]
 struct Futex {
     bucket: Mutex<Bucket>,
@@ -398,8 +399,8 @@ enum Store {
     OwnThenSegment,
 }
 
-/// One thread commits, a notifier notices and wakes, a reader follows up to the last commit. The notifier goes by the
-/// writer's own position.
+/// One thread commits, a notifier notices and wakes, a reader follows up to the last commit. The notifier
+/// goes by the writer's own position.
 fn sleep_and_wake(commits: usize, order: Before, store: Store) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
@@ -457,7 +458,8 @@ fn sleep_and_wake(commits: usize, order: Before, store: Store) {
     });
 }
 
-/// SYNC(wake), SYNC(publish), SYNC(own-committed): a reader that loads the token before it looks never sleeps through a commit.
+/// SYNC(wake), SYNC(publish), SYNC(own-committed): a reader that loads the token before it looks never sleeps
+/// through a commit.
 #[test]
 fn loom_no_wake_up_is_lost() {
     sleep_and_wake(1, Before::TokenThenLook, Store::SegmentThenOwn);

@@ -36,8 +36,8 @@ impl<'a> Publisher<'a> {
     }
 
     /// Publishes the committed watermark, the tip, and how many records were ever appended
-    /// ([`crate::page::RECORDS_UNKNOWN`] if that is not known). One thread at a time. Orders everything stored before,
-    /// in the directory as well as by the kernel in the page, ahead of it.
+    /// ([`crate::page::RECORDS_UNKNOWN`] if that is not known). One thread at a time. Orders everything
+    /// stored before, in the directory as well as by the kernel in the page, ahead of it.
     #[inline]
     pub fn commit(&self, position: Position, tip_seq_no: u64, records: u64) {
         let line = self.segment.committed;
@@ -63,8 +63,8 @@ impl<'a> Publisher<'a> {
         self.set_state(WriterState::Failed);
     }
 
-    /// Names the writer that is starting. The error number of its predecessor stays: a reader may be about to load
-    /// it, having seen the state "failed".
+    /// Names the writer that is starting. The error number of its predecessor stays: a reader may be about to
+    /// load it, having seen the state "failed".
     pub fn set_writer(&self, epoch: u32, pid: u32, heartbeat_interval_ns: u64) {
         let status = self.segment.status;
         status.epoch.store(epoch, Ordering::Relaxed);
@@ -82,7 +82,8 @@ impl<'a> Publisher<'a> {
         self.segment.status.oldest_page.store(page, Ordering::Relaxed);
     }
 
-    /// Enters page `info.page_id` into the directory in place of the one that held its slot. One thread at a time.
+    /// Enters page `info.page_id` into the directory in place of the one that held its slot. One thread at a
+    /// time.
     pub fn enter_page(&self, info: &PageInfo) {
         self.segment.slots[self.segment.slot_no(info.page_id)].replace(info);
     }
@@ -117,9 +118,9 @@ impl<'a> Publisher<'a> {
 
     /// Changes wake word `n` and returns it, for the FUTEX_WAKE that must follow. Any thread.
     ///
-    /// A reader loads the word, then finds nothing to read, then sleeps on the value it loaded. What it missed
-    /// was published before this change, so either it sees the change and does not sleep, or it is asleep
-    /// before the wake.
+    /// A reader loads the word, then finds nothing to read, then sleeps on the value it loaded. What it
+    /// missed was published before this change, so either it sees the change and does not sleep, or it is
+    /// asleep before the wake.
     pub fn bump_wake(&self, n: u32) -> &'a AtomicU32 {
         let word = self.segment.wake_word(n);
         word.fetch_add(1, Ordering::Release); // SYNC(wake)

@@ -31,8 +31,8 @@ impl Memory {
     }
 
     fn segment(&self) -> Segment<'_> {
-        // SAFETY: the blocks are aligned to 128, `segment_len` bytes in all, live as long as `self`, and consist of
-        // atomics.
+        // SAFETY: the blocks are aligned to 128, `segment_len` bytes in all, live as long as `self`, and
+        // consist of atomics.
         unsafe { Segment::from_raw(self.base(), self.shape) }
     }
 
@@ -303,7 +303,8 @@ fn floor_finds_the_last_entry_not_above() {
 
 #[test]
 fn floor_finds_its_way_among_uneven_entries() {
-    // Evenly spread; in two heaps; growing ever faster; all but one at the end; not in order, as damage leaves them.
+    // Evenly spread; in two heaps; growing ever faster; all but one at the end; not in order, as damage
+    // leaves them.
     let spreads: [&dyn Fn(u64) -> u64; 5] = [
         &|n| n * 7 + 3,
         &|n| if n < 30 { n + 1 } else { n + 1_000_000 },

@@ -16,8 +16,8 @@ pub struct Duel {
     pub rounds: usize,
 }
 
-/// Runs both in turns, A B B A A B ..., for the time of one row. Each call does one round of work and gives its
-/// figure. The first round of each is thrown away: it warms up.
+/// Runs both in turns, A B B A A B ..., for the time of one row. Each call does one round of work and gives
+/// its figure. The first round of each is thrown away: it warms up.
 pub fn duel(
     plan: &Plan,
     watch: &Watch,
@@ -54,8 +54,8 @@ pub fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
     values.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
-/// Does `op` `n` times and gives nanoseconds per call: the median over groups of `group` calls, so that the clock
-/// does not count for much and an interruption not at all.
+/// Does `op` `n` times and gives nanoseconds per call: the median over groups of `group` calls, so that the
+/// clock does not count for much and an interruption not at all.
 pub fn ns_per_call(
     n: usize,
     group: usize,

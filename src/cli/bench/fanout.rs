@@ -41,14 +41,15 @@ pub enum Mode {
 
 /// One writer, thousands of readers: what reaches them, how late, and what the writer pays for it.
 ///
-/// Makes a ring in a temporary directory and starts a writer process, which appends without readers first. Then the
-/// readers start, each a process of its own: they attach and do nothing, while the writer appends again (it must not
-/// notice them). Then all of them follow the log while the writer appends at --rate for --seconds; each checks that
-/// no record is missing. At last, with everybody asleep, single records show how long it takes until the last one
-/// has been woken. The writer then appends once more without readers, to show whether the machine has changed.
+/// Makes a ring in a temporary directory and starts a writer process, which appends without readers first.
+/// Then the readers start, each a process of its own: they attach and do nothing, while the writer appends
+/// again (it must not notice them). Then all of them follow the log while the writer appends at --rate for
+/// --seconds; each checks that no record is missing. At last, with everybody asleep, single records show how
+/// long it takes until the last one has been woken. The writer then appends once more without readers, to
+/// show whether the machine has changed.
 ///
-/// Appends are due at fixed times, whether the one before was late or not: a writer that is held up by its readers
-/// shows as late appends, not as fewer of them. Everything is removed at the end, also after Ctrl-C.
+/// Appends are due at fixed times, whether the one before was late or not: a writer that is held up by its
+/// readers shows as late appends, not as fewer of them. Everything is removed at the end, also after Ctrl-C.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -91,8 +92,8 @@ pub struct Args {
     /// Shortest time between two rounds of waking sleeping readers [default: that of the writer].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     wake_interval: Option<Duration>,
-    /// Time between background flushes of committed appends. Long by default, so that they seldom come before the
-    /// flushes that are timed; `waldo serve --no-sync` flushes every second.
+    /// Time between background flushes of committed appends. Long by default, so that they seldom come before
+    /// the flushes that are timed; `waldo serve --no-sync` flushes every second.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1m",
           conflicts_with = "sync")]
     sync_interval: Duration,

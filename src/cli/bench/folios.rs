@@ -1,5 +1,5 @@
-//! How the page cache holds a file: in folios of which sizes. That decides how fast small appends are, how cheap it is to
-//! map a page, and what a flush costs while many processes map it.
+//! How the page cache holds a file: in folios of which sizes. That decides how fast small appends are, how
+//! cheap it is to map a page, and what a flush costs while many processes map it.
 
 use super::system;
 use crate::cli::units;
@@ -26,8 +26,8 @@ pub fn describe(path: &Path) -> String {
     }
 }
 
-/// The commonest sizes, and how much of the file is in such folios; `None` if this process may not know. What of
-/// the file is not in the page cache is read for this.
+/// The commonest sizes, and how much of the file is in such folios; `None` if this process may not know. What
+/// of the file is not in the page cache is read for this.
 pub fn shares(path: &Path) -> Option<String> {
     let sizes = sizes(path).ok().filter(|sizes| !sizes.is_empty())?;
     let all: u64 = sizes.values().sum();

@@ -23,7 +23,8 @@ impl Latency {
     pub fn new() -> Latency {
         match Histogram::new_with_bounds(1, NS_MAX, DIGITS) {
             Ok(histogram) => Latency(histogram),
-            // The bounds are constants within what the library allows: 1 <= low, 2 * low <= high, digits <= 5.
+            // The bounds are constants within what the library allows: 1 <= low, 2 * low <= high, digits <=
+            // 5.
             Err(error) => unreachable!("{error}"),
         }
     }
@@ -69,8 +70,8 @@ impl Latency {
         Duration::from_nanos(if self.0.is_empty() { 0 } else { self.0.max() })
     }
 
-    /// Points for a plot: x is 1 / (1 - quantile), so that 10 stands for 90 %, 100 for 99 % and so on, y is the
-    /// latency in microseconds. Use it with [`super::report::Axis::percentiles`].
+    /// Points for a plot: x is 1 / (1 - quantile), so that 10 stands for 90 %, 100 for 99 % and so on, y is
+    /// the latency in microseconds. Use it with [`super::report::Axis::percentiles`].
     pub fn percentile_points(&self) -> Vec<(f64, f64)> {
         let total = self.count() as f64;
         if total == 0.0 {
@@ -87,8 +88,8 @@ impl Latency {
         points
     }
 
-    /// All of it as one line of text, for [`Latency::parse`] in another process: `nanoseconds:count`, with a space
-    /// between.
+    /// All of it as one line of text, for [`Latency::parse`] in another process: `nanoseconds:count`, with a
+    /// space between.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for step in self.0.iter_recorded() {

@@ -22,15 +22,16 @@ const STAMP_LEN: usize = 8;
 
 /// Measure how long a record takes from append to a reader in another process.
 ///
-/// One writer process, one reader process. The reader spins on the watermark, or sleeps until it is woken. The floor
-/// does the least that serves: pwrite into a file that the reader has mapped, then a flag in shared memory, and
-/// FUTEX_WAKE if the reader sleeps.
+/// One writer process, one reader process. The reader spins on the watermark, or sleeps until it is woken.
+/// The floor does the least that serves: pwrite into a file that the reader has mapped, then a flag in shared
+/// memory, and FUTEX_WAKE if the reader sleeps.
 ///
-/// Appends are sent at a fixed rate (an open loop): each record carries the moment when it was due, and its latency
-/// counts from then, also if the writer was late because an earlier append was slow. A loop that waits for its own slow
-/// appends would leave out the records that suffered from them (coordinated omission) and show better tails than a
-/// user of that rate gets. So once a rate is more than can be sustained, latencies grow for as long as the round takes.
-/// What is shown says all of it: reader and writer, and on few cores also their waiting for a core.
+/// Appends are sent at a fixed rate (an open loop): each record carries the moment when it was due, and its
+/// latency counts from then, also if the writer was late because an earlier append was slow. A loop that
+/// waits for its own slow appends would leave out the records that suffered from them (coordinated omission)
+/// and show better tails than a user of that rate gets. So once a rate is more than can be sustained,
+/// latencies grow for as long as the round takes. What is shown says all of it: reader and writer, and on few
+/// cores also their waiting for a core.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

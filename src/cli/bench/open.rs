@@ -16,10 +16,10 @@ pub use doomed::{DOOMED, doomed_main};
 
 /// Measure how long it takes until a ring is open.
 ///
-/// After a clean close, after kill -9 of the writer with half a page of records that nothing is known about, and
-/// attaching as a reader. The page cache is warm. The floor of opening reads the first and the last bytes of each page,
-/// writes and flushes 4 KiB and the directory (after a kill it also reads and hashes half a page); that of attaching
-/// opens, reads and maps the same files.
+/// After a clean close, after kill -9 of the writer with half a page of records that nothing is known about,
+/// and attaching as a reader. The page cache is warm. The floor of opening reads the first and the last bytes
+/// of each page, writes and flushes 4 KiB and the directory (after a kill it also reads and hashes half a
+/// page); that of attaching opens, reads and maps the same files.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

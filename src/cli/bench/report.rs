@@ -76,7 +76,8 @@ pub struct Series {
 }
 
 impl Axis {
-    /// For the points of [`super::histogram::Latency::percentile_points`]: ticks say 90 %, 99 %, 99.9 % and so on.
+    /// For the points of [`super::histogram::Latency::percentile_points`]: ticks say 90 %, 99 %, 99.9 % and
+    /// so on.
     pub fn percentiles() -> Axis {
         Axis { label: plot::PERCENTILES.to_owned(), log: true }
     }
@@ -137,8 +138,8 @@ impl Report {
         print(&format!("{:#}\n", self.json()))
     }
 
-    /// Writes STEM.json and STEM.html, each as a whole or not at all, replacing what has these names; gives their
-    /// paths.
+    /// Writes STEM.json and STEM.html, each as a whole or not at all, replacing what has these names; gives
+    /// their paths.
     pub fn write(&self, stem: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let files = [("json", format!("{:#}\n", self.json())), ("html", html::page(self)?)];
         files.into_iter().map(|(extension, text)| replace(with_extension(stem, extension), &text)).collect()
@@ -164,7 +165,8 @@ fn directory(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Unlike the method of that name, this keeps what looks like an extension but is part of a name, as in `v1.2`.
+/// Unlike the method of that name, this keeps what looks like an extension but is part of a name, as in
+/// `v1.2`.
 fn with_extension(stem: &Path, extension: &str) -> PathBuf {
     let mut name = stem.as_os_str().to_owned();
     name.push(".");

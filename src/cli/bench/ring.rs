@@ -42,8 +42,8 @@ pub fn logs(tip: Option<u64>, payload: &[u8], count: usize) -> Vec<Log<'_>> {
     (tip.unwrap_or(0)..).take(count).map(|prev| log.renumbered(prev + 1, prev)).collect()
 }
 
-/// Appends records of `payload_len` bytes until they take about `bytes` bytes, at least one. A process that nobody
-/// watches gives no `watch`.
+/// Appends records of `payload_len` bytes until they take about `bytes` bytes, at least one. A process that
+/// nobody watches gives no `watch`.
 pub fn fill(
     writer: &mut Writer,
     watch: Option<&Watch>,

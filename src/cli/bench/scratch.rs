@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 const SHM: &str = "/dev/shm";
 
-/// A directory on the file system that is measured and one for control segments. The segments are named by path,
-/// not as POSIX objects: it is the same tmpfs, and everything goes with one directory.
+/// A directory on the file system that is measured and one for control segments. The segments are named by
+/// path, not as POSIX objects: it is the same tmpfs, and everything goes with one directory.
 pub struct Scratch {
     disk: TempDir,
     shm: TempDir,

@@ -75,7 +75,8 @@ impl Session {
         duel::duel(&self.plan, &self.watch, ours, floor)
     }
 
-    /// Looks, once, how the page cache holds the pages of the ring at `home`. What cannot be known is left out.
+    /// Looks, once, how the page cache holds the pages of the ring at `home`. What cannot be known is left
+    /// out.
     pub fn look_at_folios(&self, home: &Path) {
         let pages = ring::page_paths(home).unwrap_or_default();
         // Neither the one being written nor the one that is ready.

@@ -27,8 +27,8 @@ pub struct Setting {
     /// How the writer writes.
     #[arg(long, value_enum, default_value_t = IoArg::Auto)]
     io: IoArg,
-    /// Measure on the file system of this directory, which has to exist; everything made there is removed at the
-    /// end [default: $TMPDIR, or /var/tmp].
+    /// Measure on the file system of this directory, which has to exist; everything made there is removed at
+    /// the end [default: $TMPDIR, or /var/tmp].
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Print everything as JSON.

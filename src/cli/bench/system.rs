@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// A file mapped read-only.
 pub fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: only files that a measurement has made itself are mapped. Where another process of the same measurement
-    // writes to them meanwhile, it writes bytes that are not looked at before it has said so, and never shortens them.
+    // SAFETY: only files that a measurement has made itself are mapped. Where another process of the same
+    // measurement writes to them meanwhile, it writes bytes that are not looked at before it has said so, and
+    // never shortens them.
     unsafe { Mmap::map(file) }
 }
 
@@ -45,8 +46,8 @@ impl SharedSlate {
 
     /// What is in it.
     pub fn get(&self) -> &Slate {
-        // SAFETY: mapped for reading and writing, page-aligned and long enough (`map`), made of atomics only, for
-        // which the zeros of a new file are valid values.
+        // SAFETY: mapped for reading and writing, page-aligned and long enough (`map`), made of atomics only,
+        // for which the zeros of a new file are valid values.
         unsafe { &*self.0.as_ptr().cast::<Slate>() }
     }
 }

@@ -23,9 +23,9 @@ const BATCH: u64 = 2 << 20;
 
 /// Measure appending against bare pwrite.
 ///
-/// Each row names its floor: the bare system call that writes as many bytes into files which, like the pages of a ring
-/// after its first lap, are allocated, have been written before, and are in the page cache. Committed appends are held
-/// against pwrite, durable ones against pwritev2 with RWF_DSYNC.
+/// Each row names its floor: the bare system call that writes as many bytes into files which, like the pages
+/// of a ring after its first lap, are allocated, have been written before, and are in the page cache.
+/// Committed appends are held against pwrite, durable ones against pwritev2 with RWF_DSYNC.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -60,8 +60,8 @@ pub struct Args {
     /// Time from one page to the next, for `recycling`.
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = humantime::parse_duration)]
     page_every: Duration,
-    /// Also measure throughput over record sizes, batch sizes, appends in flight and threads. Goes with --report by
-    /// itself.
+    /// Also measure throughput over record sizes, batch sizes, appends in flight and threads. Goes with
+    /// --report by itself.
     #[arg(long)]
     sweep: bool,
     #[command(flatten)]
@@ -80,9 +80,11 @@ enum Regime {
     Durable,
     /// Many threads or tasks that append durably at once.
     Group,
-    /// Each append's latency while pages fill up, with the next page ready and with pages made at the rotation.
+    /// Each append's latency while pages fill up, with the next page ready and with pages made at the
+    /// rotation.
     Rotation,
-    /// What pages are made of: recycled or fresh ones, among readers, and after the page cache has let go of them.
+    /// What pages are made of: recycled or fresh ones, among readers, and after the page cache has let go of
+    /// them.
     Recycling,
 }
 

@@ -1,5 +1,5 @@
-//! The notice board: a file to which every process of a crowd appends lines, and that the command reads. It takes no
-//! descriptor per process, so thirty thousand of them are no different from ten.
+//! The notice board: a file to which every process of a crowd appends lines, and that the command reads. It
+//! takes no descriptor per process, so thirty thousand of them are no different from ten.
 
 use anyhow::Context;
 use std::fs::{File, OpenOptions};

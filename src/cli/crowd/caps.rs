@@ -8,7 +8,8 @@ use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit};
 use std::path::{Path, PathBuf};
 
-/// KiB that a reader process takes, kernel memory included; more than measured, so that the machine stays usable.
+/// KiB that a reader process takes, kernel memory included; more than measured, so that the machine stays
+/// usable.
 const READER_KIB: u64 = 480;
 /// Processes left to others.
 const SPARE: u64 = 300;
@@ -21,8 +22,8 @@ struct Cap {
     what: String,
 }
 
-/// How many of the reader processes that were asked for can be had. Says on standard error what limits them, if
-/// anything.
+/// How many of the reader processes that were asked for can be had. Says on standard error what limits them,
+/// if anything.
 pub fn readers(asked: u32) -> anyhow::Result<usize> {
     let asked = u64::from(asked);
     let Some(cap) = all()?.into_iter().min_by_key(|cap| cap.room) else { return Ok(asked as usize) };

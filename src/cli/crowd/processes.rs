@@ -49,8 +49,8 @@ impl Crowd {
         Ok(Crowd { program, running: HashMap::new(), orders: None, child_changed })
     }
 
-    /// This program in a hidden role, to be given arguments and started. In a process group of its own, so that
-    /// Ctrl-C reaches the command alone, which then ends the others in order.
+    /// This program in a hidden role, to be given arguments and started. In a process group of its own, so
+    /// that Ctrl-C reaches the command alone, which then ends the others in order.
     pub fn command(&self, role: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(role).stdout(Stdio::null()).process_group(0);
@@ -85,9 +85,9 @@ impl Crowd {
 
     /// The processes that have ended since the last call, and how.
     ///
-    /// Asks the kernel only if a signal says that there is something to learn: wait4 goes over all children, and cannot
-    /// be preempted meanwhile. With 10,000 of them that is 2 ms in which nobody else, the appending thread of a
-    /// real-time class included, gets this processor.
+    /// Asks the kernel only if a signal says that there is something to learn: wait4 goes over all children,
+    /// and cannot be preempted meanwhile. With 10,000 of them that is 2 ms in which nobody else, the
+    /// appending thread of a real-time class included, gets this processor.
     pub fn ended(&mut self) -> Vec<(Role, String)> {
         let mut ended = Vec::new();
         // Cleared before looking: who ends during the look raises it again.

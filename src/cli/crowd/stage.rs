@@ -17,8 +17,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Makes the directory, with a name that begins with `prefix`. With `keep` the ring is made there instead, and
-    /// stays.
+    /// Makes the directory, with a name that begins with `prefix`. With `keep` the ring is made there
+    /// instead, and stays.
     pub fn new(prefix: &str, keep: Option<&Path>) -> anyhow::Result<Stage> {
         let dir = temporary(prefix, None)?;
         let home = match keep {

@@ -41,8 +41,8 @@ struct Job {
     window: u64,
 }
 
-/// Entry point: ring size, page length, window, records, seconds, rate (0: no limit), whether to clean up if the
-/// demo dies, end mark, board, home, input if any. Orders come on standard input.
+/// Entry point: ring size, page length, window, records, seconds, rate (0: no limit), whether to clean up if
+/// the demo dies, end mark, board, home, input if any. Orders come on standard input.
 pub fn main(words: &mut Words) -> anyhow::Result<()> {
     let geometry = Geometry { ring_size: words.next()?, page_len: words.next()?, window: words.next()? };
     let job =

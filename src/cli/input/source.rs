@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 pub enum Kind {
     /// Ends once.
     Stream,
-    /// The FIFO at this path. It ends each time when the last program that has it open goes away, and goes on with
-    /// the next one.
+    /// The FIFO at this path. It ends each time when the last program that has it open goes away, and goes on
+    /// with the next one.
     Fifo(PathBuf),
 }
 
@@ -58,12 +58,13 @@ impl Source {
         matches!(self.kind, Kind::Fifo(_))
     }
 
-    /// After the end of a FIFO, which is when all programs have gone that had it open: makes it ready for the next ones.
-    /// Until one has come, a poll shows nothing. A descriptor that has seen the end would show that for ever.
+    /// After the end of a FIFO, which is when all programs have gone that had it open: makes it ready for the
+    /// next ones. Until one has come, a poll shows nothing. A descriptor that has seen the end would show
+    /// that for ever.
     pub fn reopen(&mut self) -> anyhow::Result<()> {
         let Kind::Fifo(path) = &self.kind else { return Ok(()) };
-        // By its descriptor: the path may lead to another one by now. What is in the pipe meanwhile stays there, since
-        // this one is still open.
+        // By its descriptor: the path may lead to another one by now. What is in the pipe meanwhile stays
+        // there, since this one is still open.
         let fresh = open(Path::new(&format!("/proc/self/fd/{}", self.file.as_raw_fd()))).or_else(|_| {
             let fresh = open(path)?;
             let (old, new) = (self.file.metadata()?, fresh.metadata()?);

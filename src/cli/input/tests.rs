@@ -64,8 +64,8 @@ fn a_line_longer_than_the_first_buffer_is_kept_whole() {
     assert_eq!(cut(&long, 1000, Framing::Lines, 50_000), (vec![long.clone()], vec![]));
 }
 
-/// One program's line that was too long ended the service for all that wrote into the same FIFO. Now that line alone is
-/// dealt with, and those behind it are appended, however the bytes arrive.
+/// One program's line that was too long ended the service for all that wrote into the same FIFO. Now that
+/// line alone is dealt with, and those behind it are appended, however the bytes arrive.
 #[test]
 fn too_long_a_line_is_dealt_with_and_the_others_are_kept() {
     let text = b"ab\ncd\nefghijklm\nj\nnopqrstu\nv";

@@ -1,4 +1,5 @@
-//! Printing a structure from its table: the layouts are data, so any of them is decoded by the same few lines.
+//! Printing a structure from its table: the layouts are data, so any of them is decoded by the same few
+//! lines.
 
 use crate::cli::units;
 use std::fmt::Write;

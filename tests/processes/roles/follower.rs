@@ -16,8 +16,8 @@ use waldo::reader::{Cursor, ReadError, Reader};
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Arguments: `home`, `max`, `after` (0), `until` (may be told later as a line), `report` (0: only the first
-/// record), `may_lapse`. Says `ready`, `at SEQ` every `report` records, `lapsed REQUESTED OLDEST LOST`, and at
-/// `until`: `done RECEIVED LOST LAST`.
+/// record), `may_lapse`. Says `ready`, `at SEQ` every `report` records, `lapsed REQUESTED OLDEST LOST`, and
+/// at `until`: `done RECEIVED LOST LAST`.
 pub fn play(args: &Args) {
     let max = args.number("max") as usize;
     let ring = attach(Path::new(args.get("home")));

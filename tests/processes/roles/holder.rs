@@ -8,9 +8,9 @@ use std::io::BufRead;
 use std::path::Path;
 use waldo::reader::{Cursor, ReadError};
 
-/// Says `holding FIRST LAST`. On any line checks the batch again, byte for byte, and says `unchanged`; then goes
-/// on reading to the end of its page and says `lapsed REQUESTED OLDEST LOST`, seeks to the oldest record,
-/// and says `done FIRST LAST` of everything that is left.
+/// Says `holding FIRST LAST`. On any line checks the batch again, byte for byte, and says `unchanged`; then
+/// goes on reading to the end of its page and says `lapsed REQUESTED OLDEST LOST`, seeks to the oldest
+/// record, and says `done FIRST LAST` of everything that is left.
 pub fn play(args: &Args) {
     let max = args.number("max") as usize;
     let ring = attach(Path::new(args.get("home")));

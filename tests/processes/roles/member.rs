@@ -5,9 +5,9 @@ use crate::support::child::tell;
 use crate::support::payload::{END, check_bytes};
 use waldo::reader::{AttachOptions, Cursor, ReadError, ReaderOptions, Ring, WaitStrategy};
 
-/// Arguments: `number`, `home`, `max`, `report` (0: never), `tip` (start there instead of at the first record),
-/// `may_lapse`. Each line begins with its number: `ready`; `at SEQ` every `report` records; `lapsed AFTER LOST`;
-/// and when it has read the record that holds [`END`], `done FIRST RECEIVED LOST LAST`.
+/// Arguments: `number`, `home`, `max`, `report` (0: never), `tip` (start there instead of at the first
+/// record), `may_lapse`. Each line begins with its number: `ready`; `at SEQ` every `report` records; `lapsed
+/// AFTER LOST`; and when it has read the record that holds [`END`], `done FIRST RECEIVED LOST LAST`.
 pub fn play(args: &Args) {
     let (number, max, report) = (args.number("number"), args.number("max") as usize, args.number("report"));
     // Seldom, as it is by default: with thousands of processes the looks would be most of the work.

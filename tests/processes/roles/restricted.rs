@@ -10,7 +10,8 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 /// User and group `nobody`.
 pub const NOBODY: u32 = 65534;
 
-/// Applies what the parent asked for: `memlock`, `nofile`, `fsize`, `without_uring`, `without_enter`, `without_fallocate`, `umask`, `nobody`, `uid`.
+/// Applies what the parent asked for: `memlock`, `nofile`, `fsize`, `without_uring`, `without_enter`,
+/// `without_fallocate`, `umask`, `nobody`, `uid`.
 pub fn restrict(args: &Args) {
     for (name, resource) in [("memlock", Resource::RLIMIT_MEMLOCK), ("fsize", Resource::RLIMIT_FSIZE)] {
         if args.has(name) {

@@ -6,8 +6,8 @@ use crate::support::ring::attach;
 use std::path::Path;
 use waldo::reader::{ControlKind, RingStatus, WriterStatus};
 
-/// Says `attached`, and for each line `status SOURCE WRITER TIP`: of the attachment of before for `again`, else of a
-/// new one.
+/// Says `attached`, and for each line `status SOURCE WRITER TIP`: of the attachment of before for `again`,
+/// else of a new one.
 pub fn play(args: &Args) {
     let home = Path::new(args.get("home"));
     let ring = attach(home);

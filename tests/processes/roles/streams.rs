@@ -25,10 +25,10 @@ struct Follower {
 
 /// Arguments: `home`, `max`, `streams`. Obeys:
 ///
-/// `upto N` answers `at N THREADS MAPS MICROS` when every stream has record `N`: the most threads, and mappings of one
-/// page, that were seen meanwhile, and how long it took; `halve` drops every other stream and answers `halved`;
-/// `drop` drops the rest and answers `dropped` when the thread that waited for them has ended. Says `ready BYTES` at
-/// first, the private memory that each stream takes together with its task.
+/// `upto N` answers `at N THREADS MAPS MICROS` when every stream has record `N`: the most threads, and
+/// mappings of one page, that were seen meanwhile, and how long it took; `halve` drops every other stream and
+/// answers `halved`; `drop` drops the rest and answers `dropped` when the thread that waited for them has
+/// ended. Says `ready BYTES` at first, the private memory that each stream takes together with its task.
 pub fn play(args: &Args) {
     let (count, max) = (args.number("streams"), args.number("max") as usize);
     let home = Path::new(args.get("home"));

@@ -29,8 +29,8 @@ pub fn wait(args: &Args) {
     }
 }
 
-/// Says `attached` or `refused MESSAGE`, then `no NAME` for every file that could not be opened for writing, `no
-/// writer` if the ring could not be opened for writing, and `done`.
+/// Says `attached` or `refused MESSAGE`, then `no NAME` for every file that could not be opened for writing,
+/// `no writer` if the ring could not be opened for writing, and `done`.
 pub fn visit(args: &Args) {
     let home = Path::new(args.get("home"));
     match Ring::attach(home) {

@@ -12,11 +12,12 @@ use waldo::writer::{AppendError, OpenError, SharedWriter, Ticket, Writer};
 
 /// Says `opened CLEAN TIP EPOCH CUT ENGINE` or `refused KIND MESSAGE`, then obeys:
 ///
-/// `append N BATCH` answers `acked TIP`; `end` appends [`END`] and answers `acked TIP`; `sync` answers `synced`; `close` answers `closed` and ends;
-/// `fail LEN` appends with files limited to `LEN` bytes until that fails, and answers `failed ERRNO TIP`;
-/// `starve N BATCH` appends from another thread, when no more threads can be started, and answers `acked TIP`;
-/// `torrent SEED BATCHES` appends batches of random length, answering `acked TIP` after each;
-/// `flood SEED BATCHES` has several large ones in flight, answers for each as it is acknowledged, and ends with the next line.
+/// `append N BATCH` answers `acked TIP`; `end` appends [`END`] and answers `acked TIP`; `sync` answers
+/// `synced`; `close` answers `closed` and ends; `fail LEN` appends with files limited to `LEN` bytes until
+/// that fails, and answers `failed ERRNO TIP`; `starve N BATCH` appends from another thread, when no more
+/// threads can be started, and answers `acked TIP`; `torrent SEED BATCHES` appends batches of random length,
+/// answering `acked TIP` after each; `flood SEED BATCHES` has several large ones in flight, answers for each
+/// as it is acknowledged, and ends with the next line.
 pub fn play(args: &Args) {
     let setup = Setup::from_args(args);
     let mut writer = match Writer::open(Path::new(args.get("home")), setup.options()) {
@@ -83,8 +84,8 @@ pub fn play(args: &Args) {
     }
 }
 
-/// Opens the ring with ever more threads allowed until that succeeds; says `refused KIND LEFT` each time, `LEFT` being the
-/// number of the writer's threads that are left, and at last `opened`.
+/// Opens the ring with ever more threads allowed until that succeeds; says `refused KIND LEFT` each time,
+/// `LEFT` being the number of the writer's threads that are left, and at last `opened`.
 pub fn starve(args: &Args) {
     let setup = Setup::from_args(args);
     let tasks = || -> Vec<String> {

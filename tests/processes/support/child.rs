@@ -29,8 +29,8 @@ impl Child {
         Child::start(Command::new(std::env::current_exe().unwrap()), role, args)
     }
 
-    /// The same in namespaces of its own, which `unshare` makes of `namespaces`. There `script`, for a shell, is
-    /// carried out first.
+    /// The same in namespaces of its own, which `unshare` makes of `namespaces`. There `script`, for a shell,
+    /// is carried out first.
     pub fn spawn_within(namespaces: &[&str], script: &str, role: &str, args: Args) -> Child {
         let mut command = Command::new("unshare");
         // What ends the script ends it all: a child must not play in the wrong place.

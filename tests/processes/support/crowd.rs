@@ -12,8 +12,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many processes the tests of crowds start: `WALDO_TEST_CROWD`, or `default`. Ten thousand take some 4 GiB of
-/// memory, a `ulimit -u` that allows them, and minutes.
+/// How many processes the tests of crowds start: `WALDO_TEST_CROWD`, or `default`. Ten thousand take some 4
+/// GiB of memory, a `ulimit -u` that allows them, and minutes.
 pub fn size(default: usize) -> usize {
     std::env::var("WALDO_TEST_CROWD").map_or(default, |text| text.parse().unwrap())
 }
@@ -76,7 +76,8 @@ impl Crowd {
         counts.iter().map(|count| count.parse::<u64>().unwrap()).sum()
     }
 
-    /// What the kernel says in field `name` of the status of each of its threads: the harness has one of its own.
+    /// What the kernel says in field `name` of the status of each of its threads: the harness has one of its
+    /// own.
     fn threads(&self, number: usize, name: &str) -> Vec<String> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid(number))).unwrap();
         let field = |status: String| {
@@ -119,7 +120,8 @@ impl Crowd {
         }
     }
 
-    /// Waits until each of `numbers` has said `word`, and nothing else meanwhile; what came with it, by number.
+    /// Waits until each of `numbers` has said `word`, and nothing else meanwhile; what came with it, by
+    /// number.
     pub fn expect(&mut self, numbers: &[usize], word: &str) -> Vec<Vec<u64>> {
         let mut answers: Vec<Option<Vec<u64>>> = self.members.iter().map(|_| None).collect();
         for _ in numbers {
@@ -152,7 +154,8 @@ impl Drop for Crowd {
     }
 }
 
-/// Hands on what comes out of the pipe until `take` declines. A line is written in one go, so lines do not mix.
+/// Hands on what comes out of the pipe until `take` declines. A line is written in one go, so lines do not
+/// mix.
 fn listen(input: PipeReader, take: impl Fn(Message) -> bool) {
     for line in BufReader::new(input).lines().map_while(Result::ok) {
         // In front of it may be what the harness prints without a newline.

@@ -1,8 +1,9 @@
 //! Which boot of the machine this is.
 //!
-//! The boot id proves one thing: that a segment on a disk was made since the machine was started, so that its heartbeat is
-//! of this machine's clock. A segment on a tmpfs cannot outlive a reboot and needs no such proof. So where there is no boot
-//! id to be read (`/proc` missing, hidden or mounted over), nothing but a segment on a disk is given up.
+//! The boot id proves one thing: that a segment on a disk was made since the machine was started, so that its
+//! heartbeat is of this machine's clock. A segment on a tmpfs cannot outlive a reboot and needs no such
+//! proof. So where there is no boot id to be read (`/proc` missing, hidden or mounted over), nothing but a
+//! segment on a disk is given up.
 
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 use std::fs::File;

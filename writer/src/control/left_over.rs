@@ -1,5 +1,5 @@
-//! Segments whose ring is gone: each takes a megabyte of /dev/shm until the next reboot. Whoever makes a new segment
-//! removes them first.
+//! Segments whose ring is gone: each takes a megabyte of /dev/shm until the next reboot. Whoever makes a new
+//! segment removes them first.
 
 use super::object::{self, OwnSegment};
 use crate::disk::{Directory, nobody_else_has};
@@ -15,9 +15,10 @@ use waldo_shm_protocol::segment::SegmentIdentity;
 /// Objects that are looked at, so that opening a ring does not take long among many.
 const LOOKED_AT_MAX: usize = 1024;
 
-/// Removes the POSIX objects that are control segments, of this user, made for a directory that is not at the path any more
-/// that they name, and that nobody has open or mapped: no writer, and no reader that waits for one. That last thing the
-/// kernel tells (a write lease), so it holds for other containers too. A ring that was moved makes itself a new one.
+/// Removes the POSIX objects that are control segments, of this user, made for a directory that is not at the
+/// path any more that they name, and that nobody has open or mapped: no writer, and no reader that waits for
+/// one. That last thing the kernel tells (a write lease), so it holds for other containers too. A ring that
+/// was moved makes itself a new one.
 pub(super) fn sweep() {
     sweep_directory(Path::new("/dev/shm"));
 }
@@ -54,8 +55,8 @@ fn remove_if_left_over(link: &Link) -> std::io::Result<bool> {
     removed.map(|()| unused)
 }
 
-/// Whether the ring is certainly not at this path any more. Numbers of inodes are used again, so its `ring.meta` is asked
-/// as well.
+/// Whether the ring is certainly not at this path any more. Numbers of inodes are used again, so its
+/// `ring.meta` is asked as well.
 fn is_gone(path: &Path, ring: &SegmentIdentity) -> bool {
     let look = || -> std::io::Result<bool> {
         let dir = Directory::open(path)?;
@@ -69,7 +70,8 @@ fn is_gone(path: &Path, ring: &SegmentIdentity) -> bool {
     look().unwrap_or_else(|error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)))
 }
 
-/// The epoch that a segment names, if it can be one: the last million are out of reach of any number of starts.
+/// The epoch that a segment names, if it can be one: the last million are out of reach of any number of
+/// starts.
 pub(super) fn plausible_epoch(found: &OwnSegment) -> u32 {
     if found.head.epoch < u32::MAX - (1 << 20) { found.head.epoch } else { 0 }
 }

@@ -1,4 +1,5 @@
-//! Whether a writer is at work in a segment, for somebody who had to make the lock file of a ring that is there.
+//! Whether a writer is at work in a segment, for somebody who had to make the lock file of a ring that is
+//! there.
 
 use super::link_file;
 use super::object::{self, Head, posix_name};
@@ -13,8 +14,9 @@ use waldo_shm_protocol::{RingId, names};
 
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Refuses if the heart of a segment of this ring and directory still beats: its writer has lost its lock file, and stops
-/// when it notices. This is not what keeps writers apart (the locks do), it only ever refuses.
+/// Refuses if the heart of a segment of this ring and directory still beats: its writer has lost its lock
+/// file, and stops when it notices. This is not what keeps writers apart (the locks do), it only ever
+/// refuses.
 pub(crate) fn refuse_if_alive(dir: &Directory, ring_id: &RingId) -> Result<(), OpenError> {
     let home = dir.object().map_err(OpenError::io("look at", dir.home()))?;
     let link = link_file::read(dir).unwrap_or_else(|| Link::Posix(posix_name(ring_id, home)));

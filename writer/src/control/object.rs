@@ -22,8 +22,8 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 /// The first bytes of a segment: header, watermarks, status. Looked at in private memory.
 pub(super) const HEAD_LEN: usize = 1024;
 
-/// Where the home directory's path stands: between the wake words and the page slots, ended by a zero. For whoever wants
-/// to know whether that ring is still there.
+/// Where the home directory's path stands: between the wake words and the page slots, ended by a zero. For
+/// whoever wants to know whether that ring is still there.
 pub(super) const HOME_PATH_OFFSET: u64 = 5120;
 const HOME_PATH_MAX: usize = SLOTS_OFFSET - HOME_PATH_OFFSET as usize - 1;
 
@@ -79,8 +79,8 @@ pub(super) fn path_of(link: &Link) -> PathBuf {
     }
 }
 
-/// Opens what `link` names, whatever it is: never waits for a pipe, never follows a symbolic link. `None` if there is
-/// nothing.
+/// Opens what `link` names, whatever it is: never waits for a pipe, never follows a symbolic link. `None` if
+/// there is nothing.
 pub(super) fn open(link: &Link, write: bool) -> io::Result<Option<File>> {
     let begun = Instant::now();
     loop {
@@ -162,8 +162,8 @@ pub(super) fn look_at(link: &Link, wanted: &SegmentIdentity, dir: &Directory) ->
     Ok(Standing::Ours(Box::new(OwnSegment { file, object, identity: head.identity, shape, head })))
 }
 
-/// Whether a segment on a disk is of this directory though that had another number: devices are numbered anew when the
-/// machine starts.
+/// Whether a segment on a disk is of this directory though that had another number: devices are numbered anew
+/// when the machine starts.
 fn is_renumbered(file: &File, then: &SegmentIdentity, now: &SegmentIdentity, dir: &Directory) -> bool {
     let known = ![then.boot_id, now.boot_id].contains(&boot::UNKNOWN);
     let rebooted = known && then.boot_id != now.boot_id && !boot::in_memory(file);
@@ -260,8 +260,8 @@ pub(super) fn create_posix(name: &str, len: u64, mode: u32) -> io::Result<File> 
     outcome
 }
 
-/// Makes a file with all its memory, which gets its name when it is complete: [`name_file`]. Until then it has another one
-/// in the same directory, that no other ring uses.
+/// Makes a file with all its memory, which gets its name when it is complete: [`name_file`]. Until then it
+/// has another one in the same directory, that no other ring uses.
 pub(super) fn create_file(scratch: &Path, ours: &(RingId, Object), len: u64, mode: u32) -> io::Result<File> {
     let make = || {
         OpenOptions::new()

@@ -137,9 +137,9 @@ fn a_path_that_leads_to_something_else_is_refused_and_left_as_it_is() {
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 3);
 }
 
-/// Somebody else's file under the name of the segment was believed and mapped, and could be cut short under the writer
-/// (SIGBUS); another user's left-over kept a service from starting; a pipe there stopped it for ever. Now the segment
-/// gets another name, which readers find in the link, and keeps that.
+/// Somebody else's file under the name of the segment was believed and mapped, and could be cut short under
+/// the writer (SIGBUS); another user's left-over kept a service from starting; a pipe there stopped it for
+/// ever. Now the segment gets another name, which readers find in the link, and keeps that.
 #[test]
 fn what_is_in_the_way_in_shared_memory_is_left_alone_and_the_ring_opens() {
     with_own_shm("16m", || {
@@ -214,7 +214,8 @@ fn a_damaged_segment_of_this_ring_is_replaced() {
     }
 }
 
-/// A writer that is killed while it makes its segment leaves zeros, or half a header, under the ring's own name.
+/// A writer that is killed while it makes its segment leaves zeros, or half a header, under the ring's own
+/// name.
 #[test]
 fn a_half_made_segment_is_made_anew() {
     let home = Home::new();
@@ -267,7 +268,8 @@ fn a_segment_with_holes_gets_its_memory_or_is_refused() {
     });
 }
 
-/// One stray file in the way of an epoch: `ring.meta` restored from a backup, while the segment is of a later start.
+/// One stray file in the way of an epoch: `ring.meta` restored from a backup, while the segment is of a later
+/// start.
 #[test]
 fn the_segment_s_epoch_is_seen_if_it_can_be_one() {
     let home = Home::new();
@@ -356,8 +358,8 @@ fn without_a_boot_id_only_memory_is_known_to_be_of_this_boot() {
     assert!(!boot::same_boot(&disk, boot::UNKNOWN, boot::UNKNOWN));
 }
 
-/// `/proc` missing, or its boot id mounted over: the open failed, for the sake of a number that proves nothing about
-/// memory.
+/// `/proc` missing, or its boot id mounted over: the open failed, for the sake of a number that proves
+/// nothing about memory.
 #[test]
 fn a_ring_opens_without_a_boot_id() {
     for target in ["/proc", "/proc/sys/kernel/random/boot_id"] {
@@ -396,8 +398,8 @@ fn a_pipe_in_the_place_of_the_link_does_not_stop_the_start() {
     assert_eq!(link(&home), own_name(&home));
 }
 
-/// A disk without any room blamed /dev/shm and asked to make that larger, and the ring on it did not open: its link was
-/// written anew each time.
+/// A disk without any room blamed /dev/shm and asked to make that larger, and the ring on it did not open:
+/// its link was written anew each time.
 #[test]
 fn a_ring_on_a_disk_without_any_room_opens() {
     with_own_shm("16m", || {
@@ -438,8 +440,8 @@ fn a_ring_on_a_disk_without_any_room_opens() {
     });
 }
 
-/// Whoever had to make the lock file of a ring that is there looks whether a heart beats in the segment, for as long as
-/// that may take. Also where `ring.meta` was replaced too, so that no lock is left to keep it out.
+/// Whoever had to make the lock file of a ring that is there looks whether a heart beats in the segment, for
+/// as long as that may take. Also where `ring.meta` was replaced too, so that no lock is left to keep it out.
 #[test]
 fn a_heart_that_beats_keeps_a_second_writer_out() {
     let home = Home::new();

@@ -23,7 +23,8 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// The segment to use, and the one that it takes the place of. `before` is what the link named, or would have.
+    /// The segment to use, and the one that it takes the place of. `before` is what the link named, or would
+    /// have.
     pub(super) fn find_or_make(&self, before: Link) -> Result<(Control, Option<Control>), OpenError> {
         let mut replaced = None;
         let mut epoch_seen = 0;
@@ -41,7 +42,8 @@ impl Wanted<'_> {
         Ok((control, replaced))
     }
 
-    /// Maps the segment that was found; `true` says that it is good for this writer too. `None` if it cannot be mapped.
+    /// Maps the segment that was found; `true` says that it is good for this writer too. `None` if it cannot
+    /// be mapped.
     fn take_over(&self, found: OwnSegment, link: Link) -> io::Result<Option<(Control, bool)>> {
         let Some(shape) = found.shape else { return Ok(None) };
         let place = match (&link, &self.link) {
@@ -141,7 +143,8 @@ impl Wanted<'_> {
         Ok(control)
     }
 
-    /// Whether the path is that of a page or another file of this very ring: it would be overwritten, or removed.
+    /// Whether the path is that of a page or another file of this very ring: it would be overwritten, or
+    /// removed.
     fn is_the_rings_own(&self, path: &Path) -> bool {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return true };
         let own = [names::META, names::LOCK, names::LINK].contains(&name)

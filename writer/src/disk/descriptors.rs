@@ -1,10 +1,11 @@
-//! File descriptors are limited (RLIMIT_NOFILE): the soft limit is raised when it is met, and the error says what is left
-//! to do if that is not enough.
+//! File descriptors are limited (RLIMIT_NOFILE): the soft limit is raised when it is met, and the error says
+//! what is left to do if that is not enough.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
 
-/// Does what needs a descriptor; if there is none left, raises the soft limit to the hard one and tries again.
+/// Does what needs a descriptor; if there is none left, raises the soft limit to the hard one and tries
+/// again.
 pub(crate) fn with_room<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match open() {
         Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {}

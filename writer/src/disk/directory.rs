@@ -1,5 +1,5 @@
-//! The ring's directory, held open. Every file operation is relative to it: a directory that is renamed stays the ring's,
-//! and the directory that is at the old path then is none of the writer's business.
+//! The ring's directory, held open. Every file operation is relative to it: a directory that is renamed stays
+//! the ring's, and the directory that is at the old path then is none of the writer's business.
 
 use super::Disk;
 use super::descriptors;
@@ -87,7 +87,8 @@ impl Directory {
         Ok(file)
     }
 
-    /// Opens a file that is there for reading and writing. What is no regular file is refused, and does not block.
+    /// Opens a file that is there for reading and writing. What is no regular file is refused, and does not
+    /// block.
     pub(crate) fn open_file(&self, name: &str) -> io::Result<File> {
         self.open_regular(name, OFlag::O_RDWR)
     }

@@ -35,7 +35,8 @@ pub(crate) struct Faults {
     pub(crate) syncs: AtomicU64,
     calls: AtomicU64,
     log: Mutex<Vec<String>>,
-    /// What io_uring gets to write to in place of the pages that it asks for next; `None` for the page itself.
+    /// What io_uring gets to write to in place of the pages that it asks for next; `None` for the page
+    /// itself.
     diverted: Mutex<VecDeque<Option<OwnedFd>>>,
 }
 
@@ -81,9 +82,9 @@ impl Faults {
         *permits = permits.map(|left| left - 1);
     }
 
-    /// Lets io_uring write to these descriptors instead of the pages that it writes to next for the first time, one
-    /// each; the page itself where there is none. What such a descriptor does, the kernel reports: a pipe that is
-    /// full keeps a piece in flight, `/dev/full` refuses it, `/dev/null` cannot be flushed.
+    /// Lets io_uring write to these descriptors instead of the pages that it writes to next for the first
+    /// time, one each; the page itself where there is none. What such a descriptor does, the kernel reports:
+    /// a pipe that is full keeps a piece in flight, `/dev/full` refuses it, `/dev/null` cannot be flushed.
     pub(crate) fn divert(&self, descriptors: impl IntoIterator<Item = Option<OwnedFd>>) {
         self.diverted.lock().extend(descriptors);
     }
@@ -103,8 +104,8 @@ impl Faults {
         max
     }
 
-    /// Names that were made, renamed and removed, flushes of the directory, and files that were made no page any more
-    /// while nobody else could have them, in order.
+    /// Names that were made, renamed and removed, flushes of the directory, and files that were made no page
+    /// any more while nobody else could have them, in order.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().clone()
     }

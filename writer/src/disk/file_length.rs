@@ -1,5 +1,5 @@
-//! How long the files of this process may be (RLIMIT_FSIZE). Writing beyond that is an error, and a signal (SIGXFSZ) whose
-//! default action ends the process: a library must not die of it.
+//! How long the files of this process may be (RLIMIT_FSIZE). Writing beyond that is an error, and a signal
+//! (SIGXFSZ) whose default action ends the process: a library must not die of it.
 
 use crate::error::OpenError;
 use nix::sys::resource::{Resource, getrlimit};

@@ -23,8 +23,8 @@ const KNOWN: [(i64, &str, Option<&str>); 12] = [
 ];
 const NETWORK: &str = "readers that map files would not see what is written; use a local disk";
 
-/// Refuses file systems on which mapped readers and a flushing writer cannot work, warns of those that promise less
-/// than `durability` says, by their name.
+/// Refuses file systems on which mapped readers and a flushing writer cannot work, warns of those that
+/// promise less than `durability` says, by their name.
 pub(crate) fn check_file_system(home: &Directory, durability: Durability) -> Result<(), OpenError> {
     let kind = fstatfs(home)
         .map_err(|errno| OpenError::Io {

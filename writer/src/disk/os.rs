@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// A directory of the operating system. It is held open, and everything is done relative to it: if it is renamed, this
-/// goes on where it is now, and never touches what has come in its place.
+/// A directory of the operating system. It is held open, and everything is done relative to it: if it is
+/// renamed, this goes on where it is now, and never touches what has come in its place.
 #[derive(Debug)]
 pub struct OsDisk {
     dir: Directory,
@@ -141,7 +141,8 @@ impl DiskFile for OsFile {
     fn cached(&self, offset: u64, len: u64) -> io::Result<bool> {
         let range = CacheRange { offset, len };
         let mut found = CacheStat::default();
-        // SAFETY: both structures have the layout of the kernel's and live through the call, which writes the second.
+        // SAFETY: both structures have the layout of the kernel's and live through the call, which writes the
+        // second.
         let outcome = unsafe {
             libc::syscall(SYS_CACHESTAT, self.file.as_raw_fd(), &raw const range, &raw mut found, 0u32)
         };
@@ -166,8 +167,8 @@ impl DiskFile for OsFile {
             return Ok(false);
         }
         action()?;
-        // The kernel takes the lease away from a process that does not answer for too long, say because it was stopped:
-        // then somebody may have opened the file before the action was done.
+        // The kernel takes the lease away from a process that does not answer for too long, say because it
+        // was stopped: then somebody may have opened the file before the action was done.
         Ok(lease.is_whole() && !has_other_names(&self.file)?)
     }
 
@@ -176,8 +177,8 @@ impl DiskFile for OsFile {
     }
 }
 
-/// Runs `action` while it is certain that no process has `file` open or mapped but through this description, and none can
-/// open it; `false` if one has.
+/// Runs `action` while it is certain that no process has `file` open or mapped but through this description,
+/// and none can open it; `false` if one has.
 pub(crate) fn nobody_else_has(file: &File, action: &mut dyn FnMut()) -> io::Result<bool> {
     let Some(lease) = Lease::take(file)? else { return Ok(false) };
     action();
@@ -196,8 +197,8 @@ pub(super) struct Lease<'a> {
 impl<'a> Lease<'a> {
     pub(super) fn take(file: &'a File) -> io::Result<Option<Lease<'a>>> {
         let fd = file.as_raw_fd();
-        // An open() that runs into the lease sends a signal whose default action would end the process: it goes
-        // to this thread, and is blocked here.
+        // An open() that runs into the lease sends a signal whose default action would end the process: it
+        // goes to this thread, and is blocked here.
         let quiet = WithoutSigio::begin()?;
         // SAFETY: takes no arguments and cannot fail.
         let tid = unsafe { libc::gettid() };
@@ -222,8 +223,8 @@ impl<'a> Lease<'a> {
 }
 
 impl Lease<'_> {
-    /// Whether nobody has asked for the file since the lease was granted. Somebody who waits for it counts: the kernel
-    /// does not say whether it has let them in already.
+    /// Whether nobody has asked for the file since the lease was granted. Somebody who waits for it counts:
+    /// the kernel does not say whether it has let them in already.
     fn is_whole(&self) -> bool {
         // SAFETY: passes integers only.
         unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLEASE) == libc::F_WRLCK }
@@ -276,7 +277,8 @@ struct FOwnerEx {
     pid: libc::pid_t,
 }
 
-/// While this lives SIGIO does not reach the thread. What came meanwhile is taken back, and the thread is as it was.
+/// While this lives SIGIO does not reach the thread. What came meanwhile is taken back, and the thread is as
+/// it was.
 struct WithoutSigio {
     was_blocked: bool,
 }

@@ -9,8 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether a write lease proves, on the file system of this directory, that nobody else has a file. On overlayfs it does
-/// not: a mapping there is one of the file in the layer below, which the lease knows nothing of. Tried once.
+/// Whether a write lease proves, on the file system of this directory, that nobody else has a file. On
+/// overlayfs it does not: a mapping there is one of the file in the layer below, which the lease knows
+/// nothing of. Tried once.
 #[derive(Debug)]
 pub(super) struct LeaseProof {
     dir: Directory,
@@ -48,8 +49,8 @@ impl LeaseProof {
         }
     }
 
-    /// Maps a file, closes what it was mapped through, and asks for the lease: it must be refused; and granted once the
-    /// mapping is gone.
+    /// Maps a file, closes what it was mapped through, and asks for the lease: it must be refused; and
+    /// granted once the mapping is gone.
     fn attempt(&self) -> io::Result<bool> {
         let name = format!("{}lease", waldo_shm_protocol::names::SCRATCH_PREFIX);
         let _ = self.dir.remove(&name);
@@ -69,7 +70,8 @@ impl LeaseProof {
     }
 }
 
-/// Whether the file is to be found under another name than the one that the writer knows: a backup made of hard links.
+/// Whether the file is to be found under another name than the one that the writer knows: a backup made of
+/// hard links.
 pub(super) fn has_other_names(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() > 1)
 }

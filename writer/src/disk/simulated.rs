@@ -1,27 +1,28 @@
 //! A disk in memory that loses what a disk may lose, for tests.
 //!
-//! Assumptions 1 to 6 and 10 of docs/GUARANTEES.md are made here, and nothing more, each time in the weakest form that Linux
-//! gives:
+//! Assumptions 1 to 6 and 10 of docs/GUARANTEES.md are made here, and nothing more, each time in the weakest
+//! form that Linux gives:
 //!
-//! 1. A sector of 512 bytes is written whole or not at all. Nothing larger is: after a power cut each sector of a
-//!    write has its old or its new content, apart from all others.
-//! 2. What was written and not flushed may be on the disk or not, sector by sector, whatever came first. A sector that
-//!    was written several times has any of its contents.
+//! 1. A sector of 512 bytes is written whole or not at all. Nothing larger is: after a power cut each sector
+//!    of a write has its old or its new content, apart from all others.
+//! 2. What was written and not flushed may be on the disk or not, sector by sector, whatever came first. A
+//!    sector that was written several times has any of its contents.
 //! 3. `sync_data` makes the content and the length of one file durable, and no name.
 //! 4. `write_durable_at` makes the sectors of that call and the length durable, and nothing else of the file.
-//! 5. Names are changed in one order, the order of the calls. After a power cut any number of the last changes are
-//!    missing; [`Disk::sync_dir`] makes all of them durable. File contents are not ordered with names.
-//! 6. A new length is durable on its own account: after a power cut a file that was not flushed has its old or its
-//!    new length. What lies between reads as zeros.
-//! 7. After a flush that failed, any part of what was to be flushed is on the disk. The kernel calls all of it clean,
-//!    so that no later flush writes it. The page cache goes on with the new content (ext4, XFS) or goes back to what
-//!    is on the disk, then or at any time later (Btrfs; memory pressure).
+//! 5. Names are changed in one order, the order of the calls. After a power cut any number of the last
+//!    changes are missing; [`Disk::sync_dir`] makes all of them durable. File contents are not ordered with
+//!    names.
+//! 6. A new length is durable on its own account: after a power cut a file that was not flushed has its old
+//!    or its new length. What lies between reads as zeros.
+//! 7. After a flush that failed, any part of what was to be flushed is on the disk. The kernel calls all of
+//!    it clean, so that no later flush writes it. The page cache goes on with the new content (ext4, XFS) or
+//!    goes back to what is on the disk, then or at any time later (Btrfs; memory pressure).
 //! 8. A directory flush that failed may be tried again; what it was to make durable is not.
-//! 9. A process that is killed leaves the page cache as it is. A write that it was in may be there in part, as a
-//!    prefix. A write may also be short, and any call may be interrupted or fail without effect.
+//! 9. A process that is killed leaves the page cache as it is. A write that it was in may be there in part,
+//!    as a prefix. A write may also be short, and any call may be interrupted or fail without effect.
 //!
-//! Not modelled: a disk that lies about a flush (tests let it lie to remove a guard), and bytes that change by
-//! themselves.
+//! Not modelled: a disk that lies about a flush (tests let it lie to remove a guard), and bytes that change
+//! by themselves.
 
 mod choices;
 mod faults;

@@ -64,9 +64,10 @@ fn unshared(file: &dyn super::DiskFile) -> bool {
     file.if_unshared(&mut || file.write_all_at(b"changed", 0)).unwrap()
 }
 
-/// A write lease on overlayfs is granted although somebody maps the file: the mapping is one of the file in the upper
-/// layer, the lease one of the file on top. With that for a proof, a batch that a reader held changed under it in 275 of
-/// 275 slices, and `verify` said that all was fine. So the proof is tried in the ring's own directory.
+/// A write lease on overlayfs is granted although somebody maps the file: the mapping is one of the file in
+/// the upper layer, the lease one of the file on top. With that for a proof, a batch that a reader held
+/// changed under it in 275 of 275 slices, and `verify` said that all was fine. So the proof is tried in the
+/// ring's own directory.
 #[test]
 fn nothing_is_proven_unshared_on_an_overlay() {
     on_an_overlay(|home| {
@@ -126,7 +127,8 @@ fn where_a_mapping_is_seen_a_file_is_proven_unshared() {
     assert_eq!(names(home.path()), ["page"]);
 }
 
-/// A backup of hard links (`cp -al`) shares its files with the ring. Recycling a page wrote other records into it.
+/// A backup of hard links (`cp -al`) shares its files with the ring. Recycling a page wrote other records
+/// into it.
 #[test]
 fn a_file_with_a_second_name_is_shared() {
     let home = tempfile::tempdir().unwrap();
@@ -202,8 +204,8 @@ impl BreakTime {
     fn shorten() -> io::Result<BreakTime> {
         let before = fs::read_to_string(BreakTime::PATH)?.trim().to_owned();
         fs::write(BreakTime::PATH, "1")?;
-        // The same test in another process, which sets it back or has been killed: then it is the kernel's default that
-        // counts. (If it is set back too early for the other one, that one only takes longer.)
+        // The same test in another process, which sets it back or has been killed: then it is the kernel's
+        // default that counts. (If it is set back too early for the other one, that one only takes longer.)
         Ok(BreakTime(if before == "1" { "45".into() } else { before }))
     }
 }
@@ -214,8 +216,9 @@ impl Drop for BreakTime {
     }
 }
 
-/// A writer that was stopped (SIGSTOP, a paused container, a snapshot of the machine) for longer than lease-break-time
-/// between lease and header had lost the lease: somebody opened and mapped the page, and it was recycled under them.
+/// A writer that was stopped (SIGSTOP, a paused container, a snapshot of the machine) for longer than
+/// lease-break-time between lease and header had lost the lease: somebody opened and mapped the page, and it
+/// was recycled under them.
 #[test]
 fn a_lease_that_was_taken_away_while_the_header_was_written_proves_nothing() {
     let home = tempfile::tempdir().unwrap();
@@ -236,8 +239,8 @@ fn a_lease_that_was_taken_away_while_the_header_was_written_proves_nothing() {
     assert!(!outcome.unwrap());
 }
 
-/// A writer whose home was renamed went on at the old path, where a new ring was by then: it trimmed and replaced that
-/// one's pages.
+/// A writer whose home was renamed went on at the old path, where a new ring was by then: it trimmed and
+/// replaced that one's pages.
 #[test]
 fn a_directory_that_is_renamed_is_followed_and_what_takes_its_place_is_left_alone() {
     let parent = tempfile::tempdir().unwrap();
@@ -282,17 +285,20 @@ fn what_is_no_regular_file_is_refused_at_once() {
     assert!(disk.open("file").is_ok());
 }
 
-/// Bytes of the file that are dirty in the page cache or on their way to the disk; `None` where that is not told.
+/// Bytes of the file that are dirty in the page cache or on their way to the disk; `None` where that is not
+/// told.
 fn not_written_back(path: &Path) -> Option<u64> {
     use std::os::fd::AsRawFd;
     let file = File::open(path).unwrap();
     let (range, mut found) = ([0u64, 0], [0u64; 5]);
-    // SAFETY: both are as the kernel's structures (cachestat(2)) and live through the call, which writes the second.
+    // SAFETY: both are as the kernel's structures (cachestat(2)) and live through the call, which writes the
+    // second.
     let outcome = unsafe { libc::syscall(451, file.as_raw_fd(), range.as_ptr(), found.as_mut_ptr(), 0u32) };
     (outcome == 0).then_some(found[1] + found[2])
 }
 
-/// The flag that makes a lone append durable was left out, and no test noticed: the bytes were there all the same.
+/// The flag that makes a lone append durable was left out, and no test noticed: the bytes were there all the
+/// same.
 #[test]
 fn what_is_written_durably_is_not_left_in_the_page_cache() {
     let home = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
@@ -304,7 +310,8 @@ fn what_is_written_durably_is_not_left_in_the_page_cache() {
         println!("skipped: this kernel or file system does not tell what is dirty");
         return;
     }
-    // Once with what was dirty before, and then many times, so that no flush in the background is taken for this one.
+    // Once with what was dirty before, and then many times, so that no flush in the background is taken for
+    // this one.
     for _ in 0..20 {
         file.sync_data().unwrap();
         file.write_all_durable_at(&bytes, 0).unwrap();

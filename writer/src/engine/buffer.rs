@@ -39,8 +39,9 @@ impl Buffers {
         let base = unsafe { mmap_anonymous(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) }
             .map_err(|errno| refuse(errno.into()))?;
         let buffers = Buffers { base: base.cast(), count, len };
-        // Transparent huge pages where they are to be had: 2 MiB come in one fault instead of 512, which are a quarter of
-        // the time that opening a ring takes. Without them, or before Linux 5.14, pages come when they are used.
+        // Transparent huge pages where they are to be had: 2 MiB come in one fault instead of 512, which are
+        // a quarter of the time that opening a ring takes. Without them, or before Linux 5.14, pages come
+        // when they are used.
         for advice in [MmapAdvise::MADV_HUGEPAGE, MmapAdvise::MADV_POPULATE_WRITE] {
             // SAFETY: the whole of a mapping that was just made. Neither advice changes what is in it.
             let _ = unsafe { madvise(base, bytes, advice) };
@@ -60,22 +61,24 @@ impl Buffers {
 
     pub(super) fn get(&self, index: usize) -> &[u8] {
         let part = NonNull::slice_from_raw_parts(self.part(index), self.len);
-        // SAFETY: within the mapping, which lives as long as self; anonymous memory is zeroed, so initialized.
+        // SAFETY: within the mapping, which lives as long as self; anonymous memory is zeroed, so
+        // initialized.
         unsafe { part.as_ref() }
     }
 
     /// The caller (the engine) only asks for buffers that are not in flight.
     pub(super) fn get_mut(&mut self, index: usize) -> &mut [u8] {
         let mut part = NonNull::slice_from_raw_parts(self.part(index), self.len);
-        // SAFETY: as in `get`, and `&mut self` excludes other references made here. The kernel only ever reads
-        // the buffers, and a buffer being filled is not in flight.
+        // SAFETY: as in `get`, and `&mut self` excludes other references made here. The kernel only ever
+        // reads the buffers, and a buffer being filled is not in flight.
         unsafe { part.as_mut() }
     }
 }
 
 impl Drop for Buffers {
     fn drop(&mut self) {
-        // SAFETY: this is the whole mapping made in `allocate`; the engine drains the ring before it drops this.
+        // SAFETY: this is the whole mapping made in `allocate`; the engine drains the ring before it drops
+        // this.
         let _ = unsafe { nix::sys::mman::munmap(self.base.cast(), self.count * self.len) };
     }
 }

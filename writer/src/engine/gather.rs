@@ -23,7 +23,8 @@ impl<'a> Gather<'a> {
         Gather { parts: None, len: 0, bytes: 0 }
     }
 
-    /// Adds a payload that stands behind the first `at` bytes of the buffer. Not when it [is full](Gather::is_full).
+    /// Adds a payload that stands behind the first `at` bytes of the buffer. Not when it [is
+    /// full](Gather::is_full).
     pub(crate) fn push(&mut self, at: usize, payload: &'a [u8]) {
         self.parts.get_or_insert_with(|| [(0, [].as_slice()); PARTS_MAX])[self.len] = (at, payload);
         self.len += 1;

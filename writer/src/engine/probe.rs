@@ -1,5 +1,5 @@
-//! Which writes are faster in place than through io_uring: measured at open, since it depends on the file system
-//! (ext4 and tmpfs hand every buffered write of io_uring to a kernel thread, XFS does not).
+//! Which writes are faster in place than through io_uring: measured at open, since it depends on the file
+//! system (ext4 and tmpfs hand every buffered write of io_uring to a kernel thread, XFS does not).
 
 use super::buffer::Buffers;
 use super::uring::Uring;
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 const SIZES: [usize; 4] = [128, 4096, 64 << 10, 1 << 20];
 const ROUNDS: usize = 5;
-/// Pieces in flight and rounds for the question whether streams go in place: enough to tell, and no more, since these
-/// bytes are most of what the probe costs.
+/// Pieces in flight and rounds for the question whether streams go in place: enough to tell, and no more,
+/// since these bytes are most of what the probe costs.
 const STREAM_PIECES: usize = 4;
 const STREAM_ROUNDS: usize = 3;
 /// Bytes of the scratch file.
@@ -26,7 +26,8 @@ pub(super) struct InPlace {
     pub(super) streams: bool,
 }
 
-/// Up to which size one `pwrite` takes no longer than one write through io_uring, and whether several at once do.
+/// Up to which size one `pwrite` takes no longer than one write through io_uring, and whether several at once
+/// do.
 pub(super) fn measure(
     uring: &mut Uring,
     buffers: &Buffers,

@@ -12,8 +12,9 @@ fn rings() -> Vec<String> {
     texts.filter(|text| text.contains("UserFiles:")).collect()
 }
 
-/// A killed writer's writes may still be on their way when the process is gone. The ring that they are in holds the lock as
-/// long, so that nobody writes the same page meanwhile; it does so by the lock file's place among its registered files.
+/// A killed writer's writes may still be on their way when the process is gone. The ring that they are in
+/// holds the lock as long, so that nobody writes the same page meanwhile; it does so by the lock file's place
+/// among its registered files.
 #[test]
 fn the_lock_is_held_by_the_ring_as_well() {
     for durability in [Durability::Sync, LAZY] {

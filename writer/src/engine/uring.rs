@@ -29,8 +29,8 @@ pub(super) struct Uring {
     ring: IoUring,
     in_flight: usize,
     registered_buffers: bool,
-    /// Which file is in which slot; empty where files could not be registered. The Arc keeps the descriptor open
-    /// as long as the kernel may use it.
+    /// Which file is in which slot; empty where files could not be registered. The Arc keeps the descriptor
+    /// open as long as the kernel may use it.
     slots: Vec<Option<Arc<dyn DiskFile>>>,
     next_slot: usize,
     synced: Option<io::Result<usize>>,
@@ -240,8 +240,9 @@ impl Uring {
         while self.in_flight > 0 && self.submit(true).is_ok() {
             while self.completion().is_some() {}
         }
-        // The kernel refuses to be waited for (a filter of system calls that came later, say). What it has been given it
-        // may still be reading from the buffers, and it tells when it is done without being asked.
+        // The kernel refuses to be waited for (a filter of system calls that came later, say). What it has
+        // been given it may still be reading from the buffers, and it tells when it is done without being
+        // asked.
         let begun = Instant::now();
         while self.in_flight > self.ring.submission().len() && begun.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(1));

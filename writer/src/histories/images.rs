@@ -1,4 +1,5 @@
-//! Crash images: what a crash before, in or after each operation of a life leaves, and what recovery makes of it.
+//! Crash images: what a crash before, in or after each operation of a life leaves, and what recovery makes of
+//! it.
 
 use super::oracle::{Broken, Held, Owed, describe, does_not_open};
 use super::recovery::recover;
@@ -56,8 +57,8 @@ impl Recorded<'_> {
         Owed { truth: self.truth, known, power }
     }
 
-    /// Recovers `image`, checks what comes out, and that doing it again changes nothing. Returns the recovery's own
-    /// journal.
+    /// Recovers `image`, checks what comes out, and that doing it again changes nothing. Returns the
+    /// recovery's own journal.
     pub(super) fn try_image(
         &self,
         image: State,
@@ -94,7 +95,8 @@ impl Recorded<'_> {
             ..known
         };
         let second_held = self.owed(known, true).check(&after, &again.state(), &second).map_err(wrong)?;
-        // After a flush that failed, the page cache hides from recovery what the disk still has behind the end of the log.
+        // After a flush that failed, the page cache hides from recovery what the disk still has behind the
+        // end of the log.
         let hidden = image.flush_failed();
         if (second.cut.is_some() && !hidden) || second_held != held || !same_pages(&found, &second) {
             let how = format!("{held:?}, then {second_held:?}, cut {:?}", second.cut);
@@ -103,7 +105,8 @@ impl Recorded<'_> {
         Ok(journal)
     }
 
-    /// Recovers `image` on a disk with `faults`. Whatever comes of it, another recovery afterwards finds all that is owed.
+    /// Recovers `image` on a disk with `faults`. Whatever comes of it, another recovery afterwards finds all
+    /// that is owed.
     pub(super) fn try_failing(
         &self,
         image: &State,
@@ -128,8 +131,8 @@ impl Recorded<'_> {
         self.try_image(after, Known { closed, ..known }, power || cut).map(drop)
     }
 
-    /// Recovers `image` with the `ring.meta` that there was when this life began, as if it came from a backup. The writer
-    /// may refuse that. If it does not, nothing may be lost.
+    /// Recovers `image` with the `ring.meta` that there was when this life began, as if it came from a
+    /// backup. The writer may refuse that. If it does not, nothing may be lost.
     pub(super) fn try_restored(
         &self,
         image: &State,
@@ -151,8 +154,9 @@ impl Recorded<'_> {
         }
     }
 
-    /// Crashes at `moment`, with the choices made by `choices`, and recovers. `power_before` says that what was only
-    /// committed may have been lost before. Returns the image, whether that may be lost in it, and what recovery did.
+    /// Crashes at `moment`, with the choices made by `choices`, and recovers. `power_before` says that what
+    /// was only committed may have been lost before. Returns the image, whether that may be lost in it, and
+    /// what recovery did.
     pub(super) fn crash(
         &self,
         moment: &Moment,

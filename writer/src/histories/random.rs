@@ -22,8 +22,8 @@ const THREADED: u64 = 4;
 pub(super) struct Scope {
     /// Crashes of each life.
     pub(super) images: u64,
-    /// In one history of four the writer has threads that make pages ahead, flush, or take appends of others: then a
-    /// seed does not lead to the same history each time. All others are the same each time.
+    /// In one history of four the writer has threads that make pages ahead, flush, or take appends of others:
+    /// then a seed does not lead to the same history each time. All others are the same each time.
     pub(super) threads: bool,
     /// Rings that promise to survive SIGKILL only are among them.
     pub(super) page_cache: bool,

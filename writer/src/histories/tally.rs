@@ -1,4 +1,5 @@
-//! What a run came to: how many histories of which kind, and which rules were broken, with the shortest example.
+//! What a run came to: how many histories of which kind, and which rules were broken, with the shortest
+//! example.
 
 use super::images::Found;
 use std::collections::BTreeMap;

@@ -138,8 +138,8 @@ fn finds(scope: Scope) -> Option<(u64, String)> {
     None
 }
 
-/// Each guard is removed by a disk that does not do what the guard asks for. Histories that did not notice would not
-/// be worth much.
+/// Each guard is removed by a disk that does not do what the guard asks for. Histories that did not notice
+/// would not be worth much.
 #[test]
 fn histories_notice_when_a_guard_is_gone() {
     let guards = [
@@ -173,9 +173,10 @@ fn histories_notice_when_a_guard_is_gone() {
     assert!(unnoticed.is_empty(), "removing these changes nothing: {unnoticed:?}");
 }
 
-/// A flush failed that covered the seal of a page, before there was a record behind it. The cache had the seal, the disk
-/// had not. After a kill the next opening wrote the records again, for a flush that means it, but not the seal: the ring
-/// was durable beyond a seal that was not, and did not open after a power cut, nor ever again.
+/// A flush failed that covered the seal of a page, before there was a record behind it. The cache had the
+/// seal, the disk had not. After a kill the next opening wrote the records again, for a flush that means it,
+/// but not the seal: the ring was durable beyond a seal that was not, and did not open after a power cut, nor
+/// ever again.
 #[test]
 fn a_seal_that_only_the_cache_has_is_durable_once_a_ring_is_open() {
     let home = tempfile::tempdir().unwrap();

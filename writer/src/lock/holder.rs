@@ -1,5 +1,5 @@
-//! Who has the lock, as far as the lock file's content says: for messages, and for how long it is worth waiting. Never for
-//! the question who is the writer.
+//! Who has the lock, as far as the lock file's content says: for messages, and for how long it is worth
+//! waiting. Never for the question who is the writer.
 
 use crate::disk::{Object, object_of};
 use std::fmt;
@@ -11,8 +11,8 @@ use std::time::Duration;
 /// While the holder runs: it will not let go.
 pub(super) const PATIENCE: Duration = Duration::from_millis(700);
 
-/// While the holder cannot be seen from here: it may live in another pid namespace, or be gone with io_uring still
-/// holding what it had open.
+/// While the holder cannot be seen from here: it may live in another pid namespace, or be gone with io_uring
+/// still holding what it had open.
 pub(super) const PATIENCE_UNSEEN: Duration = Duration::from_secs(5);
 
 /// While the holder has been killed, gone or not: a flush that it was in has to end first.
@@ -39,7 +39,8 @@ pub(super) enum Sight {
 }
 
 impl Holder {
-    /// Names this process. Refuses a file that cannot be a lock file, by its content: a hard link to somebody's file, say.
+    /// Names this process. Refuses a file that cannot be a lock file, by its content: a hard link to
+    /// somebody's file, say.
     pub(super) fn write(file: &File) -> io::Result<()> {
         let mut bytes = [0; LEN_MAX + 1];
         let len = file.read_at(&mut bytes, 0)?;
@@ -67,8 +68,8 @@ impl Holder {
         match read_to_string(format!("/proc/{pid}/status")) {
             Ok(status) if is_dying(&status) => Sight::Dying,
             Ok(_) if self.is_open_in(pid) => Sight::Alive,
-            // The number is that of a process in another container, or has been given to another process since. Or /proc
-            // hides other users' processes (hidepid): it is not certain then that it is gone.
+            // The number is that of a process in another container, or has been given to another process
+            // since. Or /proc hides other users' processes (hidepid): it is not certain then that it is gone.
             _ => Sight::Unseen,
         }
     }
@@ -102,8 +103,8 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Whether the process with this `/proc/<pid>/status` has ended but for its last threads, or is about to: it is a zombie,
-/// or SIGKILL waits for it.
+/// Whether the process with this `/proc/<pid>/status` has ended but for its last threads, or is about to: it
+/// is a zombie, or SIGKILL waits for it.
 fn is_dying(status: &str) -> bool {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let zombie = field("State:").is_some_and(|state| state.starts_with(['Z', 'X']));

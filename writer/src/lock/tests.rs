@@ -29,15 +29,17 @@ fn a_process_that_has_ended_but_is_not_gone_is_dying() {
     assert_eq!((holder.sight(), holder.patience()), (Sight::Unseen, PATIENCE_UNSEEN));
 }
 
-/// Of 5,009 openings after a kill 17 were refused: the writer had been reaped, so that nothing of it was to be seen in
-/// /proc, and io_uring let go of the lock more than 700 ms later. Somebody who cannot be seen is waited for longer.
+/// Of 5,009 openings after a kill 17 were refused: the writer had been reaped, so that nothing of it was to
+/// be seen in /proc, and io_uring let go of the lock more than 700 ms later. Somebody who cannot be seen is
+/// waited for longer.
 #[test]
 fn a_holder_that_is_gone_or_elsewhere_is_waited_for_longer_than_one_that_lives() {
     let file = tempfile::tempfile().unwrap();
     Holder::write(&file).unwrap();
     let me = Holder::read(&file);
     assert_eq!((me.sight(), me.patience()), (Sight::Alive, PATIENCE));
-    // In another container there is a process with that number here, too; or it has been given to another one.
+    // In another container there is a process with that number here, too; or it has been given to another
+    // one.
     let elsewhere = Holder::read(&tempfile::tempfile().unwrap());
     assert_eq!((elsewhere.sight(), elsewhere.to_string()), (Sight::Alive, "another process".into()));
     let elsewhere = holder(std::process::id());
@@ -61,8 +63,9 @@ fn a_holder_that_is_gone_or_elsewhere_is_waited_for_longer_than_one_that_lives()
     assert!(waited >= PATIENCE);
 }
 
-/// A lock file was deleted under a live writer, as a stray one would be: a second writer made another one, locked it, and
-/// both acknowledged record 2. The first finds out now; and the second does not come so far, see `hold_meta`.
+/// A lock file was deleted under a live writer, as a stray one would be: a second writer made another one,
+/// locked it, and both acknowledged record 2. The first finds out now; and the second does not come so far,
+/// see `hold_meta`.
 #[test]
 fn a_writer_whose_lock_file_is_removed_or_replaced_finds_out() {
     let home = tempfile::tempdir().unwrap();
@@ -94,7 +97,8 @@ fn the_directory_may_be_renamed_and_another_come_in_its_place() {
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
 }
 
-/// Two writers that start at the same time: the file that one of them has opened is removed, and the other locks a new one.
+/// Two writers that start at the same time: the file that one of them has opened is removed, and the other
+/// locks a new one.
 #[test]
 fn a_lock_on_a_file_that_has_lost_its_name_is_none() {
     let home = tempfile::tempdir().unwrap();
@@ -141,8 +145,8 @@ fn a_file_that_is_no_lock_file_keeps_its_content() {
     }
 }
 
-/// The second writer finds no lock file and gets the lock of a new one at once. `ring.meta`, which the first still has
-/// locked, keeps it out, however long that one has been stopped.
+/// The second writer finds no lock file and gets the lock of a new one at once. `ring.meta`, which the first
+/// still has locked, keeps it out, however long that one has been stopped.
 #[test]
 fn without_the_lock_file_the_metadata_still_keeps_a_second_writer_out() {
     let home = tempfile::tempdir().unwrap();

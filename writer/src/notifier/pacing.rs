@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-/// Sleepers woken by one system call. A thread gets the same share of its processor as any other that is runnable
-/// there, and an appender at 10,000 appends a second needs a quarter of one: the fewer readers are runnable at a
-/// time, the more of its appends are on time. What groups and pauses of other sizes do is in docs/BENCHMARKS.md.
+/// Sleepers woken by one system call. A thread gets the same share of its processor as any other that is
+/// runnable there, and an appender at 10,000 appends a second needs a quarter of one: the fewer readers are
+/// runnable at a time, the more of its appends are on time. What groups and pauses of other sizes do is in
+/// docs/BENCHMARKS.md.
 pub(super) const GROUP: i32 = 16;
-/// The first pauses of a round are short, each longer than the one before by this much: what fills a run queue is a
-/// large crowd, and the readers of a small one need not wait.
+/// The first pauses of a round are short, each longer than the one before by this much: what fills a run
+/// queue is a large crowd, and the readers of a small one need not wait.
 const PAUSE_STEP: Duration = Duration::from_micros(10);
 /// Processor time of one reader's visit to the log: context switch, new records, back to sleep. Measured with
-/// thousands of reader processes: 20 us for a few records, 55 us for a thousand. Learned from what stays idle.
+/// thousands of reader processes: 20 us for a few records, 55 us for a thousand. Learned from what stays
+/// idle.
 const VISIT_MIN: Duration = Duration::from_micros(15);
 const VISIT_MAX: Duration = Duration::from_micros(60);
 /// Time between two looks at what stays idle.

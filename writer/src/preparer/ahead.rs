@@ -1,9 +1,9 @@
 //! The thread that has the next pages ready before they are needed.
 //!
-//! Two pages are kept beyond the ring: one *ready*, with its name, and one *blank*, which only lacks header and
-//! name. If pages fill up faster than this thread gets the processor, the appending thread names the blank one
-//! itself, which takes it less time than to wait. What takes long (allocating, zeroing) is never between a rotation
-//! and its page unless both are gone.
+//! Two pages are kept beyond the ring: one *ready*, with its name, and one *blank*, which only lacks header
+//! and name. If pages fill up faster than this thread gets the processor, the appending thread names the
+//! blank one itself, which takes it less time than to wait. What takes long (allocating, zeroing) is never
+//! between a rotation and its page unless both are gone.
 
 use super::stock::{Stock, Workshop};
 use super::way::{self, Stretch, Way};
@@ -109,8 +109,9 @@ impl Ahead {
                 let page = Arc::new(page);
                 state.begun.push(Arc::clone(&page));
                 state.rotated = true;
-                // One wake of the thread for a rotation, not two: the complete page is handed over in a moment. If
-                // appends are durable that is after a flush, by when the next page could have its name.
+                // One wake of the thread for a rotation, not two: the complete page is handed over in a
+                // moment. If appends are durable that is after a flush, by when the next page could have its
+                // name.
                 if self.0.workshop.mold.durable || state.blanks.is_empty() {
                     self.0.work.notify_one();
                 }

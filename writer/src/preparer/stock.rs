@@ -15,7 +15,8 @@ use waldo_shm_protocol::segment::Counter;
 
 /// Trimmed pages that somebody maps and that are kept an eye on; more than these are let go of at once.
 const STUCK_MAX: usize = 64;
-/// Page files beyond those of the ring, at most: in front of the log's end, or until durable records displace them.
+/// Page files beyond those of the ring, at most: in front of the log's end, or until durable records displace
+/// them.
 pub(super) const BEYOND_MAX: usize = 2;
 
 /// What it takes to make a page.
@@ -36,15 +37,15 @@ impl Workshop {
     }
 }
 
-/// A page of the ring. Its file is open only while somebody writes to it or flushes it, so a ring can have more pages
-/// than a process may have descriptors.
+/// A page of the ring. Its file is open only while somebody writes to it or flushes it, so a ring can have
+/// more pages than a process may have descriptors.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldPage {
     pub(crate) id: u64,
     /// Length of its file in bytes.
     pub(crate) len: u64,
-    /// The file as long as somebody has it open; `None` if nobody ever had. There must never be two descriptors of it: a
-    /// lease is not granted then.
+    /// The file as long as somebody has it open; `None` if nobody ever had. There must never be two
+    /// descriptors of it: a lease is not granted then.
     pub(crate) file: Option<Weak<dyn DiskFile>>,
 }
 
@@ -93,9 +94,9 @@ impl Stock {
         self.held.len() > self.ring_size
     }
 
-    /// Whether the oldest page can leave the ring. A page goes when something has come in its place that a crash cannot
-    /// take back, as far as the writer promises that. What the page holds has been acknowledged, and an append that is
-    /// under way may fail.
+    /// Whether the oldest page can leave the ring. A page goes when something has come in its place that a
+    /// crash cannot take back, as far as the writer promises that. What the page holds has been acknowledged,
+    /// and an append that is under way may fail.
     pub(super) fn is_displaced(&self) -> bool {
         let reached = page_reached(self.workshop.core.settled());
         let displaced = |page: &HeldPage| page.id + self.ring_size as u64 <= reached;
@@ -126,8 +127,8 @@ impl Stock {
         self.workshop.mold.blank(&*self.workshop.core.disk, id << 16 | self.made & 0xffff)
     }
 
-    /// Lets the oldest pages go until the ring has its size. Returns those that can be used again, `wanted` at most, and
-    /// why no more could be trimmed if that failed.
+    /// Lets the oldest pages go until the ring has its size. Returns those that can be used again, `wanted`
+    /// at most, and why no more could be trimmed if that failed.
     pub(super) fn trim(&mut self, wanted: usize) -> (Vec<Blank>, Option<Failure>) {
         let core = Arc::clone(&self.workshop.core);
         let publisher = core.control.publisher();
@@ -148,10 +149,10 @@ impl Stock {
             }
         }
         publisher.add(Counter::TrimmedPages, trimmed.len() as u64);
-        // The file of a page that had been durable must not change before its name is gone for good. A power cut could
-        // otherwise bring the name back, and the page with it, with other content. (A page that never was durable is
-        // judged by its records alone. Only a writer that promises nothing for power cuts trims such pages, and would
-        // wait for the disk here.)
+        // The file of a page that had been durable must not change before its name is gone for good. A power
+        // cut could otherwise bring the name back, and the page with it, with other content. (A page that
+        // never was durable is judged by its records alone. Only a writer that promises nothing for power
+        // cuts trims such pages, and would wait for the disk here.)
         let ids = trimmed.iter().map(|page| page.id);
         let nameless = wanted == 0
             || !core.dirty.must_be_nameless(ids, &core.positions)
@@ -165,15 +166,16 @@ impl Stock {
             let wanted = nameless && blanks.len() < wanted;
             blanks.extend(self.let_go(page, wanted));
         }
-        // Stuck pages have no name any more and cannot get one back, so one that is free now is only let go. Nothing is
-        // written to it: the one name that it may still have is that of a hard link, in somebody's backup.
+        // Stuck pages have no name any more and cannot get one back, so one that is free now is only let go.
+        // Nothing is written to it: the one name that it may still have is that of a hard link, in somebody's
+        // backup.
         self.stuck.retain(|trimmed| !matches!(trimmed.blank.file.if_unshared(&mut || Ok(())), Ok(true)));
         publisher.set(Counter::StuckPages, self.stuck.len() as u64);
         (blanks, failed)
     }
 
-    /// Takes the name of the oldest page away, which must be displaced. `None` if there is no file to use again. If it fails,
-    /// the ring is as before.
+    /// Takes the name of the oldest page away, which must be displaced. `None` if there is no file to use
+    /// again. If it fails, the ring is as before.
     fn take_oldest(&mut self) -> Result<Option<Trimmed>, Failure> {
         let core = &self.workshop.core;
         let publisher = core.control.publisher();
@@ -215,7 +217,8 @@ impl Stock {
         Ok(Some(Trimmed { id, blank: Blank { scratch, file, recycled: true }, len }))
     }
 
-    /// Returns a trimmed page for recycling if it is wanted and nobody else has it, otherwise takes its name away.
+    /// Returns a trimmed page for recycling if it is wanted and nobody else has it, otherwise takes its name
+    /// away.
     fn let_go(&mut self, trimmed: Trimmed, wanted: bool) -> Option<Blank> {
         // Somebody may have cut the file short. Whoever mapped it as a page again would meet SIGBUS.
         let page_len = self.workshop.mold.geometry.page_len();
@@ -249,7 +252,8 @@ impl Stock {
     }
 }
 
-/// With the proof that nobody else has the file, makes it no page any more. `false` if there is no such proof.
+/// With the proof that nobody else has the file, makes it no page any more. `false` if there is no such
+/// proof.
 fn retire_header(blank: &Blank) -> bool {
     let file = &blank.file;
     let outcome = file.if_unshared(&mut || file.write_all_at(&PageHeader::retired_bytes(), 0));

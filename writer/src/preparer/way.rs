@@ -1,9 +1,10 @@
 //! Keeps the way in front of the log's end in the page cache.
 //!
-//! A kernel that is short of memory, or takes back early what is not used (DAMON, a limit of a control group), lets go
-//! of that part of a page too: it is clean, and nobody touches it until the log gets there. Each append that begins a
-//! block then waits until the block has been read from the disk, which takes ten times as long as the append and
-//! milliseconds where the disk is busy. So whoever prepares pages looks ahead now and then, and reads what is missing.
+//! A kernel that is short of memory, or takes back early what is not used (DAMON, a limit of a control
+//! group), lets go of that part of a page too: it is clean, and nobody touches it until the log gets there.
+//! Each append that begins a block then waits until the block has been read from the disk, which takes ten
+//! times as long as the append and milliseconds where the disk is busy. So whoever prepares pages looks ahead
+//! now and then, and reads what is missing.
 
 use crate::disk::DiskFile;
 use std::io;
@@ -50,12 +51,12 @@ impl Way {
     }
 }
 
-/// Reads what is missing of the first `length` bytes of these, one behind the other, as long as `may_go_on` says so: a
-/// piece takes a millisecond or more, and whoever needs a page, or wants to end, is not to wait for all of them. Returns
-/// the bytes read.
+/// Reads what is missing of the first `length` bytes of these, one behind the other, as long as `may_go_on`
+/// says so: a piece takes a millisecond or more, and whoever needs a page, or wants to end, is not to wait
+/// for all of them. Returns the bytes read.
 ///
-/// Where a read keeps an append to the same file out (XFS), one append waits for a piece now instead of 64 for a block
-/// each.
+/// Where a read keeps an append to the same file out (XFS), one append waits for a piece now instead of 64
+/// for a block each.
 pub(super) fn clear(
     stretches: &[Stretch],
     length: u64,

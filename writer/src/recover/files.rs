@@ -1,5 +1,5 @@
-//! The page files as a survey reads them. Each is open only while it is read, so a ring can have more pages than a
-//! process may have descriptors.
+//! The page files as a survey reads them. Each is open only while it is read, so a ring can have more pages
+//! than a process may have descriptors.
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;

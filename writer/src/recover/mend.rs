@@ -14,8 +14,8 @@ use zerocopy::IntoBytes;
 
 const CHUNK: usize = 1 << 20;
 
-/// Makes the files say what the survey found, durably. The epoch has been raised before. Done again after a crash
-/// in the middle, it comes to the same result.
+/// Makes the files say what the survey found, durably. The epoch has been raised before. Done again after a
+/// crash in the middle, it comes to the same result.
 pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, OpenError> {
     let removed = remove_left_overs(disk, survey)?;
     let cut = cut_tail(disk, survey)?;
@@ -24,7 +24,8 @@ pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, 
     for found in survey.pages.iter_mut() {
         changed |= mend_page(disk, found, durable, survey.clean)?;
     }
-    // The last writer may have named it without a flush of its header, and this one promises that all headers are flushed.
+    // The last writer may have named it without a flush of its header, and this one promises that all headers
+    // are flushed.
     if let Some(ready) = survey.ready {
         let path = disk.path(&names::page(ready.id));
         Page::open(disk, ready.header)
@@ -41,9 +42,9 @@ pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, 
 
 /// Removes files that are no part of the log. Returns whether there were any.
 ///
-/// A crash may come in between, and a power cut may take back the last removals. What is left must be the same ring
-/// with fewer left-overs, not one with a gap: so pages behind the log go the newest first, and pages before the log the
-/// oldest first.
+/// A crash may come in between, and a power cut may take back the last removals. What is left must be the
+/// same ring with fewer left-overs, not one with a gap: so pages behind the log go the newest first, and
+/// pages before the log the oldest first.
 fn remove_left_overs(disk: &dyn Disk, survey: &Survey) -> Result<bool, OpenError> {
     let list = disk.list().map_err(OpenError::io("list", disk.path("")))?;
     let scratch = list.into_iter().filter(|name| name.starts_with(names::SCRATCH_PREFIX));
@@ -71,8 +72,8 @@ fn mend_page(
 ) -> Result<bool, OpenError> {
     let path = || disk.path(&names::page(found.id));
     let needs_footer = found.reseal || (found.sealed && found.walked);
-    // After a flush that failed, the page cache may hold what the disk does not, and call it clean. What was not
-    // provably durable is written again, so that the next flush means it.
+    // After a flush that failed, the page cache may hold what the disk does not, and call it clean. What was
+    // not provably durable is written again, so that the next flush means it.
     let doubtful = !clean && found.id >= durable.page();
     if !needs_footer && !doubtful {
         return Ok(false);

@@ -1,5 +1,6 @@
-//! What recovery makes of what a crash can leave. Each case starts from the files as they were while a writer ran:
-//! a copy taken behind its back is what a crash of the machine leaves if nothing was lost, and damage is done to it.
+//! What recovery makes of what a crash can leave. Each case starts from the files as they were while a writer
+//! ran: a copy taken behind its back is what a crash of the machine leaves if nothing was lost, and damage is
+//! done to it.
 
 use crate::disk::simulated::{Faults, Rng, SimDisk, State, Style, Styled};
 use crate::testing::*;
@@ -276,9 +277,10 @@ fn what_was_never_part_of_the_log_is_swept_up() {
     }
 }
 
-/// A trimmed page may come back under its name in a power cut. It must then be the page that it was: the writer changes
-/// the file only once the name is durably gone. So what looks like a trimmed page that was used again is damage, and was
-/// taken for a left-over once: two exchanged pages were both deleted without a word.
+/// A trimmed page may come back under its name in a power cut. It must then be the page that it was: the
+/// writer changes the file only once the name is durably gone. So what looks like a trimmed page that was
+/// used again is damage, and was taken for a left-over once: two exchanged pages were both deleted without a
+/// word.
 #[test]
 fn a_trim_that_was_half_done_is_finished_and_no_page_is_taken_for_another() {
     for io in Io::ALL {
@@ -358,8 +360,9 @@ fn a_clean_close_needs_no_scan_and_keeps_the_page_that_is_ready() {
     }
 }
 
-/// After a flush that failed the page cache holds records that the disk does not, and calls them clean. The next opening finds
-/// them there and calls them durable, so it has to write them again: a flush alone would do nothing.
+/// After a flush that failed the page cache holds records that the disk does not, and calls them clean. The
+/// next opening finds them there and calls them durable, so it has to write them again: a flush alone would
+/// do nothing.
 #[test]
 fn what_a_failed_flush_left_in_the_page_cache_only_is_written_again() {
     let mut kept = 0;
@@ -392,8 +395,8 @@ fn what_a_failed_flush_left_in_the_page_cache_only_is_written_again() {
     assert!(kept > 5, "{kept}");
 }
 
-/// A start takes the note of the clean close before it back, before it does anything else: from then on the ring is one that
-/// nobody has closed.
+/// A start takes the note of the clean close before it back, before it does anything else: from then on the
+/// ring is one that nobody has closed.
 #[test]
 fn a_start_that_was_killed_before_it_appended_anything_was_no_clean_close() {
     for io in Io::ALL {

@@ -23,8 +23,8 @@ pub(super) fn make(home: &Path, place: Option<&Path>) -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Makes a copy of `file` in the backup, durably. A name is enough where a file system can give a file two: nobody writes
-/// into it any more.
+/// Makes a copy of `file` in the backup, durably. A name is enough where a file system can give a file two:
+/// nobody writes into it any more.
 pub(super) fn keep(file: &Path, backup: &Path) -> io::Result<()> {
     let target = backup.join(file.file_name().unwrap_or_default());
     match fs::hard_link(file, &target) {

@@ -50,7 +50,8 @@ pub(super) fn look(home: &Path, keep: Keep) -> Result<Found, OpenError> {
         // What the files hold under their right names.
         files = read_pages_as(home, &files, &meta)?;
     }
-    // Behind the end of a log that is in order, whatever stands there is a crash's doing and the writer's business.
+    // Behind the end of a log that is in order, whatever stands there is a crash's doing and the writer's
+    // business.
     let end = survey.as_ref().map(|survey| survey.end());
     let part = |piece: &Piece| {
         end.is_none_or(|end| Position::new(piece.page, piece.from).is_some_and(|from| from < end))
@@ -125,8 +126,8 @@ fn read_meta(home: &Path) -> Result<Result<Meta, String>, OpenError> {
     Ok(checked.map_err(|fault| format!("{}: {fault}", path.display())))
 }
 
-/// Metadata out of what the page headers say. What only the metadata knew is chosen with care: the ring size is as many
-/// pages as there are.
+/// Metadata out of what the page headers say. What only the metadata knew is chosen with care: the ring size
+/// is as many pages as there are.
 fn rebuild_meta(home: &Path, ids: &[u64]) -> Result<Meta, OpenError> {
     let mut rings: BTreeMap<RingId, u64> = BTreeMap::new();
     let mut headers = Vec::new();
@@ -257,8 +258,8 @@ fn deep_damage(home: &Path, files: &[PageFile], stretches: &[Vec<Piece>], kept: 
     record.or_else(footer)
 }
 
-/// Files that leave the ring: pages before what stays, the oldest first, and pages behind it, the newest first. So a crash
-/// in between leaves no gap.
+/// Files that leave the ring: pages before what stays, the oldest first, and pages behind it, the newest
+/// first. So a crash in between leaves no gap.
 fn removals(files: &[PageFile], kept: &[Piece]) -> Vec<Action> {
     let (first, last) = match (kept.first(), kept.last()) {
         (Some(first), Some(last)) => (first.page, last.page),

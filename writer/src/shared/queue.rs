@@ -140,8 +140,8 @@ const LINGER_BYTES: usize = 1 << 20;
 /// The queue takes nothing any more.
 pub(super) struct QueueClosed;
 
-/// Runs `wake`, which wakes one client. A waker is the client's code and may panic: the panic hook has reported that by
-/// then, and the thread must go on for all other clients.
+/// Runs `wake`, which wakes one client. A waker is the client's code and may panic: the panic hook has
+/// reported that by then, and the thread must go on for all other clients.
 pub(super) fn wake_client(wake: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(wake)) {
         // The payload is the client's too, and its destructor might panic again.

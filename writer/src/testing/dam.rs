@@ -11,7 +11,8 @@ const CAPACITY: usize = 4096;
 pub(crate) struct Dam(PipeReader);
 
 impl Dam {
-    /// A dam, and the descriptor to write to. A write to it waits; with `refuses`, it is told to try again instead.
+    /// A dam, and the descriptor to write to. A write to it waits; with `refuses`, it is told to try again
+    /// instead.
     pub(crate) fn new(refuses: bool) -> (Dam, OwnedFd) {
         let (reader, mut writer) = std::io::pipe().unwrap();
         fcntl(&writer, FcntlArg::F_SETPIPE_SZ(CAPACITY as i32)).unwrap();

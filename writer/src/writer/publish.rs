@@ -112,8 +112,8 @@ impl Writer {
         self.core.tell(self.stamp.time_ns);
     }
 
-    /// Sees everything through to the watermark: what is in the buffer is written, made durable if that is asked
-    /// for, and published.
+    /// Sees everything through to the watermark: what is in the buffer is written, made durable if that is
+    /// asked for, and published.
     pub(crate) fn finish(&mut self) -> Result<(), AppendError> {
         // What was put before an error has been given up with everything else.
         self.check_usable()?;

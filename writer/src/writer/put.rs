@@ -17,8 +17,8 @@ use waldo_shm_protocol::segment::Counter;
 use waldo_shm_protocol::{PageSeed, payload_hash};
 use zerocopy::IntoBytes;
 
-/// Payloads of this many bytes are written from where they are. Shorter ones are copied: the kernel takes as long
-/// for one more part as the copy does (docs/PERFORMANCE.md has the figures).
+/// Payloads of this many bytes are written from where they are. Shorter ones are copied: the kernel takes as
+/// long for one more part as the copy does (docs/PERFORMANCE.md has the figures).
 const GATHER_MIN: usize = 1536;
 /// An append of fewer bytes is copied as a whole: it goes with others into one write and one flush.
 const GATHER_BATCH_MIN: u64 = 64 << 10;
@@ -69,8 +69,9 @@ impl Writer {
         self.core.control.publisher().add(Counter::Appends, 1);
     }
 
-    /// Says by how much the times of records are ahead of the clock, which was set back. A search by time needs times that
-    /// never fall, so records go on with the time of the last one until the clock has caught up.
+    /// Says by how much the times of records are ahead of the clock, which was set back. A search by time
+    /// needs times that never fall, so records go on with the time of the last one until the clock has caught
+    /// up.
     #[cold]
     fn note_time_ahead(&mut self, ahead_ns: u64) {
         const WORTH_A_WORD_NS: u64 = 1_000_000_000;
@@ -86,8 +87,8 @@ impl Writer {
         self.core.control.publisher().set(Counter::TimeAheadNs, ahead_ns);
     }
 
-    /// Puts records as long as they need nothing but room in the buffer being filled and in the page. Returns the
-    /// first one that needs more; `None` at the end.
+    /// Puts records as long as they need nothing but room in the buffer being filled and in the page. Returns
+    /// the first one that needs more; `None` at the end.
     #[inline]
     fn put_run<'a>(
         &mut self,
@@ -173,7 +174,8 @@ impl Writer {
 
     fn make_room(&mut self, size: usize, gather: &mut Gather<'_>) -> Result<(), AppendError> {
         if size as u64 > self.record_size_max {
-            // It was shorter when it was checked: payloads are the caller's code, and may say one thing and then another.
+            // It was shorter when it was checked: payloads are the caller's code, and may say one thing and
+            // then another.
             let source =
                 io::Error::new(io::ErrorKind::InvalidInput, "a payload has grown since it was checked");
             return Err(self.failed("appending", source));
@@ -271,10 +273,10 @@ impl Writer {
         self.active.page.id - self.first_page + 1 > u64::from(self.options.ring_size)
     }
 
-    /// Before a page is begun: publishes what there is, and makes it durable if that is what pages leave the ring by, if
-    /// more than [`AHEAD_MAX`] pages would lack a record that counts. The oldest pages of the ring stay for as long as
-    /// that, so the files would take the more room the longer the append is, or the slower the disk. On the first lap
-    /// no page has to leave.
+    /// Before a page is begun: publishes what there is, and makes it durable if that is what pages leave the
+    /// ring by, if more than [`AHEAD_MAX`] pages would lack a record that counts. The oldest pages of the
+    /// ring stay for as long as that, so the files would take the more room the longer the append is, or the
+    /// slower the disk. On the first lap no page has to leave.
     fn keep_ring(&mut self) -> Result<(), AppendError> {
         let crowded = |writer: &Writer| {
             let reached = match writer.is_full() {
@@ -301,7 +303,8 @@ impl Writer {
 #[inline(always)]
 fn encode(space: &mut [u8], seed: PageSeed, offset: u32, entry: &Entry<'_>, stamp: Stamp) {
     let (len, size) = (entry.payload.len(), space.len());
-    // The padding lies within the last eight bytes. The payload copy below overwrites any part that belongs to it.
+    // The padding lies within the last eight bytes. The payload copy below overwrites any part that belongs
+    // to it.
     space[size - RECORD_ALIGN..].fill(0);
     let copy = &mut space[RECORD_HEADER_LEN..RECORD_HEADER_LEN + len];
     copy.copy_from_slice(entry.payload);

@@ -35,8 +35,9 @@ impl Begun {
 }
 
 impl Writer {
-    /// Writes what has been put and has `start` flush the pages that it is in. More can be put while that goes on, and
-    /// is not published before it. Ends by itself where it has to, at [`Writer::end_flush`] at the latest.
+    /// Writes what has been put and has `start` flush the pages that it is in. More can be put while that
+    /// goes on, and is not published before it. Ends by itself where it has to, at [`Writer::end_flush`] at
+    /// the latest.
     pub(crate) fn begin_flush(
         &mut self,
         start: impl FnOnce(Vec<Arc<Page>>) -> FlushOutcome,

@@ -112,8 +112,8 @@ pub(super) fn open_on(
     })
 }
 
-/// The ring's geometry counts, unless a change of it was asked for. Returns whether the options asked for another
-/// one in vain.
+/// The ring's geometry counts, unless a change of it was asked for. Returns whether the options asked for
+/// another one in vain.
 fn settle_geometry(options: &mut WriterOptions, meta: &Meta) -> bool {
     let asked = options.clone();
     let change = options.geometry_change;
@@ -155,8 +155,8 @@ fn open_meta(
     Ok((MetaFile::create(disk, options.mode, meta)?, true))
 }
 
-/// With [`Io::Auto`] the engine measures on a file in the home directory, which goes again at once. A full disk is no
-/// reason not to open a ring that is there.
+/// With [`Io::Auto`] the engine measures on a file in the home directory, which goes again at once. A full
+/// disk is no reason not to open a ring that is there.
 fn open_engine<T>(
     disk: &dyn Disk,
     options: &WriterOptions,
@@ -191,8 +191,8 @@ fn scratch(disk: &dyn Disk) -> std::io::Result<Arc<dyn DiskFile>> {
     Ok(scratch)
 }
 
-/// What has been started of a writer. Stopped and waited for when dropped: a thread that went on after a failed start
-/// would work without the lock.
+/// What has been started of a writer. Stopped and waited for when dropped: a thread that went on after a
+/// failed start would work without the lock.
 struct Started<'a> {
     core: &'a Core,
     preparer: Option<Preparer>,

@@ -170,7 +170,8 @@ fn a_mapped_page_is_never_recycled() {
         for start in (2001..=2200).step_by(10) {
             writer.append_payloads(&payloads(start..=start + 9)).unwrap();
         }
-        // Trimming looks after stuck pages; the last trim may still be under way when the last append returns.
+        // Trimming looks after stuck pages; the last trim may still be under way when the last append
+        // returns.
         writer.preparer.take().unwrap();
         assert_eq!(counter(&writer, Counter::StuckPages), 0);
     }
@@ -419,7 +420,8 @@ fn a_control_segment_at_a_path() {
     assert!(!path.exists());
 }
 
-// ---- faults ---------------------------------------------------------------------------------------------------
+// ---- faults
+// ---------------------------------------------------------------------------------------------------
 
 fn faulty_with(home: &Home, options: WriterOptions) -> (Writer, Arc<Faults>) {
     let disk = FaultyDisk::open(home.path());

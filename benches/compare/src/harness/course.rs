@@ -34,8 +34,8 @@ pub fn measure(args: &Args, interrupt: &Interrupt) -> anyhow::Result<Vec<Cell>> 
     let mut cells = Vec::new();
     for repetition in 0..args.repeat {
         for (at, subscribers) in args.subscribers.iter().enumerate() {
-            // Another order each time, so that what one leaves behind (dirty pages, warm clocks) does not always
-            // meet the same other.
+            // Another order each time, so that what one leaves behind (dirty pages, warm clocks) does not
+            // always meet the same other.
             let mut order = systems.clone();
             order.rotate_left((repetition as usize + at) % systems.len().max(1));
             if repetition % 2 == 1 {

@@ -74,7 +74,8 @@ impl Crowd {
         Ok(())
     }
 
-    /// In a process group of its own, so that Ctrl-C reaches the harness alone, which then ends the others in order.
+    /// In a process group of its own, so that Ctrl-C reaches the harness alone, which then ends the others in
+    /// order.
     fn command(&self, role: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(role).stdout(Stdio::null()).process_group(0);

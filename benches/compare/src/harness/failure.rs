@@ -15,7 +15,8 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Reports an error, and turns it into an exit code: 1, or 128 and the signal's number. (Bad arguments are clap's: 2.)
+/// Reports an error, and turns it into an exit code: 1, or 128 and the signal's number. (Bad arguments are
+/// clap's: 2.)
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     eprintln!("waldo-compare: {error:#}");

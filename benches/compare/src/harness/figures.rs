@@ -13,7 +13,8 @@ pub struct PhaseFigures {
     pub records: f64,
     /// Records a second, as the publisher got rid of them.
     pub published_per_s: f64,
-    /// Records a second that arrived, all subscribers together, from the first being published to the last arriving.
+    /// Records a second that arrived, all subscribers together, from the first being published to the last
+    /// arriving.
     pub delivered_per_s: f64,
     /// Nanoseconds a record takes of the publisher's time.
     pub publish_ns: Quantiles,

@@ -48,7 +48,8 @@ const fn less(name: &'static str, get: fn(&Cell) -> Option<f64>) -> Measure {
     Measure { name, get, more_is_better: false, show: units::time }
 }
 
-/// One line for each figure and each system that is better in it, with the numbers of subscribers for which it is.
+/// One line for each figure and each system that is better in it, with the numbers of subscribers for which
+/// it is.
 pub fn losses(cells: &[Cell]) -> Vec<String> {
     let mut lines = Vec::new();
     for measure in MEASURES {

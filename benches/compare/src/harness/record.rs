@@ -5,8 +5,8 @@
 //! | number   | sent, ns | kind    | check             | filler ...   |
 //! ```
 //!
-//! `check` covers number, time, kind and every byte of the filler, so a subscriber reads all of what it received, as
-//! a program that has a use for it would.
+//! `check` covers number, time, kind and every byte of the filler, so a subscriber reads all of what it
+//! received, as a program that has a use for it would.
 
 use super::spec::Phase;
 

@@ -21,7 +21,8 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Opens what is to be written to, so that minutes of measuring do not end with a folder that is not there.
+    /// Opens what is to be written to, so that minutes of measuring do not end with a folder that is not
+    /// there.
     pub fn new(args: &Args) -> anyhow::Result<Report<'_>> {
         let open =
             |path: &PathBuf| File::create(path).with_context(|| format!("cannot write {}", path.display()));

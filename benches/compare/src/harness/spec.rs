@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often everything that flushes in the background does so. The same for all of them; Redis knows no other than
-/// one second.
+/// How often everything that flushes in the background does so. The same for all of them; Redis knows no
+/// other than one second.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A part of a round.

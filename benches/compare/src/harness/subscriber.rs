@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 /// How often it says that it is still at it.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
-/// Of the records of the fast phase, one in so many is timed: looking at the clock costs as much as a record does.
+/// Of the records of the fast phase, one in so many is timed: looking at the clock costs as much as a record
+/// does.
 const SAMPLE: u64 = 16;
 
 /// What one subscriber has seen.

@@ -19,8 +19,8 @@ pub const FACTS: Facts = Facts {
     wakes: "a datagram to each, sent by the publisher",
 };
 
-/// Records that a subscriber may be behind. More than two batches of the largest size, so that the publisher never
-/// has to wait in the middle of a batch for a subscriber that it has not woken yet.
+/// Records that a subscriber may be behind. More than two batches of the largest size, so that the publisher
+/// never has to wait in the middle of a batch for a subscriber that it has not woken yet.
 const BUFFER: usize = 1024;
 
 type Node_ = Node<ipc::Service>;
@@ -31,9 +31,10 @@ struct Services {
     event: Event<ipc::Service>,
 }
 
-/// A node with its own root folder and name prefix, so that nothing else on the machine is touched and everything
-/// can be removed. Its defaults are changed in two ways, both for the sake of a thousand nodes that start at once:
-/// they do not each check all the others for being dead, and they wait for each other for longer than a second.
+/// A node with its own root folder and name prefix, so that nothing else on the machine is touched and
+/// everything can be removed. Its defaults are changed in two ways, both for the sake of a thousand nodes
+/// that start at once: they do not each check all the others for being dead, and they wait for each other for
+/// longer than a second.
 fn node(spec: &Spec) -> anyhow::Result<Node_> {
     set_log_level(LogLevel::Error);
     let mut config = Config::default();
@@ -52,8 +53,9 @@ fn node(spec: &Spec) -> anyhow::Result<Node_> {
         .context("cannot make an iceoryx2 node")
 }
 
-/// The services. The publisher makes them, as large as is needed: the defaults are 8 subscribers, 16 listeners and 20
-/// nodes. No safe overflow, since that replaces the oldest records of a slow subscriber: here nothing may be lost.
+/// The services. The publisher makes them, as large as is needed: the defaults are 8 subscribers, 16
+/// listeners and 20 nodes. No safe overflow, since that replaces the oldest records of a slow subscriber:
+/// here nothing may be lost.
 fn services(spec: &Spec, node: &Node_, make: bool) -> anyhow::Result<Services> {
     let name = ServiceName::new("records").map_err(plain)?;
     let data = node.service_builder(&name).publish_subscribe::<[u8]>();
@@ -100,8 +102,8 @@ pub fn publisher(spec: &Spec) -> anyhow::Result<Box<dyn Publisher>> {
         .max_loaned_samples(1)
         // Wait for a full subscriber.
         .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
-        // By default it allocates for the case that every subscriber holds other records. They never do here, and
-        // for a thousand subscribers that would be a gigabyte of bookkeeping.
+        // By default it allocates for the case that every subscriber holds other records. They never do here,
+        // and for a thousand subscribers that would be a gigabyte of bookkeeping.
         .override_sample_preallocation(|most| most.min(4 * BUFFER))
         .create()
         .map_err(plain)

@@ -1,5 +1,5 @@
-//! LMDB through `heed`: one process that writes, subscribers that look at the number of the last transaction and,
-//! when it has changed, read what is new in a read transaction.
+//! LMDB through `heed`: one process that writes, subscribers that look at the number of the last transaction
+//! and, when it has changed, read what is new in a read transaction.
 
 use super::{Facts, Publisher, Subscriber};
 use crate::harness::spec::{FLUSH_INTERVAL, Spec};
@@ -22,14 +22,16 @@ pub const FACTS: Facts = Facts {
 type Table = Database<'static, U64<BigEndian>, Bytes>;
 
 /// Opens the environment. What is set, and why:
-/// - The map must be as large as the database will ever get, and costs address space only. Four times the payload
-///   leaves room for half-full pages and for the copies that each commit makes.
+/// - The map must be as large as the database will ever get, and costs address space only. Four times the
+///   payload leaves room for half-full pages and for the copies that each commit makes.
 /// - `max_readers` is 126 if it is left alone; each reader process needs a slot.
 /// - MDB_NOSYNC: commits go to the page cache and a thread flushes every second, the counterpart of Waldo's
-///   `Durability::Interval`. LMDB warns that a power loss may then corrupt the database; Waldo recovers from one.
-/// - MDB_WRITEMAP for the writer, so that commits store into the map instead of calling pwrite for each page: LMDB's
-///   faster mode. MDB_NOMEMINIT then has no effect, and readers may not use it.
-/// - No MDB_NOTLS: each reader has one thread, and its slot is then used again from one transaction to the next.
+///   `Durability::Interval`. LMDB warns that a power loss may then corrupt the database; Waldo recovers from
+///   one.
+/// - MDB_WRITEMAP for the writer, so that commits store into the map instead of calling pwrite for each page:
+///   LMDB's faster mode. MDB_NOMEMINIT then has no effect, and readers may not use it.
+/// - No MDB_NOTLS: each reader has one thread, and its slot is then used again from one transaction to the
+///   next.
 fn open(spec: &Spec, reader: bool) -> anyhow::Result<Env> {
     let page = 4096;
     let payload = (spec.size as u64 + 64) * spec.records_at_most();
@@ -42,14 +44,14 @@ fn open(spec: &Spec, reader: bool) -> anyhow::Result<Env> {
         std::fs::create_dir(&home).context("cannot make the folder for LMDB")?;
     }
     #[allow(unsafe_code, reason = "heed leaves these two promises to its caller")]
-    // SAFETY: MDB_NOSYNC and MDB_WRITEMAP put the file's integrity at risk in a power loss only, and it is deleted
-    // when the round is over.
+    // SAFETY: MDB_NOSYNC and MDB_WRITEMAP put the file's integrity at risk in a power loss only, and it is
+    // deleted when the round is over.
     unsafe {
         options.flags(flags);
     }
     #[allow(unsafe_code, reason = "heed leaves these two promises to its caller")]
-    // SAFETY: the file is in a folder that this round has just made, nobody but its processes uses it, all of them
-    // through LMDB, and each opens it once.
+    // SAFETY: the file is in a folder that this round has just made, nobody but its processes uses it, all of
+    // them through LMDB, and each opens it once.
     let env = unsafe { options.open(&home) };
     env.context("cannot open the LMDB environment")
 }

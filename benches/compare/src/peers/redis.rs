@@ -1,4 +1,5 @@
-//! Redis Streams: a redis-server of our own on a Unix socket, XADD by the publisher, XREAD BLOCK by each subscriber.
+//! Redis Streams: a redis-server of our own on a Unix socket, XADD by the publisher, XREAD BLOCK by each
+//! subscriber.
 
 use super::{Facts, Publisher, Server, Subscriber};
 use crate::harness::spec::Spec;
@@ -22,15 +23,16 @@ pub const FACTS_AOF: Facts = Facts {
 
 const PROGRAM: &str = "redis-server";
 const STREAM: &str = "s";
-/// Entries that a subscriber takes at once. Without a limit, one that is behind is sent all it has missed in one
-/// answer, which the server builds in its memory for each of a thousand subscribers.
+/// Entries that a subscriber takes at once. Without a limit, one that is behind is sent all it has missed in
+/// one answer, which the server builds in its memory for each of a thousand subscribers.
 const COUNT: usize = 1000;
 
 /// The server. What is set, and why:
 /// - a Unix socket and no port: faster than TCP, and nobody else is disturbed
 /// - `--save ""`, so that it does not write snapshots while it is being measured
 /// - `--maxclients`: each subscriber is one, and 10,000 is the default
-/// - output buffers of ordinary clients are unlimited by default, so that nobody is cut off for being slow: left alone
+/// - output buffers of ordinary clients are unlimited by default, so that nobody is cut off for being slow:
+///   left alone
 /// - `--io-threads` stays 1: Redis advises against more on machines with fewer than four cores
 /// - no MAXLEN in XADD: the whole run fits into memory, as it fits into Waldo's ring
 pub fn server(spec: &Spec, append_only: bool) -> anyhow::Result<Server> {

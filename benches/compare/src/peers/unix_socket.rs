@@ -1,5 +1,5 @@
-//! Unix stream sockets, written by hand as one would: the publisher keeps what somebody still needs once, with a place
-//! in it for each subscriber, and writes to whoever can take it, without blocking.
+//! Unix stream sockets, written by hand as one would: the publisher keeps what somebody still needs once,
+//! with a place in it for each subscriber, and writes to whoever can take it, without blocking.
 
 use super::{Facts, Publisher, Subscriber};
 use crate::harness::spec::Spec;

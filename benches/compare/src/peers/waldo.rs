@@ -22,8 +22,8 @@ const ALIGN: u64 = 8;
 struct Ringer(Writer);
 
 pub fn publisher(spec: &Spec) -> anyhow::Result<Box<dyn Publisher>> {
-    // The peers keep everything in these runs (LMDB and Redis delete nothing, iceoryx2 and the sockets make the
-    // publisher wait), so the ring is made to hold everything too: nobody loses, and nothing is recycled.
+    // The peers keep everything in these runs (LMDB and Redis delete nothing, iceoryx2 and the sockets make
+    // the publisher wait), so the ring is made to hold everything too: nobody loses, and nothing is recycled.
     let page_len = WriterOptions::default().page_len;
     let bytes = (spec.size as u64 + HEADER).next_multiple_of(ALIGN) * spec.records_at_most();
     let pages =
@@ -54,8 +54,8 @@ impl Publisher for Ringer {
 struct Follower(Reader);
 
 pub fn subscriber(spec: &Spec) -> anyhow::Result<Box<dyn Subscriber>> {
-    // All defaults (sleep on a futex after a short look, check every header), but for what happens when the ring
-    // overtakes it: go on and have the loss counted.
+    // All defaults (sleep on a futex after a short look, check every header), but for what happens when the
+    // ring overtakes it: go on and have the loss counted.
     let options = ReaderOptions { on_lapped: OnLapped::Oldest, ..ReaderOptions::default() };
     Ok(Box::new(Follower(Ring::attach(home(spec))?.reader_with(Cursor::After(0), options)?)))
 }

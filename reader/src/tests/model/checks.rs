@@ -64,7 +64,8 @@ impl Follower {
         }
     }
 
-    /// Whether nobody can tell if the record before the place, which has been trimmed, is the one that the reader knows.
+    /// Whether nobody can tell if the record before the place, which has been trimmed, is the one that the
+    /// reader knows.
     pub(super) fn unsure(&self, world: &World) -> bool {
         let next = world.epochs.get(world.oldest());
         self.known.is_some_and(|(_, epoch)| next.is_some_and(|next| *next != epoch))

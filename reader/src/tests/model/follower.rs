@@ -114,7 +114,8 @@ impl Follower {
         self.drain(world);
     }
 
-    /// Sends the reader elsewhere. `false` if that was refused, rightly; it has gone to the oldest record then.
+    /// Sends the reader elsewhere. `false` if that was refused, rightly; it has gone to the oldest record
+    /// then.
     pub(super) fn seek(&mut self, world: &World, start: Start) -> bool {
         self.look();
         self.begin(format!("{start:?} with {} records of {}", self.seen(world), world.log().len()));
@@ -193,8 +194,8 @@ impl Follower {
         self.look();
         loop {
             let lapses = self.reader.lapses().count;
-            // The record it stands behind is not the one it knows any more.
-            // Where it waits for records far ahead, it has not read that one, and the numbers tell where to go on.
+            // The record it stands behind is not the one it knows any more. Where it waits for records far
+            // ahead, it has not read that one, and the numbers tell where to go on.
             let skips = self.reader.position.skip() != Skip::Nothing;
             let wrong = self.doubtful && !skips && self.known.is_some_and(|known| !holds(world, known));
             self.last = self.reader.position.last().map(|last| last.seq_no);
@@ -237,7 +238,8 @@ impl Follower {
         self.end();
     }
 
-    /// Index of the next record that the reader is to hand out, trimmed or not; `None` if it has all it may see.
+    /// Index of the next record that the reader is to hand out, trimmed or not; `None` if it has all it may
+    /// see.
     pub(super) fn first(&self, world: &World) -> Option<usize> {
         world.log()[..self.seen(world)].iter().position(|e| self.expect.wants(e))
     }

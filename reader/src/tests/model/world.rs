@@ -26,8 +26,8 @@ pub(super) struct World {
     pub(super) forge: Forge,
     /// The writer's start that appended each record of `forge.log`.
     pub(super) epochs: Vec<u32>,
-    /// Records from the first one on that are durable; those that the ring's metadata says so of; and those that the newest
-    /// record in the files does.
+    /// Records from the first one on that are durable; those that the ring's metadata says so of; and those
+    /// that the newest record in the files does.
     durable: usize,
     meta: usize,
     stamped: usize,

@@ -208,7 +208,8 @@ impl Course<'_> {
         Ok(self.turnstile.try_clone().context("cannot hand a pipe to a process")?.into())
     }
 
-    /// Memory of a process: what it says itself, in the median, and what the machine has less, divided by all.
+    /// Memory of a process: what it says itself, in the median, and what the machine has less, divided by
+    /// all.
     fn memory(&self, before: MachineMemory, count: usize) -> anyhow::Result<super::findings::Cost> {
         let now = MachineMemory::now()?;
         let step = (self.pids.len() / SAMPLES).max(1);

@@ -58,7 +58,8 @@ pub struct Load {
     pub name: String,
     /// Appends.
     pub appends: u64,
-    /// Time from when an append was due until it was complete: a line of latencies. Empty if none was due at a time.
+    /// Time from when an append was due until it was complete: a line of latencies. Empty if none was due at
+    /// a time.
     pub late: String,
     /// Appends that were complete more than a millisecond after they were due.
     pub late_over_1ms: u64,

@@ -21,8 +21,8 @@ const FILL_BYTES: usize = 1 << 20;
 /// Bytes that are new at each flush that is timed.
 const FLUSH_BYTES: usize = 1 << 20;
 
-/// Entry point: ring size, page length, payload size, durable appends, nanoseconds between wakes (0: as usual) and
-/// between background flushes, scheduling, board, home. Orders come on standard input.
+/// Entry point: ring size, page length, payload size, durable appends, nanoseconds between wakes (0: as
+/// usual) and between background flushes, scheduling, board, home. Orders come on standard input.
 pub fn main(words: &mut Words) -> anyhow::Result<()> {
     let (ring_size, page_len, size): (u32, u64, usize) = (words.next()?, words.next()?, words.next()?);
     let (durable, wake_ns, flush_ns): (bool, u64, u64) = (words.next()?, words.next()?, words.next()?);
@@ -75,7 +75,8 @@ fn obey(
     ring_bytes: u64,
     page_len: u64,
 ) -> anyhow::Result<bool> {
-    // Once round: what follows is written over pages that have been used, as in a ring that has run for a while.
+    // Once round: what follows is written over pages that have been used, as in a ring that has run for a
+    // while.
     let mut filled = 0;
     while filled < ring_bytes + page_len {
         feeder.append_bulk(FILL_BYTES)?;

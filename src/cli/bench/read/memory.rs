@@ -1,4 +1,5 @@
-//! What a sleeping reader process costs in memory, its own and the kernel's, above an idle process of this program.
+//! What a sleeping reader process costs in memory, its own and the kernel's, above an idle process of this
+//! program.
 
 use crate::cli::bench::duel::quantile;
 use crate::cli::bench::ring::{self, COMMITTED};
@@ -72,7 +73,8 @@ struct Cost {
     private: f64,
     /// Page tables, as each process has them.
     tables: f64,
-    /// Page tables, stacks, slab and per-processor memory of the kernel: how the machine's totals have changed.
+    /// Page tables, stacks, slab and per-processor memory of the kernel: how the machine's totals have
+    /// changed.
     kernel: f64,
     /// How much less is available on the whole machine.
     available: f64,

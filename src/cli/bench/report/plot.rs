@@ -30,7 +30,8 @@ const COLORS: [RGBColor; 8] = [
 /// How strongly a floor is drawn.
 const FLOOR: f64 = 0.45;
 
-/// The colour of each series. A floor has that of the series before it, which it is the floor of, only weaker.
+/// The colour of each series. A floor has that of the series before it, which it is the floor of, only
+/// weaker.
 fn colors(series: &[Series]) -> Vec<RGBAColor> {
     let mut used = 0;
     let color = |series: &Series| {

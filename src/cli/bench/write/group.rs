@@ -79,7 +79,8 @@ pub fn from_threads(
     })
 }
 
-/// Records per second from `tasks` tasks in this thread, each waiting for one append before it starts the next.
+/// Records per second from `tasks` tasks in this thread, each waiting for one append before it starts the
+/// next.
 pub async fn from_tasks(
     writer: &SharedWriter,
     payload: &[u8],

@@ -28,7 +28,8 @@ pub(crate) struct Faults {
 /// A guard of the writer's that has no effect, because the disk does not do what it is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lie {
-    /// `sync_dir` does nothing after a rename to a name that begins so, or after any change for an empty word.
+    /// `sync_dir` does nothing after a rename to a name that begins so, or after any change for an empty
+    /// word.
     pub(crate) names: Option<&'static str>,
     /// `sync_data` does nothing for files whose names begin so.
     pub(crate) data: Option<&'static str>,

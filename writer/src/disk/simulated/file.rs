@@ -10,7 +10,8 @@ pub(super) const SECTOR: usize = 512;
 pub(crate) struct File {
     cache: Arc<Vec<u8>>,
     disk: Arc<Vec<u8>>,
-    /// Sectors that were written since they were flushed, with every content they had, in the order of the writes.
+    /// Sectors that were written since they were flushed, with every content they had, in the order of the
+    /// writes.
     unsynced: Vec<(u32, Arc<[u8; SECTOR]>)>,
     /// Lengths that the file has had since its length was flushed.
     lens: Vec<usize>,

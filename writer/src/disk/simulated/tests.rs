@@ -1,5 +1,5 @@
-//! The simulated disk loses whatever a disk may lose, and keeps what a disk must keep: or the histories would be kind
-//! to the writer by accident.
+//! The simulated disk loses whatever a disk may lose, and keeps what a disk must keep: or the histories would
+//! be kind to the writer by accident.
 
 use super::*;
 use std::collections::BTreeSet;

@@ -21,7 +21,8 @@ fn durable() -> impl Iterator<Item = WriterOptions> {
     regimes().into_iter().filter(|options| options.durability == Durability::Sync && options.prepare_ahead)
 }
 
-/// A writer whose flushes wait, with two large appends: the first is being flushed, the second has been written.
+/// A writer whose flushes wait, with two large appends: the first is being flushed, the second has been
+/// written.
 struct Held {
     home: Home,
     faults: Arc<Faults>,

@@ -16,8 +16,8 @@ impl Wake for Panicking {
     }
 }
 
-/// One client's waker panicked on the committer's thread. The panic ended that thread, and every later append of every
-/// client waited for ever.
+/// One client's waker panicked on the committer's thread. The panic ended that thread, and every later append
+/// of every client waited for ever.
 #[test]
 fn a_panicking_waker_does_not_end_the_committer() {
     for options in regimes() {

@@ -44,8 +44,8 @@ fn other_options_change_nothing_unless_a_change_is_asked_for() {
     }
 }
 
-/// The empty last page of a ring with short pages refused records that longer pages take, for as long as the writer
-/// lived.
+/// The empty last page of a ring with short pages refused records that longer pages take, for as long as the
+/// writer lived.
 #[test]
 fn an_empty_page_does_not_limit_records_when_pages_get_longer() {
     for options in regimes() {
@@ -60,8 +60,8 @@ fn an_empty_page_does_not_limit_records_when_pages_get_longer() {
     }
 }
 
-/// The writer took its positions from shared memory into record headers, into the metadata, and into the decision
-/// whether to flush. One stray store there made an undamaged ring unopenable.
+/// The writer took its positions from shared memory into record headers, into the metadata, and into the
+/// decision whether to flush. One stray store there made an undamaged ring unopenable.
 #[test]
 fn whatever_stands_in_shared_memory_does_not_get_into_the_ring() {
     for options in regimes() {
@@ -96,7 +96,8 @@ fn whatever_stands_in_shared_memory_does_not_get_into_the_ring() {
     }
 }
 
-/// A clock that was set ahead and back pins the time of every later record, over restarts, and nothing said so.
+/// A clock that was set ahead and back pins the time of every later record, over restarts, and nothing said
+/// so.
 #[test]
 fn times_that_are_ahead_of_the_clock_are_told() {
     let options = small(Io::Pwrite, LAZY);

@@ -1,5 +1,5 @@
-//! What a kernel may do to pieces that are in flight: finish them late and out of order, bit by bit, or not at all.
-//! The kernel does it by itself: io_uring writes to descriptors that are like that.
+//! What a kernel may do to pieces that are in flight: finish them late and out of order, bit by bit, or not
+//! at all. The kernel does it by itself: io_uring writes to descriptors that are like that.
 
 use super::*;
 use crate::testing::dam::Dam;
@@ -177,7 +177,8 @@ fn a_flush_that_the_kernel_refuses_is_final() {
 
 #[test]
 fn what_is_durable_outlives_an_append_that_turns_the_whole_ring_and_fails() {
-    // The pages of the append displace those before, which may not go as long as nothing has come in their place.
+    // The pages of the append displace those before, which may not go as long as nothing has come in their
+    // place.
     for options in regimes_in_flight() {
         let flushed_elsewhere = options.elsewhere == Some(Elsewhere::SmallInPlace);
         if options.durability != Durability::Sync || flushed_elsewhere {

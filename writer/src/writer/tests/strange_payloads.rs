@@ -1,11 +1,12 @@
-//! Payloads are the caller's code, and hashes the caller's word. Neither may get half an append, or a record that nobody
-//! can read, into the ring.
+//! Payloads are the caller's code, and hashes the caller's word. Neither may get half an append, or a record
+//! that nobody can read, into the ring.
 
 use super::*;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// A payload that does something else when it is looked at for the second time: the first look is for its length.
+/// A payload that does something else when it is looked at for the second time: the first look is for its
+/// length.
 struct Strange<'a> {
     looks: Cell<u32>,
     first: &'a [u8],
@@ -45,8 +46,8 @@ fn assert_whole(home: &Home, options: &WriterOptions, writer: Writer, tips: std:
     }
 }
 
-/// A payload that panicked in the middle of an append left the records before it in the buffer. The next append made them
-/// part of the log, though nobody had been told that they were appended.
+/// A payload that panicked in the middle of an append left the records before it in the buffer. The next
+/// append made them part of the log, though nobody had been told that they were appended.
 #[test]
 fn half_of_an_append_that_panicked_never_becomes_part_of_the_log() {
     for options in regimes() {
@@ -131,8 +132,8 @@ fn a_payload_that_grows_after_it_was_checked_ends_the_writer_and_not_the_ring() 
     }
 }
 
-/// A hash that the caller gave was taken as it was. The record was acknowledged, no reader got past it, and after a crash the
-/// ring did not open: damage below what had been durable.
+/// A hash that the caller gave was taken as it was. The record was acknowledged, no reader got past it, and
+/// after a crash the ring did not open: damage below what had been durable.
 #[test]
 fn a_record_with_a_wrong_hash_is_refused() {
     for options in regimes() {

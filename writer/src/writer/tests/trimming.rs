@@ -9,8 +9,8 @@ fn on_faulty(home: &Home, options: &WriterOptions) -> (Writer, Arc<Faults>) {
     (Writer::open_on(home.path(), Arc::new(disk), options.clone()).unwrap(), faults)
 }
 
-/// A trimmed page was changed while a power cut could still bring its old name back: the ring, which nothing had
-/// damaged, did not open again then (3 of 120 cuts on ext4).
+/// A trimmed page was changed while a power cut could still bring its old name back: the ring, which nothing
+/// had damaged, did not open again then (3 of 120 cuts on ext4).
 #[test]
 fn a_file_is_used_again_only_once_its_name_is_durably_gone() {
     for options in regimes() {
@@ -32,7 +32,8 @@ fn a_file_is_used_again_only_once_its_name_is_durably_gone() {
             let gone = format!("rename page-{trimmed} scratch-trim-{trimmed}");
             let begun = log[..at].iter().rposition(|entry| *entry == gone).expect("it was trimmed before");
             assert!(log[begun..at].iter().any(|entry| entry == "sync_dir"), "{name}: {:?}", &log[begun..=at]);
-            // Whoever has found the file under its old name, and waits for the lease, sees that it is no page any more.
+            // Whoever has found the file under its old name, and waits for the lease, sees that it is no page
+            // any more.
             let retired = log[..at].iter().filter(|entry| *entry == "retired").count();
             assert!(retired >= reused, "{name} is used again as it was");
         }
@@ -78,8 +79,8 @@ fn a_page_that_cannot_be_trimmed_stays_and_the_ring_does_not_grow() {
     }
 }
 
-/// A ring of one page that was opened with an empty last page let the page before go at once: a kill later everything
-/// that had been acknowledged was gone, and numbers began at 1.
+/// A ring of one page that was opened with an empty last page let the page before go at once: a kill later
+/// everything that had been acknowledged was gone, and numbers began at 1.
 #[test]
 fn an_empty_page_displaces_nothing() {
     for options in regimes() {
@@ -116,8 +117,8 @@ fn an_empty_page_displaces_nothing() {
     }
 }
 
-/// A page file that somebody had cut short was used again as it was. Where the kernel does not tell what is in the page cache,
-/// the part that is missing stayed so: a SIGBUS for whoever maps the page.
+/// A page file that somebody had cut short was used again as it was. Where the kernel does not tell what is
+/// in the page cache, the part that is missing stayed so: a SIGBUS for whoever maps the page.
 #[test]
 fn a_page_that_was_cut_short_is_not_used_again() {
     for options in regimes() {
@@ -147,7 +148,8 @@ fn a_page_that_was_cut_short_is_not_used_again() {
     }
 }
 
-/// With an interval, pages left the ring before what took their place was durable. A power cut left nothing then.
+/// With an interval, pages left the ring before what took their place was durable. A power cut left nothing
+/// then.
 #[test]
 fn with_an_interval_durable_records_displace_pages_and_appends_wait_for_them() {
     for prepare_ahead in [true, false] {
@@ -164,7 +166,8 @@ fn with_an_interval_durable_records_displace_pages_and_appends_wait_for_them() {
         };
         let mut full = full;
         let last = full();
-        // From here on no flush ends. The ring is full; the next page can be begun, the one after that cannot.
+        // From here on no flush ends. The ring is full; the next page can be begun, the one after that
+        // cannot.
         faults.permit_syncs(Some(0));
         let core = writer.shared_state();
         let (sender, done) = std::sync::mpsc::channel();

@@ -1,4 +1,5 @@
-//! The share of pages that can be recycled while reader processes follow, and when some of them have been stopped.
+//! The share of pages that can be recycled while reader processes follow, and when some of them have been
+//! stopped.
 
 use super::tail::{READY, TAIL};
 use crate::cli::bench::histogram::Latency;
@@ -45,7 +46,8 @@ struct Phase {
     stuck: u64,
 }
 
-/// Rows for `asked` readers: all of them following; some being stopped one after the other; these stopped for good.
+/// Rows for `asked` readers: all of them following; some being stopped one after the other; these stopped for
+/// good.
 pub fn run(session: &mut Session, case: &Case, asked: u32) -> anyhow::Result<()> {
     let readers = if asked == 0 { 0 } else { caps::readers(asked)? };
     let stopped = case.stopped.map_or(readers / 10, |stopped| readers.min(stopped as usize));

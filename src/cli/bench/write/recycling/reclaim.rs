@@ -17,7 +17,8 @@ use waldo::writer::{Durability, Writer};
 /// Flushes only where they are timed.
 const LAZY: Durability = Durability::Interval(Duration::from_secs(3600));
 const PAYLOAD: [u8; 1000] = [0x5a; 1000];
-/// Pages that were made ready before the cache was emptied: the ready one, and the one that is blank beside it.
+/// Pages that were made ready before the cache was emptied: the ready one, and the one that is blank beside
+/// it.
 const AHEAD: usize = 2;
 /// Bytes appended after a pause, at most.
 const STRETCH: u64 = 2 << 20;
@@ -31,7 +32,8 @@ struct Filled {
     folios: Option<String>,
 }
 
-/// Rows for pages that were recycled after they had left the cache, and for pages that left it while they were ready.
+/// Rows for pages that were recycled after they had left the cache, and for pages that left it while they
+/// were ready.
 pub fn run(session: &mut Session) -> anyhow::Result<()> {
     let plan = session.plan.clone();
     let area = session.scratch.area()?;
@@ -78,8 +80,8 @@ pub fn run(session: &mut Session) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A log that grows slowly loses the rest of its active page: the row for what is appended once the writer has looked
-/// ahead.
+/// A log that grows slowly loses the rest of its active page: the row for what is appended once the writer
+/// has looked ahead.
 fn after_a_pause(session: &mut Session, writer: &RefCell<Writer>, home: &Path) -> anyhow::Result<()> {
     let stretch = STRETCH.min(session.plan.page_len / 4);
     let fill = |emptied: bool| -> anyhow::Result<f64> {
