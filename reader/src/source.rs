@@ -7,7 +7,7 @@ use crate::files::FilesTail;
 use crate::home::Home;
 use crate::options::{AttachOptions, Visibility};
 pub(crate) use crate::standing::settling;
-use crate::standing::{alive, runs, stall_limit, usable};
+use crate::standing::{alive, lively, runs, stall_limit, usable};
 use crate::status::WriterStatus;
 use crate::watermark::Watermark;
 use std::path::{Path, PathBuf};
@@ -27,9 +27,6 @@ const SUCCESSOR_PAUSE: Duration = Duration::from_millis(100);
 const SETTLING_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest time between two looks of one process at what a ring's source is, give or take half of it.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// A writer seen alive this lately is at work. No option of the writer's is in it: one that is only slow to
-/// say so costs looks.
-const LIVELY: Duration = Duration::from_secs(1);
 
 /// Where to look.
 #[derive(Debug)]
@@ -115,7 +112,7 @@ impl Attachment {
 
     /// Whether the writer of this segment is at work beyond doubt, so that no other can be.
     pub(crate) fn lively(&self) -> bool {
-        matches!(&self.source, Source::Control(control) if runs(control) && control.seen().within(LIVELY))
+        matches!(&self.source, Source::Control(control) if lively(control))
     }
 
     /// To be asked when a retired segment has no successor yet: whether to wait for it. For [`HANDOVER`] give

@@ -7,6 +7,9 @@ use std::time::Duration;
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::segment::WriterState;
 
+/// A writer seen alive this lately is at work. No option of the writer's is in it: one that is only slow to
+/// say so costs looks.
+const LIVELY: Duration = Duration::from_secs(1);
 /// A heartbeat interval above this is taken for nonsense.
 const INTERVAL_MAX_NS: u64 = 60_000_000_000;
 
@@ -38,6 +41,17 @@ pub(crate) fn alive(control: &ControlMap, options: &AttachOptions) -> bool {
     runs(control) && control.seen().within(stall_limit(control, options.stalled_after))
 }
 
+/// Whether a writer that says it runs is at work beyond doubt, so that no other can be.
+pub(crate) fn lively(control: &ControlMap) -> bool {
+    runs(control) && control.seen().within(LIVELY)
+}
+
+/// Whether time alone cannot change what [`follows`] and [`alive`] say of the segment, as long as its writer
+/// does nothing: the writer is at work, or has been silent for so long that it counts as gone.
+pub(crate) fn settled(control: &ControlMap, options: &AttachOptions) -> bool {
+    lively(control) || !alive(control, options)
+}
+
 /// Whether the segment is of the writer's last start, which is number `start`, and not of one before.
 ///
 /// A start takes its number in the ring's metadata before it says in a segment that it runs, and it never
@@ -53,7 +67,7 @@ pub(crate) fn follows(control: &ControlMap, start: Option<u32>, options: &Attach
     let state = status.state();
     let epoch = status.epoch();
     match state {
-        Some(WriterState::Init | WriterState::Recovering) => epoch >= start || alive(control, options),
+        Some(WriterState::Init | WriterState::Recovering) => epoch >= start || lively(control),
         Some(WriterState::Live) => epoch == start || (epoch > start && alive(control, options)),
         Some(WriterState::Closed | WriterState::Failed) => epoch == start,
         // Out of use, or nonsense that is for the reader to report.

@@ -16,7 +16,7 @@ use crate::link::{
     Found, LastBeat, MetaFound, Wanted, held_object, open_control, passing, read_here, read_meta_in,
 };
 use crate::source::{Attachment, Source};
-use crate::standing::{alive, follows, usable};
+use crate::standing::{alive, follows, settled, usable};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -170,9 +170,10 @@ impl RingInner {
         };
         let next = self.better(seen, &home, held, found.as_ref())?;
         let Some((source, handover)) = next else {
-            // Time alone may change what is thought of a segment that is not followed, or that is out of use.
-            let settled = held.is_none_or(|held| usable(held, &self.options)) && found.is_some();
-            self.looks.note(glance.filter(|_| settled));
+            // Time alone may change what is thought of a segment that is not followed, that is out of use, or
+            // whose writer has only just fallen silent.
+            let lasting = held.is_none_or(|held| usable(held, &self.options) && settled(held, &self.options));
+            self.looks.note(glance.filter(|_| lasting && found.is_some()));
             return Ok(seen.clone());
         };
         self.looks.note(None);

@@ -192,6 +192,26 @@ fn followers_go_over_to_the_files_when_the_next_start_cannot_be_seen() {
 }
 
 #[test]
+fn a_start_that_died_in_recovery_is_not_waited_for_when_a_later_one_is_known() {
+    // Torture on ext4: a writer was killed while it opened the ring, the next one had a segment that nobody
+    // could see. Readers waited until the dead one counted as stalled, and up to eight glances more: 8.7 s.
+    const HOUR: Duration = Duration::from_secs(3600);
+    for link in LINKS {
+        let mut forge = Forge::live(PAGE, 4);
+        forge.append_n(5);
+        let options = AttachOptions::default().check_interval(Duration::from_millis(20)).stalled_after(HOUR);
+        let ring = Ring::attach_with(forge.home(), options).unwrap();
+        let mut reader = ring.reader(Cursor::Trim).unwrap();
+        assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5]);
+        let control = restart_unseen(&mut forge, link);
+        forge.append_n(2);
+        end(&control, End::KilledInRecovery);
+        let next = until("records for who polls", || reader.poll().unwrap());
+        assert_eq!(numbers(&next), [6, 7], "{link:?}");
+    }
+}
+
+#[test]
 fn nothing_is_said_of_a_start_that_is_over() {
     for (how, link) in ENDS.into_iter().flat_map(|how| LINKS.map(|link| (how, link))) {
         let mut forge = Forge::live(PAGE, 4);
