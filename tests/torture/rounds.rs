@@ -23,6 +23,8 @@ const BLIND: Duration = Duration::from_secs(5);
 /// Between two looks at what the children say.
 const LOOK: Duration = Duration::from_millis(1);
 const REMEMBERED: usize = 40;
+/// Of these, what is told of a wait longer than [`BLIND`].
+const SLOW_HISTORY: usize = 12;
 /// Descriptors of a process that has a few pages mapped. The harness and the runtime have some.
 const FILES_MOST: usize = 100;
 
@@ -273,6 +275,7 @@ impl<'a> Rounds<'a> {
         }
         let Some(tip) = writer.idle else { return Ok(()) };
         let since = Instant::now();
+        let mut told = String::new();
         loop {
             self.listen()?;
             let blind = self.crew.members.iter().find(|member| {
@@ -280,6 +283,11 @@ impl<'a> Rounds<'a> {
                 !excused && (member.at.0 != writer.life || member.at.1 < tip)
             });
             let Some(blind) = blind else { break };
+            if since.elapsed() > BLIND && told != blind.name {
+                told = blind.name.clone();
+                let (at, life) = (blind.at, writer.life);
+                eprintln!("SLOW {told} is at (life, record) {at:?}, the writer at ({life}, {tip}) since 5 s");
+            }
             if since.elapsed() > self.patience {
                 let (name, at) = (&blind.name, blind.at);
                 return Err(format!(
@@ -293,8 +301,13 @@ impl<'a> Rounds<'a> {
         }
         self.account.checks += 1;
         self.account.blind_most = self.account.blind_most.max(since.elapsed());
-        self.account.blind_over_5_s += u64::from(since.elapsed() > BLIND);
         self.remember(format!("  all have seen {tip} after {:?}", since.elapsed()));
+        if since.elapsed() > BLIND {
+            self.account.blind_over_5_s += 1;
+            let before = self.history.len().saturating_sub(SLOW_HISTORY);
+            let history: Vec<_> = self.history.iter().skip(before).map(String::as_str).collect();
+            eprintln!("SLOW {}\n  {}", self.ground.name(), history.join("\n  "));
+        }
         if !writer.hidden {
             // Whoever was excused has not seen yet that the ring has moved, and may say so later.
             self.disturbed = false;
