@@ -5,6 +5,29 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+/// The crates of the workspace.
+const MANIFESTS: [&str; 8] = [
+    "Cargo.toml",
+    "shm-protocol/Cargo.toml",
+    "writer/Cargo.toml",
+    "reader/Cargo.toml",
+    "cli/Cargo.toml",
+    "cli/terminal/Cargo.toml",
+    "benches/harness/Cargo.toml",
+    "benches/suite/Cargo.toml",
+];
+/// Where their sources are.
+const SOURCES: [&str; 8] = [
+    "src",
+    "shm-protocol/src",
+    "writer/src",
+    "reader/src",
+    "cli/src",
+    "cli/terminal/src",
+    "benches/harness/src",
+    "benches/suite/src",
+];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -43,12 +66,17 @@ fn the_crates_depend_on_each_other_as_the_architecture_says() {
     assert_eq!(edges(&root.join("writer/Cargo.toml")), set(&["waldo-shm-protocol"]));
     assert_eq!(edges(&root.join("reader/Cargo.toml")), set(&["waldo-shm-protocol"]));
     assert_eq!(edges(&root.join("Cargo.toml")), set(&["waldo-reader", "waldo-shm-protocol", "waldo-writer"]));
+    assert_eq!(edges(&root.join("cli/terminal/Cargo.toml")), set(&[]));
+    assert_eq!(edges(&root.join("benches/harness/Cargo.toml")), set(&["waldo", "waldo-terminal"]));
+    let program = ["waldo", "waldo-harness", "waldo-shm-protocol", "waldo-terminal"];
+    assert_eq!(edges(&root.join("cli/Cargo.toml")), set(&program));
+    assert_eq!(edges(&root.join("benches/suite/Cargo.toml")), set(&program));
 }
 
 #[test]
 fn every_dependency_has_its_line_in_the_architecture() {
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    for manifest in ["Cargo.toml", "shm-protocol/Cargo.toml", "writer/Cargo.toml", "reader/Cargo.toml"] {
+    for manifest in MANIFESTS {
         let text = std::fs::read_to_string(root().join(manifest)).unwrap();
         let mut inside = false;
         for line in text.lines() {
@@ -68,7 +96,7 @@ fn every_dependency_has_its_line_in_the_architecture() {
 #[test]
 fn every_file_says_what_it_is_and_none_is_a_drawer() {
     let mut files = Vec::new();
-    for dir in ["src", "shm-protocol/src", "writer/src", "reader/src", "tests", "benches", "examples"] {
+    for dir in SOURCES.into_iter().chain(["tests", "cli/tests", "benches", "examples"]) {
         if root().join(dir).is_dir() {
             sources(&root().join(dir), &mut files);
         }
@@ -114,10 +142,10 @@ fn unsafe_code_is_where_the_architecture_says() {
         "reader/src/control.rs",
         "reader/src/page_map.rs",
         "reader/src/futex.rs",
-        "src/cli/bench/system.rs",
+        "benches/suite/src/system.rs",
     ];
     let mut files = Vec::new();
-    for dir in ["src", "shm-protocol/src", "writer/src", "reader/src"] {
+    for dir in SOURCES {
         sources(&root().join(dir), &mut files);
     }
     for file in files {
@@ -135,7 +163,7 @@ fn unsafe_code_is_where_the_architecture_says() {
 fn every_test_that_the_guarantees_name_exists() {
     let text = std::fs::read_to_string(root().join("docs/GUARANTEES.md")).unwrap();
     let mut files = Vec::new();
-    for dir in ["src", "shm-protocol", "writer/src", "reader/src", "tests"] {
+    for dir in ["src", "shm-protocol", "writer/src", "reader/src", "tests", "cli", "benches/suite"] {
         sources(&root().join(dir), &mut files);
     }
     let code: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();

@@ -9,12 +9,12 @@
 //! cd fuzz && ./run decoders
 //! ```
 //!
+//! The command over damaged rings has a test of its own, `cli/tests/fuzz`, with the same inputs and options.
 //! `WALDO_FUZZ_SEED=N` tries the same inputs again. An input that fails is printed, and kept under
 //! `target/tmp`; put it into `fuzz/corpus/TARGET/` once it is mended, and every run tries it first.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attach;
-mod command;
 mod damage;
 mod decoders;
 #[path = "../power_cuts/dice.rs"]
@@ -27,6 +27,9 @@ mod recovery;
 mod sample;
 
 use inputs::Target;
+
+/// The repository.
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[test]
 fn decoders_take_any_bytes() {
@@ -41,9 +44,4 @@ fn recovery_takes_any_files() {
 #[test]
 fn readers_take_any_segment() {
     Target { name: "attach", run: attach::run, seeds: inputs::damages(), few: 800, one_in: 1_000 }.go();
-}
-
-#[test]
-fn the_command_takes_any_ring() {
-    Target { name: "command", run: command::run, seeds: inputs::damages(), few: 40, one_in: 20_000 }.go();
 }

@@ -4,49 +4,14 @@
 //! A loop device in a mount namespace of its own, as in the tests that cut the power. Needs root; says so
 //! where something is missing.
 
-use crate::machine::{FileSystem, Machine};
 use crate::support::child::Child;
+use crate::support::disk_failure::{CASES, Failure, machine, on_own_thread};
 use crate::support::payload::check_batch;
 use crate::support::ring::{NEVER_MS, Setup, TestRing, careful};
-use crate::support::wait::{DEADLINE, wait_until};
+use crate::support::wait::DEADLINE;
 use nix::libc;
-use std::io::Write;
-use std::process::{Command, Stdio};
 use waldo::reader::{Cursor, ReadError, Reader, Wakeup, WriterStatus, verify};
 use waldo::writer::Io;
-
-/// How the disk fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
-    /// EIO of everything: writes, flushes, and the opening of files.
-    Shutdown,
-    /// EROFS of every change, as after `errors=remount-ro`.
-    ReadOnly,
-}
-
-impl Failure {
-    fn happen(self, machine: &Machine) {
-        match self {
-            Failure::Shutdown => machine.cut(),
-            Failure::ReadOnly => {
-                let done =
-                    Command::new("mount").args(["-o", "remount,abort"]).arg(machine.top()).output().unwrap();
-                assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-            }
-        }
-    }
-}
-
-const CASES: [(FileSystem, Failure); 3] = [
-    (FileSystem::Ext4, Failure::Shutdown),
-    (FileSystem::Ext4, Failure::ReadOnly),
-    (FileSystem::Xfs, Failure::Shutdown),
-];
-
-/// A machine for one case; `None`, and a word about it, where there is none.
-fn machine(file_system: FileSystem) -> Option<Machine> {
-    Machine::new(file_system).inspect_err(|why| println!("skipped: {why}")).ok()
-}
 
 fn failure_news(reader: &mut Reader) -> i32 {
     loop {
@@ -55,13 +20,6 @@ fn failure_news(reader: &mut Reader) -> i32 {
             Wakeup::Records => drop(reader.poll().unwrap()),
             other => panic!("{other:?}"),
         }
-    }
-}
-
-/// Runs `test` on a thread of its own, which goes into a mount namespace of its own.
-fn on_own_thread(test: impl FnOnce() + Send + 'static) {
-    if let Err(panic) = std::thread::spawn(test).join() {
-        std::panic::resume_unwind(panic);
     }
 }
 
@@ -151,48 +109,5 @@ fn ring_reader(ring: &TestRing) -> Option<Reader> {
             None
         }
         Err(error) => panic!("{error}"),
-    }
-}
-
-/// Scripts go by the exit status.
-#[test]
-fn the_command_ends_with_an_error_when_the_disk_fails() {
-    for (file_system, failure) in CASES {
-        on_own_thread(move || {
-            let Some(mut machine) = machine(file_system) else { return };
-            for how in [&["--no-sync"][..], &["--sync-interval", "20"], &[]] {
-                machine.mount("defaults").unwrap();
-                let home = machine.top().join(format!("ring{}", how.len()));
-                let mut command = Command::new(env!("CARGO_BIN_EXE_waldo"));
-                command.args(["append", "--page-size", "1M", "--ring-size", "4"]).args(how).arg(&home);
-                let mut process = command
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::piped())
-                    .spawn()
-                    .unwrap();
-                let mut input = process.stdin.take().unwrap();
-                input.write_all(b"one\n").unwrap();
-                let mut seen = None;
-                wait_until("the first record is there, or the command has ended", || {
-                    let status = waldo::reader::Ring::attach(&home).map(|ring| ring.status());
-                    seen = Some(format!("{status:?}"));
-                    matches!(status, Ok(Ok(status)) if status.tip_seq_no == Some(1))
-                        || process.try_wait().unwrap().is_some()
-                });
-                assert!(process.try_wait().unwrap().is_none(), "{seen:?}");
-                failure.happen(&machine);
-                wait_until("the command ends", || {
-                    // The pipe breaks when it has.
-                    let _ = input.write_all(b"more\n");
-                    process.try_wait().unwrap().is_some()
-                });
-                let output = process.wait_with_output().unwrap();
-                let text = String::from_utf8_lossy(&output.stderr).into_owned();
-                assert_eq!(output.status.code(), Some(1), "{file_system:?} {failure:?} {how:?}: {text}");
-                assert!(text.contains("the writer has stopped after an error"), "{text}");
-                machine.unmount();
-            }
-        });
     }
 }

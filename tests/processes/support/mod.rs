@@ -3,6 +3,7 @@
 pub mod args;
 pub mod child;
 pub mod crowd;
+pub mod disk_failure;
 pub mod namespaces;
 pub mod payload;
 pub mod ring;

@@ -1,0 +1,81 @@
+//! The subcommands, and how they end.
+
+use crate::{append, bench, demo, inspect, repair, serve, stat, tail, verify};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use waldo_terminal::{failure, notice};
+
+/// A persistent ring buffer of log records: one writer process, any number of readers.
+///
+/// A ring is a directory. One process appends to it; any number of other processes follow it read-only,
+/// at memory speed, without ever asking the writer. Readers need nothing but permission to read the files.
+#[derive(Parser)]
+#[command(
+    name = "waldo",
+    version,
+    after_help = "\
+Try it:
+  waldo demo                                 a thousand readers check every byte of what one writer appends
+  journalctl -f | waldo serve /var/tmp/ring  feed a ring
+  waldo tail /var/tmp/ring --follow          follow it, from as many processes as you like
+  waldo stat /var/tmp/ring                   how it is
+
+Exit codes: 0 fine; 1 failure, damage to the ring included; 2 wrong usage; 3 everything was done but for records
+of the input that were refused; 128 + n ended by signal n (130 after Ctrl-C). Standard error says why."
+)]
+struct Cli {
+    /// Say more about what happens, on stderr; twice for details.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Append(append::Args),
+    Serve(serve::Args),
+    Tail(tail::Args),
+    Stat(stat::Args),
+    Verify(verify::Args),
+    Repair(repair::Args),
+    Inspect(inspect::Args),
+    #[command(hide = true)]
+    Bench(bench::Args),
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::usage(&error),
+    };
+    log_to_stderr(cli.verbose);
+    let result = match cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Append(args) => append::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Tail(args) => tail::run(args),
+        Command::Stat(args) => stat::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Repair(args) => repair::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Bench(args) => bench::run(args),
+    };
+    failure::exit_code(result)
+}
+
+fn log_to_stderr(verbose: u8) {
+    use tracing_subscriber::filter::LevelFilter;
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(|| notice::LogLines)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+}

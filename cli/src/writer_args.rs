@@ -1,0 +1,162 @@
+//! The arguments of every command that writes, and opening the ring with them.
+
+use crate::input::{Framing, Long};
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use waldo::reader::{AttachError, Ring};
+use waldo::writer::{ControlPlace, Durability, GeometryChange, Scheduling, Writer, WriterOptions};
+use waldo_harness::ring::index_capacity;
+use waldo_harness::scheduling::schedule_this_thread;
+use waldo_shm_protocol::limits::{PAYLOAD_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN, RING_SIZE_MAX};
+use waldo_shm_protocol::meta::Meta;
+use waldo_shm_protocol::names;
+use waldo_terminal::notice;
+use waldo_terminal::units::{self, parse_size};
+
+/// Pages of a ring that is made.
+const RING_SIZE: u32 = 8;
+/// Bytes of its pages.
+const PAGE_SIZE: u64 = 64 << 20;
+
+/// How the ring is made and written.
+#[derive(clap::Args, Debug)]
+pub struct WriterArgs {
+    /// Records are length-prefixed (u32 little-endian, then the bytes) instead of lines.
+    #[arg(long)]
+    pub framed: bool,
+    /// Do not wait for the disk, ever: records survive this process, and no power cut is promised anything.
+    #[arg(long, conflicts_with = "sync_interval")]
+    no_sync: bool,
+    /// Do not wait for the disk with each append: a flush every so many milliseconds, and a power cut takes
+    /// what came since the last one. Where the disk does not keep up with that, appends wait.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    sync_interval: Option<u64>,
+    /// Pages in a ring that is made; beyond that the oldest is dropped. 8 if this is not given. A ring that
+    /// is there keeps its own, see --resize.
+    #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u32).range(1..=i64::from(RING_SIZE_MAX)))]
+    ring_size: Option<u32>,
+    /// Bytes of one page file of a ring that is made, a multiple of 4 KiB up to 2 GiB. 64M if this is not
+    /// given.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    page_size: Option<u64>,
+    /// Change the ring that is there to the --ring-size and --page-size given. With fewer pages the oldest
+    /// ones are dropped, which is told; pages that are there keep their length.
+    #[arg(long)]
+    resize: bool,
+    /// Read and append at most about this many bytes at a time.
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_size)]
+    batch: u64,
+    /// What becomes of a record that is longer than the ring takes: `error` leaves it out and says so (exit
+    /// code 3 at the end), `split` makes several records of it, `truncate` keeps its beginning. The rest of
+    /// the input goes on.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Long::Error)]
+    pub long_lines: Long,
+    /// Put the control segment into this file (on a tmpfs) instead of POSIX shared memory.
+    #[arg(long, value_name = "FILE")]
+    control: Option<PathBuf>,
+    /// Scheduling of the appending thread: normal, nice:N (-20 to 19), slice:Nus, realtime:N (1 to 99). The
+    /// last one keeps appends on time beside ten thousands of busy readers; it and a lower nice value need
+    /// CAP_SYS_NICE, or `ulimit -r` and `ulimit -e`.
+    #[arg(long, value_name = "CLASS", default_value_t = Scheduling::Normal, hide_default_value = true)]
+    scheduling: Scheduling,
+    /// Print no summary at the end.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl WriterArgs {
+    /// How records are told apart in the input.
+    pub fn framing(&self) -> Framing {
+        if self.framed { Framing::Lengths } else { Framing::Lines }
+    }
+
+    /// Bytes to read at a time, at most.
+    pub fn batch(&self) -> usize {
+        self.batch.clamp(4096, 1 << 30) as usize
+    }
+
+    /// Opens the ring, making it if there is none. With `stays`, the control segment is left for the next
+    /// writer when this one ends, so that sleeping readers go on at once; without, nothing is left in shared
+    /// memory.
+    pub fn open(&self, home: &Path, stays: bool) -> anyhow::Result<Writer> {
+        let there = ring_meta(home);
+        let own = there.map_or((RING_SIZE, PAGE_SIZE), |meta| (meta.ring_size, meta.geometry.page_len()));
+        let (ring_size, page_len) = (self.ring_size.unwrap_or(own.0), self.page_size.unwrap_or(own.1));
+        let index_capacity = match there {
+            Some(meta) if meta.geometry.page_len() == page_len => meta.geometry.index_capacity(),
+            _ => index_capacity(page_len)?,
+        };
+        if there.is_some() && (ring_size, page_len) != own {
+            self.tell_geometry(home, own, (ring_size, page_len));
+        }
+        let options = WriterOptions {
+            ring_size,
+            page_len,
+            index_capacity,
+            geometry_change: if self.resize { GeometryChange::Apply } else { GeometryChange::Keep },
+            durability: self.durability(),
+            control: match &self.control {
+                Some(path) => ControlPlace::Path(std::path::absolute(path)?),
+                None => ControlPlace::Posix,
+            },
+            remove_control: !stays,
+            ..WriterOptions::default()
+        };
+        let writer = Writer::open(home, options)
+            .with_context(|| format!("cannot open the ring {} for writing", home.display()))?;
+        notice::ready();
+        schedule_this_thread(self.scheduling)?;
+        Ok(writer)
+    }
+
+    /// Says which geometry is in force if the arguments name another one, and what a change drops.
+    fn tell_geometry(&self, home: &Path, own: (u32, u64), asked: (u32, u64)) {
+        let shape = |(pages, len): (u32, u64)| format!("{pages} pages of {}", units::bytes(len));
+        if !self.resize {
+            notice!(
+                "waldo: {} keeps its {}; --resize would change it to {}",
+                home.display(),
+                shape(own),
+                shape(asked)
+            );
+            return;
+        }
+        notice!("waldo: {} is changed from {} to {}", home.display(), shape(own), shape(asked));
+        let Ok(status) = Ring::attach(home).and_then(|ring| {
+            ring.status()
+                .map_err(|error| AttachError::Io { path: home.into(), source: std::io::Error::other(error) })
+        }) else {
+            return;
+        };
+        let dropped = status.pages.saturating_sub(asked.0.into());
+        if dropped > 0 {
+            let last = status.oldest_page + dropped - 1;
+            notice!(
+                "waldo: the oldest {dropped} of its {} pages are dropped (pages {} to {last}), with the records from {} on",
+                status.pages,
+                status.oldest_page,
+                status.oldest_seq_no.unwrap_or(0)
+            );
+        }
+    }
+
+    fn durability(&self) -> Durability {
+        match self.sync_interval {
+            Some(ms) => Durability::Interval(Duration::from_millis(ms)),
+            None if self.no_sync => Durability::PageCache,
+            None => Durability::Sync,
+        }
+    }
+}
+
+fn ring_meta(home: &Path) -> Option<Meta> {
+    std::fs::read(home.join(names::META)).ok().and_then(|file| Meta::check(&file).ok())
+}
+
+/// The longest payload that fits into a record of the ring at `home`, which has been opened.
+pub fn payload_limit(home: &Path) -> usize {
+    let Some(meta) = ring_meta(home) else { return PAYLOAD_LEN_MAX };
+    let room = usize::try_from(meta.geometry.record_size_max()).unwrap_or(usize::MAX);
+    ((room & !(RECORD_ALIGN - 1)) - RECORD_HEADER_LEN).min(PAYLOAD_LEN_MAX)
+}

@@ -1,0 +1,121 @@
+//! How a command ends: outcomes, and what they are on the command line.
+
+use crate::notice;
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+/// How a command ended when nothing went wrong that it has not reported itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what it was asked to.
+    Done,
+    /// It did, and the answer is bad news that has been printed already (damage found, readers failed).
+    Bad,
+    /// It did, but for records of the input that it had to refuse and has reported.
+    Partly,
+    /// A signal with this number ended it, cleanly.
+    Interrupted(i32),
+}
+
+/// The arguments make no sense together, or for this ring: exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// The reader of our standard output has gone away: end quietly, as `head` expects.
+#[derive(Debug)]
+pub struct OutputClosed;
+
+impl fmt::Display for OutputClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("standard output was closed")
+    }
+}
+
+impl std::error::Error for OutputClosed {}
+
+/// A signal with this number came while nobody took what was to be printed.
+#[derive(Debug)]
+pub struct Ended(pub i32);
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended by signal {} while standard output took nothing", self.0)
+    }
+}
+
+impl std::error::Error for Ended {}
+
+/// An error of writing to standard output, told apart by whether it is one at all.
+pub fn output_error(error: io::Error) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        OutputClosed.into()
+    } else {
+        anyhow::Error::new(error).context("cannot write to standard output")
+    }
+}
+
+/// Reports an error and turns everything into an exit code.
+pub fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
+    let interrupted = |signal: i32| u8::try_from(128 + signal).unwrap_or(u8::MAX);
+    let code = match result {
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::Bad) => 1,
+        Ok(Outcome::Partly) => 3,
+        Ok(Outcome::Interrupted(signal)) => interrupted(signal),
+        Err(error) if error.is::<OutputClosed>() => 0,
+        Err(error) => match error.downcast_ref() {
+            Some(Ended(signal)) => interrupted(*signal),
+            None => {
+                notice!("waldo: {}", chain(&error));
+                if error.is::<Usage>() { 2 } else { 1 }
+            }
+        },
+    };
+    notice::finish(notice::PATIENCE);
+    ExitCode::from(code)
+}
+
+/// The error and its causes on one line, leaving out causes that a message already quotes.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let next = cause.to_string();
+        if text.is_empty() {
+            text = next;
+        } else if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+    }
+    text
+}
+
+/// Help and version go to stdout with code 0, everything else to stderr with code 2.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing is left to do if even this cannot be written.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_chain_does_not_repeat_itself() {
+        let inner = io::Error::other("disk on fire");
+        let result: Result<(), _> = Err(inner);
+        let error = result.context("cannot open: disk on fire").context("cannot append").unwrap_err();
+        assert_eq!(chain(&error), "cannot append: cannot open: disk on fire");
+    }
+}

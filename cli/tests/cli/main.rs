@@ -1,0 +1,20 @@
+//! The `waldo` command as a user meets it: real processes, real files.
+#![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
+
+mod demo;
+#[path = "../../../tests/processes/support/disk_failure.rs"]
+mod disk_failure;
+mod errors;
+mod failing_disk;
+mod follow;
+mod inspect;
+#[path = "../../../tests/power_cuts/machine.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod machine;
+mod round_trip;
+mod service;
+mod support;
+#[path = "../../../tests/processes/support/wait.rs"]
+mod wait;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_waldo");
