@@ -29,7 +29,7 @@ impl Task {
     /// Parent, scheduling, first reader's number, readers, newest record, payload size, board, home.
     fn read(words: &mut Words) -> anyhow::Result<Task> {
         die_with(words.word()?)?;
-        words.next::<Scheduling>()?.apply().context("cannot change the readers' scheduling")?;
+        words.word::<Scheduling>()?.apply().context("cannot change the readers' scheduling")?;
         Ok(Task {
             first: words.word()?,
             readers: words.word()?,

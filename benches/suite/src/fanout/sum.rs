@@ -41,13 +41,13 @@ impl Sum {
     /// Reads what [`Sum::line`] has written.
     pub fn parse(line: &str) -> Option<Sum> {
         let mut words = line.splitn(8, ' ');
-        let mut number = || words.word()?.parse().ok();
+        let mut number = || words.next()?.parse().ok();
         let (records, bytes, lapsed) = (number()?, number()?, number()?);
         let (wakes, cpu_ns, age_max_ns) = (number()?, number()?, number()?);
-        let pings = words.word()?.strip_prefix('[')?.strip_suffix(']')?;
+        let pings = words.next()?.strip_prefix('[')?.strip_suffix(']')?;
         let pings = pings.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().ok());
         let pings = pings.collect::<Option<Vec<u64>>>()?;
-        Some(Sum { records, bytes, lapsed, wakes, cpu_ns, age_max_ns, pings, age: words.word()?.into() })
+        Some(Sum { records, bytes, lapsed, wakes, cpu_ns, age_max_ns, pings, age: words.next()?.into() })
     }
 }
 
@@ -94,8 +94,8 @@ impl Load {
         let (head, rest) = line.split_once(" [")?;
         let (service, late) = rest.strip_suffix(']')?.split_once("] [")?;
         let mut words = head.split(' ');
-        let name = words.word()?.to_owned();
-        let mut number = || words.word()?.parse().ok();
+        let name = words.next()?.to_owned();
+        let mut number = || words.next()?.parse().ok();
         Some(Load {
             name,
             appends: number()?,
