@@ -106,7 +106,7 @@ fn unsafe_code_is_where_the_architecture_says() {
         "shm-protocol/src/segment/publisher.rs",
         "writer/src/control.rs",
         "writer/src/lock.rs",
-        "writer/src/futex.rs",
+        "writer/src/waking/futex.rs",
         "writer/src/scheduling.rs",
         "writer/src/engine/buffer.rs",
         "writer/src/engine/uring.rs",

@@ -20,8 +20,8 @@ pub(crate) use life::refuse_if_alive;
 use crate::clock;
 use crate::disk::{Directory, Disk, Object, object_of};
 use crate::error::OpenError;
-use crate::futex;
 use crate::options::{ControlPlace, WriterOptions};
+use crate::waking;
 use memmap2::{Advice, MmapMut, MmapOptions};
 use object::{HEAD_LEN, Head, posix_name};
 use parking_lot::Mutex;
@@ -29,7 +29,6 @@ use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::segment::{
     Publisher, SEGMENT_MAGIC, STATUS_OFFSET, Segment, SegmentIdentity, Shape, WriterState, header_at,
@@ -37,10 +36,6 @@ use waldo_shm_protocol::segment::{
 use waldo_shm_protocol::{RingId, names};
 use wanted::Wanted;
 use zerocopy::IntoBytes;
-
-/// Sleepers woken by one system call, with a yield between two. The notifier takes smaller groups and pauses,
-/// for the sake of an appending thread; when these are woken, nobody appends yet, or any more.
-const WAKE_GROUP: i32 = 64;
 
 /// The mapped segment. Dropping it unmaps; the segment itself stays unless [`Control::remove`] is called.
 pub(crate) struct Control {
@@ -158,19 +153,13 @@ impl Control {
         Ok(Control { publisher, map, link, object, mode, replaced, epoch_seen: 0, unlinked, nameless })
     }
 
-    /// Wakes every sleeper, those on a segment that was replaced as well: for what happens once in a writer's
-    /// life. Each has something to look up then, so they are let loose in groups; a lone reader is woken at
-    /// once.
+    /// Wakes every sleeper, those on a segment that was replaced first: for what happens once in a writer's
+    /// life.
     pub(crate) fn wake_all(&self) {
-        let replaced = self.replaced.lock().take();
-        for control in replaced.as_deref().into_iter().chain([self]) {
-            for n in 0..control.publisher.segment().wake_words() {
-                let word = control.publisher.bump_wake(n);
-                while futex::wake(word, WAKE_GROUP) == WAKE_GROUP as usize {
-                    thread::yield_now();
-                }
-            }
+        if let Some(replaced) = self.replaced.lock().take() {
+            waking::wake_everybody(&replaced.publisher);
         }
+        waking::wake_everybody(&self.publisher);
     }
 
     /// Has the kernel map all of the segment at once, before much of it is written: page by page it takes a

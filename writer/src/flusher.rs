@@ -1,9 +1,9 @@
 //! Making committed records durable in the background, and on request.
 
+use crate::core::Core;
 use crate::page::Page;
 use crate::poison::Failure;
 use crate::positions::Positions;
-use crate::shared_state::Core;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::thread;
@@ -126,7 +126,7 @@ impl Core {
             drop(pages);
             self.disk.sync_dir().map_err(|error| self.fail("flushing the home directory", error))?;
         }
-        self.ring_bell();
+        self.waking.notify_readers(self.control.publisher());
         if let Some(on_durable) = self.on_durable.get() {
             on_durable();
         }

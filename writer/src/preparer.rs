@@ -15,9 +15,9 @@ mod inline;
 mod stock;
 mod way;
 
+use crate::core::Core;
 use crate::page::{Page, PageMold};
 use crate::poison::Failure;
-use crate::shared_state::Core;
 use ahead::Ahead;
 use inline::Inline;
 use parking_lot::Mutex;

@@ -20,6 +20,7 @@ use crate::error::AppendError;
 use crate::options::Durability;
 use crate::recover::OpenReport;
 use crate::writer::{Appended, Entry, Writer};
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use queue::{Queue, Work};
 use std::future::Future;
@@ -51,8 +52,8 @@ struct Inner {
     /// `None` once closed.
     writer: Mutex<Option<Writer>>,
     queue: Queue,
-    /// 0 stands for none: no record has that number.
-    tip: AtomicU64,
+    /// 0 stands for none: no record has that number. On a cache line of its own: it is stored with every append.
+    tip: CachePadded<AtomicU64>,
     sync: bool,
     linger: Duration,
     home: PathBuf,
@@ -89,7 +90,7 @@ impl SharedWriter {
     /// If the system cannot start a thread.
     pub fn new(writer: Writer) -> SharedWriter {
         let inner = Arc::new(Inner {
-            tip: AtomicU64::new(writer.tip().unwrap_or(0)),
+            tip: CachePadded::new(AtomicU64::new(writer.tip().unwrap_or(0))),
             sync: writer.options().durability == Durability::Sync,
             linger: writer.options().linger,
             home: writer.home().to_owned(),

@@ -10,6 +10,7 @@ mod tests;
 use crate::active::ActivePage;
 pub(crate) use running::FlushOutcome;
 
+use crate::core::Core;
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::{AppendError, OpenError};
@@ -19,7 +20,6 @@ use crate::options::WriterOptions;
 use crate::page::Page;
 use crate::preparer::{Preparer, SealJob};
 use crate::recover::OpenReport;
-use crate::shared_state::Core;
 use running::Running;
 use std::collections::VecDeque;
 use std::io;
@@ -337,7 +337,7 @@ impl Writer {
             Err(error) => Err(error),
         };
         self.preparer.settle();
-        self.core.bell.stop();
+        self.core.waking.stop();
         self.core.dirty.stop();
         self.preparer.stop();
         for thread in self.threads.drain(..) {
@@ -407,7 +407,7 @@ impl Writer {
     }
 
     /// What is published, for tests of other modules.
-    pub(crate) fn shared_state(&self) -> Arc<Core> {
+    pub(crate) fn core(&self) -> Arc<Core> {
         Arc::clone(&self.core)
     }
 

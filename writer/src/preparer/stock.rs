@@ -1,11 +1,11 @@
 //! The files that a ring consists of: pages are made, named, trimmed, and recycled once nobody else has them.
 
 use super::failure;
+use crate::core::Core;
 use crate::disk::DiskFile;
 use crate::page::{Blank, Page, PageMold};
 use crate::poison::Failure;
 use crate::positions::page_reached;
-use crate::shared_state::Core;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Weak};

@@ -159,7 +159,7 @@ mod tests {
             writer.append_payloads(&[payload]).unwrap();
         }
         writer.sync().unwrap();
-        let core = writer.shared_state();
+        let core = writer.core();
         let deadline = Instant::now() + Duration::from_secs(20);
         let ready = loop {
             match core.disk.open(&waldo_shm_protocol::names::page(5)) {

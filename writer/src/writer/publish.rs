@@ -109,7 +109,7 @@ impl Writer {
         } else {
             publisher.add(Counter::WrittenBytes, u64::from(mark.position.offset()));
         }
-        self.core.tell(self.stamp.time_ns);
+        self.core.waking.notify_of_append(&publisher, self.stamp.time_ns);
     }
 
     /// Sees everything through to the watermark: what is in the buffer is written, made durable if that is

@@ -3,18 +3,18 @@
 use super::{Writer, sum_records};
 use crate::active::ActivePage;
 use crate::control::{self, Control, random_bytes};
+use crate::core::Core;
 use crate::disk::{Directory, Disk, DiskFile, OsDisk, check_file_system, file_length};
 use crate::engine::Engine;
 use crate::engine::probe::SCRATCH_LEN;
 use crate::error::OpenError;
 use crate::lock::WriterLock;
 use crate::metafile::MetaFile;
-use crate::notifier::Bell;
 use crate::options::{Durability, Io, WriterOptions};
 use crate::page::{Page, PageMold};
 use crate::preparer::{HeldPage, Pages, Preparer};
 use crate::recover::{self, OpenReport};
-use crate::shared_state::Core;
+use crate::waking::Waking;
 use crate::{clock, flusher, notifier};
 use std::collections::VecDeque;
 use std::fs;
@@ -96,7 +96,7 @@ pub(super) fn open_on(
     let core = Arc::new(Core {
         disk,
         control,
-        bell: Bell::new(options.min_wake_interval),
+        waking: Waking::new(options.min_wake_interval),
         poison: Default::default(),
         dirty: Default::default(),
         positions: Default::default(),
@@ -209,7 +209,7 @@ impl Started<'_> {
 impl Drop for Started<'_> {
     fn drop(&mut self) {
         let Some(preparer) = &self.preparer else { return };
-        self.core.bell.stop();
+        self.core.waking.stop();
         self.core.dirty.stop();
         preparer.stop();
         for thread in self.threads.drain(..) {
@@ -268,9 +268,7 @@ impl Start {
         let mut started = Started { core: &self.core, preparer: Some(preparer), threads: Vec::new() };
         started.threads.extend(preparing);
         let (core, options) = (Arc::clone(&self.core), &self.options);
-        let notifying =
-            notifier::start(core, options.heartbeat, options.min_wake_interval, self.lock.watch())
-                .map_err(cannot)?;
+        let notifying = notifier::start(core, options.heartbeat, self.lock.watch()).map_err(cannot)?;
         started.threads.push(notifying);
         let flush_interval = match self.options.durability {
             Durability::Sync => None,

@@ -6,12 +6,12 @@ use crate::testing::dam::Dam;
 use crate::{Writer, WriterOptions};
 use std::sync::Arc;
 
-fn open(home: &Home, options: WriterOptions) -> (SharedWriter, Arc<Faults>, Arc<crate::shared_state::Core>) {
+fn open(home: &Home, options: WriterOptions) -> (SharedWriter, Arc<Faults>, Arc<crate::core::Core>) {
     let disk = FaultyDisk::open(home.path());
     let faults = Arc::clone(&disk.faults);
     let options = WriterOptions { page_len: 16 << 10, buffer_len: 16 << 10, ring_size: 16, ..options };
     let writer = Writer::open_on(home.path(), Arc::new(disk), options).unwrap();
-    let core = writer.shared_state();
+    let core = writer.core();
     (SharedWriter::new(writer), faults, core)
 }
 
