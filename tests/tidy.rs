@@ -110,6 +110,7 @@ fn unsafe_code_is_where_the_architecture_says() {
         "writer/src/scheduling.rs",
         "writer/src/engine/buffer.rs",
         "writer/src/engine/uring.rs",
+        "writer/src/disk/lease.rs",
         "writer/src/disk/os.rs",
         "reader/src/control.rs",
         "reader/src/page_map.rs",

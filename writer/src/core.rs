@@ -2,7 +2,7 @@
 
 use crate::control::Control;
 use crate::disk::Disk;
-use crate::flusher::Dirty;
+use crate::flusher::UnflushedPages;
 use crate::options::Durability;
 use crate::poison::{Failure, Poison};
 use crate::positions::Positions;
@@ -16,7 +16,7 @@ pub(crate) struct Core {
     pub(crate) control: Control,
     pub(crate) waking: Waking,
     pub(crate) poison: Poison,
-    pub(crate) dirty: Dirty,
+    pub(crate) unflushed: UnflushedPages,
     pub(crate) positions: Positions,
     pub(crate) durability: Durability,
     /// What waits for the log to become durable: the thread that trims pages.

@@ -135,9 +135,6 @@ pub struct WriterOptions {
     /// and flushes; it ends early when 1 MiB is queued, or somebody asks for a flush or for the end. An
     /// append that finds the writer free and does its work on the caller's thread does not wait.
     pub linger: Duration,
-    /// What the engine is to do as if it had been opened on another machine. With [`Io::Uring`] only.
-    #[cfg(test)]
-    pub(crate) elsewhere: Option<crate::engine::Elsewhere>,
 }
 
 impl Default for WriterOptions {
@@ -163,8 +160,6 @@ impl Default for WriterOptions {
             min_wake_interval: Duration::from_micros(10),
             prepare_ahead: true,
             linger: Duration::ZERO,
-            #[cfg(test)]
-            elsewhere: None,
         }
     }
 }

@@ -44,11 +44,11 @@ const INLINE_BYTES: usize = 64 << 10;
 pub struct SharedWriter(Arc<Handle>);
 
 struct Handle {
-    inner: Arc<Inner>,
+    inner: Arc<SharedInner>,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Inner {
+struct SharedInner {
     /// `None` once closed.
     writer: Mutex<Option<Writer>>,
     queue: Queue,
@@ -89,7 +89,7 @@ impl SharedWriter {
     /// # Panics
     /// If the system cannot start a thread.
     pub fn new(writer: Writer) -> SharedWriter {
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(SharedInner {
             tip: CachePadded::new(AtomicU64::new(writer.tip().unwrap_or(0))),
             sync: writer.options().durability == Durability::Sync,
             linger: writer.options().linger,
@@ -291,7 +291,7 @@ impl<T> Answer for Result<T, AppendError> {
     }
 }
 
-impl Inner {
+impl SharedInner {
     /// Runs `append` on the caller's thread if nobody else is at it or waiting.
     fn try_now<T>(&self, append: impl FnOnce(&mut Writer) -> T) -> Option<T> {
         if !self.queue.is_empty() {

@@ -374,17 +374,19 @@ fn engines_are_what_was_asked_for() {
     assert_eq!(home.open(&small(Io::Pwrite, LAZY)).opened().engine, EngineKind::Pwrite);
     let kind = home.open(&small(Io::Uring, LAZY)).opened().engine;
     assert!(matches!(kind, EngineKind::Uring { inline_max: 0, .. }), "{kind:?}");
-    for elsewhere in Elsewhere::ALL {
-        let options = WriterOptions { elsewhere: Some(elsewhere), ..small(Io::Uring, LAZY) };
+    for engine in EngineOverride::ALL {
+        EngineOverride::set(Some(engine));
+        let options = small(Io::Uring, LAZY);
         let kind = home.open(&options).opened().engine;
         let EngineKind::Uring { inline_max, streams, registered } = kind else { panic!("{kind:?}") };
-        let expected = match elsewhere {
-            Elsewhere::Unregistered => (inline_max == 0, streams, !registered),
-            Elsewhere::SmallInPlace => (inline_max == 512, streams, true),
-            Elsewhere::AllInPlace => (inline_max == usize::MAX, !streams, true),
+        let expected = match engine {
+            EngineOverride::Unregistered => (inline_max == 0, streams, !registered),
+            EngineOverride::SmallInPlace => (inline_max == 512, streams, true),
+            EngineOverride::AllInPlace => (inline_max == usize::MAX, !streams, true),
         };
         assert_eq!(expected, (true, true, true), "{kind:?}");
     }
+    EngineOverride::set(None);
 }
 
 #[test]

@@ -44,7 +44,9 @@ fn nobody_is_answered_before_the_pieces_in_front_are_written() {
             (answers.join().unwrap(), written)
         });
         // It cannot be flushed where it was written.
-        if options.durability == Durability::Sync && options.elsewhere != Some(Elsewhere::SmallInPlace) {
+        if options.durability == Durability::Sync
+            && EngineOverride::in_force() != Some(EngineOverride::SmallInPlace)
+        {
             for outcome in outcomes {
                 assert!(matches!(outcome, Err(AppendError::Failed { .. })), "{outcome:?}");
             }

@@ -75,7 +75,9 @@ fn nothing_is_published_before_the_pieces_in_front_of_it_are_written() {
                 (append.join().unwrap(), written)
             });
             // It is not flushed where it was written.
-            if options.durability == Durability::Sync && options.elsewhere != Some(Elsewhere::SmallInPlace) {
+            if options.durability == Durability::Sync
+                && EngineOverride::in_force() != Some(EngineOverride::SmallInPlace)
+            {
                 assert!(matches!(outcome, Err(AppendError::Failed { .. })), "{outcome:?}");
                 assert_eq!((core.committed(), core.durable(), segment.tip_seq_no()), (start, start, 0));
                 drop(writer);
@@ -180,7 +182,7 @@ fn what_is_durable_outlives_an_append_that_turns_the_whole_ring_and_fails() {
     // The pages of the append displace those before, which may not go as long as nothing has come in their
     // place.
     for options in regimes_in_flight() {
-        let flushed_elsewhere = options.elsewhere == Some(Elsewhere::SmallInPlace);
+        let flushed_elsewhere = EngineOverride::in_force() == Some(EngineOverride::SmallInPlace);
         if options.durability != Durability::Sync || flushed_elsewhere {
             continue;
         }

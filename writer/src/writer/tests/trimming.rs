@@ -207,7 +207,7 @@ fn what_has_left_the_ring_is_not_flushed_and_not_kept_open() {
         }
         writer.settle();
         assert!(counter(&writer, Counter::TrimmedPages) > 100);
-        let unflushed = writer.core.dirty.len();
+        let unflushed = writer.core.unflushed.len();
         assert!(unflushed <= options.ring_size as usize + 2, "{unflushed}");
         let open = std::fs::read_dir("/proc/self/fd")
             .unwrap()
