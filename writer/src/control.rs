@@ -31,7 +31,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::segment::{
-    Publisher, SEGMENT_MAGIC, STATUS_OFFSET, Segment, SegmentIdentity, Shape, WriterState, header_at,
+    Publisher, SEGMENT_MAGIC, STATUS_OFFSET, Segment, SegmentGeometry, SegmentIdentity, WriterState,
+    header_at,
 };
 use waldo_shm_protocol::{RingId, names};
 use wanted::Wanted;
@@ -68,7 +69,7 @@ impl Control {
         dir: &Directory,
         options: &WriterOptions,
         ring_id: RingId,
-        shape: Shape,
+        shape: SegmentGeometry,
     ) -> Result<Control, OpenError> {
         let home = dir.object().map_err(OpenError::io("look at", dir.home()))?;
         let link = match &options.control {
@@ -132,7 +133,7 @@ impl Control {
     }
 
     /// Maps `file`, which is a segment of this shape and has all its memory.
-    fn map(file: &File, link: Link, shape: Shape, mode: u32) -> io::Result<Control> {
+    fn map(file: &File, link: Link, shape: SegmentGeometry, mode: u32) -> io::Result<Control> {
         let len = usize::try_from(shape.segment_len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         if file.metadata()?.len() < shape.segment_len() {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use waldo_shm_protocol::limits::{RECORD_SIZE_LIMIT, RING_SIZE_MAX};
 use waldo_shm_protocol::page::PageGeometry;
-use waldo_shm_protocol::segment::Shape;
+use waldo_shm_protocol::segment::{SegmentCounts, SegmentGeometry};
 
 /// When an append is acknowledged and visible to readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +169,7 @@ pub(crate) const HUGE_PAGE_LEN: usize = 2 << 20;
 
 impl WriterOptions {
     /// Checks every value and derives the lengths of pages and control segment.
-    pub(crate) fn check(&self) -> Result<(PageGeometry, Shape), OpenError> {
+    pub(crate) fn check(&self) -> Result<(PageGeometry, SegmentGeometry), OpenError> {
         let refuse = |reason: String| Err(OpenError::Options { reason });
         if self.ring_size == 0 || self.ring_size > RING_SIZE_MAX {
             return refuse(format!("ring_size is {}, it must be 1 to {RING_SIZE_MAX}", self.ring_size));
@@ -228,7 +228,11 @@ impl WriterOptions {
                 self.page_len, self.index_capacity
             ));
         };
-        let Some(shape) = Shape::new(self.ring_size + 2, self.index_capacity, 1) else {
+        let Some(shape) = SegmentGeometry::new(SegmentCounts {
+            page_slots: self.ring_size + 2,
+            index_capacity: self.index_capacity,
+            wake_words: 1,
+        }) else {
             return refuse(format!(
                 "ring_size {} with index_capacity {} needs a control segment of more than 4 GiB: lower one",
                 self.ring_size, self.index_capacity

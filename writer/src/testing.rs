@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::page::PageHeader;
-use waldo_shm_protocol::scan::{PageScan, Step};
+use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step};
 use waldo_shm_protocol::{names, record::RecordFault};
 
 /// A home directory; goes with its control segment when dropped.
@@ -183,7 +183,7 @@ pub(crate) fn read_all(home: &Path) -> (Vec<Numbered>, Vec<(u64, RecordFault)>) 
             read => read.unwrap(),
         };
         let header = PageHeader::check_any(&bytes, bytes.len() as u64).unwrap();
-        let mut scan = PageScan::new(&header, prev, 0, true);
+        let mut scan = PageScan::new(&header, prev, 0, PayloadCheck::Verify);
         loop {
             match scan.step(&bytes, 0) {
                 Step::Record { offset, record } => {

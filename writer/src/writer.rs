@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use waldo_shm_protocol::limits::{RECORD_HEADER_LEN, align_record};
 use waldo_shm_protocol::page::{IndexEntry, RECORDS_UNKNOWN};
-use waldo_shm_protocol::record::Stamp;
+use waldo_shm_protocol::record::{RecordNumbers, Stamp};
 use waldo_shm_protocol::segment::{PageInfo, WriterState};
 use waldo_shm_protocol::{Log, Position};
 
@@ -103,8 +103,8 @@ pub(crate) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     #[inline(always)]
-    fn numbers(&self) -> (u64, u64) {
-        (self.seq_no, self.prev_seq_no)
+    fn numbers(&self) -> RecordNumbers {
+        RecordNumbers { seq_no: self.seq_no, prev_seq_no: self.prev_seq_no }
     }
 
     fn hash(&self) -> u32 {

@@ -10,7 +10,7 @@ use waldo_shm_protocol::limits::{
 use waldo_shm_protocol::page::{
     IndexEntry, PageFooter, PageGeometry, PageHeader, PageSummary, RECORDS_UNKNOWN,
 };
-use waldo_shm_protocol::record::{Frame, Record, Seal, Stamp};
+use waldo_shm_protocol::record::{Frame, Record, RecordNumbers, Seal, Stamp};
 use waldo_shm_protocol::{PageSeed, Position, RawRecord, RingId};
 use zerocopy::IntoBytes;
 
@@ -224,8 +224,8 @@ pub(super) fn rebuild(bytes: &[u8], header: &PageHeader, run: &RecordRun, seal: 
         let here = Position::new(header.fields().page_id, to as u64).unwrap_or_default();
         durable = record.durable().min(here);
         let stamp = Stamp { time_ns: record.time_ns(), durable, epoch: record.epoch() };
-        let seq = (record.seq_no(), record.prev_seq_no());
-        let moved = Record::encode(seed, to as u32, seq, record.payload_len(), raw.payload_hash, stamp);
+        let numbers = RecordNumbers { seq_no: record.seq_no(), prev_seq_no: record.prev_seq_no() };
+        let moved = Record::encode(seed, to as u32, numbers, record.payload_len(), raw.payload_hash, stamp);
         page[to..to + RECORD_HEADER_LEN].copy_from_slice(moved.as_bytes());
         let due = index.last().is_none_or(|last| to as u64 - last.offset >= INDEX_EVERY_BYTES);
         if due && index.len() < geometry.index_capacity() as usize {
@@ -237,7 +237,7 @@ pub(super) fn rebuild(bytes: &[u8], header: &PageHeader, run: &RecordRun, seal: 
     if seal {
         let summary = PageSummary { records_end: to as u64, ..run.summary };
         let stamp = Stamp { time_ns: summary.last_time_ns, durable, epoch: summary.epoch };
-        let raw = Seal::encode(seed, to as u32, summary.last_seq_no, summary.records, stamp);
+        let raw = Seal::encode(seed, summary.end(), stamp);
         page[to..to + RECORD_HEADER_LEN].copy_from_slice(raw.as_bytes());
         let footer = PageFooter::new(header, &summary, &index);
         let footer_at = geometry.footer_offset() as usize;

@@ -78,12 +78,7 @@ impl Writer {
                 }
                 Some((_, DirectoryUpdate::Sealed(job))) => {
                     let summary = &job.summary;
-                    publisher.seal_page(
-                        job.page.id,
-                        summary.records_end,
-                        summary.last_seq_no,
-                        summary.records,
-                    );
+                    publisher.seal_page(job.page.id, summary.end());
                     sealed.push(job);
                 }
                 None => break,

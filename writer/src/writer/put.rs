@@ -244,13 +244,7 @@ impl Writer {
         publisher.add(Counter::Rotations, 1);
         publisher.add(Counter::RotationStalls, u64::from(stalled));
         let summary = self.active.summary;
-        let seal = Seal::encode(
-            self.active.page.seed,
-            self.active.offset as u32,
-            summary.last_seq_no,
-            summary.records,
-            self.stamp,
-        );
+        let seal = Seal::encode(self.active.page.seed, summary.end(), self.stamp);
         self.emit(seal.as_bytes())?;
         self.send(false)?;
         if !self.sync {

@@ -25,7 +25,7 @@ use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::PageGeometry;
 use waldo_shm_protocol::record::Stamp;
 use waldo_shm_protocol::recovery::{FoundPage, Survey};
-use waldo_shm_protocol::segment::{PageInfo, Shape, WriterState};
+use waldo_shm_protocol::segment::{PageInfo, SegmentGeometry, WriterState};
 use waldo_shm_protocol::{Position, names};
 
 pub(super) fn open(home: &Path, options: WriterOptions) -> Result<Writer, OpenError> {
@@ -224,7 +224,7 @@ struct Start {
     engine: Engine<super::WriteProgress>,
     meta: MetaFile,
     geometry: PageGeometry,
-    shape: Shape,
+    shape: SegmentGeometry,
     options: WriterOptions,
     opened: OpenReport,
     lock: WriterLock,

@@ -65,7 +65,7 @@ fn nobody_is_answered_before_the_pieces_in_front_are_written() {
 #[test]
 fn a_failed_write_fails_all_that_were_put_with_it_and_all_that_come() {
     // Without a page made ahead, a disk that refuses everything only leaves the log without a next page.
-    for options in regimes().into_iter().filter(|options| options.prepare_ahead) {
+    for options in regimes().filter(|options| options.prepare_ahead) {
         let home = Home::new();
         let (writer, faults, core) = open(&home, options.clone());
         while !home.page(2).exists() {

@@ -18,7 +18,7 @@ fn large_pages(regime: WriterOptions) -> WriterOptions {
 
 /// Every engine, with durable appends, and pages that are flushed before a test holds flushes up.
 fn durable() -> impl Iterator<Item = WriterOptions> {
-    regimes().into_iter().filter(|options| options.durability == Durability::Sync && options.prepare_ahead)
+    regimes().filter(|options| options.durability == Durability::Sync && options.prepare_ahead)
 }
 
 /// A writer whose flushes wait, with two large appends: the first is being flushed, the second has been
