@@ -19,6 +19,7 @@ use waldo::protocol::scan::{PageScan, Step};
 use waldo::reader::verify::{self, VerifyError};
 use waldo::reader::{AttachOptions, Cursor, Integrity, ReadError, ReaderOptions, Ring};
 use waldo::writer::{ControlPlace, Durability, Io, OpenError, Writer, WriterOptions};
+use waldo_shm_protocol::scan::PayloadCheck;
 
 const PAGE_LEN: usize = 16 << 10;
 const INDEX_CAPACITY: usize = 16;
@@ -70,7 +71,7 @@ impl Image {
         for id in self.ids() {
             let bytes = &self.files[&names::page(id)];
             let Ok(header) = PageHeader::check_any(bytes, bytes.len() as u64) else { continue };
-            let mut scan = PageScan::new(&header, None, 0, true);
+            let mut scan = PageScan::new(&header, None, 0, PayloadCheck::Verify);
             loop {
                 match scan.step(bytes, 0) {
                     Step::Record { offset, record } => {

@@ -263,7 +263,7 @@ impl Attachment {
     /// useless.
     pub(crate) fn listed(&self, oldest: u64, tip: u64) -> std::ops::RangeInclusive<u64> {
         let slots = match &self.source {
-            Source::Control(control) => u64::from(control.segment().shape().page_slots()),
+            Source::Control(control) => u64::from(control.segment().geometry().page_slots()),
             Source::Files(_) => self.pages_max(),
         };
         oldest.max(tip.saturating_sub(slots - 1)).max(1)..=tip

@@ -16,8 +16,10 @@ use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::meta::{META_LEN, Meta};
 use waldo_shm_protocol::page::{IndexEntry, PageFooter, PageGeometry, PageHeader, PageSummary};
-use waldo_shm_protocol::record::{Record, Seal, Stamp};
-use waldo_shm_protocol::segment::{PageInfo, Publisher, Segment, SegmentIdentity, Shape, WriterState};
+use waldo_shm_protocol::record::{PageEnd, Record, RecordNumbers, Seal, Stamp};
+use waldo_shm_protocol::segment::{
+    PageInfo, Publisher, Segment, SegmentCounts, SegmentGeometry, SegmentIdentity, WriterState,
+};
 use waldo_shm_protocol::{PageSeed, Position, names, payload_hash};
 
 pub(crate) const RING: [u8; 16] = [7; 16];
@@ -38,7 +40,7 @@ pub(crate) struct Entry {
 /// A control segment that the test can write.
 pub(crate) struct ForgedControl {
     pub(crate) map: MmapMut,
-    pub(crate) shape: Shape,
+    pub(crate) shape: SegmentGeometry,
     pub(crate) path: PathBuf,
 }
 
@@ -161,17 +163,24 @@ impl Forge {
 
     /// Makes a new control segment that says what the ring holds, and links it.
     pub(crate) fn open_control(&mut self) {
-        self.open_control_of(Shape::new(self.meta.ring_size + 2, 32, 4).unwrap());
+        self.open_control_of(
+            SegmentGeometry::new(SegmentCounts {
+                page_slots: self.meta.ring_size + 2,
+                index_capacity: 32,
+                wake_words: 4,
+            })
+            .unwrap(),
+        );
     }
 
     /// The same with a segment that has room for this.
-    pub(crate) fn open_control_of(&mut self, shape: Shape) {
+    pub(crate) fn open_control_of(&mut self, shape: SegmentGeometry) {
         let path = self.home().join(format!("segment-{}", self.instances + 1));
         self.open_control_at(shape, path);
     }
 
     /// The same, in this file, which is new.
-    pub(crate) fn open_control_at(&mut self, shape: Shape, path: PathBuf) {
+    pub(crate) fn open_control_at(&mut self, shape: SegmentGeometry, path: PathBuf) {
         self.instances += 1;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
         file.set_len(shape.segment_len()).unwrap();
@@ -227,7 +236,14 @@ impl Forge {
             publisher.push_index(id, &IndexEntry { seq_no: e.seq, time_ns: e.time, offset: e.offset });
         }
         if id < self.page {
-            publisher.seal_page(id, last.offset + size(last.data.len()), last.seq, entries.len() as u64);
+            publisher.seal_page(
+                id,
+                PageEnd {
+                    offset: last.offset + size(last.data.len()),
+                    last_seq_no: last.seq,
+                    records: entries.len() as u64,
+                },
+            );
         }
     }
 
@@ -297,9 +313,7 @@ impl Forge {
         let (summary, offset) = (self.summary, self.summary.records_end);
         let seal = Seal::encode(
             PageSeed::new(&RING, self.page),
-            offset as u32,
-            summary.last_seq_no,
-            summary.records,
+            PageEnd { offset, last_seq_no: summary.last_seq_no, records: summary.records },
             self.stamp(summary.last_time_ns),
         );
         file.write_all_at(zerocopy_bytes(&seal), offset).unwrap();
@@ -316,7 +330,10 @@ impl Forge {
             file.write_all_at(footer.as_bytes(), self.meta.geometry.footer_offset()).unwrap();
         }
         if let Some(control) = &self.control {
-            control.publisher().seal_page(self.page, offset, summary.last_seq_no, summary.records);
+            control.publisher().seal_page(
+                self.page,
+                PageEnd { offset, last_seq_no: summary.last_seq_no, records: summary.records },
+            );
         }
     }
 
@@ -346,7 +363,7 @@ impl Forge {
         let raw = Record::encode(
             seed,
             offset as u32,
-            (seq, prev),
+            RecordNumbers { seq_no: seq, prev_seq_no: prev },
             data.len(),
             payload_hash(data),
             self.stamp(time),

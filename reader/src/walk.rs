@@ -5,7 +5,7 @@ use crate::page_map::PageMap;
 use waldo_shm_protocol::PageSeed;
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::prefetch;
-use waldo_shm_protocol::record::{Frame, Glance, RawRecord, Record, RecordFault, Seal};
+use waldo_shm_protocol::record::{Frame, RawRecord, Record, RecordFault, RecordHeaderWords, Seal};
 
 /// How far in front of a record the walk asks for bytes: a page of memory, since the processor's own
 /// prefetching ends with each of those. Less brings a quarter of the gain at most, more a little less (bench
@@ -103,14 +103,14 @@ impl<'a> Walk<'a> {
         let mut epoch = self.epoch;
         while at - begin < most {
             let Some(ahead) = bytes.get(at..) else { break };
-            let Some(record) = Glance::take(ahead) else { break };
+            let Some(record) = RecordHeaderWords::take(ahead) else { break };
             prefetch(bytes, at + AHEAD);
             let next = at + record.size();
             if record.prev_seq_no() != prev || next - begin > most {
                 break;
             }
             if HEADERS {
-                if record.epoch() < epoch || !record.is_genuine(self.seed, self.base + at as u32) {
+                if record.epoch() < epoch || !record.checksum_matches(self.seed, self.base + at as u32) {
                     break;
                 }
                 epoch = record.epoch();

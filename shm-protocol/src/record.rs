@@ -11,9 +11,9 @@
 //! `length` counts header and payload without the padding, so that an empty payload differs from a zeroed
 //! file. Its top eight bits are the flags.
 
-mod glance;
+mod header_words;
 
-pub use glance::Glance;
+pub use header_words::RecordHeaderWords;
 
 use crate::checksum::PageSeed;
 use crate::limits::{RECORD_HEADER_LEN, RECORD_SIZE_LIMIT, align_record};
@@ -248,6 +248,26 @@ impl RawRecord {
     }
 }
 
+/// A record's own number and that of the record before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordNumbers {
+    /// See [`RawRecord::seq_no`].
+    pub seq_no: u64,
+    /// See [`RawRecord::prev_seq_no`].
+    pub prev_seq_no: u64,
+}
+
+/// Where the records of a complete page end, and what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageEnd {
+    /// Bytes from the start of the page to the end of its last record, where the seal stands.
+    pub offset: u64,
+    /// Sequence number of the last record.
+    pub last_seq_no: u64,
+    /// Records in the page.
+    pub records: u64,
+}
+
 /// What the writer puts into a record's header besides what it computes.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
@@ -267,17 +287,18 @@ impl Record {
     pub fn encode(
         seed: PageSeed,
         offset: u32,
-        seq: (u64, u64),
+        numbers: RecordNumbers,
         payload_len: usize,
         payload_hash: u32,
         stamp: Stamp,
     ) -> RawRecord {
-        debug_assert!(payload_len <= crate::limits::PAYLOAD_LEN_MAX && seq.0 > seq.1);
+        debug_assert!(payload_len <= crate::limits::PAYLOAD_LEN_MAX);
+        debug_assert!(numbers.seq_no > numbers.prev_seq_no);
         let mut raw = RawRecord {
             length: (RECORD_HEADER_LEN + payload_len) as u32,
             payload_hash,
-            seq_no: seq.0,
-            prev_seq_no: seq.1,
+            seq_no: numbers.seq_no,
+            prev_seq_no: numbers.prev_seq_no,
             time_ns: stamp.time_ns,
             durable: stamp.durable.word(),
             epoch: stamp.epoch,
@@ -353,19 +374,19 @@ impl Record {
 }
 
 impl Seal {
-    /// The seal that follows `records` records, the last of them `last_seq_no`, at `offset`.
-    pub fn encode(seed: PageSeed, offset: u32, last_seq_no: u64, records: u64, stamp: Stamp) -> RawRecord {
+    /// The seal of a page that ends so. The caller has checked that `end` lies in a page.
+    pub fn encode(seed: PageSeed, end: PageEnd, stamp: Stamp) -> RawRecord {
         let mut raw = RawRecord {
             length: FLAG_SEAL | RECORD_HEADER_LEN as u32,
             payload_hash: 0,
-            seq_no: last_seq_no,
-            prev_seq_no: records,
+            seq_no: end.last_seq_no,
+            prev_seq_no: end.records,
             time_ns: stamp.time_ns,
             durable: stamp.durable.word(),
             epoch: stamp.epoch,
             checksum: 0,
         };
-        raw.checksum = raw.compute(seed, offset);
+        raw.checksum = raw.compute(seed, end.offset as u32);
         raw
     }
 

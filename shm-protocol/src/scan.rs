@@ -9,6 +9,15 @@ use crate::record::{Frame, RawRecord, Record, RecordFault, Seal};
 /// Bytes that a window must hold, at the least, to be sure that the next step can be taken.
 pub const WINDOW_MIN: usize = RECORD_SIZE_LIMIT;
 
+/// Whether a walk hashes payloads too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadCheck {
+    /// Every payload is hashed; one that does not match its hash is a fault.
+    Verify,
+    /// Headers only.
+    Skip,
+}
+
 /// A walk through one page, from its first record on.
 #[derive(Clone, Debug)]
 pub struct PageScan {
@@ -18,7 +27,7 @@ pub struct PageScan {
     /// Sequence number that the next record must name as its predecessor, if that is known.
     expected_prev: Option<u64>,
     summary: PageSummary,
-    payloads: bool,
+    payloads: PayloadCheck,
 }
 
 /// One step of the walk.
@@ -55,8 +64,13 @@ pub enum Step {
 
 impl PageScan {
     /// A walk from the first record of the page. `expected_prev` is the last sequence number of the page
-    /// before, if it is known, and `min_epoch` its epoch. With `payloads`, payloads are hashed too.
-    pub fn new(header: &PageHeader, expected_prev: Option<u64>, min_epoch: u32, payloads: bool) -> PageScan {
+    /// before, if it is known, and `min_epoch` its epoch.
+    pub fn new(
+        header: &PageHeader,
+        expected_prev: Option<u64>,
+        min_epoch: u32,
+        payloads: PayloadCheck,
+    ) -> PageScan {
         let fields = header.fields();
         PageScan {
             seed: PageSeed::new(&fields.ring_id, fields.page_id),
@@ -134,7 +148,7 @@ impl PageScan {
     }
 
     fn accept(&mut self, record: &Record, payload: &[u8]) -> Result<(), RecordFault> {
-        if self.payloads {
+        if self.payloads == PayloadCheck::Verify {
             record.verify_payload(payload)?;
         }
         if let Some(expected) = self.expected_prev

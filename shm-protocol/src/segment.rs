@@ -23,7 +23,9 @@ mod publisher;
 mod tests;
 
 pub use directory::{IndexKey, IndexSlot, PageInfo, PageSlot};
-pub use header::{SEGMENT_MAGIC, SegmentFault, SegmentHeader, SegmentIdentity, Shape};
+pub use header::{
+    SEGMENT_MAGIC, SegmentCounts, SegmentFault, SegmentGeometry, SegmentHeader, SegmentIdentity,
+};
 pub use lines::{CommittedLine, Counter, Counters, DurableLine, StatusLine, WakeWord, WriterState, wake_bit};
 pub use publisher::Publisher;
 
@@ -56,7 +58,7 @@ pub struct Segment<'a> {
     wakes: &'a [WakeWord],
     slots: &'a [PageSlot],
     index: &'a [IndexSlot],
-    shape: Shape,
+    geometry: SegmentGeometry,
 }
 
 /// The first 128 bytes of a mapping, to be checked before the rest is looked at.
@@ -71,22 +73,22 @@ pub unsafe fn header_at<'a>(base: NonNull<u8>) -> &'a SegmentHeader {
 }
 
 impl<'a> Segment<'a> {
-    /// The segment of shape `shape` that starts at `base`.
+    /// The segment of geometry `geometry` that starts at `base`.
     ///
     /// # Safety
-    /// `base` must be aligned to 128 and point at `shape.segment_len()` bytes that stay mapped and readable
+    /// `base` must be aligned to 128 and point at `geometry.segment_len()` bytes that stay mapped and readable
     /// for `'a`, and that every process only ever accesses atomically.
     #[cfg(not(loom))]
     #[allow(unsafe_code, reason = "forms references into a mapping")]
-    pub unsafe fn from_raw(base: NonNull<u8>, shape: Shape) -> Segment<'a> {
+    pub unsafe fn from_raw(base: NonNull<u8>, geometry: SegmentGeometry) -> Segment<'a> {
         let at = |offset: usize| {
-            debug_assert!((offset as u64) < shape.segment_len());
+            debug_assert!((offset as u64) < geometry.segment_len());
             // SAFETY: every offset used below lies within `segment_len`, which the caller vouches for.
             unsafe { base.add(offset) }
         };
         // SAFETY: (this block and those below) the structs consist of atomics only, so shared references are
         // sound while other processes store; offset and length lie within the mapping by construction of
-        // `Shape`.
+        // `SegmentGeometry`.
         let header = unsafe { header_at(base) };
         // SAFETY: as above.
         let committed = unsafe { at(COMMITTED_OFFSET).cast().as_ref() };
@@ -97,12 +99,12 @@ impl<'a> Segment<'a> {
         // SAFETY: as above.
         let counters = unsafe { at(COUNTERS_OFFSET).cast().as_ref() };
         let wakes: NonNull<[WakeWord]> =
-            NonNull::slice_from_raw_parts(at(WAKE_OFFSET).cast(), shape.wake_words() as usize);
+            NonNull::slice_from_raw_parts(at(WAKE_OFFSET).cast(), geometry.wake_words() as usize);
         let slots: NonNull<[PageSlot]> =
-            NonNull::slice_from_raw_parts(at(SLOTS_OFFSET).cast(), shape.page_slots() as usize);
+            NonNull::slice_from_raw_parts(at(SLOTS_OFFSET).cast(), geometry.page_slots() as usize);
         let index = NonNull::slice_from_raw_parts(
-            at(shape.index_offset() as usize).cast(),
-            shape.index_slots() as usize,
+            at(geometry.index_offset() as usize).cast(),
+            geometry.index_slots() as usize,
         );
         // SAFETY: as above.
         let wakes = unsafe { wakes.as_ref() };
@@ -110,7 +112,7 @@ impl<'a> Segment<'a> {
         let slots = unsafe { slots.as_ref() };
         // SAFETY: as above.
         let index = unsafe { index.as_ref() };
-        Segment { header, committed, durable, status, counters, wakes, slots, index, shape }
+        Segment { header, committed, durable, status, counters, wakes, slots, index, geometry }
     }
 
     /// Which ring and which instance this segment is of, as it says now.
@@ -119,8 +121,8 @@ impl<'a> Segment<'a> {
     }
 
     /// Its lengths.
-    pub fn shape(&self) -> Shape {
-        self.shape
+    pub fn geometry(&self) -> SegmentGeometry {
+        self.geometry
     }
 
     /// The committed watermark: everything below may be read. Orders later reads of the log's bytes and of
@@ -172,7 +174,7 @@ impl<'a> Segment<'a> {
 
     /// How many wake words there are, at least 1.
     pub fn wake_words(&self) -> u32 {
-        self.shape.wake_words()
+        self.geometry.wake_words()
     }
 
     /// The oldest page that is still in the ring.
@@ -185,7 +187,7 @@ impl<'a> Segment<'a> {
     }
 
     fn index_of(&self, slot_no: usize) -> &'a [IndexSlot] {
-        let capacity = self.shape.index_capacity() as usize;
+        let capacity = self.geometry.index_capacity() as usize;
         &self.index[slot_no * capacity..(slot_no + 1) * capacity]
     }
 

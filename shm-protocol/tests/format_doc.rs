@@ -2,6 +2,7 @@
 #![cfg(not(loom))]
 
 use std::path::Path;
+use waldo_shm_protocol::record::RecordNumbers;
 use waldo_shm_protocol::segment::{self, Counter, WriterState};
 use waldo_shm_protocol::{FORMAT_VERSION, layout, limits, link, meta, names, page, record};
 
@@ -142,7 +143,14 @@ fn the_example_record_is_what_the_code_writes() {
     use zerocopy::IntoBytes;
     let ring: [u8; 16] = std::array::from_fn(|n| n as u8 * 0x11);
     let stamp = Stamp { time_ns: 1_000_000_007, durable: Position::start_of(2), epoch: 3 };
-    let header = Record::encode(PageSeed::new(&ring, 2), 4096, (42, 41), 5, payload_hash(b"hello"), stamp);
+    let header = Record::encode(
+        PageSeed::new(&ring, 2),
+        4096,
+        RecordNumbers { seq_no: 42, prev_seq_no: 41 },
+        5,
+        payload_hash(b"hello"),
+        stamp,
+    );
     let mut bytes = header.as_bytes().to_vec();
     bytes.extend_from_slice(b"hello\0\0\0");
     let lines: Vec<String> = bytes

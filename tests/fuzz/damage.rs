@@ -10,6 +10,7 @@ use waldo::protocol::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN};
 use waldo::protocol::link::Link;
 use waldo::protocol::record::{Frame, RawRecord, Record, Seal, Stamp};
 use waldo::protocol::{PageSeed, Position, names, payload_hash};
+use waldo_shm_protocol::record::{PageEnd, RecordNumbers};
 
 /// Bytes of a step.
 pub const STEP: usize = 8;
@@ -207,10 +208,14 @@ impl Damaged {
                     epoch: raw.epoch,
                 };
                 let signed = match frame {
-                    Frame::Seal(_) => Seal::encode(seed, at as u32, raw.seq_no, raw.prev_seq_no, stamp),
+                    Frame::Seal(_) => Seal::encode(
+                        seed,
+                        PageEnd { offset: at as u64, last_seq_no: raw.seq_no, records: raw.prev_seq_no },
+                        stamp,
+                    ),
                     Frame::Record(record) => {
                         let payload = &bytes[at + RECORD_HEADER_LEN..][..record.payload_len()];
-                        let numbers = (raw.seq_no, raw.prev_seq_no);
+                        let numbers = RecordNumbers { seq_no: raw.seq_no, prev_seq_no: raw.prev_seq_no };
                         let hash = payload_hash(payload);
                         Record::encode(seed, at as u32, numbers, payload.len(), hash, stamp)
                     }

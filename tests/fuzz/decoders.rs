@@ -12,8 +12,11 @@ use waldo::protocol::meta::{META_LEN, META_SLOT_LEN, Meta};
 use waldo::protocol::page::{IndexEntry, PageFooter, PageGeometry, PageHeader, PageSummary};
 use waldo::protocol::record::{Frame, RawRecord, Record, Seal, Stamp};
 use waldo::protocol::scan::{PageScan, Step};
-use waldo::protocol::segment::{IndexKey, Publisher, Segment, SegmentIdentity, Shape, header_at};
+use waldo::protocol::segment::{IndexKey, Publisher, Segment, SegmentGeometry, SegmentIdentity, header_at};
 use waldo::protocol::{PageSeed, Position, payload_hash};
+use waldo_shm_protocol::record::{PageEnd, RecordNumbers};
+use waldo_shm_protocol::scan::PayloadCheck;
+use waldo_shm_protocol::segment::SegmentCounts;
 
 const RING: [u8; 16] = *b"0123456789abcdef";
 const PAGE: u64 = 7;
@@ -56,7 +59,14 @@ fn page_header() -> PageHeader {
 fn resigned(raw: &RawRecord, payload: &[u8], offset: u32) -> RawRecord {
     let durable = Position::from_word(raw.durable);
     let stamp = Stamp { time_ns: raw.time_ns, durable, epoch: raw.epoch };
-    Record::encode(seed(), offset, (raw.seq_no, raw.prev_seq_no), payload.len(), payload_hash(payload), stamp)
+    Record::encode(
+        seed(),
+        offset,
+        RecordNumbers { seq_no: raw.seq_no, prev_seq_no: raw.prev_seq_no },
+        payload.len(),
+        payload_hash(payload),
+        stamp,
+    )
 }
 
 fn record(flags: u8, bytes: &[u8]) {
@@ -165,7 +175,8 @@ fn scan(flags: u8, bytes: &[u8]) {
     // What is behind it is zero, as in a page that was made anew.
     records.resize(limit, 0);
     let expected_prev = (flags & 2 == 2).then_some(0);
-    let mut scan = PageScan::new(&header, expected_prev, 0, flags & 1 == 1);
+    let payloads = if flags & 1 == 1 { PayloadCheck::Verify } else { PayloadCheck::Skip };
+    let mut scan = PageScan::new(&header, expected_prev, 0, payloads);
     let mut before = 0;
     for _ in 0..=limit / RECORD_HEADER_LEN + 1 {
         let start = scan.offset();
@@ -199,7 +210,14 @@ fn sign_records(records: &mut [u8]) {
             }
             Frame::Seal(seal) => {
                 let stamp = Stamp { time_ns: raw.time_ns, durable: seal.durable(), epoch: seal.epoch() };
-                (Seal::encode(seed(), offset, raw.seq_no, raw.prev_seq_no, stamp), RECORD_HEADER_LEN)
+                (
+                    Seal::encode(
+                        seed(),
+                        PageEnd { offset: offset.into(), last_seq_no: raw.seq_no, records: raw.prev_seq_no },
+                        stamp,
+                    ),
+                    RECORD_HEADER_LEN,
+                )
             }
         };
         signed.store(&mut records[at..]);
@@ -219,7 +237,8 @@ thread_local! {
 
 fn formatted() -> Box<Memory> {
     let mut memory = Box::new(Memory([0; MEMORY_LEN]));
-    let shape = Shape::new(3, 8, 1).expect("a shape that can be");
+    let shape = SegmentGeometry::new(SegmentCounts { page_slots: 3, index_capacity: 8, wake_words: 1 })
+        .expect("a shape that can be");
     assert!(shape.segment_len() as usize <= MEMORY_LEN);
     let base = NonNull::from(&mut memory.0).cast::<u8>();
     // SAFETY: aligned to 4096, as long as the shape says, and nobody else's.
@@ -265,7 +284,14 @@ fn look_at(base: NonNull<u8>) {
 /// Inputs that the decoders accept, to start from.
 pub fn seeds() -> Vec<Vec<u8>> {
     let payload = b"a payload of some bytes";
-    let raw = Record::encode(seed(), 4096, (5, 4), payload.len(), payload_hash(payload), STAMP);
+    let raw = Record::encode(
+        seed(),
+        4096,
+        RecordNumbers { seq_no: 5, prev_seq_no: 4 },
+        payload.len(),
+        payload_hash(payload),
+        STAMP,
+    );
     let mut record = vec![0; 72];
     raw.store(&mut record);
     record[RECORD_HEADER_LEN..][..payload.len()].copy_from_slice(payload);
@@ -300,13 +326,25 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let mut page = Vec::new();
     for seq_no in 1..4 {
         let offset = (PAGE_HEADER_LEN + page.len()) as u32;
-        let raw = Record::encode(seed(), offset, (seq_no, seq_no - 1), 8, payload_hash(&[7; 8]), STAMP);
+        let raw = Record::encode(
+            seed(),
+            offset,
+            RecordNumbers { seq_no, prev_seq_no: seq_no - 1 },
+            8,
+            payload_hash(&[7; 8]),
+            STAMP,
+        );
         let mut bytes = [7; 56];
         raw.store(&mut bytes);
         page.extend_from_slice(&bytes);
     }
     let mut seal = [0; 48];
-    Seal::encode(seed(), (PAGE_HEADER_LEN + page.len()) as u32, 3, 3, STAMP).store(&mut seal);
+    Seal::encode(
+        seed(),
+        PageEnd { offset: (PAGE_HEADER_LEN + page.len()) as u64, last_seq_no: 3, records: 3 },
+        STAMP,
+    )
+    .store(&mut seal);
     page.extend_from_slice(&seal);
     let word = |at: u16, word: u64| [&at.to_le_bytes()[..], &word.to_le_bytes()].concat();
     let input = |kind: u8, flags: u8, bytes: &[u8]| [&[kind, flags], bytes].concat();

@@ -5,7 +5,7 @@ use crate::page::Page;
 use std::sync::Arc;
 use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::page::{IndexEntry, PageSummary};
-use waldo_shm_protocol::record::Stamp;
+use waldo_shm_protocol::record::{RecordNumbers, Stamp};
 use waldo_shm_protocol::segment::PageInfo;
 
 pub(crate) struct ActivePage {
@@ -101,7 +101,7 @@ impl ActivePage {
     #[inline]
     pub(crate) fn count(
         &mut self,
-        seq: (u64, u64),
+        numbers: RecordNumbers,
         stamp: Stamp,
         size: usize,
         options: &WriterOptions,
@@ -111,13 +111,13 @@ impl ActivePage {
             || self.bytes_since_entry >= options.index_sparse_bytes
             || self.records_since_entry >= options.index_sparse_count;
         let entry = (due && self.index.len() < self.index_capacity).then_some(IndexEntry {
-            seq_no: seq.0,
+            seq_no: numbers.seq_no,
             time_ns: stamp.time_ns,
             offset: self.offset,
         });
         if first {
-            self.summary.first_seq_no = seq.0;
-            self.summary.prev_seq_no = seq.1;
+            self.summary.first_seq_no = numbers.seq_no;
+            self.summary.prev_seq_no = numbers.prev_seq_no;
             self.summary.first_time_ns = stamp.time_ns;
         }
         if let Some(entry) = entry {
@@ -125,7 +125,7 @@ impl ActivePage {
             self.bytes_since_entry = 0;
             self.records_since_entry = 0;
         }
-        self.count_run(1, size, seq.0, stamp);
+        self.count_run(1, size, numbers.seq_no, stamp);
         entry
     }
 

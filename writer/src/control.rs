@@ -20,8 +20,8 @@ pub(crate) use life::refuse_if_alive;
 use crate::clock;
 use crate::disk::{Directory, Disk, Object, object_of};
 use crate::error::OpenError;
-use crate::futex;
 use crate::options::{ControlPlace, WriterOptions};
+use crate::waking;
 use memmap2::{Advice, MmapMut, MmapOptions};
 use object::{HEAD_LEN, Head, posix_name};
 use parking_lot::Mutex;
@@ -29,18 +29,14 @@ use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::segment::{
-    Publisher, SEGMENT_MAGIC, STATUS_OFFSET, Segment, SegmentIdentity, Shape, WriterState, header_at,
+    Publisher, SEGMENT_MAGIC, STATUS_OFFSET, Segment, SegmentGeometry, SegmentIdentity, WriterState,
+    header_at,
 };
 use waldo_shm_protocol::{RingId, names};
 use wanted::Wanted;
 use zerocopy::IntoBytes;
-
-/// Sleepers woken by one system call, with a yield between two. The notifier takes smaller groups and pauses,
-/// for the sake of an appending thread; when these are woken, nobody appends yet, or any more.
-const WAKE_GROUP: i32 = 64;
 
 /// The mapped segment. Dropping it unmaps; the segment itself stays unless [`Control::remove`] is called.
 pub(crate) struct Control {
@@ -73,7 +69,7 @@ impl Control {
         dir: &Directory,
         options: &WriterOptions,
         ring_id: RingId,
-        shape: Shape,
+        shape: SegmentGeometry,
     ) -> Result<Control, OpenError> {
         let home = dir.object().map_err(OpenError::io("look at", dir.home()))?;
         let link = match &options.control {
@@ -137,7 +133,7 @@ impl Control {
     }
 
     /// Maps `file`, which is a segment of this shape and has all its memory.
-    fn map(file: &File, link: Link, shape: Shape, mode: u32) -> io::Result<Control> {
+    fn map(file: &File, link: Link, shape: SegmentGeometry, mode: u32) -> io::Result<Control> {
         let len = usize::try_from(shape.segment_len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         if file.metadata()?.len() < shape.segment_len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -158,19 +154,13 @@ impl Control {
         Ok(Control { publisher, map, link, object, mode, replaced, epoch_seen: 0, unlinked, nameless })
     }
 
-    /// Wakes every sleeper, those on a segment that was replaced as well: for what happens once in a writer's
-    /// life. Each has something to look up then, so they are let loose in groups; a lone reader is woken at
-    /// once.
+    /// Wakes every sleeper, those on a segment that was replaced first: for what happens once in a writer's
+    /// life.
     pub(crate) fn wake_all(&self) {
-        let replaced = self.replaced.lock().take();
-        for control in replaced.as_deref().into_iter().chain([self]) {
-            for n in 0..control.publisher.segment().wake_words() {
-                let word = control.publisher.bump_wake(n);
-                while futex::wake(word, WAKE_GROUP) == WAKE_GROUP as usize {
-                    thread::yield_now();
-                }
-            }
+        if let Some(replaced) = self.replaced.lock().take() {
+            waking::wake_everybody(&replaced.publisher);
         }
+        waking::wake_everybody(&self.publisher);
     }
 
     /// Has the kernel map all of the segment at once, before much of it is written: page by page it takes a

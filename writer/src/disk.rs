@@ -7,6 +7,7 @@ mod directory;
 pub(crate) mod faulty;
 pub(crate) mod file_length;
 mod fs_kind;
+mod lease;
 mod os;
 mod proof;
 #[cfg(test)]
@@ -17,8 +18,8 @@ mod tests;
 pub(crate) use descriptors::with_room;
 pub(crate) use directory::{Directory, Object, is_leased, object_of};
 pub(crate) use fs_kind::check_file_system;
+pub(crate) use lease::nobody_else_has;
 pub use os::OsDisk;
-pub(crate) use os::nobody_else_has;
 
 use std::io::{self, IoSlice};
 use std::os::fd::{BorrowedFd, RawFd};

@@ -4,6 +4,8 @@
 //! are in flight, and they are reported complete in the order they were sent.
 
 mod buffer;
+#[cfg(test)]
+mod engine_override;
 mod gather;
 pub(crate) mod probe;
 #[cfg(test)]
@@ -14,6 +16,8 @@ use crate::error::OpenError;
 use crate::options::{Io, WriterOptions};
 use crate::page::Page;
 use buffer::Buffers;
+#[cfg(test)]
+pub(crate) use engine_override::EngineOverride;
 pub(crate) use gather::Gather;
 use probe::InPlace;
 use std::collections::VecDeque;
@@ -38,25 +42,6 @@ pub enum EngineKind {
     },
     /// `pwrite` and `fdatasync`.
     Pwrite,
-}
-
-/// What [`Engine::open`] ends up with on other machines, for tests on this one.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Elsewhere {
-    /// Nothing can be registered: too little memory may be locked.
-    Unregistered,
-    /// A small piece that is alone is written in place, all others through the ring.
-    SmallInPlace,
-    /// Everything is written in place, large payloads from where they are.
-    AllInPlace,
-}
-
-#[cfg(test)]
-impl Elsewhere {
-    /// Every one there is.
-    pub(crate) const ALL: [Elsewhere; 3] =
-        [Elsewhere::Unregistered, Elsewhere::SmallInPlace, Elsewhere::AllInPlace];
 }
 
 /// A piece of the log that is being written.
@@ -130,18 +115,18 @@ impl<T> Engine<T> {
             }
         }
         #[cfg(test)]
-        if let Some(elsewhere) = options.elsewhere {
-            engine.act_as(elsewhere);
+        if let Some(wanted) = EngineOverride::in_force().filter(|_| options.io == Io::Uring) {
+            engine.act_as(wanted);
         }
         Ok(engine)
     }
 
     #[cfg(test)]
-    fn act_as(&mut self, elsewhere: Elsewhere) {
-        match elsewhere {
-            Elsewhere::Unregistered => self.uring.iter_mut().for_each(Uring::unregister),
-            Elsewhere::SmallInPlace => self.in_place = InPlace { alone: 512, streams: false },
-            Elsewhere::AllInPlace => self.in_place = InPlace { alone: usize::MAX, streams: true },
+    fn act_as(&mut self, wanted: EngineOverride) {
+        match wanted {
+            EngineOverride::Unregistered => self.uring.iter_mut().for_each(Uring::unregister),
+            EngineOverride::SmallInPlace => self.in_place = InPlace { alone: 512, streams: false },
+            EngineOverride::AllInPlace => self.in_place = InPlace { alone: usize::MAX, streams: true },
         }
     }
 

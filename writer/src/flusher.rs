@@ -1,9 +1,9 @@
 //! Making committed records durable in the background, and on request.
 
+use crate::core::Core;
 use crate::page::Page;
 use crate::poison::Failure;
 use crate::positions::Positions;
-use crate::shared_state::Core;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::thread;
@@ -12,12 +12,12 @@ use waldo_shm_protocol::Position;
 use waldo_shm_protocol::segment::Counter;
 
 /// Between two flushes of a writer that promises nothing for power cuts.
-pub(crate) const LEISURE: Duration = Duration::from_secs(1);
+pub(crate) const PAGE_CACHE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Pages with bytes that may not be durable.
 #[derive(Default)]
-pub(crate) struct Dirty {
-    pages: Mutex<Pages>,
+pub(crate) struct UnflushedPages {
+    pages: Mutex<PageList>,
     /// Held while flushing: `durable` is then moved by one thread at a time.
     flushing: Mutex<()>,
     orders: Mutex<Orders>,
@@ -28,12 +28,12 @@ pub(crate) struct Dirty {
 #[derive(Default)]
 struct Orders {
     /// Flush now and not when the interval is over.
-    hurry: bool,
+    soon: bool,
     stop: bool,
 }
 
 #[derive(Default)]
-struct Pages {
+struct PageList {
     open: Vec<Arc<Page>>,
     /// A page was given its name since the directory was last made durable.
     names_changed: bool,
@@ -42,7 +42,7 @@ struct Pages {
     name_may_return: Option<u64>,
 }
 
-impl Dirty {
+impl UnflushedPages {
     /// Counts `page` among those to flush until a flush has covered it and the log has left it.
     pub(crate) fn add(&self, page: Arc<Page>) {
         let mut pages = self.pages.lock();
@@ -78,8 +78,8 @@ impl Dirty {
     }
 
     /// Has the background flush begin now.
-    pub(crate) fn hurry(&self) {
-        self.orders.lock().hurry = true;
+    pub(crate) fn flush_soon(&self) {
+        self.orders.lock().soon = true;
         self.ordered.notify_all();
     }
 
@@ -92,7 +92,7 @@ impl Dirty {
 impl Core {
     /// Makes everything that is committed now durable. On an error the writer is finished.
     pub(crate) fn flush(&self) -> Result<Position, Failure> {
-        let _one_at_a_time = self.dirty.flushing.lock();
+        let _one_at_a_time = self.unflushed.flushing.lock();
         if let Some(failure) = self.poison.get() {
             return Err(failure.clone());
         }
@@ -102,7 +102,7 @@ impl Core {
             return Ok(target);
         }
         let (pages, names_changed) = {
-            let mut pages = self.dirty.pages.lock();
+            let mut pages = self.unflushed.pages.lock();
             let names_changed = std::mem::take(&mut pages.names_changed);
             let names_changed = pages.name_may_return.take().is_some() || names_changed;
             (pages.open.clone(), names_changed)
@@ -114,10 +114,10 @@ impl Core {
             page.file.sync_data().map_err(|error| self.fail(&format!("flushing page {}", page.id), error))?;
             self.control.publisher().add(Counter::Flushes, 1);
         }
-        self.dirty.pages.lock().open.retain(|page| page.id >= target.page());
+        self.unflushed.pages.lock().open.retain(|page| page.id >= target.page());
         // Pages may have been trimmed meanwhile that count as durable from now on.
         loop {
-            let mut pages = self.dirty.pages.lock();
+            let mut pages = self.unflushed.pages.lock();
             if pages.name_may_return.is_none_or(|id| Position::start_of(id) >= target) {
                 self.set_durable(target);
                 break;
@@ -126,7 +126,7 @@ impl Core {
             drop(pages);
             self.disk.sync_dir().map_err(|error| self.fail("flushing the home directory", error))?;
         }
-        self.ring_bell();
+        self.waking.notify_readers(self.control.publisher());
         if let Some(on_durable) = self.on_durable.get() {
             on_durable();
         }
@@ -138,14 +138,14 @@ impl Core {
 pub(crate) fn start(core: Arc<Core>, interval: Duration) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("waldo-flush".into()).spawn(move || {
         loop {
-            let mut orders = core.dirty.orders.lock();
-            if !orders.stop && !orders.hurry {
-                core.dirty.ordered.wait_for(&mut orders, interval);
+            let mut orders = core.unflushed.orders.lock();
+            if !orders.stop && !orders.soon {
+                core.unflushed.ordered.wait_for(&mut orders, interval);
             }
             if orders.stop {
                 return;
             }
-            orders.hurry = false;
+            orders.soon = false;
             drop(orders);
             // The failure is kept, and told to whoever appends next.
             if core.flush().is_err() {

@@ -7,17 +7,17 @@
 //! length of files (RLIMIT_FSIZE) is an error and not the end; the soft limit on open files is raised to the
 //! hard one when it is met.
 //!
-//! Reading order: `recover`, `writer`, `preparer`, then the threads that look after readers (`notifier`) and
+//! Reading order: `recover`, `writer`, `preparer`, then `waking` with its thread (`notifier`) and
 //! durability (`flusher`). Every file operation goes through [`disk`].
 
 mod active;
 mod clock;
 mod control;
+mod core;
 pub mod disk;
 mod engine;
 mod error;
 mod flusher;
-mod futex;
 #[cfg(test)]
 mod histories;
 mod lock;
@@ -32,9 +32,9 @@ mod recover;
 pub mod repair;
 mod scheduling;
 mod shared;
-mod shared_state;
 #[cfg(test)]
 mod testing;
+mod waking;
 mod writer;
 
 pub use engine::EngineKind;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use waldo_shm_protocol::limits::{RECORD_SIZE_LIMIT, RING_SIZE_MAX};
 use waldo_shm_protocol::page::PageGeometry;
-use waldo_shm_protocol::segment::Shape;
+use waldo_shm_protocol::segment::{SegmentCounts, SegmentGeometry};
 
 /// When an append is acknowledged and visible to readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,9 +135,6 @@ pub struct WriterOptions {
     /// and flushes; it ends early when 1 MiB is queued, or somebody asks for a flush or for the end. An
     /// append that finds the writer free and does its work on the caller's thread does not wait.
     pub linger: Duration,
-    /// What the engine is to do as if it had been opened on another machine. With [`Io::Uring`] only.
-    #[cfg(test)]
-    pub(crate) elsewhere: Option<crate::engine::Elsewhere>,
 }
 
 impl Default for WriterOptions {
@@ -163,8 +160,6 @@ impl Default for WriterOptions {
             min_wake_interval: Duration::from_micros(10),
             prepare_ahead: true,
             linger: Duration::ZERO,
-            #[cfg(test)]
-            elsewhere: None,
         }
     }
 }
@@ -174,7 +169,7 @@ pub(crate) const HUGE_PAGE_LEN: usize = 2 << 20;
 
 impl WriterOptions {
     /// Checks every value and derives the lengths of pages and control segment.
-    pub(crate) fn check(&self) -> Result<(PageGeometry, Shape), OpenError> {
+    pub(crate) fn check(&self) -> Result<(PageGeometry, SegmentGeometry), OpenError> {
         let refuse = |reason: String| Err(OpenError::Options { reason });
         if self.ring_size == 0 || self.ring_size > RING_SIZE_MAX {
             return refuse(format!("ring_size is {}, it must be 1 to {RING_SIZE_MAX}", self.ring_size));
@@ -233,7 +228,11 @@ impl WriterOptions {
                 self.page_len, self.index_capacity
             ));
         };
-        let Some(shape) = Shape::new(self.ring_size + 2, self.index_capacity, 1) else {
+        let Some(shape) = SegmentGeometry::new(SegmentCounts {
+            page_slots: self.ring_size + 2,
+            index_capacity: self.index_capacity,
+            wake_words: 1,
+        }) else {
             return refuse(format!(
                 "ring_size {} with index_capacity {} needs a control segment of more than 4 GiB: lower one",
                 self.ring_size, self.index_capacity

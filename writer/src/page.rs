@@ -42,7 +42,7 @@ impl Page {
 
 /// What every new page of a ring has in common.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PageMold {
+pub(crate) struct PageTemplate {
     pub(crate) ring_id: RingId,
     pub(crate) geometry: PageGeometry,
     pub(crate) epoch: u32,
@@ -55,7 +55,7 @@ pub(crate) struct PageMold {
 /// a flush and a mapping cost (64 to 256 KiB is best on ext4, see docs/PERFORMANCE.md).
 const ZERO_PIECE: usize = 256 * 1024;
 
-impl PageMold {
+impl PageTemplate {
     fn header(&self, id: u64) -> PageHeader {
         PageHeader::new(self.ring_id, id, self.geometry, self.epoch, clock::realtime_ns())
     }
@@ -97,7 +97,7 @@ impl PageMold {
     /// in large folios. Otherwise the first small append to each 4 KiB would wait for them to be read from
     /// the disk, and they would come back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Only for
     /// a file that nobody else has.
-    pub(crate) fn revive(&self, file: &dyn DiskFile) -> io::Result<()> {
+    pub(crate) fn rezero(&self, file: &dyn DiskFile) -> io::Result<()> {
         let len = self.geometry.page_len();
         if file.cached(0, len)? {
             return Ok(());

@@ -6,17 +6,17 @@ use std::sync::{Arc, OnceLock};
 
 /// An I/O error with what was being done, in a form that every waiting caller can have.
 #[derive(Clone, Debug)]
-pub struct Failure(Arc<Inner>);
+pub struct Failure(Arc<FailureCause>);
 
 #[derive(Debug)]
-struct Inner {
+struct FailureCause {
     action: String,
     source: io::Error,
 }
 
 impl Failure {
     pub(crate) fn new(action: impl Into<String>, source: io::Error) -> Failure {
-        Failure(Arc::new(Inner { action: action.into(), source }))
+        Failure(Arc::new(FailureCause { action: action.into(), source }))
     }
 
     /// The system's answer.

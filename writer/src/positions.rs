@@ -4,15 +4,17 @@
 //! memory must not get into a record's header, into the ring's metadata, or into the decision whether a flush
 //! is needed.
 
+use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering};
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 
-/// The committed and the durable position.
+/// The committed and the durable position. Each on a cache line of its own: the appending thread stores the
+/// one with every append, the flusher the other, and every thread of the writer loads both.
 #[derive(Debug, Default)]
 pub(crate) struct Positions {
-    committed: AtomicU64,
-    durable: AtomicU64,
+    committed: CachePadded<AtomicU64>,
+    durable: CachePadded<AtomicU64>,
 }
 
 impl Positions {

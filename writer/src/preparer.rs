@@ -7,26 +7,26 @@
 //!                                                   stuck: nameless, looked after
 //! ```
 //!
-//! A thread does all this ahead ([`ahead`]), or, if that is not wanted, the appending thread while the append
-//! waits ([`inline`]). What is done is the same ([`stock`]).
+//! A thread does all this ahead ([`background`]), or, if that is not wanted, the appending thread while the append
+//! waits ([`inline`]). What is done is the same ([`page_pool`]).
 
-mod ahead;
+mod background;
 mod inline;
-mod stock;
-mod way;
+mod page_pool;
+mod readahead;
 
-use crate::page::{Page, PageMold};
+use crate::core::Core;
+use crate::page::{Page, PageTemplate};
 use crate::poison::Failure;
-use crate::shared_state::Core;
-use ahead::Ahead;
-use inline::Inline;
+use background::BackgroundPreparer;
+use inline::InlinePreparer;
+pub(crate) use page_pool::HeldPage;
+use page_pool::{PageFactory, PagePool};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-pub(crate) use stock::HeldPage;
-use stock::{Stock, Workshop};
 use waldo_shm_protocol::page::{IndexEntry, PageSummary};
 
 /// A page that is complete, to be given its footer.
@@ -48,12 +48,12 @@ impl SealJob {
 
 /// The appending thread's side.
 pub(crate) enum Preparer {
-    Ahead(Ahead),
-    Inline(Box<Mutex<Inline>>),
+    Background(BackgroundPreparer),
+    Inline(Box<Mutex<InlinePreparer>>),
 }
 
 /// The pages that there are at the start.
-pub(crate) struct Pages {
+pub(crate) struct InitialPages {
     /// The ring's, the oldest first and the active one last.
     pub(crate) held: VecDeque<HeldPage>,
     /// The last of them.
@@ -67,18 +67,18 @@ impl Preparer {
     /// With `ahead` starts the thread, which is to be joined after [`Preparer::stop`].
     pub(crate) fn start(
         core: &Arc<Core>,
-        mold: PageMold,
-        pages: Pages,
+        template: PageTemplate,
+        pages: InitialPages,
         ahead: bool,
     ) -> io::Result<(Preparer, Option<JoinHandle<()>>)> {
         let next_id = pages.ready.as_ref().map_or(pages.active.id, |page| page.id) + 1;
-        let workshop = Workshop { core: Arc::clone(core), mold };
-        let stock = Stock::new(workshop.clone(), pages.ring_size, pages.held, pages.active);
+        let factory = PageFactory { core: Arc::clone(core), template };
+        let pool = PagePool::new(factory.clone(), pages.ring_size, pages.held, pages.active);
         if ahead {
-            let (ahead, thread) = Ahead::start(workshop, stock, pages.ready, next_id)?;
-            return Ok((Preparer::Ahead(ahead), Some(thread)));
+            let (background, thread) = BackgroundPreparer::start(factory, pool, pages.ready, next_id)?;
+            return Ok((Preparer::Background(background), Some(thread)));
         }
-        let inline = Inline::new(workshop, stock, pages.ready, next_id);
+        let inline = InlinePreparer::new(factory, pool, pages.ready, next_id);
         Ok((Preparer::Inline(Box::new(Mutex::new(inline))), None))
     }
 
@@ -86,7 +86,7 @@ impl Preparer {
     /// waited for, because neither a ready nor a blank one was there.
     pub(crate) fn take(&self) -> Result<(Arc<Page>, bool), Failure> {
         match self {
-            Preparer::Ahead(ahead) => ahead.take(),
+            Preparer::Background(background) => background.take(),
             Preparer::Inline(inline) => inline.lock().take(),
         }
     }
@@ -94,21 +94,21 @@ impl Preparer {
     /// Hands over a complete page.
     pub(crate) fn seal(&self, job: SealJob) {
         match self {
-            Preparer::Ahead(ahead) => ahead.seal(job),
+            Preparer::Background(background) => background.seal(job),
             Preparer::Inline(_) => job.seal(),
         }
     }
 
     /// Waits until every page handed over has its footer.
     pub(crate) fn settle(&self) {
-        if let Preparer::Ahead(ahead) = self {
-            ahead.settle();
+        if let Preparer::Background(background) = self {
+            background.settle();
         }
     }
 
     pub(crate) fn stop(&self) {
-        if let Preparer::Ahead(ahead) = self {
-            ahead.stop();
+        if let Preparer::Background(background) = self {
+            background.stop();
         }
     }
 }

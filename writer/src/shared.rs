@@ -20,6 +20,7 @@ use crate::error::AppendError;
 use crate::options::Durability;
 use crate::recover::OpenReport;
 use crate::writer::{Appended, Entry, Writer};
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use queue::{Queue, Work};
 use std::future::Future;
@@ -43,16 +44,16 @@ const INLINE_BYTES: usize = 64 << 10;
 pub struct SharedWriter(Arc<Handle>);
 
 struct Handle {
-    inner: Arc<Inner>,
+    inner: Arc<SharedInner>,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Inner {
+struct SharedInner {
     /// `None` once closed.
     writer: Mutex<Option<Writer>>,
     queue: Queue,
-    /// 0 stands for none: no record has that number.
-    tip: AtomicU64,
+    /// 0 stands for none: no record has that number. On a cache line of its own: it is stored with every append.
+    tip: CachePadded<AtomicU64>,
     sync: bool,
     linger: Duration,
     home: PathBuf,
@@ -88,8 +89,8 @@ impl SharedWriter {
     /// # Panics
     /// If the system cannot start a thread.
     pub fn new(writer: Writer) -> SharedWriter {
-        let inner = Arc::new(Inner {
-            tip: AtomicU64::new(writer.tip().unwrap_or(0)),
+        let inner = Arc::new(SharedInner {
+            tip: CachePadded::new(AtomicU64::new(writer.tip().unwrap_or(0))),
             sync: writer.options().durability == Durability::Sync,
             linger: writer.options().linger,
             home: writer.home().to_owned(),
@@ -290,7 +291,7 @@ impl<T> Answer for Result<T, AppendError> {
     }
 }
 
-impl Inner {
+impl SharedInner {
     /// Runs `append` on the caller's thread if nobody else is at it or waiting.
     fn try_now<T>(&self, append: impl FnOnce(&mut Writer) -> T) -> Option<T> {
         if !self.queue.is_empty() {

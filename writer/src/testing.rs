@@ -3,13 +3,13 @@
 
 pub(crate) mod dam;
 
-pub(crate) use crate::engine::Elsewhere;
+pub(crate) use crate::engine::EngineOverride;
 use crate::{Durability, Io, Writer, WriterOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::page::PageHeader;
-use waldo_shm_protocol::scan::{PageScan, Step};
+use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step};
 use waldo_shm_protocol::{names, record::RecordFault};
 
 /// A home directory; goes with its control segment when dropped.
@@ -96,37 +96,59 @@ pub(crate) fn small(io: Io, durability: Durability) -> WriterOptions {
 /// A flush only when it is asked for.
 pub(crate) const LAZY: Durability = Durability::Interval(Duration::from_secs(3600));
 
+/// Options to test with. Each is told to the engines that this thread opens as it is taken, until the next one
+/// is: to be used in a loop that opens its writers on its own thread.
+pub(crate) struct Regimes(std::vec::IntoIter<(WriterOptions, Option<EngineOverride>)>);
+
+impl Regimes {
+    fn only(self, wanted: impl Fn(&WriterOptions, Option<EngineOverride>) -> bool) -> Regimes {
+        let mut all: Vec<_> = self.0.clone().collect();
+        all.retain(|(options, engine)| wanted(options, *engine));
+        Regimes(all.into_iter())
+    }
+}
+
+impl Iterator for Regimes {
+    type Item = WriterOptions;
+
+    fn next(&mut self) -> Option<WriterOptions> {
+        let next = self.0.next();
+        EngineOverride::set(next.as_ref().and_then(|(_, engine)| *engine));
+        next.map(|(options, _)| options)
+    }
+}
+
+impl Drop for Regimes {
+    fn drop(&mut self) {
+        EngineOverride::set(None);
+    }
+}
+
 /// Every engine in both modes, with pages made ahead and at the rotation; and as it would be on other
 /// machines.
-pub(crate) fn regimes() -> Vec<WriterOptions> {
+pub(crate) fn regimes() -> Regimes {
     let mut all = Vec::new();
     for durability in [Durability::Sync, LAZY] {
         for io in Io::ALL {
             for prepare_ahead in [true, false] {
-                all.push(WriterOptions { prepare_ahead, ..small(io, durability) });
+                all.push((WriterOptions { prepare_ahead, ..small(io, durability) }, None));
             }
         }
-        for elsewhere in Elsewhere::ALL {
-            all.push(WriterOptions { elsewhere: Some(elsewhere), ..small(Io::Uring, durability) });
-        }
+        all.extend(EngineOverride::ALL.map(|engine| (small(Io::Uring, durability), Some(engine))));
     }
-    all
+    Regimes(all.into_iter())
 }
 
 /// The regimes of which every write and flush goes through [`DiskFile`](crate::disk::DiskFile), where a
 /// [`FaultyDisk`](crate::disk::faulty::FaultyDisk) can let it fail. What it does to the others is in
 /// `writer/tests/in_flight.rs`.
-pub(crate) fn regimes_in_place() -> Vec<WriterOptions> {
-    let mut regimes = regimes();
-    regimes.retain(|options| options.io == Io::Pwrite || options.elsewhere == Some(Elsewhere::AllInPlace));
-    regimes
+pub(crate) fn regimes_in_place() -> Regimes {
+    regimes().only(|options, engine| options.io == Io::Pwrite || engine == Some(EngineOverride::AllInPlace))
 }
 
 /// The regimes of which everything but lone small pieces goes through the ring.
-pub(crate) fn regimes_in_flight() -> Vec<WriterOptions> {
-    let mut regimes = regimes();
-    regimes.retain(|options| options.io == Io::Uring && options.elsewhere != Some(Elsewhere::AllInPlace));
-    regimes
+pub(crate) fn regimes_in_flight() -> Regimes {
+    regimes().only(|options, engine| options.io == Io::Uring && engine != Some(EngineOverride::AllInPlace))
 }
 
 /// The payload of record `seq_no`: its length and bytes follow from its number.
@@ -161,7 +183,7 @@ pub(crate) fn read_all(home: &Path) -> (Vec<Numbered>, Vec<(u64, RecordFault)>) 
             read => read.unwrap(),
         };
         let header = PageHeader::check_any(&bytes, bytes.len() as u64).unwrap();
-        let mut scan = PageScan::new(&header, prev, 0, true);
+        let mut scan = PageScan::new(&header, prev, 0, PayloadCheck::Verify);
         loop {
             match scan.step(&bytes, 0) {
                 Step::Record { offset, record } => {

@@ -1,15 +1,16 @@
 //! [`Writer`]: the appending thread's own log.
 
+mod pending_flush;
 mod publish;
 mod put;
-mod running;
 mod start;
 #[cfg(test)]
 mod tests;
 
 use crate::active::ActivePage;
-pub(crate) use running::FlushOutcome;
+pub(crate) use pending_flush::FlushOutcome;
 
+use crate::core::Core;
 use crate::disk::Disk;
 use crate::engine::Engine;
 use crate::error::{AppendError, OpenError};
@@ -19,8 +20,7 @@ use crate::options::WriterOptions;
 use crate::page::Page;
 use crate::preparer::{Preparer, SealJob};
 use crate::recover::OpenReport;
-use crate::shared_state::Core;
-use running::Running;
+use pending_flush::PendingFlush;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use waldo_shm_protocol::limits::{RECORD_HEADER_LEN, align_record};
 use waldo_shm_protocol::page::{IndexEntry, RECORDS_UNKNOWN};
-use waldo_shm_protocol::record::Stamp;
+use waldo_shm_protocol::record::{RecordNumbers, Stamp};
 use waldo_shm_protocol::segment::{PageInfo, WriterState};
 use waldo_shm_protocol::{Log, Position};
 
@@ -37,20 +37,20 @@ use waldo_shm_protocol::{Log, Position};
 /// Dropping it closes the ring like [`Writer::close`], without telling whether that went well.
 pub struct Writer {
     core: Arc<Core>,
-    engine: Engine<Mark>,
+    engine: Engine<WriteProgress>,
     preparer: Preparer,
     active: ActivePage,
     /// Offset in the active page of the first byte in the buffer being filled.
     piece_start: u64,
     /// What readers must be told when the watermark passes a position.
-    pending: VecDeque<(Position, Event)>,
+    directory_updates: VecDeque<(Position, DirectoryUpdate)>,
     /// Pages written to since the last flush; only if appends are durable.
     unsynced: Vec<Arc<Page>>,
     /// Records and payload bytes put since the last piece was sent.
     unpublished: (u64, u64),
     /// What has been written, as far as readers have not been told.
-    written: Option<Mark>,
-    running: Option<Running>,
+    written: Option<WriteProgress>,
+    pending_flush: Option<PendingFlush>,
     /// The oldest page there was when the ring was opened.
     first_page: u64,
     /// Records appended to the ring since it was made; [`RECORDS_UNKNOWN`] if that is not known.
@@ -76,14 +76,14 @@ pub struct Writer {
 
 /// What is true once a piece has been written.
 #[derive(Clone, Copy, Debug)]
-struct Mark {
+struct WriteProgress {
     position: Position,
     tip: u64,
     records: u64,
     payload_bytes: u64,
 }
 
-enum Event {
+enum DirectoryUpdate {
     Begin(PageInfo),
     Index(u64, IndexEntry),
     Sealed(SealJob),
@@ -103,8 +103,8 @@ pub(crate) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     #[inline(always)]
-    fn numbers(&self) -> (u64, u64) {
-        (self.seq_no, self.prev_seq_no)
+    fn numbers(&self) -> RecordNumbers {
+        RecordNumbers { seq_no: self.seq_no, prev_seq_no: self.prev_seq_no }
     }
 
     fn hash(&self) -> u32 {
@@ -332,13 +332,13 @@ impl Writer {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
-        let flushed = match self.check_not_interrupted().and_then(|()| self.end_running()) {
+        let flushed = match self.check_not_interrupted().and_then(|()| self.end_pending_flush()) {
             Ok(()) => self.core.flush().map_err(|cause| AppendError::Failed { cause }),
             Err(error) => Err(error),
         };
         self.preparer.settle();
-        self.core.bell.stop();
-        self.core.dirty.stop();
+        self.core.waking.stop();
+        self.core.unflushed.stop();
         self.preparer.stop();
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so on stderr; closing goes on.
@@ -407,7 +407,7 @@ impl Writer {
     }
 
     /// What is published, for tests of other modules.
-    pub(crate) fn shared_state(&self) -> Arc<Core> {
+    pub(crate) fn core(&self) -> Arc<Core> {
         Arc::clone(&self.core)
     }
 

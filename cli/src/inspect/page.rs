@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use waldo_shm_protocol::limits::{PAGE_FOOTER_LEN, PAGE_HEADER_LEN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::page::{PageFault, PageFooter, PageHeader, RawPageFooter, RawPageHeader};
-use waldo_shm_protocol::scan::{PageScan, Step, WINDOW_MIN};
+use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step, WINDOW_MIN};
 use waldo_shm_protocol::{RawRecord, RecordFault};
 use waldo_terminal::units;
 
@@ -100,7 +100,7 @@ fn show_footer(file: &File, header: &PageHeader, out: &mut String) {
 
 /// Walks the records with every check there is.
 fn show_checked_records(file: &File, header: &PageHeader, records: u64, out: &mut String) {
-    let mut scan = PageScan::new(header, None, 0, true);
+    let mut scan = PageScan::new(header, None, 0, PayloadCheck::Verify);
     let limit = header.fields().records_limit;
     let (mut start, mut window) = (scan.offset(), Vec::new());
     let mut left = records;

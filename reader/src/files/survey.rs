@@ -9,11 +9,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::meta::Meta;
-use waldo_shm_protocol::record::{Frame, Seal, Stamp};
+use waldo_shm_protocol::record::{Frame, PageEnd, Seal, Stamp};
 use waldo_shm_protocol::recovery::judge::{self, StopVerdict};
 use waldo_shm_protocol::recovery::{
     self, Damage, DamageKind, PageBytes, RingFiles, Survey, SurveyError, first_predecessor, read_page,
 };
+use waldo_shm_protocol::scan::PayloadCheck;
 use waldo_shm_protocol::{PageSeed, Position, RingId, names};
 
 /// Surveys in a row that find damage before that is believed. A writer at work changes files meanwhile, and a
@@ -131,7 +132,7 @@ pub(crate) fn torn_seal(home: &Path, ring_id: &RingId, id: u64, offset: u64) -> 
         _ => None,
     };
     let ((file, header), (next_file, next_header)) = (open(id)?, open(id + 1)?);
-    let read = read_page(&Bytes(&file), &header, None, true).ok()?;
+    let read = read_page(&Bytes(&file), &header, None, PayloadCheck::Verify).ok()?;
     let (last, records) = (read.summary.last_seq_no, read.summary.records);
     let goes_on = records > 0 && first_predecessor(&Bytes(&next_file), &next_header).ok()? == Some(last);
     let here = Position::new(id, offset)?;
@@ -141,7 +142,11 @@ pub(crate) fn torn_seal(home: &Path, ring_id: &RingId, id: u64, offset: u64) -> 
     }
     let stamp =
         Stamp { time_ns: read.summary.last_time_ns, durable: read.durable, epoch: read.summary.epoch };
-    let raw = Seal::encode(PageSeed::new(ring_id, id), here.offset(), last, records, stamp);
+    let raw = Seal::encode(
+        PageSeed::new(ring_id, id),
+        PageEnd { offset: here.offset().into(), last_seq_no: last, records },
+        stamp,
+    );
     match raw.check(RECORD_HEADER_LEN as u64) {
         Ok(Frame::Seal(seal)) => Some(seal),
         _ => None,

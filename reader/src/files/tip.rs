@@ -8,7 +8,7 @@ use std::path::Path;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::page::PageHeader;
 use waldo_shm_protocol::record::RecordFault;
-use waldo_shm_protocol::scan::{PageScan, Step, WINDOW_MIN};
+use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step, WINDOW_MIN};
 use waldo_shm_protocol::{Position, RingId, names};
 
 const WINDOW: usize = 2 * WINDOW_MIN;
@@ -39,7 +39,7 @@ impl TipPage {
             Opened::Page(page) => page,
             Opened::Gone(error) => return Ok(Opened::Gone(error)),
         };
-        let scan = PageScan::new(&header, prev, epoch, true);
+        let scan = PageScan::new(&header, prev, epoch, PayloadCheck::Verify);
         let mut page =
             TipPage { id, file, header, scan, sealed: false, fault: None, durable: Position::NONE };
         page.walk(home)?;

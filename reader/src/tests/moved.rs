@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
-use waldo_shm_protocol::segment::WriterState;
+use waldo_shm_protocol::segment::{SegmentCounts, WriterState};
 
 const PAGE: u64 = 16384;
 const OTHER: RingId = [9; 16];
@@ -306,7 +306,12 @@ fn a_copy_is_not_read_by_the_segment_of_the_original() {
     let (dir, elsewhere) = outside();
     let mut forge = Forge::new(PAGE, 4);
     forge.append_n(5);
-    let shape = waldo_shm_protocol::segment::Shape::new(6, 32, 4).unwrap();
+    let shape = waldo_shm_protocol::segment::SegmentGeometry::new(SegmentCounts {
+        page_slots: 6,
+        index_capacity: 32,
+        wake_words: 4,
+    })
+    .unwrap();
     forge.open_control_at(shape, dir.path().join("segment"));
     forge.control.as_ref().unwrap().state(WriterState::Closed);
     let ring = attach(forge.home());

@@ -8,7 +8,7 @@
 use crate::testing::{Forge, drain, read_n};
 use crate::{Cursor, ReadError, ReaderOptions, WriterStatus};
 use std::time::{Duration, UNIX_EPOCH};
-use waldo_shm_protocol::segment::Shape;
+use waldo_shm_protocol::segment::{SegmentCounts, SegmentGeometry};
 
 const PAGE: u64 = 16384;
 
@@ -26,7 +26,10 @@ fn reopened(slots: u32, index: u32, geometry: (u64, u32)) -> (Forge, crate::Ring
     forge.change_geometry(geometry.0, geometry.1);
     forge.write_meta();
     forge.append_n(3);
-    forge.open_control_of(Shape::new(slots, index, 4).unwrap());
+    forge.open_control_of(
+        SegmentGeometry::new(SegmentCounts { page_slots: slots, index_capacity: index, wake_words: 4 })
+            .unwrap(),
+    );
     (forge, before)
 }
 
@@ -89,7 +92,10 @@ fn a_reader_from_before_goes_on_where_it_was() {
         let mut reader = ring.reader_with(Cursor::Trim, options).unwrap();
         let first = reader.poll().unwrap().unwrap().last_seq_no();
         let before = forge.start_unseen().unwrap();
-        forge.open_control_of(Shape::new(slots, 1, 1).unwrap());
+        forge.open_control_of(
+            SegmentGeometry::new(SegmentCounts { page_slots: slots, index_capacity: 1, wake_words: 1 })
+                .unwrap(),
+        );
         before.state(waldo_shm_protocol::segment::WriterState::Retired);
         let rest: Vec<u64> = (first + 1..=forge.tip()).collect();
         assert_eq!(read_n(&mut reader, rest.len()), rest, "{slots}");

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
-use waldo_shm_protocol::segment::{SegmentFault, Shape};
+use waldo_shm_protocol::segment::{SegmentCounts, SegmentFault, SegmentGeometry};
 
 const PAGE: u64 = 16384;
 const STRANGER: u32 = 54321;
@@ -165,7 +165,8 @@ fn a_segment_without_memory_is_refused_before_it_is_mapped() {
     let shm = tempfile::Builder::new().prefix("waldo-test-").tempdir_in("/dev/shm").unwrap();
     let mut forge = Forge::new(PAGE, 3);
     forge.append_n(20);
-    let shape = Shape::new(50, 32, 4).unwrap();
+    let shape =
+        SegmentGeometry::new(SegmentCounts { page_slots: 50, index_capacity: 32, wake_words: 4 }).unwrap();
     forge.open_control_at(shape, shm.path().join("segment"));
     assert_ne!(forge.attach().status().unwrap().control, ControlKind::Files);
     // The same bytes, as a file with a hole where nothing but zeros were: as long as before.
@@ -192,7 +193,10 @@ fn a_segment_that_cannot_say_which_boot_it_is_of_is_believed_in_memory_only() {
             "" => tempfile::tempdir_in(forge.home()).unwrap(),
             dir => tempfile::Builder::new().prefix("waldo-test-").tempdir_in(dir).unwrap(),
         };
-        forge.open_control_at(Shape::new(5, 32, 4).unwrap(), place.path().join("segment"));
+        forge.open_control_at(
+            SegmentGeometry::new(SegmentCounts { page_slots: 5, index_capacity: 32, wake_words: 4 }).unwrap(),
+            place.path().join("segment"),
+        );
         // Its writer is gone, so that nothing else speaks for it.
         forge.control.as_ref().unwrap().state(waldo_shm_protocol::segment::WriterState::Closed);
         let file = fs::OpenOptions::new().write(true).open(place.path().join("segment")).unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use waldo_shm_protocol::limits::{INDEX_ENTRY_LEN, PAGE_FOOTER_LEN};
 use waldo_shm_protocol::page::{IndexEntry, PageFault, PageFooter, PageHeader, PageSummary};
 use waldo_shm_protocol::record::{RecordFault, Seal};
-use waldo_shm_protocol::scan::{PageScan, Step, WINDOW_MIN};
+use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step, WINDOW_MIN};
 
 const WINDOW: usize = 4 * WINDOW_MIN;
 
@@ -42,7 +42,7 @@ impl<'a> PageWalk<'a> {
         (prev, epoch): (Option<u64>, u32),
         end: Option<u64>,
     ) -> PageWalk<'a> {
-        let scan = PageScan::new(header, prev, epoch, true);
+        let scan = PageScan::new(header, prev, epoch, PayloadCheck::Verify);
         let mut walk =
             PageWalk { file, path, header, scan, end, index: Vec::new(), met: 0, payload_bytes: 0 };
         if let Ok(footer) = walk.footer() {

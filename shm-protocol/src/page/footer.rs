@@ -4,6 +4,7 @@ use super::{IndexEntry, PageFault, PageGeometry, PageHeader};
 use crate::RingId;
 use crate::checksum::plain;
 use crate::limits::*;
+use crate::record::PageEnd;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// First eight bytes of a footer.
@@ -81,6 +82,13 @@ pub struct PageSummary {
     pub records_before: u64,
     /// Epoch of the last record.
     pub epoch: u32,
+}
+
+impl PageSummary {
+    /// Where the records end, for the seal.
+    pub fn end(&self) -> PageEnd {
+        PageEnd { offset: self.records_end, last_seq_no: self.last_seq_no, records: self.records }
+    }
 }
 
 /// A count of records that is not known.

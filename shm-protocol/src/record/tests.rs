@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::PAYLOAD_LEN_MAX;
+use crate::record::{PageEnd, RecordNumbers};
 use crate::{Log, payload_hash};
 use proptest::prelude::*;
 
@@ -14,7 +15,14 @@ fn seed() -> PageSeed {
 
 /// A record with its payload and padding, as it lies in the page.
 fn record(offset: u32, seq: (u64, u64), payload: &[u8]) -> Vec<u8> {
-    let raw = Record::encode(seed(), offset, seq, payload.len(), payload_hash(payload), STAMP);
+    let raw = Record::encode(
+        seed(),
+        offset,
+        RecordNumbers { seq_no: seq.0, prev_seq_no: seq.1 },
+        payload.len(),
+        payload_hash(payload),
+        STAMP,
+    );
     let mut bytes = raw.as_bytes().to_vec();
     bytes.extend_from_slice(payload);
     bytes.resize(align_record(bytes.len()), 0);
@@ -46,7 +54,14 @@ fn flipped(bytes: &[u8], bit: usize) -> Vec<u8> {
 #[test]
 fn round_trips() {
     let stamp = Stamp { durable: Position::new(6, 8192).unwrap(), ..STAMP };
-    let raw = Record::encode(seed(), 4096, (9, 5), 3, payload_hash(b"abc"), stamp);
+    let raw = Record::encode(
+        seed(),
+        4096,
+        RecordNumbers { seq_no: 9, prev_seq_no: 5 },
+        3,
+        payload_hash(b"abc"),
+        stamp,
+    );
     let Ok(Frame::Record(record)) = raw.check(56) else { panic!("not a record") };
     assert_eq!(raw.verify(seed(), 4096), Ok(()));
     assert_eq!((record.seq_no(), record.prev_seq_no(), record.payload_len(), record.size()), (9, 5, 3, 56));
@@ -57,7 +72,7 @@ fn round_trips() {
 
 #[test]
 fn seal_round_trips() {
-    let raw = Seal::encode(seed(), 8192, u64::MAX, 77, STAMP);
+    let raw = Seal::encode(seed(), PageEnd { offset: 8192, last_seq_no: u64::MAX, records: 77 }, STAMP);
     assert_eq!(raw.verify(seed(), 8192), Ok(()));
     let Ok(Frame::Seal(seal)) = raw.check(48) else { panic!("not a seal") };
     assert_eq!(
@@ -66,7 +81,10 @@ fn seal_round_trips() {
     );
     // A seal's two numbers are no pair of sequence numbers: a page of more records than its last number is
     // legal.
-    assert!(matches!(Seal::encode(seed(), 8192, 5, 77, STAMP).check(48), Ok(Frame::Seal(_))));
+    assert!(matches!(
+        Seal::encode(seed(), PageEnd { offset: 8192, last_seq_no: 5, records: 77 }, STAMP).check(48),
+        Ok(Frame::Seal(_))
+    ));
 }
 
 #[test]
@@ -113,7 +131,7 @@ fn faults_name_their_causes() {
     for (seq_no, prev_seq_no) in [(0, 0), (5, 5), (5, 6), (0, u64::MAX)] {
         assert_eq!(raw(48, seq_no, prev_seq_no).check(4096), Err(Sequence { seq_no, prev_seq_no }));
     }
-    let good = Record::encode(seed(), 4096, (1, 0), 0, 0, STAMP);
+    let good = Record::encode(seed(), 4096, RecordNumbers { seq_no: 1, prev_seq_no: 0 }, 0, 0, STAMP);
     let computed = good.checksum;
     let stored = computed ^ 1;
     assert_eq!(
@@ -134,7 +152,7 @@ fn every_flipped_bit_is_detected() {
             assert!(check_all(seed(), 4096, &flipped(&bytes, bit)).is_err(), "bit {bit} of {covered} bytes");
         }
     }
-    let seal = Seal::encode(seed(), 4096, 9, 4, STAMP);
+    let seal = Seal::encode(seed(), PageEnd { offset: 4096, last_seq_no: 9, records: 4 }, STAMP);
     for bit in 0..RECORD_HEADER_LEN * 8 {
         assert!(check_all(seed(), 4096, &flipped(seal.as_bytes(), bit)).is_err(), "bit {bit} of the seal");
     }
@@ -211,11 +229,11 @@ proptest! {
     }
 }
 
-/// What a glance tells of bytes, as `check_all` would: the numbers, if everything is right.
-fn glance(offset: u32, bytes: &[u8]) -> Option<(usize, usize, u64, u64, u32)> {
-    let g = Glance::take(bytes)?;
+/// What the header in registers tells of bytes, as `check_all` would: the numbers, if everything is right.
+fn header_words(offset: u32, bytes: &[u8]) -> Option<(usize, usize, u64, u64, u32)> {
+    let g = RecordHeaderWords::take(bytes)?;
     let payload = &bytes[RECORD_HEADER_LEN..][..g.payload_len()];
-    let good = g.is_genuine(seed(), offset) && g.is_payload(payload);
+    let good = g.checksum_matches(seed(), offset) && g.is_payload(payload);
     good.then(|| (g.size(), g.payload_len(), g.seq_no(), g.prev_seq_no(), g.epoch()))
 }
 
@@ -228,7 +246,7 @@ fn checked(offset: u32, bytes: &[u8]) -> Option<(usize, usize, u64, u64, u32)> {
 
 proptest! {
     #[test]
-    fn a_glance_sees_what_the_checks_see(
+    fn the_header_in_registers_tells_what_the_checks_tell(
         offset in (0_u32..1 << 20).prop_map(|n| n * 8),
         payload in proptest::collection::vec(any::<u8>(), 0..200),
         numbers in any::<(u64, u64)>(),
@@ -240,14 +258,14 @@ proptest! {
         if let Some(flip) = flip {
             bytes = flipped(&bytes, flip.index(bytes.len() * 8));
         }
-        prop_assert_eq!(glance(offset, &bytes), checked(offset, &bytes));
+        prop_assert_eq!(header_words(offset, &bytes), checked(offset, &bytes));
         let cut = &bytes[..cut.index(bytes.len())];
-        prop_assert_eq!(glance(offset, cut), checked(offset, cut));
+        prop_assert_eq!(header_words(offset, cut), checked(offset, cut));
     }
 
     #[test]
     fn a_glance_at_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-        let looked = Glance::take(&bytes).map(|g| (g.size(), g.seq_no(), g.prev_seq_no()));
+        let looked = RecordHeaderWords::take(&bytes).map(|g| (g.size(), g.seq_no(), g.prev_seq_no()));
         let checked = match RawRecord::read(&bytes).and_then(|raw| raw.check(bytes.len() as u64).ok()) {
             Some(Frame::Record(r)) => Some((r.size(), r.seq_no(), r.prev_seq_no())),
             _ => None,
@@ -258,6 +276,6 @@ proptest! {
 
 #[test]
 fn a_glance_is_no_seal() {
-    let seal = Seal::encode(seed(), 4096, 9, 3, STAMP);
-    assert!(Glance::take(seal.as_bytes()).is_none());
+    let seal = Seal::encode(seed(), PageEnd { offset: 4096, last_seq_no: 9, records: 3 }, STAMP);
+    assert!(RecordHeaderWords::take(seal.as_bytes()).is_none());
 }

@@ -6,7 +6,7 @@ use crate::checksum::PageSeed;
 use crate::limits::{PAGE_FOOTER_LEN, PAGE_HEADER_LEN, RECORD_HEADER_LEN};
 use crate::page::{IndexEntry, PageFooter, PageHeader, PageSummary};
 use crate::record::{Frame, RecordFault};
-use crate::scan::{PageScan, Step, WINDOW_MIN};
+use crate::scan::{PageScan, PayloadCheck, Step, WINDOW_MIN};
 use crate::{Position, RawRecord};
 use zerocopy::IntoBytes;
 
@@ -79,7 +79,7 @@ pub fn read_page<P: PageBytes>(
     page: &P,
     header: &PageHeader,
     before: Option<&PageSummary>,
-    payloads: bool,
+    payloads: PayloadCheck,
 ) -> Result<PageRead, P::Error> {
     let expected = before.map(|summary| summary.last_seq_no);
     let mut walk = PageScan::new(header, expected, before.map_or(0, |summary| summary.epoch), payloads);

@@ -11,6 +11,7 @@ use crate::limits::{PAGE_HEADER_LEN, PAGE_LEN_MAX, RECORD_SIZE_LIMIT};
 use crate::meta::Meta;
 use crate::page::{IndexEntry, PageFault, PageHeader, PageSummary, RECORDS_UNKNOWN, RawPageHeader};
 use crate::record::RecordFault;
+use crate::scan::PayloadCheck;
 use core::cell::OnceCell;
 
 /// A page of the log and what it holds.
@@ -248,7 +249,7 @@ impl<R: RingFiles> Surveyor<'_, R> {
             return PageRead::context(found, candidate.id);
         };
         // Headers only: a record whose payload is torn was written after what its header says was durable.
-        let read = PageRead::context(read_page(&page, header, None, false), candidate.id)?;
+        let read = PageRead::context(read_page(&page, header, None, PayloadCheck::Skip), candidate.id)?;
         let summary = read.summary;
         let mut evidence = Beyond {
             durable: read.durable,
@@ -361,7 +362,7 @@ impl<R: RingFiles> Surveyor<'_, R> {
         };
         let read = match footer {
             Some(read) => read,
-            None => PageRead::context(read_page(&page, header, before.as_ref(), true), id)?,
+            None => PageRead::context(read_page(&page, header, before.as_ref(), PayloadCheck::Verify), id)?,
         };
         if let Some(before) = before
             && read.summary.records > 0

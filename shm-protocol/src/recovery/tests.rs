@@ -5,7 +5,8 @@ use super::*;
 use crate::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN, align_record};
 use crate::meta::Meta;
 use crate::page::{PageFault, PageFooter, PageGeometry, PageHeader};
-use crate::record::{Record, Seal, Stamp};
+use crate::record::{PageEnd, Record, RecordNumbers, Seal, Stamp};
+use crate::scan::PayloadCheck;
 use crate::{PageSeed, Position, payload_hash};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -79,14 +80,22 @@ impl Ring {
                 let stamp = Stamp { time_ns: seq_no, durable: durable(seq_no), epoch: 3 };
                 let offset = Ring::offset(n) as usize;
                 let hash = payload_hash(&payload);
-                let raw = Record::encode(seed, offset as u32, (seq_no, seq_no - 1), PAYLOAD, hash, stamp);
+                let raw = Record::encode(
+                    seed,
+                    offset as u32,
+                    RecordNumbers { seq_no, prev_seq_no: seq_no - 1 },
+                    PAYLOAD,
+                    hash,
+                    stamp,
+                );
                 bytes[offset..][..RECORD_HEADER_LEN].copy_from_slice(raw.as_bytes());
                 bytes[offset + RECORD_HEADER_LEN..][..PAYLOAD].copy_from_slice(&payload);
             }
             if id < last {
                 let (seq_no, offset) = (id * PER_PAGE, Ring::offset(PER_PAGE));
                 let stamp = Stamp { time_ns: seq_no, durable: durable(seq_no), epoch: 3 };
-                let seal = Seal::encode(seed, offset as u32, seq_no, PER_PAGE, stamp);
+                let seal =
+                    Seal::encode(seed, PageEnd { offset, last_seq_no: seq_no, records: PER_PAGE }, stamp);
                 bytes[offset as usize..][..RECORD_HEADER_LEN].copy_from_slice(seal.as_bytes());
             }
             files.insert(id, bytes);
@@ -381,7 +390,7 @@ fn a_ring_that_was_closed_is_believed_only_if_it_is_as_it_was() {
     ring.meta.clean_end = at(3, Ring::offset(2));
     let early = Ring::new(1, 3, never).files[&3].clone();
     let header = PageHeader::check(&early[..128], PAGE_LEN, &RING, 3).unwrap();
-    let read = read_page(&File(&early), &header, None, true).unwrap();
+    let read = read_page(&File(&early), &header, None, PayloadCheck::Verify).unwrap();
     let footer = crate::page::PageFooter::new(&header, &read.summary, &read.index);
     let mut stale = ring.clone();
     let (index_at, _) = footer.index_range(&geometry());
@@ -418,7 +427,7 @@ fn every_good_header_behind_the_end_is_found_wherever_it_stands() {
         Record::encode(
             seed,
             offset as u32,
-            (offset, offset - 1),
+            RecordNumbers { seq_no: offset, prev_seq_no: offset - 1 },
             payload,
             payload_hash(&vec![0; payload]),
             stamp,
@@ -484,7 +493,7 @@ fn a_footer_is_believed_if_the_seal_or_a_clean_close_vouches_for_it() {
     let ring = Ring::new(2, 3, |_| Position::NONE);
     let whole = &ring.files[&2];
     let header = PageHeader::check_any(whole, PAGE_LEN).unwrap();
-    let walked = read_page(&File(whole), &header, None, true).unwrap();
+    let walked = read_page(&File(whole), &header, None, PayloadCheck::Verify).unwrap();
     assert!(walked.walked && walked.sealed && !walked.index.is_empty());
     let with_footer = |page: &[u8], read: &PageRead| {
         let footer = PageFooter::new(&header, &read.summary, &read.index);
@@ -527,7 +536,11 @@ fn a_footer_is_believed_if_the_seal_or_a_clean_close_vouches_for_it() {
     // A good seal that counts something else.
     for (last_seq_no, records) in [(14, 6), (13, 7)] {
         let stamp = Stamp { time_ns: 1, durable: Position::NONE, epoch: 3 };
-        let seal = Seal::encode(PageSeed::new(&RING, 2), end as u32, last_seq_no, records, stamp);
+        let seal = Seal::encode(
+            PageSeed::new(&RING, 2),
+            PageEnd { offset: end as u64, last_seq_no, records },
+            stamp,
+        );
         let mut bytes = sealed.clone();
         bytes[end..][..48].copy_from_slice(seal.as_bytes());
         assert!(read(&bytes, Position::NONE).is_none(), "{last_seq_no} {records}");
@@ -550,7 +563,7 @@ fn the_index_of_a_walked_page_is_sparse_and_keeps_within_its_capacity() {
             let raw = Record::encode(
                 PageSeed::new(&RING, 1),
                 offset as u32,
-                (n + 1, n),
+                RecordNumbers { seq_no: n + 1, prev_seq_no: n },
                 PAYLOAD,
                 payload_hash(&payload),
                 stamp,
@@ -558,7 +571,7 @@ fn the_index_of_a_walked_page_is_sparse_and_keeps_within_its_capacity() {
             bytes[offset as usize..][..RECORD_HEADER_LEN].copy_from_slice(raw.as_bytes());
             bytes[offset as usize + RECORD_HEADER_LEN..][..PAYLOAD].copy_from_slice(&payload);
         }
-        let read = read_page(&File(&bytes), &header, None, true).unwrap();
+        let read = read_page(&File(&bytes), &header, None, PayloadCheck::Verify).unwrap();
         assert_eq!(read.summary.records, 60);
         let mut expected: Vec<u64> = Vec::new();
         for offset in (0..60).map(Ring::offset) {

@@ -3,7 +3,8 @@
 use super::*;
 use crate::limits::{PAGE_LEN_MIN, PAYLOAD_LEN_MAX};
 use crate::page::{PageGeometry, RECORDS_UNKNOWN};
-use crate::record::Stamp;
+use crate::record::{PageEnd, RecordNumbers, Stamp};
+use crate::scan::PayloadCheck;
 use crate::{Position, payload_hash};
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
@@ -43,7 +44,14 @@ impl Page {
     }
 
     fn push_as(&mut self, seq: (u64, u64), payload: &[u8], hash: u32) {
-        let raw = Record::encode(self.seed(), self.end as u32, seq, payload.len(), hash, self.stamp());
+        let raw = Record::encode(
+            self.seed(),
+            self.end as u32,
+            RecordNumbers { seq_no: seq.0, prev_seq_no: seq.1 },
+            payload.len(),
+            hash,
+            self.stamp(),
+        );
         let size = crate::limits::align_record(RECORD_HEADER_LEN + payload.len());
         let place = &mut self.bytes[self.end..self.end + size];
         place.fill(0);
@@ -59,12 +67,16 @@ impl Page {
     }
 
     fn seal_as(&mut self, last: u64, records: u64) {
-        let raw = Seal::encode(self.seed(), self.end as u32, last, records, self.stamp());
+        let raw = Seal::encode(
+            self.seed(),
+            PageEnd { offset: self.end as u64, last_seq_no: last, records },
+            self.stamp(),
+        );
         self.bytes[self.end..][..RECORD_HEADER_LEN].copy_from_slice(raw.as_bytes());
     }
 
     fn scan(&self) -> PageScan {
-        PageScan::new(&self.header, Some(40), 0, true)
+        PageScan::new(&self.header, Some(40), 0, PayloadCheck::Verify)
     }
 
     /// All steps of a walk with the whole page in the window.
@@ -177,7 +189,8 @@ fn faults_name_their_causes() {
 #[test]
 fn the_end_of_the_page_before_is_checked_if_known() {
     let page = Page::filled();
-    let first = |prev, epoch| PageScan::new(&page.header, prev, epoch, true).step(&page.bytes, 0);
+    let first =
+        |prev, epoch| PageScan::new(&page.header, prev, epoch, PayloadCheck::Verify).step(&page.bytes, 0);
     assert!(matches!(first(None, 3), Step::Record { .. }));
     let chain = RecordFault::Chain { seq_no: 41, found: 40, expected: 39 };
     assert_eq!(first(Some(39), 3), Step::Fault { offset: 4096, fault: chain });
@@ -189,7 +202,7 @@ fn the_end_of_the_page_before_is_checked_if_known() {
 fn payloads_are_read_only_if_asked_for() {
     let mut page = Page::new(PAGE_LEN_MIN, 0);
     page.push_as((41, 40), b"damaged", 1);
-    let mut headers_only = PageScan::new(&page.header, Some(40), 0, false);
+    let mut headers_only = PageScan::new(&page.header, Some(40), 0, PayloadCheck::Skip);
     assert!(matches!(headers_only.step(&page.bytes, 0), Step::Record { .. }));
     assert!(matches!(page.fault(), RecordFault::Payload { .. }));
 }
@@ -305,7 +318,7 @@ fn what_another_page_or_ring_left_behind_does_not_validate() {
     for (ring, id) in [(RING, 8), (*b"another ring id.", 7)] {
         let geometry = page.header.geometry();
         let header = PageHeader::new(ring, id, geometry, 3, 0);
-        let step = PageScan::new(&header, None, 0, true).step(&page.bytes, 0);
+        let step = PageScan::new(&header, None, 0, PayloadCheck::Verify).step(&page.bytes, 0);
         assert!(
             matches!(step, Step::Fault { offset: 4096, fault: RecordFault::Checksum { .. } }),
             "{step:?}"

@@ -11,6 +11,7 @@
 //! ```
 
 use crate::page::IndexEntry;
+use crate::record::PageEnd;
 use crate::sync::{AtomicU64, Ordering, fence, load_acquire};
 
 /// One page of the ring.
@@ -249,10 +250,10 @@ impl PageSlot {
     }
 
     /// Says that the page is complete.
-    pub(super) fn seal(&self, records_end: u64, last_seq_no: u64, records: u64) {
-        self.last_seq_no.store(last_seq_no, Ordering::Relaxed);
-        self.records.store(records, Ordering::Relaxed);
-        self.records_end.store(records_end, Ordering::Release); // SYNC(page-sealed)
+    pub(super) fn seal(&self, end: PageEnd) {
+        self.last_seq_no.store(end.last_seq_no, Ordering::Relaxed);
+        self.records.store(end.records, Ordering::Relaxed);
+        self.records_end.store(end.offset, Ordering::Release); // SYNC(page-sealed)
     }
 
     pub(super) fn page_id(&self) -> u64 {

@@ -52,48 +52,57 @@ crate::layout::describe! {
     }
 }
 
-/// Lengths of a segment. Made by [`Shape::new`], so consistent.
+/// How many of each a segment has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    page_slots: u32,
-    index_capacity: u32,
-    wake_words: u32,
+pub struct SegmentCounts {
+    /// Page slots: 1 to 65538.
+    pub page_slots: u32,
+    /// Index slots per page slot: 1 to 2^20.
+    pub index_capacity: u32,
+    /// Futex words: 1 to 64.
+    pub wake_words: u32,
 }
 
-impl Shape {
-    /// A segment for `page_slots` pages (1 to 65538) with `index_capacity` index entries each and
-    /// `wake_words` futex words (1 to 64). `None` if one is out of range or the segment would exceed 4 GiB.
-    pub fn new(page_slots: u32, index_capacity: u32, wake_words: u32) -> Option<Shape> {
-        let shape = Shape { page_slots, index_capacity, wake_words };
+/// Lengths of a segment. Made by [`SegmentGeometry::new`], so consistent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentGeometry {
+    counts: SegmentCounts,
+}
+
+impl SegmentGeometry {
+    /// A segment with room for `counts`. `None` if one is out of range or the segment would exceed 4 GiB.
+    pub fn new(counts: SegmentCounts) -> Option<SegmentGeometry> {
+        let SegmentCounts { page_slots, index_capacity, wake_words } = counts;
+        let geometry = SegmentGeometry { counts };
         let fits = (1..=RING_SIZE_MAX + 2).contains(&page_slots)
             && (1..=INDEX_CAPACITY_MAX).contains(&index_capacity)
             && (1..=WAKE_WORDS_MAX).contains(&wake_words)
-            && shape.segment_len() <= SEGMENT_LEN_MAX;
-        fits.then_some(shape)
+            && geometry.segment_len() <= SEGMENT_LEN_MAX;
+        fits.then_some(geometry)
     }
 
     /// Number of page slots.
     pub fn page_slots(&self) -> u32 {
-        self.page_slots
+        self.counts.page_slots
     }
 
     /// Index slots per page slot.
     pub fn index_capacity(&self) -> u32 {
-        self.index_capacity
+        self.counts.index_capacity
     }
 
     /// Number of wake words.
     pub fn wake_words(&self) -> u32 {
-        self.wake_words
+        self.counts.wake_words
     }
 
     pub(super) fn index_slots(&self) -> u64 {
-        u64::from(self.page_slots) * u64::from(self.index_capacity)
+        u64::from(self.counts.page_slots) * u64::from(self.counts.index_capacity)
     }
 
     /// Offset of the first index slot.
     pub fn index_offset(&self) -> u64 {
-        SLOTS_OFFSET as u64 + u64::from(self.page_slots) * size_of::<PageSlot>() as u64
+        SLOTS_OFFSET as u64 + u64::from(self.counts.page_slots) * size_of::<PageSlot>() as u64
     }
 
     /// Length of the segment in bytes, a multiple of 4096.
@@ -210,7 +219,7 @@ impl SegmentHeader {
     ///
     /// # Errors
     /// [`SegmentFault`]: the first thing that is wrong. Ring and boot are for the caller to compare.
-    pub fn check(&self, mapped_len: u64) -> Result<(Shape, SegmentIdentity), SegmentFault> {
+    pub fn check(&self, mapped_len: u64) -> Result<(SegmentGeometry, SegmentIdentity), SegmentFault> {
         match load_acquire(&self.magic) {
             // SYNC(segment-ready)
             SEGMENT_MAGIC => {}
@@ -225,19 +234,19 @@ impl SegmentHeader {
         if flags != 0 {
             return Err(SegmentFault::Incompatible { flags });
         }
-        let shape = Shape::new(
-            self.page_slots.load(Ordering::Relaxed),
-            self.index_capacity.load(Ordering::Relaxed),
-            self.wake_words.load(Ordering::Relaxed),
-        )
+        let geometry = SegmentGeometry::new(SegmentCounts {
+            page_slots: self.page_slots.load(Ordering::Relaxed),
+            index_capacity: self.index_capacity.load(Ordering::Relaxed),
+            wake_words: self.wake_words.load(Ordering::Relaxed),
+        })
         .ok_or(SegmentFault::Range)?;
-        let consistent = self.segment_len.load(Ordering::Relaxed) == shape.segment_len()
-            && self.index_offset.load(Ordering::Relaxed) == shape.index_offset()
-            && shape.segment_len() <= mapped_len;
+        let consistent = self.segment_len.load(Ordering::Relaxed) == geometry.segment_len()
+            && self.index_offset.load(Ordering::Relaxed) == geometry.index_offset()
+            && geometry.segment_len() <= mapped_len;
         if !consistent {
             return Err(SegmentFault::Range);
         }
-        Ok((shape, self.identity()))
+        Ok((geometry, self.identity()))
     }
 
     /// Whose segment it says it is, whether or not the rest of the header makes sense.
@@ -255,10 +264,10 @@ impl SegmentHeader {
     }
 
     /// Fills in everything and, last, the magic number.
-    pub(super) fn publish(&self, shape: Shape, identity: SegmentIdentity) {
+    pub(super) fn publish(&self, geometry: SegmentGeometry, identity: SegmentIdentity) {
         self.magic.store(0, Ordering::Relaxed);
         self.version.store(crate::FORMAT_VERSION, Ordering::Relaxed);
-        self.wake_words.store(shape.wake_words, Ordering::Relaxed);
+        self.wake_words.store(geometry.wake_words(), Ordering::Relaxed);
         self.incompatible.store(0, Ordering::Relaxed);
         self.compatible.store(0, Ordering::Relaxed);
         store_bytes(&self.ring_id, &identity.ring_id);
@@ -267,10 +276,10 @@ impl SegmentHeader {
             word.store(number, Ordering::Relaxed);
         }
         self.instance.store(identity.instance, Ordering::Relaxed);
-        self.segment_len.store(shape.segment_len(), Ordering::Relaxed);
-        self.page_slots.store(shape.page_slots, Ordering::Relaxed);
-        self.index_capacity.store(shape.index_capacity, Ordering::Relaxed);
-        self.index_offset.store(shape.index_offset(), Ordering::Relaxed);
+        self.segment_len.store(geometry.segment_len(), Ordering::Relaxed);
+        self.page_slots.store(geometry.page_slots(), Ordering::Relaxed);
+        self.index_capacity.store(geometry.index_capacity(), Ordering::Relaxed);
+        self.index_offset.store(geometry.index_offset(), Ordering::Relaxed);
         for word in &self.reserved {
             word.store(0, Ordering::Relaxed);
         }

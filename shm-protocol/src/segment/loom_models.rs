@@ -8,6 +8,8 @@
 
 use super::*;
 use crate::page::RECORDS_UNKNOWN;
+use crate::record::PageEnd;
+use crate::segment::SegmentCounts;
 use crate::sync::AtomicU64;
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
@@ -50,7 +52,7 @@ impl Memory {
             wakes: &self.wakes,
             slots: &self.slots,
             index: &self.index,
-            shape: shape(),
+            geometry: geometry(),
         }
     }
 
@@ -60,8 +62,8 @@ impl Memory {
     }
 }
 
-fn shape() -> Shape {
-    Shape::new(1, 2, 1).unwrap()
+fn geometry() -> SegmentGeometry {
+    SegmentGeometry::new(SegmentCounts { page_slots: 1, index_capacity: 2, wake_words: 1 }).unwrap()
 }
 
 /// A page of which every field tells the id.
@@ -270,7 +272,9 @@ fn loom_seal_is_whole() {
             let unsealed = PageInfo { records_end: 0, last_seq_no: 0, records: 0, ..page(1) };
             shared.memory.publisher().enter_page(&unsealed);
         },
-        |shared| shared.memory.publisher().seal_page(1, 8192, 199, 99),
+        |shared| {
+            shared.memory.publisher().seal_page(1, PageEnd { offset: 8192, last_seq_no: 199, records: 99 })
+        },
         |shared| {
             let info = shared.memory.segment().page(1).unwrap();
             let sealed = (info.records_end, info.last_seq_no, info.records);
@@ -331,9 +335,9 @@ fn loom_header_is_complete() {
     explore(
         None,
         |_| {},
-        |shared| shared.memory.publisher().format(shape(), IDENTITY),
-        |shared| match shared.memory.header.check(shape().segment_len()) {
-            Ok(found) => assert_eq!(found, (shape(), IDENTITY)),
+        |shared| shared.memory.publisher().format(geometry(), IDENTITY),
+        |shared| match shared.memory.header.check(geometry().segment_len()) {
+            Ok(found) => assert_eq!(found, (geometry(), IDENTITY)),
             Err(fault) => assert_eq!(fault, SegmentFault::Unfinished),
         },
     );

@@ -2,10 +2,11 @@
 
 use super::Segment;
 use super::directory::PageInfo;
-use super::header::{SegmentIdentity, Shape};
+use super::header::{SegmentGeometry, SegmentIdentity};
 use super::lines::{Counter, WriterState};
 use crate::page::IndexEntry;
 use crate::position::Position;
+use crate::record::PageEnd;
 use crate::sync::{AtomicU32, Ordering};
 
 /// Write access to a control segment. There is one writer process; inside it, each method says which of its
@@ -31,8 +32,8 @@ impl<'a> Publisher<'a> {
     }
 
     /// Fills in the header of a new, zeroed segment; its magic number comes last.
-    pub fn format(&self, shape: Shape, identity: SegmentIdentity) {
-        self.segment.header.publish(shape, identity);
+    pub fn format(&self, geometry: SegmentGeometry, identity: SegmentIdentity) {
+        self.segment.header.publish(geometry, identity);
     }
 
     /// Publishes the committed watermark, the tip, and how many records were ever appended
@@ -96,11 +97,11 @@ impl<'a> Publisher<'a> {
         slot.page_id() == page && slot.push(self.segment.index_of(slot_no), entry)
     }
 
-    /// Says that page `page` is complete.
-    pub fn seal_page(&self, page: u64, records_end: u64, last_seq_no: u64, records: u64) {
+    /// Says that page `page` is complete, and how it ends.
+    pub fn seal_page(&self, page: u64, end: PageEnd) {
         let slot = &self.segment.slots[self.segment.slot_no(page)];
         if slot.page_id() == page {
-            slot.seal(records_end, last_seq_no, records);
+            slot.seal(end);
         }
     }
 

@@ -5,6 +5,8 @@
 use super::*;
 use crate::limits::*;
 use crate::page::RECORDS_UNKNOWN;
+use crate::record::PageEnd;
+use crate::segment::SegmentCounts;
 use crate::sync::AtomicU64;
 use proptest::prelude::*;
 
@@ -14,16 +16,17 @@ struct Block([AtomicU64; 16]);
 /// Zeroed memory in place of a mapping.
 struct Memory {
     blocks: Vec<Block>,
-    shape: Shape,
+    geometry: SegmentGeometry,
 }
 
 impl Memory {
     fn new(page_slots: u32, index_capacity: u32, wake_words: u32) -> Memory {
-        let shape = Shape::new(page_slots, index_capacity, wake_words).unwrap();
-        let blocks = (0..shape.segment_len() / 128)
+        let geometry =
+            SegmentGeometry::new(SegmentCounts { page_slots, index_capacity, wake_words }).unwrap();
+        let blocks = (0..geometry.segment_len() / 128)
             .map(|_| Block(std::array::from_fn(|_| AtomicU64::new(0))))
             .collect();
-        Memory { blocks, shape }
+        Memory { blocks, geometry }
     }
 
     fn base(&self) -> NonNull<u8> {
@@ -33,7 +36,7 @@ impl Memory {
     fn segment(&self) -> Segment<'_> {
         // SAFETY: the blocks are aligned to 128, `segment_len` bytes in all, live as long as `self`, and
         // consist of atomics.
-        unsafe { Segment::from_raw(self.base(), self.shape) }
+        unsafe { Segment::from_raw(self.base(), self.geometry) }
     }
 
     fn publisher(&self) -> Publisher<'_> {
@@ -89,16 +92,25 @@ fn parts_lie_where_the_constants_say() {
     assert_eq!(at((&raw const *segment.wake_word(63)).cast()), 1024 + 63 * 64);
     assert_eq!(at(segment.slots.as_ptr().cast()), 8192);
     assert_eq!(at(segment.index.as_ptr().cast()), 8192 + 3 * 128);
-    assert_eq!(segment.shape().index_offset(), 8192 + 3 * 128);
-    assert_eq!(segment.shape().segment_len(), 12288);
+    assert_eq!(segment.geometry().index_offset(), 8192 + 3 * 128);
+    assert_eq!(segment.geometry().segment_len(), 12288);
     assert_eq!(segment.index.len(), 12);
-    assert_eq!((segment.wake_words(), segment.shape().page_slots()), (64, 3));
+    assert_eq!((segment.wake_words(), segment.geometry().page_slots()), (64, 3));
 }
 
 #[test]
 fn shape_has_its_limits() {
-    assert!(Shape::new(1, 1, 1).is_some());
-    assert!(Shape::new(RING_SIZE_MAX + 2, 1, WAKE_WORDS_MAX).is_some());
+    assert!(
+        SegmentGeometry::new(SegmentCounts { page_slots: 1, index_capacity: 1, wake_words: 1 }).is_some()
+    );
+    assert!(
+        SegmentGeometry::new(SegmentCounts {
+            page_slots: RING_SIZE_MAX + 2,
+            index_capacity: 1,
+            wake_words: WAKE_WORDS_MAX
+        })
+        .is_some()
+    );
     for (slots, capacity, words) in [
         (0, 1, 1),
         (1, 0, 1),
@@ -109,7 +121,15 @@ fn shape_has_its_limits() {
         (RING_SIZE_MAX, INDEX_CAPACITY_MAX, 1),
         (u32::MAX, u32::MAX, u32::MAX),
     ] {
-        assert_eq!(Shape::new(slots, capacity, words), None, "{slots} {capacity} {words}");
+        assert_eq!(
+            SegmentGeometry::new(SegmentCounts {
+                page_slots: slots,
+                index_capacity: capacity,
+                wake_words: words
+            }),
+            None,
+            "{slots} {capacity} {words}"
+        );
     }
 }
 
@@ -117,8 +137,8 @@ fn shape_has_its_limits() {
 fn header_round_trips() {
     let memory = Memory::new(3, 4, 2);
     assert_eq!(memory.header().check(memory.len()), Err(SegmentFault::Unfinished));
-    memory.publisher().format(memory.shape, IDENTITY);
-    assert_eq!(memory.header().check(memory.len()), Ok((memory.shape, IDENTITY)));
+    memory.publisher().format(memory.geometry, IDENTITY);
+    assert_eq!(memory.header().check(memory.len()), Ok((memory.geometry, IDENTITY)));
     assert_eq!(memory.segment().identity(), IDENTITY);
     assert_eq!(memory.word(0).load(Ordering::Relaxed).to_le_bytes(), *b"WALDOCS\n");
 }
@@ -127,7 +147,7 @@ fn header_round_trips() {
 fn header_faults_name_their_causes() {
     let check = |offset: usize, word: u64| {
         let memory = Memory::new(3, 4, 2);
-        memory.publisher().format(memory.shape, IDENTITY);
+        memory.publisher().format(memory.geometry, IDENTITY);
         memory.word(offset).store(word, Ordering::Relaxed);
         memory.header().check(memory.len())
     };
@@ -154,7 +174,7 @@ fn header_faults_name_their_causes() {
         assert_eq!(check(offset, word), Err(SegmentFault::Range), "{word:#x} at {offset}");
     }
     let memory = Memory::new(3, 4, 2);
-    memory.publisher().format(memory.shape, IDENTITY);
+    memory.publisher().format(memory.geometry, IDENTITY);
     assert_eq!(memory.header().check(memory.len() - 1), Err(SegmentFault::Range), "the mapping is too short");
     // Found by those who open the object and know ring and boot.
     for fault in [SegmentFault::TooShort { len: 12 }, SegmentFault::ForeignRing, SegmentFault::Stale] {
@@ -244,10 +264,10 @@ fn directory_says_what_it_was_told() {
         publisher.enter_page(&info(page));
     }
     assert_eq!([1, 2, 3].map(|page| segment.page(page)), [1, 2, 3].map(|page| Some(info(page))));
-    publisher.seal_page(2, 9000, 299, 44);
+    publisher.seal_page(2, PageEnd { offset: 9000, last_seq_no: 299, records: 44 });
     let sealed = PageInfo { records_end: 9000, last_seq_no: 299, records: 44, ..info(2) };
     assert_eq!(segment.page(2), Some(sealed));
-    publisher.seal_page(5, 1, 2, 3);
+    publisher.seal_page(5, PageEnd { offset: 1, last_seq_no: 2, records: 3 });
     assert_eq!(segment.page(2), Some(sealed), "page 5 is not in the directory");
 }
 
@@ -257,7 +277,7 @@ fn a_slot_is_reused_by_the_page_one_round_later() {
     let (segment, publisher) = (memory.segment(), memory.publisher());
     publisher.enter_page(&info(2));
     assert!(publisher.push_index(2, &entry(201)));
-    publisher.seal_page(2, 9000, 299, 44);
+    publisher.seal_page(2, PageEnd { offset: 9000, last_seq_no: 299, records: 44 });
     publisher.enter_page(&info(5));
     assert_eq!((segment.page(2), segment.page(5)), (None, Some(info(5))));
     assert_eq!(segment.index_floor(2, IndexKey::SeqNo(u64::MAX)), None);
@@ -369,13 +389,13 @@ proptest! {
         mapped_len in prop_oneof![any::<u64>(), Just(12288)],
     ) {
         let memory = Memory::new(3, 4, 2);
-        memory.publisher().format(memory.shape, IDENTITY);
+        memory.publisher().format(memory.geometry, IDENTITY);
         for (n, word) in words.into_iter().enumerate().filter(|(n, _)| !keep[*n]) {
             memory.word(8 * n).store(word, Ordering::Relaxed);
         }
-        if let Ok((shape, _)) = memory.header().check(mapped_len) {
-            prop_assert!(shape.segment_len() <= mapped_len);
-            prop_assert!(shape.page_slots() > 0 && shape.wake_words() > 0 && shape.index_capacity() > 0);
+        if let Ok((geometry, _)) = memory.header().check(mapped_len) {
+            prop_assert!(geometry.segment_len() <= mapped_len);
+            prop_assert!(geometry.page_slots() > 0 && geometry.wake_words() > 0 && geometry.index_capacity() > 0);
         }
     }
 
@@ -404,7 +424,7 @@ proptest! {
         // A writer that takes such a segment over does not stumble either.
         let publisher = memory.publisher();
         let _ = publisher.push_index(page, &entry(1));
-        publisher.seal_page(page, 1, 2, 3);
+        publisher.seal_page(page, PageEnd { offset: 1, last_seq_no: 2, records: 3 });
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use waldo_shm_protocol::RingId;
 use waldo_shm_protocol::link::Link;
-use waldo_shm_protocol::segment::{SLOTS_OFFSET, SegmentFault, SegmentIdentity, Shape};
+use waldo_shm_protocol::segment::{SLOTS_OFFSET, SegmentFault, SegmentGeometry, SegmentIdentity};
 
 /// Somebody who finds out whether a segment is still in use has it leased for a moment.
 const LEASE_PATIENCE: Duration = Duration::from_secs(5);
@@ -48,14 +48,14 @@ pub(super) struct OwnSegment {
     pub(super) object: Object,
     pub(super) identity: SegmentIdentity,
     /// `None` if the segment is not as long as it says, or is damaged otherwise: it cannot be mapped.
-    pub(super) shape: Option<Shape>,
+    pub(super) shape: Option<SegmentGeometry>,
     pub(super) head: Head,
 }
 
 /// What a segment's first bytes say.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
-    pub(super) shape: Result<Shape, SegmentFault>,
+    pub(super) shape: Result<SegmentGeometry, SegmentFault>,
     /// As stored, whether or not the rest makes sense.
     pub(super) identity: SegmentIdentity,
     pub(super) magic: bool,

@@ -11,13 +11,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::names;
-use waldo_shm_protocol::segment::{SegmentIdentity, Shape};
+use waldo_shm_protocol::segment::{SegmentGeometry, SegmentIdentity};
 
 /// The ring that a segment is wanted for.
 pub(super) struct Wanted<'a> {
     pub(super) link: Link,
     pub(super) identity: SegmentIdentity,
-    pub(super) shape: Shape,
+    pub(super) shape: SegmentGeometry,
     pub(super) options: &'a WriterOptions,
     pub(super) dir: &'a Directory,
 }

@@ -1,7 +1,7 @@
 //! What it takes to believe that nobody else has a file: the kernel's word for it is tried before it is used.
 
 use super::directory::Directory;
-use super::os::Lease;
+use super::lease::Lease;
 use memmap2::MmapOptions;
 use std::fs::File;
 use std::io;

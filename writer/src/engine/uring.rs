@@ -4,6 +4,7 @@
 
 use super::buffer::Buffers;
 use crate::disk::{DiskFile, file_length, with_room};
+use crossbeam_utils::Backoff;
 use io_uring::{IoUring, opcode, squeue, types};
 use std::io;
 use std::ops::Range;
@@ -171,6 +172,7 @@ impl Uring {
         file_length::block_signal();
         let want = usize::from(wait && self.in_flight > 0 && self.ring.completion().is_empty());
         let mut first_refused = None;
+        let backoff = Backoff::new();
         loop {
             match self.ring.submit_and_wait(want) {
                 Ok(_) => return Ok(()),
@@ -183,7 +185,7 @@ impl Uring {
                     if first_refused.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                         return Err(error);
                     }
-                    std::thread::yield_now();
+                    backoff.snooze();
                 }
                 Err(error) => return Err(error),
             }

@@ -148,7 +148,7 @@ impl<'a> Life<'a> {
     }
 
     fn append_alone(&mut self, mut writer: Writer, regime: &Regime) {
-        let core = writer.shared_state();
+        let core = writer.core();
         for _ in 0..regime.steps {
             let outcome = match self.rng.below(10) {
                 0 => writer.sync(),

@@ -9,28 +9,28 @@ use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::names;
 use waldo_shm_protocol::recovery::{self, Damage, DamageKind, PageBytes, RingFiles, SurveyError};
 
-struct PagesOn<'a>(&'a dyn Disk);
+struct PagesOnDisk<'a>(&'a dyn Disk);
 
-impl RingFiles for PagesOn<'_> {
+impl RingFiles for PagesOnDisk<'_> {
     type Error = io::Error;
-    type Page = PageFile;
+    type Page = OpenPage;
 
     fn page_ids(&self) -> io::Result<Vec<u64>> {
         Ok(self.0.list()?.iter().filter_map(|name| names::parse_page(name)).collect())
     }
 
-    fn open_page(&self, id: u64) -> io::Result<Option<PageFile>> {
+    fn open_page(&self, id: u64) -> io::Result<Option<OpenPage>> {
         match self.0.open(&names::page(id)) {
-            Ok(file) => Ok(Some(PageFile(file))),
+            Ok(file) => Ok(Some(OpenPage(file))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 }
 
-struct PageFile(Arc<dyn DiskFile>);
+struct OpenPage(Arc<dyn DiskFile>);
 
-impl PageBytes for PageFile {
+impl PageBytes for OpenPage {
     type Error = io::Error;
 
     fn size(&self) -> io::Result<u64> {
@@ -44,7 +44,7 @@ impl PageBytes for PageFile {
 
 /// Reads the ring on `disk`. Changes nothing.
 pub(crate) fn survey(disk: &dyn Disk, meta: &Meta) -> Result<recovery::Survey, OpenError> {
-    recovery::survey(&PagesOn(disk), meta).map_err(|error| match error {
+    recovery::survey(&PagesOnDisk(disk), meta).map_err(|error| match error {
         SurveyError::Io { action, page, source } => {
             let path = disk.path(&page.map_or(String::new(), names::page));
             OpenError::Io { action, path, source }

@@ -147,8 +147,7 @@ fn cut_tail(disk: &dyn Disk, survey: &Survey) -> Result<Option<Cut>, OpenError> 
 fn reseal(page: &Page, found: &FoundPage, durable: Position) -> io::Result<()> {
     let summary = &found.summary;
     let stamp = Stamp { time_ns: summary.last_time_ns, durable, epoch: summary.epoch };
-    let seal =
-        Seal::encode(page.seed, summary.records_end as u32, summary.last_seq_no, summary.records, stamp);
+    let seal = Seal::encode(page.seed, summary.end(), stamp);
     page.file.write_all_at(seal.as_bytes(), summary.records_end)
 }
 

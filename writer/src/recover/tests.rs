@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::page::PageHeader;
-use waldo_shm_protocol::scan::{PageScan, Step};
+use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step};
 
 /// The last one is short, so that it can be torn at each of its bytes.
 const RECORDS: u64 = 61;
@@ -51,7 +51,7 @@ fn places(home: &Path) -> Vec<(u64, u64, usize)> {
     for id in 1.. {
         let Ok(bytes) = fs::read(home.join(waldo_shm_protocol::names::page(id))) else { break };
         let header = PageHeader::check_any(&bytes, bytes.len() as u64).unwrap();
-        let mut scan = PageScan::new(&header, None, 0, true);
+        let mut scan = PageScan::new(&header, None, 0, PayloadCheck::Verify);
         while let Step::Record { offset, record } = scan.step(&bytes, 0) {
             places.push((id, offset, record.size()));
         }

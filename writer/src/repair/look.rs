@@ -1,6 +1,6 @@
 //! Finding out what is good, what stays of it, and what is to be done.
 
-use super::page::{self, PageFile, Piece};
+use super::page::{self, PageFile, RecordRun};
 use super::{Action, Keep, Repair, Span};
 use crate::clock;
 use crate::disk::OsDisk;
@@ -19,8 +19,8 @@ pub(super) struct Found {
     pub(super) report: Repair,
     /// The metadata as it is to be in the end.
     pub(super) meta: Meta,
-    /// The pieces that stay, each with whether its page is complete.
-    pub(super) kept: Vec<(Piece, bool)>,
+    /// The runs that stay, each with whether its page is complete.
+    pub(super) kept: Vec<(RecordRun, bool)>,
     pub(super) headers: BTreeMap<u64, PageHeader>,
 }
 
@@ -53,11 +53,11 @@ pub(super) fn look(home: &Path, keep: Keep) -> Result<Found, OpenError> {
     // Behind the end of a log that is in order, whatever stands there is a crash's doing and the writer's
     // business.
     let end = survey.as_ref().map(|survey| survey.end());
-    let part = |piece: &Piece| {
-        end.is_none_or(|end| Position::new(piece.page, piece.from).is_some_and(|from| from < end))
-            && survey.as_ref().is_none_or(|survey| survey.pages.iter().any(|page| page.id == piece.page))
+    let part = |run: &RecordRun| {
+        end.is_none_or(|end| Position::new(run.page, run.from).is_some_and(|from| from < end))
+            && survey.as_ref().is_none_or(|survey| survey.pages.iter().any(|page| page.id == run.page))
     };
-    let stretches = stretches(files.iter().flat_map(|file| &file.pieces).filter(|p| part(p)).copied());
+    let stretches = stretches(files.iter().flat_map(|file| &file.runs).filter(|p| part(p)).copied());
     let chosen = match keep {
         Keep::Older => (!stretches.is_empty()).then_some(0),
         Keep::Newer => stretches.len().checked_sub(1),
@@ -90,9 +90,9 @@ pub(super) fn look(home: &Path, keep: Keep) -> Result<Found, OpenError> {
         return Ok(found);
     }
     let last = kept.len().saturating_sub(1);
-    found.kept = kept.iter().enumerate().map(|(n, piece)| (*piece, n < last || piece.sealed)).collect();
+    found.kept = kept.iter().enumerate().map(|(n, run)| (*run, n < last || run.sealed)).collect();
     actions.extend(removals(&files, &kept));
-    actions.extend(found.kept.iter().filter_map(|(piece, seal)| rewrite(&files, piece, *seal)));
+    actions.extend(found.kept.iter().filter_map(|(run, seal)| rewrite(&files, run, *seal)));
     let epoch_max = files.iter().map(|file| file.epoch_max).max().unwrap_or(0);
     if let Some(action) = mend_meta(&mut found, meta_damage, epoch_max) {
         actions.push(action);
@@ -209,33 +209,33 @@ fn read_pages_as(home: &Path, files: &[PageFile], meta: &Meta) -> Result<Vec<Pag
     Ok(read.into_values().collect())
 }
 
-/// Runs of pieces that follow one another.
-fn stretches(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
-    let mut stretches: Vec<Vec<Piece>> = Vec::new();
-    for piece in pieces {
+/// Runs, each of one page, that follow one another.
+fn stretches(runs: impl Iterator<Item = RecordRun>) -> Vec<Vec<RecordRun>> {
+    let mut stretches: Vec<Vec<RecordRun>> = Vec::new();
+    for run in runs {
         let follows = stretches.last().and_then(|stretch| stretch.last()).is_some_and(|last| {
-            last.page + 1 == piece.page
-                && piece.from == PAGE_HEADER_LEN as u64
-                && last.summary.last_seq_no == piece.summary.prev_seq_no
-                && last.summary.epoch <= piece.epoch_first
+            last.page + 1 == run.page
+                && run.from == PAGE_HEADER_LEN as u64
+                && last.summary.last_seq_no == run.summary.prev_seq_no
+                && last.summary.epoch <= run.epoch_first
         });
         match stretches.last_mut().filter(|_| follows) {
-            Some(stretch) => stretch.push(piece),
-            None => stretches.push(vec![piece]),
+            Some(stretch) => stretch.push(run),
+            None => stretches.push(vec![run]),
         }
     }
     stretches
 }
 
-fn records(stretch: &[Piece]) -> u64 {
-    stretch.iter().map(|piece| piece.summary.records).sum()
+fn records(stretch: &[RecordRun]) -> u64 {
+    stretch.iter().map(|run| run.summary.records).sum()
 }
 
-fn span(stretch: &[Piece]) -> Span {
+fn span(stretch: &[RecordRun]) -> Span {
     let (first, last) = (stretch[0].span(), stretch[stretch.len() - 1].span());
     Span {
         records: records(stretch),
-        bytes: stretch.iter().map(|piece| piece.to - piece.from).sum(),
+        bytes: stretch.iter().map(|run| run.to - run.from).sum(),
         last_seq_no: last.last_seq_no,
         to: last.to,
         ..first
@@ -243,14 +243,19 @@ fn span(stretch: &[Piece]) -> Span {
 }
 
 /// The first damage that the survey need not have seen: in what footers speak for, or in footers.
-fn deep_damage(home: &Path, files: &[PageFile], stretches: &[Vec<Piece>], kept: &[Piece]) -> Option<String> {
+fn deep_damage(
+    home: &Path,
+    files: &[PageFile],
+    stretches: &[Vec<RecordRun>],
+    kept: &[RecordRun],
+) -> Option<String> {
     let record = (stretches.len() > 1).then(|| {
         let last = span(&stretches[0]);
         let path = home.join(names::page(last.to.0));
         format!("{}: offset {}, after record {}: no good record", path.display(), last.to.1, last.last_seq_no)
     });
     let footer = || {
-        files.iter().filter(|file| kept.iter().any(|piece| piece.page == file.id)).find_map(|file| {
+        files.iter().filter(|file| kept.iter().any(|run| run.page == file.id)).find_map(|file| {
             let path = home.join(names::page(file.id));
             file.footer_damage.as_ref().map(|what| format!("{}: {what}", path.display()))
         })
@@ -260,13 +265,13 @@ fn deep_damage(home: &Path, files: &[PageFile], stretches: &[Vec<Piece>], kept: 
 
 /// Files that leave the ring: pages before what stays, the oldest first, and pages behind it, the newest
 /// first. So a crash in between leaves no gap.
-fn removals(files: &[PageFile], kept: &[Piece]) -> Vec<Action> {
+fn removals(files: &[PageFile], kept: &[RecordRun]) -> Vec<Action> {
     let (first, last) = match (kept.first(), kept.last()) {
         (Some(first), Some(last)) => (first.page, last.page),
         _ => (u64::MAX, 0),
     };
     let action = |file: &PageFile| {
-        let records: u64 = file.pieces.iter().map(|piece| piece.summary.records).sum();
+        let records: u64 = file.runs.iter().map(|run| run.summary.records).sum();
         let reason = match (&file.header_damage, records) {
             (Some(damage), 0) => format!("it is no page of this ring ({damage})"),
             (_, 0) => "it holds no records".into(),
@@ -279,22 +284,21 @@ fn removals(files: &[PageFile], kept: &[Piece]) -> Vec<Action> {
     older.chain(newer).collect()
 }
 
-/// What has to change in the page of a piece that stays.
-fn rewrite(files: &[PageFile], piece: &Piece, seal: bool) -> Option<Action> {
-    let file = files.iter().find(|file| file.id == piece.page)?;
+/// What has to change in the page of a run that stays.
+fn rewrite(files: &[PageFile], run: &RecordRun, seal: bool) -> Option<Action> {
+    let file = files.iter().find(|file| file.id == run.page)?;
     let mut reasons = Vec::new();
     reasons.extend(file.header_damage.as_ref().map(|damage| format!("a new header ({damage})")));
     reasons.extend(file.footer_damage.as_ref().map(|damage| format!("a new footer ({damage})")));
-    if piece.from > PAGE_HEADER_LEN as u64 {
-        reasons.push(format!("what stood before offset {} is cut", piece.from));
+    if run.from > PAGE_HEADER_LEN as u64 {
+        reasons.push(format!("what stood before offset {} is cut", run.from));
     }
-    if file.pieces.iter().any(|other| other.from > piece.from) {
-        reasons.push(format!("what stands behind offset {} is cut", piece.to));
-    } else if seal && !piece.sealed {
+    if file.runs.iter().any(|other| other.from > run.from) {
+        reasons.push(format!("what stands behind offset {} is cut", run.to));
+    } else if seal && !run.sealed {
         reasons.push("its seal is written".into());
     }
-    (!reasons.is_empty())
-        .then(|| Action::Rewrite { name: names::page(piece.page), reason: reasons.join("; ") })
+    (!reasons.is_empty()).then(|| Action::Rewrite { name: names::page(run.page), reason: reasons.join("; ") })
 }
 
 /// Metadata that do not claim more than there is.
@@ -302,14 +306,14 @@ fn mend_meta(found: &mut Found, damage: Option<String>, epoch_max: u32) -> Optio
     let before = found.meta;
     let meta = &mut found.meta;
     let end = match found.kept.last() {
-        Some((piece, true)) => Position::start_of(piece.page + 1),
-        Some((piece, false)) => {
-            let len = if piece.from > PAGE_HEADER_LEN as u64 {
-                piece.to - piece.from
+        Some((run, true)) => Position::start_of(run.page + 1),
+        Some((run, false)) => {
+            let len = if run.from > PAGE_HEADER_LEN as u64 {
+                run.to - run.from
             } else {
-                piece.to - PAGE_HEADER_LEN as u64
+                run.to - PAGE_HEADER_LEN as u64
             };
-            Position::new(piece.page, PAGE_HEADER_LEN as u64 + len).unwrap_or_default()
+            Position::new(run.page, PAGE_HEADER_LEN as u64 + len).unwrap_or_default()
         }
         None => Position::NONE,
     };

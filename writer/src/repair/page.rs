@@ -10,7 +10,7 @@ use waldo_shm_protocol::limits::{
 use waldo_shm_protocol::page::{
     IndexEntry, PageFooter, PageGeometry, PageHeader, PageSummary, RECORDS_UNKNOWN,
 };
-use waldo_shm_protocol::record::{Frame, Record, Seal, Stamp};
+use waldo_shm_protocol::record::{Frame, Record, RecordNumbers, Seal, Stamp};
 use waldo_shm_protocol::{PageSeed, Position, RawRecord, RingId};
 use zerocopy::IntoBytes;
 
@@ -19,7 +19,7 @@ const INDEX_EVERY_BYTES: u64 = 16 << 10;
 
 /// Records that follow one another in a page.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Piece {
+pub(super) struct RecordRun {
     pub(super) page: u64,
     pub(super) from: u64,
     /// Where the last one ends.
@@ -30,7 +30,7 @@ pub(super) struct Piece {
     pub(super) sealed: bool,
 }
 
-impl Piece {
+impl RecordRun {
     pub(super) fn span(&self) -> Span {
         Span {
             first_seq_no: self.summary.first_seq_no,
@@ -52,7 +52,7 @@ pub(super) struct PageFile {
     pub(super) header_damage: Option<String>,
     /// The header is good and names another page of this ring.
     pub(super) belongs_to: Option<u64>,
-    pub(super) pieces: Vec<Piece>,
+    pub(super) runs: Vec<RecordRun>,
     /// What is wrong with footer or index of a page that is complete.
     pub(super) footer_damage: Option<String>,
     pub(super) epoch_max: u32,
@@ -74,7 +74,7 @@ pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry
         header: None,
         header_damage: None,
         belongs_to: None,
-        pieces: Vec::new(),
+        runs: Vec::new(),
         footer_damage: None,
         epoch_max: 0,
         durable: Position::NONE,
@@ -95,20 +95,19 @@ pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry
     scan(bytes, &header, &mut file);
     if file.header_damage.is_some() {
         // Only records tell that this was a page.
-        if let Some(piece) = file.pieces.first() {
-            let summary = &piece.summary;
-            file.header =
-                Some(PageHeader::new(*ring_id, id, likely, piece.epoch_first, summary.first_time_ns));
+        if let Some(run) = file.runs.first() {
+            let summary = &run.summary;
+            file.header = Some(PageHeader::new(*ring_id, id, likely, run.epoch_first, summary.first_time_ns));
         }
         return file;
     }
     file.header = Some(header);
     file.epoch_max = file.epoch_max.max(header.fields().epoch);
-    if let [piece] = file.pieces.as_slice()
-        && piece.sealed
-        && piece.from == PAGE_HEADER_LEN as u64
+    if let [run] = file.runs.as_slice()
+        && run.sealed
+        && run.from == PAGE_HEADER_LEN as u64
     {
-        file.footer_damage = footer_damage(bytes, &header, &piece.summary);
+        file.footer_damage = footer_damage(bytes, &header, &run.summary);
     }
     file
 }
@@ -118,19 +117,19 @@ fn scan(bytes: &[u8], header: &PageHeader, file: &mut PageFile) {
     let seed = seed_of(header);
     let limit = (header.fields().records_limit as usize).min(bytes.len());
     let mut at = PAGE_HEADER_LEN;
-    let mut piece: Option<Piece> = None;
+    let mut run: Option<RecordRun> = None;
     while at + RECORD_HEADER_LEN <= limit {
         match good(bytes, seed, at, limit) {
             Some((raw, Frame::Record(record))) => {
                 file.epoch_max = file.epoch_max.max(raw.epoch);
                 file.durable = file.durable.max(record.durable());
-                let follows = piece.filter(|piece| {
-                    piece.summary.last_seq_no == record.prev_seq_no() && piece.summary.epoch <= record.epoch()
+                let follows = run.filter(|run| {
+                    run.summary.last_seq_no == record.prev_seq_no() && run.summary.epoch <= record.epoch()
                 });
                 if follows.is_none() {
-                    file.pieces.extend(piece.take());
+                    file.runs.extend(run.take());
                 }
-                let mut next = follows.unwrap_or(Piece {
+                let mut next = follows.unwrap_or(RecordRun {
                     page: header.fields().page_id,
                     from: at as u64,
                     to: at as u64,
@@ -151,21 +150,21 @@ fn scan(bytes: &[u8], header: &PageHeader, file: &mut PageFile) {
                 next.summary.last_seq_no = record.seq_no();
                 next.summary.last_time_ns = record.time_ns();
                 next.summary.epoch = record.epoch();
-                piece = Some(next);
+                run = Some(next);
             }
             Some((_, Frame::Seal(seal))) => {
-                if let Some(piece) = piece.as_mut().filter(|p| p.summary.last_seq_no == seal.last_seq_no()) {
-                    piece.sealed = true;
+                if let Some(run) = run.as_mut().filter(|p| p.summary.last_seq_no == seal.last_seq_no()) {
+                    run.sealed = true;
                 }
                 break;
             }
             None => {
-                file.pieces.extend(piece.take());
+                file.runs.extend(run.take());
                 at += RECORD_ALIGN;
             }
         }
     }
-    file.pieces.extend(piece);
+    file.runs.extend(run);
 }
 
 fn seed_of(header: &PageHeader) -> PageSeed {
@@ -208,25 +207,25 @@ fn footer_damage(bytes: &[u8], header: &PageHeader, found: &PageSummary) -> Opti
     (!index.iter().all(fits)).then(|| "an entry of the sparse index fits no record".into())
 }
 
-/// The bytes of a page with the records of `piece`, at the page's start. With `seal`, the page is complete.
-pub(super) fn rebuild(bytes: &[u8], header: &PageHeader, piece: &Piece, seal: bool) -> Vec<u8> {
+/// The bytes of a page with the records of `run`, at the page's start. With `seal`, the page is complete.
+pub(super) fn rebuild(bytes: &[u8], header: &PageHeader, run: &RecordRun, seal: bool) -> Vec<u8> {
     let seed = seed_of(header);
     let geometry = header.geometry();
     let mut page = vec![0; geometry.page_len() as usize];
     page[..header.as_bytes().len()].copy_from_slice(header.as_bytes());
-    let (mut at, mut to) = (piece.from as usize, PAGE_HEADER_LEN);
+    let (mut at, mut to) = (run.from as usize, PAGE_HEADER_LEN);
     let mut index: Vec<IndexEntry> = Vec::new();
     let mut durable = Position::NONE;
-    while at < piece.to as usize {
-        let Some((raw, Frame::Record(record))) = good(bytes, seed, at, piece.to as usize) else { break };
+    while at < run.to as usize {
+        let Some((raw, Frame::Record(record))) = good(bytes, seed, at, run.to as usize) else { break };
         let size = record.size();
         page[to..to + size].copy_from_slice(&bytes[at..at + size]);
         // What it says was durable lies before it, wherever it stands now.
         let here = Position::new(header.fields().page_id, to as u64).unwrap_or_default();
         durable = record.durable().min(here);
         let stamp = Stamp { time_ns: record.time_ns(), durable, epoch: record.epoch() };
-        let seq = (record.seq_no(), record.prev_seq_no());
-        let moved = Record::encode(seed, to as u32, seq, record.payload_len(), raw.payload_hash, stamp);
+        let numbers = RecordNumbers { seq_no: record.seq_no(), prev_seq_no: record.prev_seq_no() };
+        let moved = Record::encode(seed, to as u32, numbers, record.payload_len(), raw.payload_hash, stamp);
         page[to..to + RECORD_HEADER_LEN].copy_from_slice(moved.as_bytes());
         let due = index.last().is_none_or(|last| to as u64 - last.offset >= INDEX_EVERY_BYTES);
         if due && index.len() < geometry.index_capacity() as usize {
@@ -236,9 +235,9 @@ pub(super) fn rebuild(bytes: &[u8], header: &PageHeader, piece: &Piece, seal: bo
         to += size;
     }
     if seal {
-        let summary = PageSummary { records_end: to as u64, ..piece.summary };
+        let summary = PageSummary { records_end: to as u64, ..run.summary };
         let stamp = Stamp { time_ns: summary.last_time_ns, durable, epoch: summary.epoch };
-        let raw = Seal::encode(seed, to as u32, summary.last_seq_no, summary.records, stamp);
+        let raw = Seal::encode(seed, summary.end(), stamp);
         page[to..to + RECORD_HEADER_LEN].copy_from_slice(raw.as_bytes());
         let footer = PageFooter::new(header, &summary, &index);
         let footer_at = geometry.footer_offset() as usize;

@@ -54,9 +54,9 @@ fn step(home: &Path, found: &Found, action: &Action, backup: &Path) -> io::Resul
             let path = home.join(name);
             backup::keep(&path, backup)?;
             let id = names::parse_page(name);
-            let kept = found.kept.iter().find(|(piece, _)| Some(piece.page) == id);
-            if let (Some((piece, seal)), Some(header)) = (kept, id.and_then(|id| found.headers.get(&id))) {
-                let bytes = page::rebuild(&page::read(&path)?, header, piece, *seal);
+            let kept = found.kept.iter().find(|(run, _)| Some(run.page) == id);
+            if let (Some((run, seal)), Some(header)) = (kept, id.and_then(|id| found.headers.get(&id))) {
+                let bytes = page::rebuild(&page::read(&path)?, header, run, *seal);
                 replace(home, name, &bytes, 0o640)?;
             }
         }

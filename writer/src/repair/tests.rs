@@ -6,7 +6,7 @@ use crate::{Durability, Io, Writer, WriterOptions};
 use std::fs;
 use waldo_shm_protocol::limits::PAGE_FOOTER_LEN;
 use waldo_shm_protocol::page::PageHeader;
-use waldo_shm_protocol::scan::{PageScan, Step};
+use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step};
 
 fn options() -> WriterOptions {
     small(Io::Pwrite, Durability::Sync)
@@ -32,7 +32,7 @@ fn places(home: &Home) -> Vec<(u64, u64, usize, u64)> {
     for id in home.page_ids() {
         let bytes = fs::read(home.page(id)).unwrap();
         let Ok(header) = PageHeader::check_any(&bytes, bytes.len() as u64) else { continue };
-        let mut scan = PageScan::new(&header, None, 0, true);
+        let mut scan = PageScan::new(&header, None, 0, PayloadCheck::Verify);
         while let Step::Record { offset, record } = scan.step(&bytes, 0) {
             places.push((id, offset, record.size(), record.seq_no()));
         }

@@ -9,7 +9,7 @@
 //! about as long as its flush, so the flush goes to a thread of its own and what arrives is written
 //! meanwhile. It is not published before its own flush, and never before the group in front of it.
 
-use super::Inner;
+use super::SharedInner;
 use super::queue::{Reply, Request, Work, wake_client};
 use super::syncer::Syncer;
 use crate::error::AppendError;
@@ -63,7 +63,7 @@ impl Group {
     }
 
     /// Finishes the appends, and does what else was asked for. Returns who asked for the ring to be closed.
-    fn finish(mut self, inner: &Inner, writer: &mut Writer) -> Vec<Reply<()>> {
+    fn finish(mut self, inner: &SharedInner, writer: &mut Writer) -> Vec<Reply<()>> {
         let finished = if self.staged.is_empty() { Ok(()) } else { writer.finish() };
         inner.note_tip(writer);
         self.answer_appends(&finished);
@@ -85,7 +85,7 @@ fn answer<T>(reply: Reply<T>, outcome: Result<T, AppendError>) {
 }
 
 /// The thread's whole life.
-pub(super) fn run(inner: &Arc<Inner>) {
+pub(super) fn run(inner: &Arc<SharedInner>) {
     let mut syncer = None;
     while inner.queue.wait() {
         if !inner.linger.is_zero() {
@@ -119,14 +119,14 @@ pub(super) fn run(inner: &Arc<Inner>) {
 }
 
 /// Flushes, publishes and answers `group`. Returns the next one, which was put while the flush went on.
-fn overlap(inner: &Inner, writer: &mut Writer, syncer: &Syncer, mut group: Group) -> Group {
+fn overlap(inner: &SharedInner, writer: &mut Writer, syncer: &Syncer, mut group: Group) -> Group {
     let mut next = Group::default();
-    let finished = writer.begin_flush(|pages| syncer.start(pages)).and_then(|begun| {
+    let finished = writer.begin_flush(|pages| syncer.start(pages)).and_then(|target| {
         while next.only_appends() && next.bytes < OVERLAP_MAX && inner.queue.wait_flushing() {
             next.stage(writer, inner.queue.take());
         }
-        writer.end_flush(&begun)?;
-        if let Some(tip) = begun.tip() {
+        writer.end_flush(&target)?;
+        if let Some(tip) = target.tip() {
             inner.set_tip(tip);
         }
         Ok(())

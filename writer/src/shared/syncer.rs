@@ -1,6 +1,6 @@
 //! The thread that flushes large groups while the committer goes on.
 
-use super::Inner;
+use super::SharedInner;
 use crate::page::Page;
 use crate::writer::FlushOutcome;
 use std::io;
@@ -17,7 +17,7 @@ struct Job {
 
 /// Ends, with its thread, when it is dropped.
 pub(super) struct Syncer {
-    inner: Arc<Inner>,
+    inner: Arc<SharedInner>,
     /// `None` only while it is dropped.
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -25,7 +25,7 @@ pub(super) struct Syncer {
 
 impl Syncer {
     /// The one in `slot`, started if there is none yet; `None` if the system cannot start a thread.
-    pub(super) fn started<'a>(slot: &'a mut Option<Syncer>, inner: &Arc<Inner>) -> Option<&'a Syncer> {
+    pub(super) fn started<'a>(slot: &'a mut Option<Syncer>, inner: &Arc<SharedInner>) -> Option<&'a Syncer> {
         if slot.is_none() {
             match Syncer::start_thread(inner) {
                 Ok(syncer) => *slot = Some(syncer),
@@ -37,7 +37,7 @@ impl Syncer {
         slot.as_ref()
     }
 
-    fn start_thread(inner: &Arc<Inner>) -> io::Result<Syncer> {
+    fn start_thread(inner: &Arc<SharedInner>) -> io::Result<Syncer> {
         let (jobs, received) = channel::<Job>();
         let thread = thread::Builder::new().name("waldo-sync".into()).spawn(move || {
             for job in received {
@@ -63,7 +63,7 @@ impl Syncer {
 }
 
 /// Tells the committer when it is dropped, also by a panic.
-struct Ended(Arc<Inner>);
+struct Ended(Arc<SharedInner>);
 
 impl Drop for Ended {
     fn drop(&mut self) {

@@ -1,6 +1,6 @@
 //! From the buffers to the watermark: sending pieces, and telling readers of what is written.
 
-use super::{Event, Mark, Writer, sum_records};
+use super::{DirectoryUpdate, WriteProgress, Writer, sum_records};
 use crate::error::AppendError;
 use crate::options::Durability;
 use std::io;
@@ -13,9 +13,9 @@ impl Writer {
         let len = self.engine.filled() as u64;
         if len > 0 {
             self.note_unsynced();
-            let mark = self.mark();
+            let progress = self.progress();
             self.engine
-                .send(&self.active.page, self.piece_start, last, mark)
+                .send(&self.active.page, self.piece_start, last, progress)
                 .map_err(|error| self.failed("writing records", error))?;
             self.piece_start += len;
         }
@@ -29,9 +29,9 @@ impl Writer {
         }
     }
 
-    pub(super) fn mark(&mut self) -> Mark {
+    pub(super) fn progress(&mut self) -> WriteProgress {
         let (records, payload_bytes) = std::mem::take(&mut self.unpublished);
-        Mark {
+        WriteProgress {
             position: self.position(self.active.offset),
             tip: self.tip.unwrap_or(0),
             records,
@@ -42,8 +42,8 @@ impl Writer {
     pub(super) fn take_done(&mut self, wait: bool) -> Result<(), AppendError> {
         loop {
             match self.engine.next_done(wait) {
-                Ok(Some(mark)) => {
-                    self.add_written(mark);
+                Ok(Some(progress)) => {
+                    self.add_written(progress);
                     if !self.sync {
                         self.publish();
                     }
@@ -54,44 +54,42 @@ impl Writer {
         }
     }
 
-    fn add_written(&mut self, mark: Mark) {
+    fn add_written(&mut self, progress: WriteProgress) {
         let sum = self.written.map_or((0, 0), |written| (written.records, written.payload_bytes));
-        self.written =
-            Some(Mark { records: sum.0 + mark.records, payload_bytes: sum.1 + mark.payload_bytes, ..mark });
+        self.written = Some(WriteProgress {
+            records: sum.0 + progress.records,
+            payload_bytes: sum.1 + progress.payload_bytes,
+            ..progress
+        });
     }
 
     /// Moves the watermark over everything that is written.
     #[inline]
     pub(super) fn publish(&mut self) {
-        let Some(mark) = self.written.take() else { return };
+        let Some(progress) = self.written.take() else { return };
         let publisher = *self.core.control.publisher();
         let before = self.core.positions.committed();
         let mut sealed = Vec::new();
-        while self.pending.front().is_some_and(|(at, _)| *at < mark.position) {
-            match self.pending.pop_front() {
-                Some((_, Event::Begin(info))) => publisher.enter_page(&info),
-                Some((_, Event::Index(page, entry))) => {
+        while self.directory_updates.front().is_some_and(|(at, _)| *at < progress.position) {
+            match self.directory_updates.pop_front() {
+                Some((_, DirectoryUpdate::Begin(info))) => publisher.enter_page(&info),
+                Some((_, DirectoryUpdate::Index(page, entry))) => {
                     publisher.push_index(page, &entry);
                 }
-                Some((_, Event::Sealed(job))) => {
+                Some((_, DirectoryUpdate::Sealed(job))) => {
                     let summary = &job.summary;
-                    publisher.seal_page(
-                        job.page.id,
-                        summary.records_end,
-                        summary.last_seq_no,
-                        summary.records,
-                    );
+                    publisher.seal_page(job.page.id, summary.end());
                     sealed.push(job);
                 }
                 None => break,
             }
         }
-        self.records = sum_records(self.records, mark.records);
-        publisher.commit(mark.position, mark.tip, self.records);
+        self.records = sum_records(self.records, progress.records);
+        publisher.commit(progress.position, progress.tip, self.records);
         // Behind the segment's: the notifier goes by this one, and whom it wakes must find the other.
-        self.core.positions.set_committed(mark.position);
+        self.core.positions.set_committed(progress.position);
         if self.sync {
-            self.core.set_durable(mark.position);
+            self.core.set_durable(progress.position);
         }
         // Not before the positions have moved: the preparer trims by them.
         let turned = !sealed.is_empty();
@@ -100,16 +98,16 @@ impl Writer {
         }
         if turned && self.is_full() && matches!(self.core.durability, Durability::Interval(_)) {
             // A record of the new page has to be durable by the time this page is full.
-            self.core.dirty.hurry();
+            self.core.unflushed.flush_soon();
         }
-        publisher.add(Counter::Records, mark.records);
-        publisher.add(Counter::PayloadBytes, mark.payload_bytes);
-        if before.page() == mark.position.page() {
-            publisher.add(Counter::WrittenBytes, u64::from(mark.position.offset() - before.offset()));
+        publisher.add(Counter::Records, progress.records);
+        publisher.add(Counter::PayloadBytes, progress.payload_bytes);
+        if before.page() == progress.position.page() {
+            publisher.add(Counter::WrittenBytes, u64::from(progress.position.offset() - before.offset()));
         } else {
-            publisher.add(Counter::WrittenBytes, u64::from(mark.position.offset()));
+            publisher.add(Counter::WrittenBytes, u64::from(progress.position.offset()));
         }
-        self.core.tell(self.stamp.time_ns);
+        self.core.waking.notify_of_append(&publisher, self.stamp.time_ns);
     }
 
     /// Sees everything through to the watermark: what is in the buffer is written, made durable if that is
@@ -117,17 +115,17 @@ impl Writer {
     pub(crate) fn finish(&mut self) -> Result<(), AppendError> {
         // What was put before an error has been given up with everything else.
         self.check_usable()?;
-        self.end_running()?;
+        self.end_pending_flush()?;
         let alone = self.unsynced.is_empty() && self.engine.durable_in_place();
         if self.sync && alone && self.engine.filled() > 0 {
-            let mark = self.mark();
+            let progress = self.progress();
             let len = self.engine.filled() as u64;
             self.engine
                 .write_durable(&self.active.page, self.piece_start)
                 .map_err(|error| self.failed("writing records durably", error))?;
             self.piece_start += len;
             self.core.control.publisher().add(Counter::Flushes, 1);
-            self.add_written(mark);
+            self.add_written(progress);
             self.publish();
             return Ok(());
         }
@@ -152,7 +150,7 @@ impl Writer {
 
     pub(super) fn failed(&mut self, action: &str, source: io::Error) -> AppendError {
         self.engine.abandon();
-        self.pending.clear();
+        self.directory_updates.clear();
         AppendError::Failed { cause: self.core.fail(action, source) }
     }
 }

@@ -1,7 +1,7 @@
 //! Records on their way into the active page: encoded into the buffer being filled, or written from where the
 //! caller has them.
 
-use super::{Entry, Event, Writer, sum_records};
+use super::{DirectoryUpdate, Entry, Writer, sum_records};
 use crate::active::ActivePage;
 use crate::clock;
 use crate::engine::Gather;
@@ -193,10 +193,10 @@ impl Writer {
         let begins_page = self.active.summary.records == 0;
         let index_entry = self.active.count(entry.numbers(), self.stamp, size, &self.options);
         if begins_page {
-            self.pending.push_back((at, Event::Begin(self.active.info())));
+            self.directory_updates.push_back((at, DirectoryUpdate::Begin(self.active.info())));
         }
         if let Some(index_entry) = index_entry {
-            self.pending.push_back((at, Event::Index(self.active.page.id, index_entry)));
+            self.directory_updates.push_back((at, DirectoryUpdate::Index(self.active.page.id, index_entry)));
         }
         self.tip = Some(entry.seq_no);
         self.unpublished.0 += 1;
@@ -222,9 +222,9 @@ impl Writer {
         }
         let len = self.engine.filled() as u64 + gather.bytes();
         self.note_unsynced();
-        let mark = self.mark();
+        let progress = self.progress();
         self.engine
-            .send_gathered(&self.active.page, self.piece_start, gather, mark)
+            .send_gathered(&self.active.page, self.piece_start, gather, progress)
             .map_err(|error| self.failed("writing records", error))?;
         self.piece_start += len;
         self.take_done(false)
@@ -244,17 +244,11 @@ impl Writer {
         publisher.add(Counter::Rotations, 1);
         publisher.add(Counter::RotationStalls, u64::from(stalled));
         let summary = self.active.summary;
-        let seal = Seal::encode(
-            self.active.page.seed,
-            self.active.offset as u32,
-            summary.last_seq_no,
-            summary.records,
-            self.stamp,
-        );
+        let seal = Seal::encode(self.active.page.seed, summary.end(), self.stamp);
         self.emit(seal.as_bytes())?;
         self.send(false)?;
         if !self.sync {
-            self.core.dirty.add(Arc::clone(&page));
+            self.core.unflushed.add(Arc::clone(&page));
         }
         let records_before = sum_records(summary.records_before, summary.records);
         let next = ActivePage::empty(page, records_before, self.stamp.epoch);
@@ -262,7 +256,7 @@ impl Writer {
         self.piece_start = next.offset;
         let full = std::mem::replace(&mut self.active, next);
         let job = SealJob { page: full.page, summary: full.summary, index: full.index };
-        self.pending.push_back((end, Event::Sealed(job)));
+        self.directory_updates.push_back((end, DirectoryUpdate::Sealed(job)));
         Ok(())
     }
 }
@@ -286,7 +280,7 @@ impl Writer {
             writer.active.page.id >= reached + AHEAD_MAX
         };
         if crowded(self) {
-            self.end_running()?;
+            self.end_pending_flush()?;
         }
         if crowded(self) {
             self.finish()?;

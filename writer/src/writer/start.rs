@@ -3,18 +3,18 @@
 use super::{Writer, sum_records};
 use crate::active::ActivePage;
 use crate::control::{self, Control, random_bytes};
+use crate::core::Core;
 use crate::disk::{Directory, Disk, DiskFile, OsDisk, check_file_system, file_length};
 use crate::engine::Engine;
 use crate::engine::probe::SCRATCH_LEN;
 use crate::error::OpenError;
 use crate::lock::WriterLock;
 use crate::metafile::MetaFile;
-use crate::notifier::Bell;
 use crate::options::{Durability, Io, WriterOptions};
-use crate::page::{Page, PageMold};
-use crate::preparer::{HeldPage, Pages, Preparer};
+use crate::page::{Page, PageTemplate};
+use crate::preparer::{HeldPage, InitialPages, Preparer};
 use crate::recover::{self, OpenReport};
-use crate::shared_state::Core;
+use crate::waking::Waking;
 use crate::{clock, flusher, notifier};
 use std::collections::VecDeque;
 use std::fs;
@@ -25,7 +25,7 @@ use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::PageGeometry;
 use waldo_shm_protocol::record::Stamp;
 use waldo_shm_protocol::recovery::{FoundPage, Survey};
-use waldo_shm_protocol::segment::{PageInfo, Shape, WriterState};
+use waldo_shm_protocol::segment::{PageInfo, SegmentGeometry, WriterState};
 use waldo_shm_protocol::{Position, names};
 
 pub(super) fn open(home: &Path, options: WriterOptions) -> Result<Writer, OpenError> {
@@ -96,9 +96,9 @@ pub(super) fn open_on(
     let core = Arc::new(Core {
         disk,
         control,
-        bell: Bell::new(options.min_wake_interval),
+        waking: Waking::new(options.min_wake_interval),
         poison: Default::default(),
-        dirty: Default::default(),
+        unflushed: Default::default(),
         positions: Default::default(),
         durability: options.durability,
         on_durable: Default::default(),
@@ -209,8 +209,8 @@ impl Started<'_> {
 impl Drop for Started<'_> {
     fn drop(&mut self) {
         let Some(preparer) = &self.preparer else { return };
-        self.core.bell.stop();
-        self.core.dirty.stop();
+        self.core.waking.stop();
+        self.core.unflushed.stop();
         preparer.stop();
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so on stderr.
@@ -221,10 +221,10 @@ impl Drop for Started<'_> {
 
 struct Start {
     core: Arc<Core>,
-    engine: Engine<super::Mark>,
+    engine: Engine<super::WriteProgress>,
     meta: MetaFile,
     geometry: PageGeometry,
-    shape: Shape,
+    shape: SegmentGeometry,
     options: WriterOptions,
     opened: OpenReport,
     lock: WriterLock,
@@ -235,7 +235,7 @@ impl Start {
     /// Fills the control segment with what the survey found, starts the threads, and says that a writer runs.
     fn go_live(self, mut survey: Survey) -> Result<Writer, OpenError> {
         let sync = self.options.durability == Durability::Sync;
-        let mold = PageMold {
+        let template = PageTemplate {
             ring_id: self.meta.meta.ring_id,
             geometry: self.geometry,
             epoch: self.opened.epoch,
@@ -244,7 +244,7 @@ impl Start {
         };
         let tip = survey.tip();
         let last_time_ns = survey.pages.iter().map(|found| found.summary.last_time_ns).max().unwrap_or(0);
-        let active = self.active_page(&mut survey, mold)?;
+        let active = self.active_page(&mut survey, template)?;
         let ready = survey
             .ready
             .filter(|ready| ready.id > active.page.id && ready.header.geometry() == self.geometry)
@@ -262,23 +262,21 @@ impl Start {
         pages.push_back(HeldPage::of(&active.page));
         let cannot = |source| OpenError::Threads { home: self.home.clone(), source };
         let ring_size = self.options.ring_size as usize;
-        let pages = Pages { held: pages, active: Arc::clone(&active.page), ready, ring_size };
+        let pages = InitialPages { held: pages, active: Arc::clone(&active.page), ready, ring_size };
         let (preparer, preparing) =
-            Preparer::start(&self.core, mold, pages, self.options.prepare_ahead).map_err(cannot)?;
+            Preparer::start(&self.core, template, pages, self.options.prepare_ahead).map_err(cannot)?;
         let mut started = Started { core: &self.core, preparer: Some(preparer), threads: Vec::new() };
         started.threads.extend(preparing);
         let (core, options) = (Arc::clone(&self.core), &self.options);
-        let notifying =
-            notifier::start(core, options.heartbeat, options.min_wake_interval, self.lock.watch())
-                .map_err(cannot)?;
+        let notifying = notifier::start(core, options.heartbeat, self.lock.watch()).map_err(cannot)?;
         started.threads.push(notifying);
         let flush_interval = match self.options.durability {
             Durability::Sync => None,
             Durability::Interval(interval) => Some(interval),
-            Durability::PageCache => Some(flusher::LEISURE),
+            Durability::PageCache => Some(flusher::PAGE_CACHE_INTERVAL),
         };
         if let Some(interval) = flush_interval {
-            self.core.dirty.add(Arc::clone(&active.page));
+            self.core.unflushed.add(Arc::clone(&active.page));
             started.threads.push(flusher::start(Arc::clone(&self.core), interval).map_err(cannot)?);
         }
         let (preparer, threads) = started.keep().ok_or_else(|| cannot(std::io::ErrorKind::Other.into()))?;
@@ -288,11 +286,11 @@ impl Start {
             core: self.core,
             engine: self.engine,
             preparer,
-            pending: VecDeque::new(),
+            directory_updates: VecDeque::new(),
             unsynced: Vec::new(),
             unpublished: (0, 0),
             written: None,
-            running: None,
+            pending_flush: None,
             first_page: survey.pages.first().map_or(active.page.id, |found| found.id),
             records: sum_records(active.summary.records_before, active.summary.records),
             tip,
@@ -313,7 +311,7 @@ impl Start {
     }
 
     /// The page that the log goes on in. Takes it out of what was found.
-    fn active_page(&self, survey: &mut Survey, mold: PageMold) -> Result<ActivePage, OpenError> {
+    fn active_page(&self, survey: &mut Survey, template: PageTemplate) -> Result<ActivePage, OpenError> {
         let disk = &*self.core.disk;
         // Empty, but made for shorter records than the ring takes now: its name is given to another file.
         let outgrown = survey.pages.pop_if(|last| {
@@ -334,8 +332,8 @@ impl Start {
         let page = match ready {
             Some(ready) => Page::open(disk, ready.header).map_err(OpenError::io("open", path))?,
             None => {
-                let mold = PageMold { durable: true, ..mold };
-                mold.fresh(disk, id).map_err(OpenError::io("create", path))?
+                let template = PageTemplate { durable: true, ..template };
+                template.fresh(disk, id).map_err(OpenError::io("create", path))?
             }
         };
         Ok(ActivePage::empty(Arc::new(page), before, self.opened.epoch))

@@ -87,7 +87,7 @@ fn an_append_longer_than_the_ring_keeps_the_files_within_their_bound() {
 #[test]
 fn an_append_that_fails_takes_no_page_of_the_ring_with_it() {
     let durable = |options: &WriterOptions| options.durability == Durability::Sync;
-    for options in regimes_in_place().into_iter().filter(durable) {
+    for options in regimes_in_place().filter(durable) {
         for ring_size in [1, 2, 3] {
             let home = Home::new();
             let disk = FaultyDisk::open(home.path());
@@ -374,17 +374,19 @@ fn engines_are_what_was_asked_for() {
     assert_eq!(home.open(&small(Io::Pwrite, LAZY)).opened().engine, EngineKind::Pwrite);
     let kind = home.open(&small(Io::Uring, LAZY)).opened().engine;
     assert!(matches!(kind, EngineKind::Uring { inline_max: 0, .. }), "{kind:?}");
-    for elsewhere in Elsewhere::ALL {
-        let options = WriterOptions { elsewhere: Some(elsewhere), ..small(Io::Uring, LAZY) };
+    for engine in EngineOverride::ALL {
+        EngineOverride::set(Some(engine));
+        let options = small(Io::Uring, LAZY);
         let kind = home.open(&options).opened().engine;
         let EngineKind::Uring { inline_max, streams, registered } = kind else { panic!("{kind:?}") };
-        let expected = match elsewhere {
-            Elsewhere::Unregistered => (inline_max == 0, streams, !registered),
-            Elsewhere::SmallInPlace => (inline_max == 512, streams, true),
-            Elsewhere::AllInPlace => (inline_max == usize::MAX, !streams, true),
+        let expected = match engine {
+            EngineOverride::Unregistered => (inline_max == 0, streams, !registered),
+            EngineOverride::SmallInPlace => (inline_max == 512, streams, true),
+            EngineOverride::AllInPlace => (inline_max == usize::MAX, !streams, true),
         };
         assert_eq!(expected, (true, true, true), "{kind:?}");
     }
+    EngineOverride::set(None);
 }
 
 #[test]
@@ -450,8 +452,8 @@ fn short_and_interrupted_writes_are_completed() {
 #[test]
 fn a_failed_flush_is_final_and_durable_stays_where_it_was() {
     // Without durable appends every engine leaves flushes to another thread, which does them in place.
-    let lazy = regimes_in_flight().into_iter().filter(|options| options.durability == LAZY);
-    for options in regimes_in_place().into_iter().chain(lazy) {
+    let lazy = regimes_in_flight().filter(|options| options.durability == LAZY);
+    for options in regimes_in_place().chain(lazy) {
         for errno in [libc::EIO, libc::ENOSPC, libc::EDQUOT, libc::EROFS] {
             a_failed_flush_is_final(&options, errno);
         }
@@ -580,8 +582,8 @@ fn large_payloads_are_written_from_where_they_are_in_any_mixture() {
     let batch: Vec<Vec<u8>> = (0..700usize)
         .map(|n| (0..lens[n * 7 % lens.len()]).map(|at| (n * 31 + at * 7) as u8).collect())
         .collect();
-    let whole = regimes().into_iter().map(|options| (options, 0));
-    let in_parts = regimes_in_place().into_iter().map(|options| (options, 3001));
+    let whole = regimes().map(|options| (options, 0));
+    let in_parts = regimes_in_place().map(|options| (options, 3001));
     for (options, piece) in whole.chain(in_parts) {
         let home = Home::new();
         let options = WriterOptions {

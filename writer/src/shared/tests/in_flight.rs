@@ -6,12 +6,12 @@ use crate::testing::dam::Dam;
 use crate::{Writer, WriterOptions};
 use std::sync::Arc;
 
-fn open(home: &Home, options: WriterOptions) -> (SharedWriter, Arc<Faults>, Arc<crate::shared_state::Core>) {
+fn open(home: &Home, options: WriterOptions) -> (SharedWriter, Arc<Faults>, Arc<crate::core::Core>) {
     let disk = FaultyDisk::open(home.path());
     let faults = Arc::clone(&disk.faults);
     let options = WriterOptions { page_len: 16 << 10, buffer_len: 16 << 10, ring_size: 16, ..options };
     let writer = Writer::open_on(home.path(), Arc::new(disk), options).unwrap();
-    let core = writer.shared_state();
+    let core = writer.core();
     (SharedWriter::new(writer), faults, core)
 }
 
@@ -44,7 +44,9 @@ fn nobody_is_answered_before_the_pieces_in_front_are_written() {
             (answers.join().unwrap(), written)
         });
         // It cannot be flushed where it was written.
-        if options.durability == Durability::Sync && options.elsewhere != Some(Elsewhere::SmallInPlace) {
+        if options.durability == Durability::Sync
+            && EngineOverride::in_force() != Some(EngineOverride::SmallInPlace)
+        {
             for outcome in outcomes {
                 assert!(matches!(outcome, Err(AppendError::Failed { .. })), "{outcome:?}");
             }
@@ -63,7 +65,7 @@ fn nobody_is_answered_before_the_pieces_in_front_are_written() {
 #[test]
 fn a_failed_write_fails_all_that_were_put_with_it_and_all_that_come() {
     // Without a page made ahead, a disk that refuses everything only leaves the log without a next page.
-    for options in regimes().into_iter().filter(|options| options.prepare_ahead) {
+    for options in regimes().filter(|options| options.prepare_ahead) {
         let home = Home::new();
         let (writer, faults, core) = open(&home, options.clone());
         while !home.page(2).exists() {

@@ -1,7 +1,7 @@
 //! Large appends that are written while the flush of those before goes on.
 
+use crate::core::Core;
 use crate::disk::faulty::{Faults, FaultyDisk};
-use crate::shared_state::Core;
 use crate::testing::*;
 use crate::{AppendError, Durability, SharedWriter, Writer, WriterOptions};
 use std::os::unix::fs::FileExt;
@@ -18,7 +18,7 @@ fn large_pages(regime: WriterOptions) -> WriterOptions {
 
 /// Every engine, with durable appends, and pages that are flushed before a test holds flushes up.
 fn durable() -> impl Iterator<Item = WriterOptions> {
-    regimes().into_iter().filter(|options| options.durability == Durability::Sync && options.prepare_ahead)
+    regimes().filter(|options| options.durability == Durability::Sync && options.prepare_ahead)
 }
 
 /// A writer whose flushes wait, with two large appends: the first is being flushed, the second has been
@@ -38,7 +38,7 @@ impl Held {
         let faults = Arc::clone(&disk.faults);
         let options = large_pages(regime);
         let writer = Writer::open_on(home.path(), Arc::new(disk), options).unwrap();
-        let core = writer.shared_state();
+        let core = writer.core();
         let writer = SharedWriter::new(writer);
         // The preparer flushes what it makes; from here on only records are flushed.
         while !home.page(2).exists() {
@@ -147,7 +147,7 @@ fn an_append_that_gets_no_page_does_not_overtake_a_flush() {
         let faults = Arc::clone(&disk.faults);
         let options = WriterOptions { page_len: 512 << 10, ..large_pages(regime) };
         let writer = Writer::open_on(home.path(), Arc::new(disk), options).unwrap();
-        let core = writer.shared_state();
+        let core = writer.core();
         let writer = SharedWriter::new(writer);
         let before = core.durable();
         faults.create.store(libc::ENOSPC as u64, Ordering::Relaxed);

@@ -70,7 +70,7 @@ fn whatever_stands_in_shared_memory_does_not_get_into_the_ring() {
             let mut writer = home.open(&options);
             writer.append_payloads(&payloads(1..=40)).unwrap();
             let stray = crate::Position::from_word(word);
-            let core = writer.shared_state();
+            let core = writer.core();
             let publisher = core.control.publisher();
             publisher.commit(stray, word, word);
             publisher.set_durable(stray);

@@ -61,7 +61,7 @@ fn nothing_is_published_before_the_pieces_in_front_of_it_are_written() {
         for refuses in [false, true] {
             let home = Home::new();
             let (mut writer, faults) = open(&home, options.clone());
-            let core = writer.shared_state();
+            let core = writer.core();
             let segment = *core.control.publisher().segment();
             let start = core.committed();
             let (dam, held) = Dam::new(refuses);
@@ -75,7 +75,9 @@ fn nothing_is_published_before_the_pieces_in_front_of_it_are_written() {
                 (append.join().unwrap(), written)
             });
             // It is not flushed where it was written.
-            if options.durability == Durability::Sync && options.elsewhere != Some(Elsewhere::SmallInPlace) {
+            if options.durability == Durability::Sync
+                && EngineOverride::in_force() != Some(EngineOverride::SmallInPlace)
+            {
                 assert!(matches!(outcome, Err(AppendError::Failed { .. })), "{outcome:?}");
                 assert_eq!((core.committed(), core.durable(), segment.tip_seq_no()), (start, start, 0));
                 drop(writer);
@@ -104,7 +106,7 @@ fn a_piece_that_is_refused_ends_the_log_in_front_of_it() {
         let error = writer.append_payloads(&batch(6..=5 + BATCH)).unwrap_err();
         let AppendError::Failed { cause } = &error else { panic!("{error}") };
         assert_eq!(cause.errno(), libc::ENOSPC);
-        let core = writer.shared_state();
+        let core = writer.core();
         let segment = *core.control.publisher().segment();
         let published = segment.tip_seq_no();
         assert_eq!((segment.status().state(), core.committed().page()), (Some(WriterState::Failed), 1));
@@ -125,7 +127,7 @@ fn an_error_is_reported_after_what_is_in_flight_has_ended() {
     for options in regimes_in_flight() {
         let home = Home::new();
         let (mut writer, faults) = open(&home, options.clone());
-        let core = writer.shared_state();
+        let core = writer.core();
         let start = core.committed();
         let (dam, held) = Dam::new(false);
         faults.divert([Some(held), device("/dev/full")]);
@@ -157,7 +159,7 @@ fn a_flush_that_the_kernel_refuses_is_final() {
         }
         let home = Home::new();
         let (mut writer, faults) = open(&home, options.clone());
-        let core = writer.shared_state();
+        let core = writer.core();
         let start = core.committed();
         faults.divert([device("/dev/null")]);
         // Where it is not flushed through the ring.
@@ -180,7 +182,7 @@ fn what_is_durable_outlives_an_append_that_turns_the_whole_ring_and_fails() {
     // The pages of the append displace those before, which may not go as long as nothing has come in their
     // place.
     for options in regimes_in_flight() {
-        let flushed_elsewhere = options.elsewhere == Some(Elsewhere::SmallInPlace);
+        let flushed_elsewhere = EngineOverride::in_force() == Some(EngineOverride::SmallInPlace);
         if options.durability != Durability::Sync || flushed_elsewhere {
             continue;
         }

@@ -60,7 +60,7 @@ fn half_of_an_append_that_panicked_never_becomes_part_of_the_log() {
             let bytes = vec![7; len];
             let strange: Vec<Strange<'_>> =
                 (0..20).map(|n| Strange::new(&bytes, (n < 17).then_some(&bytes[..]))).collect();
-            let core = writer.shared_state();
+            let core = writer.core();
             let segment = *core.control.publisher().segment();
             let outcome = catch_unwind(AssertUnwindSafe(|| writer.append_payloads(&strange)));
             assert!(outcome.is_err(), "it panics");

@@ -169,7 +169,7 @@ fn with_an_interval_durable_records_displace_pages_and_appends_wait_for_them() {
         // From here on no flush ends. The ring is full; the next page can be begun, the one after that
         // cannot.
         faults.permit_syncs(Some(0));
-        let core = writer.shared_state();
+        let core = writer.core();
         let (sender, done) = std::sync::mpsc::channel();
         let appending = std::thread::spawn(move || {
             let outcome = writer.append_payloads(&payloads(last + 1..=last + 200));
@@ -207,7 +207,7 @@ fn what_has_left_the_ring_is_not_flushed_and_not_kept_open() {
         }
         writer.settle();
         assert!(counter(&writer, Counter::TrimmedPages) > 100);
-        let unflushed = writer.core.dirty.len();
+        let unflushed = writer.core.unflushed.len();
         assert!(unflushed <= options.ring_size as usize + 2, "{unflushed}");
         let open = std::fs::read_dir("/proc/self/fd")
             .unwrap()

@@ -13,24 +13,24 @@ const _: () = assert!(RECORD_SIZE_LIMIT <= 1 << 24);
 /// It tells good records only: where it has none, [`super::RawRecord::check`] and
 /// [`super::RawRecord::verify`] tell why.
 #[derive(Clone, Copy, Debug)]
-pub struct Glance {
+pub struct RecordHeaderWords {
     words: [u64; 6],
 }
 
-impl Glance {
+impl RecordHeaderWords {
     /// The record at the start of `bytes`, if everything that memory safety and progress depend on is right:
     /// it is no seal, its length makes sense and lies within `bytes`, and its number is greater than that of
     /// its predecessor.
     #[inline(always)]
-    pub fn take(bytes: &[u8]) -> Option<Glance> {
+    pub fn take(bytes: &[u8]) -> Option<RecordHeaderWords> {
         let (words, _) = bytes.as_chunks::<8>();
         let words: &[[u8; 8]; 6] = words.first_chunk()?;
         let words = words.map(u64::from_le_bytes);
-        let glance = Glance { words };
-        let length = glance.length();
+        let header = RecordHeaderWords { words };
+        let length = header.length();
         let size = align_record(length);
         let fits = length >= RECORD_HEADER_LEN && size < RECORD_SIZE_LIMIT && size <= bytes.len();
-        (fits && glance.seq_no() > glance.prev_seq_no()).then_some(glance)
+        (fits && header.seq_no() > header.prev_seq_no()).then_some(header)
     }
 
     /// Bytes from the header to the end of the payload.
@@ -71,7 +71,7 @@ impl Glance {
 
     /// Whether the header matches its checksum, `offset` bytes into the page that `seed` belongs to.
     #[inline(always)]
-    pub fn is_genuine(&self, seed: PageSeed, offset: u32) -> bool {
+    pub fn checksum_matches(&self, seed: PageSeed, offset: u32) -> bool {
         let w = &self.words;
         let join = |low: u64, high: u64| low >> 32 | high << 32;
         // The offset comes before the header, so that everything moves by half a word.

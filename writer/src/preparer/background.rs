@@ -5,8 +5,8 @@
 //! blank one itself, which takes it less time than to wait. What takes long (allocating, zeroing) is never
 //! between a rotation and its page unless both are gone.
 
-use super::stock::{Stock, Workshop};
-use super::way::{self, Stretch, Way};
+use super::page_pool::{PageFactory, PagePool};
+use super::readahead::{self, Readahead, UpcomingRange};
 use super::{SealJob, failure};
 use crate::page::{Blank, Page};
 use crate::poison::Failure;
@@ -23,7 +23,7 @@ const WAITING_MAX: usize = 2;
 const RETRY: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
-struct State {
+struct PreparerState {
     ready: Option<Page>,
     blanks: Vec<Blank>,
     /// A page has become active since the start: from now on it is worth while to have another one blank.
@@ -48,7 +48,7 @@ struct State {
     stop: bool,
 }
 
-impl State {
+impl PreparerState {
     /// Ends what was begun by setting `busy`.
     fn made(&mut self, outcome: Result<Page, Failure>) {
         self.busy = false;
@@ -65,26 +65,26 @@ impl State {
 }
 
 /// The appending thread's side.
-pub(crate) struct Ahead(Arc<Shared>);
+pub(crate) struct BackgroundPreparer(Arc<PreparerShared>);
 
-struct Shared {
-    state: Mutex<State>,
+struct PreparerShared {
+    state: Mutex<PreparerState>,
     work: Condvar,
     done: Condvar,
-    workshop: Workshop,
+    factory: PageFactory,
 }
 
-impl Ahead {
+impl BackgroundPreparer {
     /// Starts the thread.
     pub(super) fn start(
-        workshop: Workshop,
-        stock: Stock,
+        factory: PageFactory,
+        pool: PagePool,
         ready: Option<Page>,
         next_id: u64,
-    ) -> io::Result<(Ahead, thread::JoinHandle<()>)> {
-        let state = Mutex::new(State { ready, next_id, ..State::default() });
-        let shared = Arc::new(Shared { state, work: Condvar::new(), done: Condvar::new(), workshop });
-        let ahead = Ahead(Arc::clone(&shared));
+    ) -> io::Result<(BackgroundPreparer, thread::JoinHandle<()>)> {
+        let state = Mutex::new(PreparerState { ready, next_id, ..PreparerState::default() });
+        let shared = Arc::new(PreparerShared { state, work: Condvar::new(), done: Condvar::new(), factory });
+        let preparer = BackgroundPreparer(Arc::clone(&shared));
         let waiting = Arc::downgrade(&shared);
         let wake = move || {
             if let Some(shared) = waiting.upgrade() {
@@ -94,11 +94,11 @@ impl Ahead {
             }
         };
         // There is one preparer to a core.
-        let _ = shared.workshop.core.on_durable.set(Box::new(wake));
+        let _ = shared.factory.core.on_durable.set(Box::new(wake));
         let thread = thread::Builder::new()
             .name("waldo-prepare".into())
-            .spawn(move || Worker { shared: &shared, stock, way: Way::default() }.run())?;
-        Ok((ahead, thread))
+            .spawn(move || Worker { shared: &shared, pool, readahead: Readahead::default() }.run())?;
+        Ok((preparer, thread))
     }
 
     pub(super) fn take(&self) -> Result<(Arc<Page>, bool), Failure> {
@@ -112,7 +112,7 @@ impl Ahead {
                 // One wake of the thread for a rotation, not two: the complete page is handed over in a
                 // moment. If appends are durable that is after a flush, by when the next page could have its
                 // name.
-                if self.0.workshop.mold.durable || state.blanks.is_empty() {
+                if self.0.factory.template.durable || state.blanks.is_empty() {
                     self.0.work.notify_one();
                 }
                 return Ok((page, stalled));
@@ -122,7 +122,7 @@ impl Ahead {
             {
                 state.busy = true;
                 let id = state.next_id;
-                let named = MutexGuard::unlocked(&mut state, || self.0.workshop.name(blank, id));
+                let named = MutexGuard::unlocked(&mut state, || self.0.factory.name(blank, id));
                 let failed = named.as_ref().err().cloned();
                 state.made(named);
                 self.0.work.notify_one();
@@ -165,9 +165,9 @@ impl Ahead {
 }
 
 struct Worker<'a> {
-    shared: &'a Shared,
-    stock: Stock,
-    way: Way,
+    shared: &'a PreparerShared,
+    pool: PagePool,
+    readahead: Readahead,
 }
 
 /// What there is to do, the most urgent first.
@@ -184,7 +184,7 @@ enum Task {
     Blank(u64),
 }
 
-impl State {
+impl PreparerState {
     /// Pages beyond the ring, so that disk use is bounded.
     fn waiting(&self) -> usize {
         usize::from(self.ready.is_some()) + usize::from(self.busy) + self.blanks.len()
@@ -233,13 +233,13 @@ impl Worker<'_> {
         let shared = self.shared;
         let mut state = shared.state.lock();
         loop {
-            state.displaced = self.stock.is_displaced();
-            state.overfull = self.stock.is_overfull();
-            state.full = self.stock.is_full(state.waiting());
+            state.displaced = self.pool.is_displaced();
+            state.overfull = self.pool.is_overfull();
+            state.full = self.pool.is_full(state.waiting());
             let Some(task) = state.next_task() else {
                 if state.stop {
                     // Nobody finds a use for them; the next start would only have to remove them.
-                    state.blanks.drain(..).for_each(|blank| blank.discard(&*shared.workshop.core.disk));
+                    state.blanks.drain(..).for_each(|blank| blank.discard(&*shared.factory.core.disk));
                     return;
                 }
                 if state.failed.is_some() {
@@ -249,22 +249,24 @@ impl Worker<'_> {
                             None => state.retry = true,
                         }
                     }
-                } else if shared.work.wait_for(&mut state, way::LOOK).timed_out() && !state.is_urgent() {
-                    self.look_ahead(&mut state);
+                } else if shared.work.wait_for(&mut state, readahead::LOOK_INTERVAL).timed_out()
+                    && !state.is_urgent()
+                {
+                    self.read_ahead(&mut state);
                 }
                 continue;
             };
             match task {
                 Task::Name(blank, id) => {
-                    let named = MutexGuard::unlocked(&mut state, || shared.workshop.name(blank, id));
+                    let named = MutexGuard::unlocked(&mut state, || shared.factory.name(blank, id));
                     state.made(named);
                 }
                 Task::Make(id) => {
                     let made = MutexGuard::unlocked(&mut state, || {
-                        self.stock
+                        self.pool
                             .make(id)
                             .map_err(|error| failure(id, error))
-                            .and_then(|blank| shared.workshop.name(blank, id))
+                            .and_then(|blank| shared.factory.name(blank, id))
                     });
                     state.made(made);
                 }
@@ -273,46 +275,48 @@ impl Worker<'_> {
                     state.sealing = false;
                 }
                 Task::Trim(begun) => {
-                    self.stock.begin(begun);
+                    self.pool.begin(begun);
                     let wanted = state.wanted();
-                    let (blanks, failed) = MutexGuard::unlocked(&mut state, || self.stock.trim(wanted));
+                    let (blanks, failed) = MutexGuard::unlocked(&mut state, || self.pool.trim(wanted));
                     state.blanks.extend(blanks);
                     if failed.is_some() || state.retry {
                         state.retry = false;
                         state.failed = failed;
                     }
                 }
-                Task::Blank(id) => match MutexGuard::unlocked(&mut state, || self.stock.make(id)) {
+                Task::Blank(id) => match MutexGuard::unlocked(&mut state, || self.pool.make(id)) {
                     Ok(blank) => state.blanks.push(blank),
                     Err(error) => state.failed = Some(failure(id, error)),
                 },
             }
-            self.stock.count_disk(state.waiting());
+            self.pool.count_disk(state.waiting());
             shared.done.notify_all();
         }
     }
 
     /// Sees to it that what the log is about to reach is in the page cache.
-    fn look_ahead(&mut self, state: &mut MutexGuard<'_, State>) {
-        let end = self.shared.workshop.core.committed();
-        let Some(active) = self.stock.active(end.page()) else { return };
-        let stretch = |page: &Page, from: u64| Stretch {
+    fn read_ahead(&mut self, state: &mut MutexGuard<'_, PreparerState>) {
+        let end = self.shared.factory.core.committed();
+        let Some(active) = self.pool.active(end.page()) else { return };
+        let range = |page: &Page, from: u64| UpcomingRange {
             file: Arc::clone(&page.file),
             from,
             to: page.header.geometry().records_limit(),
         };
-        let mut stretches = vec![stretch(active, end.offset().into())];
-        stretches.extend(state.ready.as_ref().map(|page| stretch(page, 0)));
-        let length = self.way.length(end, self.shared.workshop.mold.geometry.page_len());
+        let mut ranges = vec![range(active, end.offset().into())];
+        ranges.extend(state.ready.as_ref().map(|page| range(page, 0)));
+        let distance = self.readahead.distance(end, self.shared.factory.template.geometry.page_len());
         // If it cannot be read, the append that gets there will tell.
         let may_go_on = || !self.shared.state.lock().is_urgent();
-        let read = MutexGuard::unlocked(state, || way::clear(&stretches, length, may_go_on));
+        let read = MutexGuard::unlocked(state, || readahead::read_missing(&ranges, distance, may_go_on));
         match &read {
             Ok(0) => {}
             Ok(read) => tracing::debug!("{read} bytes ahead of the log had left the page cache"),
-            Err(error) if self.way.failed => tracing::debug!("still cannot read ahead of the log: {error}"),
+            Err(error) if self.readahead.failed => {
+                tracing::debug!("still cannot read ahead of the log: {error}")
+            }
             Err(error) => tracing::warn!("cannot read ahead of the log: {error}"),
         }
-        self.way.failed = read.is_err();
+        self.readahead.failed = read.is_err();
     }
 }

@@ -1,6 +1,6 @@
 //! A flush that goes on elsewhere while more records are put.
 
-use super::{Mark, Writer};
+use super::{WriteProgress, Writer};
 use crate::error::AppendError;
 use crate::page::Page;
 use std::io;
@@ -13,21 +13,21 @@ use waldo_shm_protocol::segment::Counter;
 pub(crate) type FlushOutcome = Receiver<io::Result<()>>;
 
 /// Between [`Writer::begin_flush`] and its end.
-pub(super) struct Running {
+pub(super) struct PendingFlush {
     /// What may be published after it.
-    written: Option<Mark>,
+    written: Option<WriteProgress>,
     pages: u64,
     outcome: FlushOutcome,
 }
 
 /// What a flush makes durable.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Begun {
+pub(crate) struct FlushTarget {
     end: Position,
     tip: Option<u64>,
 }
 
-impl Begun {
+impl FlushTarget {
     /// The last sequence number of what was put; `None` if there was nothing.
     pub(crate) fn tip(&self) -> Option<u64> {
         self.tip
@@ -41,38 +41,38 @@ impl Writer {
     pub(crate) fn begin_flush(
         &mut self,
         start: impl FnOnce(Vec<Arc<Page>>) -> FlushOutcome,
-    ) -> Result<Begun, AppendError> {
+    ) -> Result<FlushTarget, AppendError> {
         self.check_usable()?;
-        self.end_running()?;
+        self.end_pending_flush()?;
         self.send(true)?;
         self.take_done(true)?;
         let (pages, written) = (std::mem::take(&mut self.unsynced), self.written.take());
-        let begun = Begun {
-            end: written.map_or(self.core.durable(), |mark| mark.position),
-            tip: written.map(|mark| mark.tip),
+        let target = FlushTarget {
+            end: written.map_or(self.core.durable(), |progress| progress.position),
+            tip: written.map(|progress| progress.tip),
         };
-        self.running = Some(Running { written, pages: pages.len() as u64, outcome: start(pages) });
-        Ok(begun)
+        self.pending_flush = Some(PendingFlush { written, pages: pages.len() as u64, outcome: start(pages) });
+        Ok(target)
     }
 
     /// Waits for a flush, unless that has ended already, and publishes what it has made durable. What was put
     /// meanwhile waits for a flush of its own.
-    pub(crate) fn end_flush(&mut self, begun: &Begun) -> Result<(), AppendError> {
-        self.end_running()?;
+    pub(crate) fn end_flush(&mut self, target: &FlushTarget) -> Result<(), AppendError> {
+        self.end_pending_flush()?;
         // It may have been ended on the way, and the writer may have failed after it.
-        if self.core.durable() >= begun.end { Ok(()) } else { self.check_usable() }
+        if self.core.durable() >= target.end { Ok(()) } else { self.check_usable() }
     }
 
     /// Ends the flush that goes on, if there is one.
-    pub(super) fn end_running(&mut self) -> Result<(), AppendError> {
-        let Some(running) = self.running.take() else { return Ok(()) };
+    pub(super) fn end_pending_flush(&mut self) -> Result<(), AppendError> {
+        let Some(flush) = self.pending_flush.take() else { return Ok(()) };
         let gone = |_| Err(io::Error::other("the flushing thread has panicked"));
-        let outcome = running.outcome.recv().unwrap_or_else(gone);
+        let outcome = flush.outcome.recv().unwrap_or_else(gone);
         // It may have failed while the flush went on; then nothing is published any more.
         self.check_usable()?;
         outcome.map_err(|error| self.failed("flushing records", error))?;
-        self.core.control.publisher().add(Counter::Flushes, running.pages);
-        let since = std::mem::replace(&mut self.written, running.written);
+        self.core.control.publisher().add(Counter::Flushes, flush.pages);
+        let since = std::mem::replace(&mut self.written, flush.written);
         self.publish();
         self.written = since;
         Ok(())

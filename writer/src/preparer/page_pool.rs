@@ -1,11 +1,11 @@
 //! The files that a ring consists of: pages are made, named, trimmed, and recycled once nobody else has them.
 
 use super::failure;
+use crate::core::Core;
 use crate::disk::DiskFile;
-use crate::page::{Blank, Page, PageMold};
+use crate::page::{Blank, Page, PageTemplate};
 use crate::poison::Failure;
 use crate::positions::page_reached;
-use crate::shared_state::Core;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Weak};
@@ -21,17 +21,17 @@ pub(super) const BEYOND_MAX: usize = 2;
 
 /// What it takes to make a page.
 #[derive(Clone)]
-pub(super) struct Workshop {
+pub(super) struct PageFactory {
     pub(super) core: Arc<Core>,
-    pub(super) mold: PageMold,
+    pub(super) template: PageTemplate,
 }
 
-impl Workshop {
+impl PageFactory {
     /// Gives `blank` its name. Whoever does that sees to it that no number is given twice.
     pub(super) fn name(&self, blank: Blank, id: u64) -> Result<Page, Failure> {
         self.core.check_unfailed()?;
         let counter = if blank.recycled { Counter::RecycledPages } else { Counter::FreshPages };
-        let page = self.mold.name(&*self.core.disk, id, blank).map_err(|error| failure(id, error))?;
+        let page = self.template.name(&*self.core.disk, id, blank).map_err(|error| failure(id, error))?;
         self.core.control.publisher().add(counter, 1);
         Ok(page)
     }
@@ -67,8 +67,8 @@ struct Trimmed {
 }
 
 /// The pages of the ring, and those that have left it but are still in somebody's hands.
-pub(super) struct Stock {
-    workshop: Workshop,
+pub(super) struct PagePool {
+    factory: PageFactory,
     ring_size: usize,
     /// The oldest first.
     held: VecDeque<HeldPage>,
@@ -79,14 +79,14 @@ pub(super) struct Stock {
     made: u64,
 }
 
-impl Stock {
+impl PagePool {
     pub(super) fn new(
-        workshop: Workshop,
+        factory: PageFactory,
         ring_size: usize,
         held: VecDeque<HeldPage>,
         active: Arc<Page>,
-    ) -> Stock {
-        Stock { workshop, ring_size, held, active, stuck: Vec::new(), made: 0 }
+    ) -> PagePool {
+        PagePool { factory, ring_size, held, active, stuck: Vec::new(), made: 0 }
     }
 
     /// Whether there are more pages than the ring is to have.
@@ -98,7 +98,7 @@ impl Stock {
     /// crash cannot take back, as far as the writer promises that. What the page holds has been acknowledged,
     /// and an append that is under way may fail.
     pub(super) fn is_displaced(&self) -> bool {
-        let reached = page_reached(self.workshop.core.settled());
+        let reached = page_reached(self.factory.core.settled());
         let displaced = |page: &HeldPage| page.id + self.ring_size as u64 <= reached;
         self.is_overfull() && self.held.front().is_some_and(displaced)
     }
@@ -124,13 +124,13 @@ impl Stock {
     pub(super) fn make(&mut self, id: u64) -> io::Result<Blank> {
         self.made += 1;
         // Unlike any other name: a blank one made for an id may be named for a later one.
-        self.workshop.mold.blank(&*self.workshop.core.disk, id << 16 | self.made & 0xffff)
+        self.factory.template.blank(&*self.factory.core.disk, id << 16 | self.made & 0xffff)
     }
 
     /// Lets the oldest pages go until the ring has its size. Returns those that can be used again, `wanted`
     /// at most, and why no more could be trimmed if that failed.
     pub(super) fn trim(&mut self, wanted: usize) -> (Vec<Blank>, Option<Failure>) {
-        let core = Arc::clone(&self.workshop.core);
+        let core = Arc::clone(&self.factory.core);
         let publisher = core.control.publisher();
         // A writer that has failed may have lost the lock, and then the files are another's.
         if let Err(failure) = core.check_unfailed() {
@@ -155,7 +155,7 @@ impl Stock {
         // cuts trims such pages, and would wait for the disk here.)
         let ids = trimmed.iter().map(|page| page.id);
         let nameless = wanted == 0
-            || !core.dirty.must_be_nameless(ids, &core.positions)
+            || !core.unflushed.must_be_nameless(ids, &core.positions)
             || core
                 .disk
                 .sync_dir()
@@ -164,7 +164,7 @@ impl Stock {
         let mut blanks = Vec::new();
         for page in trimmed {
             let wanted = nameless && blanks.len() < wanted;
-            blanks.extend(self.let_go(page, wanted));
+            blanks.extend(self.release(page, wanted));
         }
         // Stuck pages have no name any more and cannot get one back, so one that is free now is only let go.
         // Nothing is written to it: the one name that it may still have is that of a hard link, in somebody's
@@ -177,7 +177,7 @@ impl Stock {
     /// Takes the name of the oldest page away, which must be displaced. `None` if there is no file to use
     /// again. If it fails, the ring is as before.
     fn take_oldest(&mut self) -> Result<Option<Trimmed>, Failure> {
-        let core = &self.workshop.core;
+        let core = &self.factory.core;
         let publisher = core.control.publisher();
         let (Some(page), Some(next)) = (self.held.front(), self.held.get(1)) else { return Ok(None) };
         // Readers learn first, so that a page that is not found is known to be trimmed.
@@ -195,13 +195,13 @@ impl Stock {
         if removed {
             // Somebody was faster. The page was to go, and nothing in it can be lost any more.
             tracing::warn!("page {id} was removed by somebody else");
-            core.dirty.forget(id);
+            core.unflushed.forget(id);
             self.held.pop_front();
             return Ok(None);
         }
         // Taken before the list of unflushed pages lets go of the page, so that the file is not opened twice.
         let open = page.file.as_ref().and_then(Weak::upgrade);
-        core.dirty.forget(id);
+        core.unflushed.forget(id);
         self.held.pop_front();
         let file = match open {
             Some(file) => file,
@@ -219,15 +219,15 @@ impl Stock {
 
     /// Returns a trimmed page for recycling if it is wanted and nobody else has it, otherwise takes its name
     /// away.
-    fn let_go(&mut self, trimmed: Trimmed, wanted: bool) -> Option<Blank> {
+    fn release(&mut self, trimmed: Trimmed, wanted: bool) -> Option<Blank> {
         // Somebody may have cut the file short. Whoever mapped it as a page again would meet SIGBUS.
-        let page_len = self.workshop.mold.geometry.page_len();
+        let page_len = self.factory.template.geometry.page_len();
         let usable = trimmed.len == page_len && trimmed.blank.file.size().is_ok_and(|size| size == page_len);
         let retired = wanted && usable && retire_header(&trimmed.blank);
-        if retired && self.revive(&trimmed.blank) {
+        if retired && self.rezero(&trimmed.blank) {
             return Some(trimmed.blank);
         }
-        if let Err(error) = self.workshop.core.disk.remove(&trimmed.blank.scratch) {
+        if let Err(error) = self.factory.core.disk.remove(&trimmed.blank.scratch) {
             tracing::warn!("{} could not be removed: {error}", trimmed.blank.scratch);
         }
         if wanted && usable && !retired && self.stuck.len() < STUCK_MAX {
@@ -236,19 +236,19 @@ impl Stock {
         None
     }
 
-    fn revive(&self, blank: &Blank) -> bool {
-        let revived = self.workshop.mold.revive(&*blank.file);
-        if let Err(error) = &revived {
+    fn rezero(&self, blank: &Blank) -> bool {
+        let rezeroed = self.factory.template.rezero(&*blank.file);
+        if let Err(error) = &rezeroed {
             tracing::warn!("{} could not be recycled: {error}", blank.scratch);
         }
-        revived.is_ok()
+        rezeroed.is_ok()
     }
 
     /// Publishes what the ring takes on disk; `waiting` pages are beyond those in the ring.
     pub(super) fn count_disk(&self, waiting: usize) {
         let held: u64 = self.held.iter().map(|page| page.len).sum();
-        let waiting = waiting as u64 * self.workshop.mold.geometry.page_len();
-        self.workshop.core.control.publisher().set(Counter::DiskBytes, held + waiting);
+        let waiting = waiting as u64 * self.factory.template.geometry.page_len();
+        self.factory.core.control.publisher().set(Counter::DiskBytes, held + waiting);
     }
 }
 

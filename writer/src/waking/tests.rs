@@ -1,11 +1,14 @@
 //! Who wakes sleepers: the appending thread, or the notifier.
 
+use super::bursts::{BURST_LEN, Bursts};
+use super::futex::tests::{sleep, wait_until_asleep};
 use super::*;
-use crate::futex::tests::{sleep, wait_until_asleep};
+use crate::core::Core;
 use crate::testing::{Home, small};
 use crate::{Durability, Io, Writer, WriterOptions};
 use std::sync::mpsc::channel;
 use std::time::Instant;
+use waldo_shm_protocol::segment::Counter;
 
 fn open(home: &Home, min_wake_interval: Duration) -> Writer {
     let durability = Durability::Interval(Duration::from_secs(60));
@@ -31,7 +34,7 @@ fn rounds(core: &Core) -> u64 {
 }
 
 fn until_notifier_sleeps(core: &Core) {
-    until("the notifier goes to sleep", || core.bell.asleep.load(Ordering::Relaxed) == 1);
+    until("the notifier goes to sleep", || core.waking.notifier_is_asleep());
 }
 
 /// Appends one record while so many sleep; returns when all of them are awake.
@@ -55,8 +58,8 @@ fn append_to(sleepers: usize, core: &Core, writer: &mut Writer) {
 fn a_few_sleepers_are_woken_without_the_notifier_and_more_with_it() {
     let home = Home::new();
     let mut writer = open(&home, Duration::from_nanos(1));
-    let core = writer.shared_state();
-    for sleepers in 0..FEW {
+    let core = writer.core();
+    for sleepers in 0..INLINE_WAKES_MAX {
         // An append that comes at the moment of its falling asleep wakes it all the same.
         let alone = (0..20).any(|_| {
             until_notifier_sleeps(&core);
@@ -68,7 +71,7 @@ fn a_few_sleepers_are_woken_without_the_notifier_and_more_with_it() {
         });
         assert!(alone, "{sleepers} sleepers");
     }
-    for sleepers in [FEW + 1, 5 * FEW, GROUP as usize + 1] {
+    for sleepers in [INLINE_WAKES_MAX + 1, 5 * INLINE_WAKES_MAX, GROUP as usize + 1] {
         until_notifier_sleeps(&core);
         let before = rounds(&core);
         append_to(sleepers, &core, &mut writer);
@@ -79,23 +82,23 @@ fn a_few_sleepers_are_woken_without_the_notifier_and_more_with_it() {
 
 #[test]
 fn publications_are_busy_after_a_run_of_quick_ones_and_calm_after_a_pause() {
-    let bell = Bell::new(Duration::from_nanos(10));
+    let bursts = Bursts::new(Duration::from_nanos(10));
     let mut now = 1_000;
     for quick in [9, 0] {
         now += 10;
-        bell.note(now);
-        for n in 0..QUICK_MAX {
-            assert!(!bell.is_busy(), "after {n}");
+        bursts.note(now);
+        for n in 0..BURST_LEN {
+            assert!(!bursts.is_burst(), "after {n}");
             now += quick;
-            bell.note(now);
+            bursts.note(now);
         }
-        assert!(bell.is_busy());
+        assert!(bursts.is_burst());
     }
     // A clock that was set back is no pause.
-    bell.note(5);
-    assert!(bell.is_busy());
-    bell.note(15);
-    assert!(!bell.is_busy());
+    bursts.note(5);
+    assert!(bursts.is_burst());
+    bursts.note(15);
+    assert!(!bursts.is_burst());
 }
 
 #[test]
@@ -104,14 +107,14 @@ fn appends_in_quick_succession_leave_all_waking_to_the_notifier() {
     // However slow this machine is, appends come sooner than that.
     let interval = Duration::from_millis(500);
     let mut writer = open(&home, interval);
-    let core = writer.shared_state();
+    let core = writer.core();
     let taken_over = (0..20).any(|_| {
         until_notifier_sleeps(&core);
         // The first one comes after a long pause, the others in a row, unless the machine holds them up.
-        for _ in 0..=QUICK_MAX {
+        for _ in 0..=BURST_LEN {
             writer.append_payloads(&[b"x"]).unwrap();
         }
-        core.bell.asleep.load(Ordering::Relaxed) == 0
+        !core.waking.notifier_is_asleep()
     });
     assert!(taken_over);
     append_to(1, &core, &mut writer);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use waldo_shm_protocol::Position;
 
 /// Time between two looks. Nothing is taken back within so little.
-pub(super) const LOOK: Duration = Duration::from_millis(200);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// How far to look at least: enough for a log that has grown slowly to begin to grow fast.
 const AHEAD_MIN: u64 = 4 << 20;
 /// How far to look, in lengths of what has been appended since the look before.
@@ -26,7 +26,7 @@ const BLOCK: u64 = 4096;
 const PIECE: u64 = 256 << 10;
 
 /// A page on the way, and the part of it that records go to.
-pub(super) struct Stretch {
+pub(super) struct UpcomingRange {
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) from: u64,
     pub(super) to: u64,
@@ -34,15 +34,15 @@ pub(super) struct Stretch {
 
 /// How the log has grown.
 #[derive(Default)]
-pub(super) struct Way {
+pub(super) struct Readahead {
     last: Option<Position>,
     /// The last attempt to read ahead failed.
     pub(super) failed: bool,
 }
 
-impl Way {
+impl Readahead {
     /// How many bytes to have in the page cache in front of `end`, for pages of such a length.
-    pub(super) fn length(&mut self, end: Position, page_len: u64) -> u64 {
+    pub(super) fn distance(&mut self, end: Position, page_len: u64) -> u64 {
         let last = self.last.replace(end).unwrap_or(end);
         let offset = |position: Position| u64::from(position.offset());
         let pages = end.page().saturating_sub(last.page()).min(2);
@@ -51,24 +51,24 @@ impl Way {
     }
 }
 
-/// Reads what is missing of the first `length` bytes of these, one behind the other, as long as `may_go_on`
+/// Reads what is missing of the first `distance` bytes of these, one behind the other, as long as `may_go_on`
 /// says so: a piece takes a millisecond or more, and whoever needs a page, or wants to end, is not to wait
 /// for all of them. Returns the bytes read.
 ///
 /// Where a read keeps an append to the same file out (XFS), one append waits for a piece now instead of 64
 /// for a block each.
-pub(super) fn clear(
-    stretches: &[Stretch],
-    length: u64,
+pub(super) fn read_missing(
+    ranges: &[UpcomingRange],
+    distance: u64,
     mut may_go_on: impl FnMut() -> bool,
 ) -> io::Result<u64> {
-    let (mut left, mut read) = (length, 0);
-    for stretch in stretches {
+    let (mut left, mut read) = (distance, 0);
+    for range in ranges {
         // The block that the log ends in counts, too.
-        let from = stretch.from / BLOCK * BLOCK;
-        let len = stretch.to.saturating_sub(from).min(left);
+        let from = range.from / BLOCK * BLOCK;
+        let len = range.to.saturating_sub(from).min(left);
         left -= len;
-        if len == 0 || stretch.file.cached(from, len)? {
+        if len == 0 || range.file.cached(from, len)? {
             continue;
         }
         let mut piece = vec![0; PIECE as usize];
@@ -78,11 +78,11 @@ pub(super) fn clear(
             // Up to a multiple of a piece, where the next folio begins.
             let next = (at / PIECE + 1) * PIECE;
             let piece = &mut piece[..(next.min(end) - at) as usize];
-            if !stretch.file.cached(at, piece.len() as u64)? {
+            if !range.file.cached(at, piece.len() as u64)? {
                 if !may_go_on() {
                     return Ok(read);
                 }
-                read += stretch.file.read_up_to(piece, at)? as u64;
+                read += range.file.read_up_to(piece, at)? as u64;
             }
             at = next;
         }
@@ -106,17 +106,17 @@ mod tests {
     #[test]
     fn the_way_is_as_long_as_the_log_grows_fast() {
         const MIB: u64 = 1 << 20;
-        let mut way = Way::default();
-        assert_eq!(way.length(at(1, 4096), 64 * MIB), 4 * MIB);
-        assert_eq!(way.length(at(1, 4096), 64 * MIB), 4 * MIB);
-        assert_eq!(way.length(at(1, 4096 + 2 * MIB), 64 * MIB), 8 * MIB);
-        assert_eq!(way.length(at(1, 4096 + 40 * MIB), 64 * MIB), 64 * MIB);
-        assert_eq!(way.length(at(1, 60 * MIB), 64 * MIB), 64 * MIB);
+        let mut readahead = Readahead::default();
+        assert_eq!(readahead.distance(at(1, 4096), 64 * MIB), 4 * MIB);
+        assert_eq!(readahead.distance(at(1, 4096), 64 * MIB), 4 * MIB);
+        assert_eq!(readahead.distance(at(1, 4096 + 2 * MIB), 64 * MIB), 8 * MIB);
+        assert_eq!(readahead.distance(at(1, 4096 + 40 * MIB), 64 * MIB), 64 * MIB);
+        assert_eq!(readahead.distance(at(1, 60 * MIB), 64 * MIB), 64 * MIB);
         // Over the end of a page.
-        assert_eq!(way.length(at(2, MIB), 64 * MIB), 20 * MIB);
-        assert_eq!(way.length(at(2, MIB), 64 * MIB), 4 * MIB);
-        assert_eq!(way.length(at(9, MIB), 2048 * MIB), 64 * MIB);
-        assert_eq!(way.length(at(9, MIB), MIB), 4 * MIB);
+        assert_eq!(readahead.distance(at(2, MIB), 64 * MIB), 20 * MIB);
+        assert_eq!(readahead.distance(at(2, MIB), 64 * MIB), 4 * MIB);
+        assert_eq!(readahead.distance(at(9, MIB), 2048 * MIB), 64 * MIB);
+        assert_eq!(readahead.distance(at(9, MIB), MIB), 4 * MIB);
     }
 
     #[test]
@@ -132,18 +132,18 @@ mod tests {
             // A file system that lives in the page cache.
             return;
         }
-        let stretch = Stretch { file, from: 100, to: 1 << 20 };
-        assert_eq!(clear(std::slice::from_ref(&stretch), 1 << 20, || false).unwrap(), 0);
-        assert!(!stretch.file.cached(0, 1 << 20).unwrap());
+        let range = UpcomingRange { file, from: 100, to: 1 << 20 };
+        assert_eq!(read_missing(std::slice::from_ref(&range), 1 << 20, || false).unwrap(), 0);
+        assert!(!range.file.cached(0, 1 << 20).unwrap());
         let mut pieces = 0;
-        let read = clear(std::slice::from_ref(&stretch), 1 << 20, || {
+        let read = read_missing(std::slice::from_ref(&range), 1 << 20, || {
             pieces += 1;
             pieces < 2
         });
         // The kernel reads ahead by itself, so that there may be no second piece to ask for.
         assert!(pieces == 2 && read.unwrap() == PIECE || pieces == 1);
-        clear(std::slice::from_ref(&stretch), 1 << 20, || true).unwrap();
-        assert!(stretch.file.cached(0, 1 << 20).unwrap());
+        read_missing(std::slice::from_ref(&range), 1 << 20, || true).unwrap();
+        assert!(range.file.cached(0, 1 << 20).unwrap());
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
             writer.append_payloads(&[payload]).unwrap();
         }
         writer.sync().unwrap();
-        let core = writer.shared_state();
+        let core = writer.core();
         let deadline = Instant::now() + Duration::from_secs(20);
         let ready = loop {
             match core.disk.open(&waldo_shm_protocol::names::page(5)) {

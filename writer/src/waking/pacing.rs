@@ -23,7 +23,7 @@ const IDLE_HIGH: f64 = 0.10;
 
 /// The pauses between groups.
 #[derive(Debug)]
-pub(super) struct Pacing {
+pub(crate) struct Pacing {
     visit: Duration,
     processors: u32,
     /// Groups of this round.
@@ -34,17 +34,17 @@ pub(super) struct Pacing {
 
 impl Pacing {
     /// For a machine with so many processors.
-    pub(super) fn new(processors: u32) -> Pacing {
+    pub(crate) fn new(processors: u32) -> Pacing {
         Pacing { visit: VISIT_MAX / 2, processors: processors.max(1), groups: 0, looked: None }
     }
 
     /// A round begins.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin_round(&mut self) {
         self.groups = 0;
     }
 
     /// How long to let the group run that has just been woken.
-    pub(super) fn pause(&mut self) -> Duration {
+    pub(crate) fn pause(&mut self) -> Duration {
         self.groups = self.groups.saturating_add(1);
         self.look();
         (PAUSE_STEP * self.groups).min(self.longest())
@@ -94,7 +94,7 @@ mod tests {
         pacing.looked = Some((Instant::now() + Duration::from_secs(3600), Duration::ZERO));
         assert_eq!((0..4).map(|_| pacing.pause()).sum::<Duration>(), PAUSE_STEP * 10);
         assert_eq!((0..1000).map(|_| pacing.pause()).last(), Some(VISIT_MAX / 2 * 8));
-        pacing.begin();
+        pacing.begin_round();
         assert_eq!(pacing.pause(), PAUSE_STEP);
         assert_eq!(Pacing::new(64).longest(), VISIT_MAX / 2);
         assert!(Pacing::new(0).longest() > Duration::ZERO);

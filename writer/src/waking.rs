@@ -1,0 +1,161 @@
+//! Waking sleeping readers: the whole policy.
+//!
+//! Readers sleep on the wake words of the control segment. Who wakes them depends on how often something is
+//! published, and on how many sleep:
+//!
+//! | when | who wakes | how |
+//! |---|---|---|
+//! | the notifier is awake | the notifier, at its next look | all sleepers, in groups with pauses |
+//! | the notifier sleeps, publications are rare | the publishing thread | up to [`INLINE_WAKES_MAX`] sleepers of each word; if it met so many, it rings the notifier for the others |
+//! | the notifier sleeps, publications come in a burst | the notifier, rung by the publishing thread | all sleepers, in groups with pauses |
+//! | the writer starts, closes or fails | the thread that does so | all sleepers, in groups without pauses: nobody appends |
+//!
+//! So a publication costs a fence and a load while the notifier is awake, and while it sleeps a system call,
+//! which is then worth one: the reader is one hop away instead of two.
+//!
+//! [`Doorbell`](doorbell) is how the publishing thread gets the notifier's attention, [`bursts`] tells a burst,
+//! and [`pacing`] has the pauses between groups. The notifier's thread itself is in
+//! [`notifier`](crate::notifier).
+
+mod bursts;
+mod doorbell;
+pub(crate) mod futex;
+mod pacing;
+#[cfg(test)]
+mod tests;
+
+use bursts::Bursts;
+use doorbell::Doorbell;
+use pacing::GROUP;
+pub(crate) use pacing::Pacing;
+use std::thread;
+use std::time::Duration;
+use waldo_shm_protocol::segment::Publisher;
+
+/// Sleepers of one wake word that a publishing thread wakes itself while the notifier sleeps. If it meets so
+/// many, there may be more.
+const INLINE_WAKES_MAX: usize = 2;
+/// Shortest time between two looks of the notifier at the log: each costs a wake from a timer.
+const LOOK_INTERVAL_MIN: Duration = Duration::from_micros(50);
+/// Looks in a row that find nothing new, after which the notifier goes to sleep until it is rung.
+const IDLE_LOOKS: u32 = 4;
+
+/// What publishing threads and the notifier share to wake readers.
+#[derive(Debug)]
+pub(crate) struct Waking {
+    doorbell: Doorbell,
+    bursts: Bursts,
+    look_interval: Duration,
+}
+
+impl Waking {
+    /// Publications that are at least `min_wake_interval` apart are worth a system call each.
+    pub(crate) fn new(min_wake_interval: Duration) -> Waking {
+        Waking {
+            doorbell: Doorbell::default(),
+            bursts: Bursts::new(min_wake_interval),
+            look_interval: min_wake_interval.max(LOOK_INTERVAL_MIN),
+        }
+    }
+
+    /// Sees to it that sleepers hear of records that were appended at `now_ns`. To be called after they were
+    /// published, by the appending thread.
+    #[inline]
+    pub(crate) fn notify_of_append(&self, publisher: &Publisher<'_>, now_ns: u64) {
+        self.bursts.note(now_ns);
+        self.notify_readers(publisher);
+    }
+
+    /// Sees to it that sleepers hear of what was published before this call. Any thread.
+    #[inline]
+    pub(crate) fn notify_readers(&self, publisher: &Publisher<'_>) {
+        if self.doorbell.notifier_sleeps() {
+            self.wake_a_few(publisher);
+        }
+    }
+
+    #[cold]
+    fn wake_a_few(&self, publisher: &Publisher<'_>) {
+        if self.bursts.is_burst() {
+            self.doorbell.ring();
+            return;
+        }
+        let mut may_be_more = false;
+        for n in 0..publisher.segment().wake_words() {
+            let woken = futex::wake(publisher.bump_wake(n), INLINE_WAKES_MAX as i32);
+            may_be_more |= woken == INLINE_WAKES_MAX;
+        }
+        if may_be_more {
+            self.doorbell.ring();
+        }
+    }
+
+    /// Ends the notifier.
+    pub(crate) fn stop(&self) {
+        self.doorbell.stop();
+    }
+}
+
+/// The notifier's side.
+impl Waking {
+    /// Whether the notifier is to end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.doorbell.is_stopped()
+    }
+
+    /// Time between two looks at the log while the notifier is awake.
+    pub(crate) fn look_interval(&self) -> Duration {
+        self.look_interval
+    }
+
+    /// Empty looks that the notifier may count as done after a round that woke `woken` sleepers. A crowd, or
+    /// a burst of publications, keeps it awake; a few sleepers can be left to those who publish.
+    pub(crate) fn looks_after_round(&self, woken: usize) -> u32 {
+        if woken > INLINE_WAKES_MAX || self.bursts.is_burst() { 0 } else { IDLE_LOOKS }
+    }
+
+    /// Whether so many empty looks in a row are enough to go to sleep.
+    pub(crate) fn may_sleep(&self, empty_looks: u32) -> bool {
+        empty_looks >= IDLE_LOOKS
+    }
+
+    /// Sleeps until the doorbell rings, for `timeout` at most; not at all if something `is_published` that
+    /// readers have not been told of.
+    pub(crate) fn sleep(&self, is_published: impl Fn() -> bool, timeout: Duration) {
+        self.doorbell.sleep(is_published, timeout);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn notifier_is_asleep(&self) -> bool {
+        self.doorbell.notifier_is_asleep()
+    }
+}
+
+/// Wakes everybody who sleeps on the segment, in groups. `between` runs between two groups; if it answers
+/// `false`, the rest sleep on. Returns how many were woken.
+pub(crate) fn wake_sleepers(publisher: &Publisher<'_>, mut between: impl FnMut() -> bool) -> usize {
+    let mut all = 0;
+    for n in 0..publisher.segment().wake_words() {
+        let word = publisher.bump_wake(n);
+        loop {
+            let woken = futex::wake(word, GROUP);
+            all += woken;
+            if woken < GROUP as usize {
+                break;
+            }
+            if !between() {
+                return all;
+            }
+        }
+    }
+    all
+}
+
+/// Wakes everybody who sleeps on the segment, for what happens once in a writer's life. Each sleeper has
+/// something to look up then, so a crowd is woken in groups, and a lone reader at once.
+pub(crate) fn wake_everybody(publisher: &Publisher<'_>) {
+    wake_sleepers(publisher, || {
+        thread::yield_now();
+        true
+    });
+}
