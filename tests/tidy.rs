@@ -140,8 +140,8 @@ fn unsafe_code_is_where_the_architecture_says() {
         "writer/src/engine/uring.rs",
         "writer/src/disk/lease.rs",
         "writer/src/disk/os.rs",
-        "reader/src/control.rs",
-        "reader/src/page_map.rs",
+        "reader/src/source/control.rs",
+        "reader/src/pages/page_map.rs",
         "reader/src/futex.rs",
         "benches/suite/src/system.rs",
     ];

@@ -1,8 +1,8 @@
 //! Records handed out together.
 
+use crate::batch_storage::BatchStorage;
 use crate::error::ReadError;
-use crate::held::Held;
-use crate::reader::Passed;
+use crate::passed::Passed;
 use std::fmt;
 use std::iter::FusedIterator;
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
@@ -17,7 +17,7 @@ use waldo_shm_protocol::{Log, RecordFault, record};
 /// ([`Batch::to_logs`]) if they are needed for long.
 #[derive(Clone)]
 pub struct Batch {
-    pub(crate) held: Held,
+    pub(crate) held: BatchStorage,
     start: u32,
     end: u32,
     len: usize,
@@ -29,7 +29,7 @@ pub struct Batch {
 impl Batch {
     /// The records that a reader has passed over in `held`, the last of which is numbered `last_seq_no`.
     #[inline]
-    pub(crate) fn new(held: Held, passed: &Passed, last_seq_no: Option<u64>) -> Batch {
+    pub(crate) fn new(held: BatchStorage, passed: &Passed, last_seq_no: Option<u64>) -> Batch {
         Batch {
             held,
             start: passed.start,

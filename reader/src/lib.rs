@@ -18,34 +18,28 @@
 //! keeps a control segment, the reader follows its watermarks; without one it reads the files and changes
 //! over by itself when a writer comes.
 //!
-//! Reading order: [`Ring`] (`attach`, `home`, `link`), `control`, `standing` and `files` (where a ring says
-//! what may be read), `pages`, `page_file` and `page_map` (opening and mapping), `walk` (records in a page),
-//! `position` and `window` (where a reader stands, and the pages it has at hand), [`Reader`] (`reader`,
-//! `seek`, `wait`), then [`Batches`] (`stream`, `turn`, `waiter`) and [`verify`].
+//! Reading order: [`Ring`] (`ring`), then `source` (what says which records there are: a control segment, or
+//! the files; and how a reader notices that another source has taken its place), `pages` (opening and mapping
+//! page files), `walk` (records in bytes), `position` (where a reader stands), [`Reader`] (`reader`, `seek`,
+//! `wait`), and [`Batches`] (`stream`, `turn`, `waiter`), [`verify`].
 
-mod attach;
 mod batch;
+mod batch_storage;
 mod checkpoint;
 mod clock;
-mod control;
 mod error;
-mod files;
 mod futex;
-mod held;
-mod home;
 mod lapse;
-mod link;
 mod options;
-mod page_file;
-mod page_map;
+mod pace;
 mod pages;
+mod passed;
 mod place;
 mod position;
-mod pulse;
 mod reader;
+mod ring;
 mod seek;
 mod source;
-mod standing;
 mod status;
 mod stream;
 mod turn;
@@ -54,20 +48,19 @@ mod wait;
 mod waiter;
 mod walk;
 mod watermark;
-mod window;
 
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use attach::Ring;
 pub use batch::{Batch, Record, Records};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use error::{AttachError, ReadError};
 pub use lapse::{Lapse, Lapses};
 pub use options::{AttachOptions, Cursor, Integrity, OnLapped, ReaderOptions, Visibility, WaitStrategy};
 pub use reader::Reader;
+pub use ring::Ring;
 pub use status::{ControlKind, RingStatus, WriterStatus};
 pub use stream::Batches;
 pub use turn::Turn;

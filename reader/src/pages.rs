@@ -1,33 +1,33 @@
 //! Opening page files, and sharing one mapping and one descriptor per page among all readers of a process.
 
+pub(crate) mod opening;
+pub(crate) mod page_file;
+pub(crate) mod page_map;
+pub(crate) mod tail;
+pub(crate) mod window;
+
 use crate::error::ReadError;
-use crate::home::Home;
-use crate::page_file::{PageFacts, PageFile};
-use crate::page_map::PageMap;
+use crate::source::home::Home;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::statfs::{EXT4_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+pub(crate) use opening::{Opened, list, open};
+use opening::{check, open_with};
+use page_file::{PageFacts, PageFile};
+use page_map::PageMap;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
 use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN};
-use waldo_shm_protocol::page::{PageFault, PageHeader, RawPageHeader};
 use waldo_shm_protocol::record::{Frame, Record};
 use waldo_shm_protocol::{RawRecord, RingId, names};
-
-/// Longest that an open is tried again because somebody has a lease on the page.
-const LEASE_PATIENCE: Duration = Duration::from_secs(1);
-const LEASE_PAUSE_MAX: Duration = Duration::from_millis(5);
 
 /// The pages of one ring that this process has mapped or open.
 #[derive(Debug)]
 pub(crate) struct Pages {
     ring_id: RingId,
-    held: Mutex<Held>,
+    held: Mutex<KnownPages>,
     /// Whether the file system reads without a lock that a writer needs, once somebody has asked.
     lock_free: OnceLock<bool>,
     /// Whether the pages that are mapped have to stay open, once somebody has asked.
@@ -37,7 +37,7 @@ pub(crate) struct Pages {
 }
 
 #[derive(Debug)]
-struct Held {
+struct KnownPages {
     /// Names are looked up in it. What leads there by now does not matter: a page is asked for by the
     /// position that was published for this directory.
     home: Arc<Home>,
@@ -54,25 +54,16 @@ struct Known<T> {
     page: Weak<T>,
 }
 
-/// What became of an attempt to open a page.
-pub(crate) enum Opened<T> {
-    /// There it is.
-    Page(T),
-    /// The name leads nowhere, or to a file whose header is not that of the page: trimmed, if the ring's
-    /// oldest page is a newer one by now; damage if it still is not after a few tries.
-    Gone(ReadError),
-}
-
 impl Pages {
     pub(crate) fn new(home: Arc<Home>, ring_id: RingId) -> Pages {
-        let held = Mutex::new(Held { home, maps: Vec::new(), files: Vec::new() });
+        let held = Mutex::new(KnownPages { home, maps: Vec::new(), files: Vec::new() });
         let (lock_free, hold) = (OnceLock::new(), OnceLock::new());
         Pages { ring_id, held, lock_free, hold, traced: AtomicBool::new(false) }
     }
 
     /// From now on pages are those of another directory, which holds the same ring.
     pub(crate) fn relocate(&self, home: Arc<Home>) {
-        *self.lock() = Held { home, maps: Vec::new(), files: Vec::new() };
+        *self.lock() = KnownPages { home, maps: Vec::new(), files: Vec::new() };
     }
 
     /// Page `id`, mapped; shared with whoever else in this process has it mapped. `epoch` is the writer's
@@ -84,7 +75,7 @@ impl Pages {
     pub(crate) fn map(&self, id: u64, epoch: u32) -> Result<Opened<Arc<PageMap>>, ReadError> {
         // Under the lock: two readers that enter a page together shall not both map it.
         let mut held = self.lock();
-        let Held { home, maps, files } = &mut *held;
+        let KnownPages { home, maps, files } = &mut *held;
         if let Some(map) = find(maps, (id, epoch), home)? {
             return Ok(Opened::Page(map));
         }
@@ -107,7 +98,7 @@ impl Pages {
     /// As [`Pages::map`].
     pub(crate) fn file(&self, id: u64, epoch: u32) -> Result<Opened<Arc<PageFile>>, ReadError> {
         let mut held = self.lock();
-        let Held { home, files, .. } = &mut *held;
+        let KnownPages { home, files, .. } = &mut *held;
         if let Some(page) = find(files, (id, epoch), home)? {
             return Ok(Opened::Page(page));
         }
@@ -178,7 +169,7 @@ impl Pages {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, KnownPages> {
         // Directory and vectors are whole between any two statements above.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -222,93 +213,4 @@ fn leads_to(home: &Home, page: &PageFacts) -> Result<bool, ReadError> {
 /// The path of page `id`, for messages.
 fn path_in(home: &Home, id: u64) -> PathBuf {
     home.path().join(names::page(id))
-}
-
-/// Opens page `id` for reading and checks its header, read into private memory: a page that is being recycled
-/// is recognised before anything is mapped.
-///
-/// # Errors
-/// As [`Pages::map`].
-pub(crate) fn open(path: &Path, ring_id: &RingId, id: u64) -> Result<Opened<(File, PageHeader)>, ReadError> {
-    let opened = open_with(|flags| OpenOptions::new().read(true).custom_flags(flags).open(path));
-    check(opened, path, ring_id, id)
-}
-
-/// Opens a page with `open`, which is given the flags.
-///
-/// Never waits in the system: a pipe that somebody has put in a page's place would hold a reader for ever,
-/// and a lease of a writer that is stopped for 45 s. So an open that meets a lease fails, and is tried again
-/// for as long as [`LEASE_PATIENCE`]. A lease of the writer's lasts for microseconds, and before it was taken
-/// the page has lost its name: the second try finds none, or the page that bears it by then.
-fn open_with(open: impl Fn(i32) -> io::Result<File>) -> io::Result<File> {
-    let always = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    // An access time would have to be written after each append, by the first to read it, under locks of the
-    // inode.
-    let once = || match open(always | libc::O_NOATIME) {
-        // Granted to the file's owner only.
-        Err(e) if e.raw_os_error() == Some(libc::EPERM) => open(always),
-        opened => opened,
-    };
-    let mut pause = Duration::from_micros(50);
-    let mut left = LEASE_PATIENCE;
-    loop {
-        match once() {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock && !left.is_zero() => {
-                std::thread::sleep(pause);
-                left = left.saturating_sub(pause);
-                pause = (2 * pause).min(LEASE_PAUSE_MAX);
-            }
-            opened => return opened,
-        }
-    }
-}
-
-/// Checks the header of what was opened as page `id`.
-fn check(
-    opened: io::Result<File>,
-    path: &Path,
-    ring_id: &RingId,
-    id: u64,
-) -> Result<Opened<(File, PageHeader)>, ReadError> {
-    let file = match opened {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Opened::Gone(ReadError::io(path, e))),
-        Err(e) => return Err(ReadError::io(path, e)),
-    };
-    let stat = file.metadata().map_err(|e| ReadError::io(path, e))?;
-    if !stat.is_file() {
-        return Err(ReadError::Page { path: path.to_path_buf(), fault: PageFault::Magic });
-    }
-    let mut bytes = [0; size_of::<RawPageHeader>()];
-    let got = read_at(&file, &mut bytes, 0).map_err(|e| ReadError::io(path, e))?;
-    match PageHeader::check(&bytes[..got], stat.len(), ring_id, id) {
-        Ok(header) => Ok(Opened::Page((file, header))),
-        // Whatever is wrong with it, trimming may explain it: the page may have been opened just before its
-        // name was taken away, and read while its header was written over.
-        Err(fault) => Ok(Opened::Gone(ReadError::Page { path: path.to_path_buf(), fault })),
-    }
-}
-
-/// Reads up to `bytes.len()` bytes at `offset`; fewer only at the end of the file.
-pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut got = 0;
-    while got < bytes.len() {
-        match file.read_at(&mut bytes[got..], offset + got as u64) {
-            Ok(0) => break,
-            Ok(n) => got += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(got)
-}
-
-/// Ids of all page files in `home`, in order.
-pub(crate) fn list(home: &Path) -> io::Result<Vec<u64>> {
-    let mut ids = Vec::new();
-    for entry in std::fs::read_dir(home)? {
-        ids.extend(entry?.file_name().to_str().and_then(names::parse_page));
-    }
-    ids.sort_unstable();
-    Ok(ids)
 }

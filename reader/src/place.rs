@@ -7,7 +7,7 @@ use waldo_shm_protocol::record::Record;
 
 /// A start that has been asked for, in the form the search works with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Want {
+pub(crate) enum SeekTarget {
     Tip,
     Trim,
     /// The first record with a greater number.
@@ -21,15 +21,15 @@ pub(crate) enum Want {
     Resume(Checkpoint),
 }
 
-impl From<Cursor> for Want {
-    fn from(cursor: Cursor) -> Want {
+impl From<Cursor> for SeekTarget {
+    fn from(cursor: Cursor) -> SeekTarget {
         match cursor {
-            Cursor::Tip => Want::Tip,
-            Cursor::Trim => Want::Trim,
-            Cursor::After(seq_no) => Want::After(seq_no),
+            Cursor::Tip => SeekTarget::Tip,
+            Cursor::Trim => SeekTarget::Trim,
+            Cursor::After(seq_no) => SeekTarget::After(seq_no),
             // Numbers start at 1, so "0 or greater" and "1 or greater" are both everything.
-            Cursor::From(seq_no) => Want::After(seq_no.saturating_sub(1)),
-            Cursor::Since(time) => Want::Since(clock::unix_ns(time)),
+            Cursor::From(seq_no) => SeekTarget::After(seq_no.saturating_sub(1)),
+            Cursor::Since(time) => SeekTarget::Since(clock::unix_ns(time)),
         }
     }
 }
@@ -38,7 +38,7 @@ impl From<Cursor> for Want {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Not known yet: the ring has no records, or its writer is still opening it.
-    Pending(Want),
+    Pending(SeekTarget),
     /// The next record starts here, or will.
     At(Position),
 }

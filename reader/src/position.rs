@@ -6,7 +6,7 @@
 //! whole.
 
 use crate::place::{Last, Place, Skip};
-use crate::source::{Attachment, Source};
+use crate::source::Attachment;
 use waldo_shm_protocol::Position;
 
 /// A watermark that no ring shows: page 0 does not exist.
@@ -58,7 +58,7 @@ impl ReadPosition {
             drained: NEVER,
             epoch: attachment.epoch(),
             generation: attachment.generation,
-            from_files: is_files(attachment),
+            from_files: attachment.goes_by_files(),
             ahead: false,
             unsure: false,
         }
@@ -160,7 +160,7 @@ impl ReadPosition {
             drained: NEVER,
             epoch: to.epoch.unwrap_or(NO_EPOCH),
             generation: attachment.generation,
-            from_files: is_files(attachment),
+            from_files: attachment.goes_by_files(),
             ahead: false,
             unsure: false,
         };
@@ -182,7 +182,7 @@ impl ReadPosition {
         self.drained = NEVER;
         self.epoch = NO_EPOCH;
         self.generation = attachment.generation;
-        self.from_files = is_files(attachment);
+        self.from_files = attachment.goes_by_files();
     }
 
     /// The place has been found good under this start of the writer.
@@ -222,8 +222,4 @@ impl ReadPosition {
             (Place::At(_), Skip::Nothing) => self.last.is_some_and(|last| last.seq_no == seq_no),
         }
     }
-}
-
-fn is_files(attachment: &Attachment) -> bool {
-    matches!(attachment.source, Source::Files(_))
 }

@@ -1,32 +1,29 @@
 //! Following the log.
 
-mod attend;
-mod behind;
 mod lapsed;
+mod outcome;
 mod page;
 mod pass;
+mod release_page_tables;
+mod source_check;
 mod tail;
 
 pub(crate) use page::records_before;
-pub(crate) use pass::Passed;
-pub(crate) use tail::Tail;
 
-use crate::attach::RingInner;
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::error::ReadError;
 use crate::lapse::Lapses;
 use crate::options::{ReaderOptions, Visibility};
-use crate::page_map::PageMap;
-use crate::place::{Place, Want};
+use crate::pace::Pace;
+use crate::pages::page_map::PageMap;
+use crate::pages::window::PageWindow;
+use crate::place::{Place, SeekTarget};
 use crate::position::ReadPosition;
 use crate::source::Attachment;
-use crate::stream::Batches;
-use crate::wait::Pace;
+use crate::source::attached_ring::AttachedRing;
 use crate::watermark::Watermark;
-use crate::window::PageWindow;
-use attend::Attended;
-use page::Entered;
+use outcome::{Entered, SourceCheck, Stepped};
 use std::sync::Arc;
 use waldo_shm_protocol::record::RecordFault;
 use waldo_shm_protocol::segment::SegmentFault;
@@ -36,7 +33,7 @@ const TURNS_MAX: u32 = 256;
 
 /// One reader's place in the log.
 pub struct Reader {
-    pub(crate) ring: Arc<RingInner>,
+    pub(crate) ring: Arc<AttachedRing>,
     pub(crate) attachment: Arc<Attachment>,
     pub(crate) options: ReaderOptions,
     pub(crate) position: ReadPosition,
@@ -49,21 +46,13 @@ pub struct Reader {
     pub(crate) in_between: Option<Box<dyn FnOnce() + Send>>,
 }
 
-/// What one step of a poll came to.
-enum Stepped {
-    Batch(Batch),
-    Drained,
-    /// The reader's place has changed: look again.
-    Again,
-}
-
 impl Reader {
-    pub(crate) fn new(ring: Arc<RingInner>, options: ReaderOptions) -> Reader {
+    pub(crate) fn new(ring: Arc<AttachedRing>, options: ReaderOptions) -> Reader {
         let attachment = ring.current();
         let epoch = attachment.epoch();
         Reader {
             ring,
-            position: ReadPosition::new(Place::Pending(Want::Trim), &attachment),
+            position: ReadPosition::new(Place::Pending(SeekTarget::Trim), &attachment),
             window: PageWindow::new(epoch),
             attachment,
             options,
@@ -107,9 +96,9 @@ impl Reader {
                 in_between();
             }
             match self.attend()? {
-                Attended::Same => {}
-                Attended::Moved => continue,
-                Attended::Unsettled => return Ok(None),
+                SourceCheck::Same => {}
+                SourceCheck::Moved => continue,
+                SourceCheck::Unsettled => return Ok(None),
             }
             match self.step(watermark)? {
                 Stepped::Batch(batch) => return Ok(Some(batch)),
@@ -131,7 +120,7 @@ impl Reader {
     /// a cursor beyond the end of the log that is the last record there is: see [`Reader::is_behind`].
     pub fn last_seq_no(&self) -> Option<u64> {
         match self.position.at() {
-            Place::Pending(Want::Resume(checkpoint)) => Some(checkpoint.seq_no),
+            Place::Pending(SeekTarget::Resume(checkpoint)) => Some(checkpoint.seq_no),
             _ => self.position.last().map(|last| last.seq_no),
         }
     }
@@ -144,7 +133,7 @@ impl Reader {
 
     /// A checkpoint of the last record handed out, or of the one before the cursor if that has been seen.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
-        if let Place::Pending(Want::Resume(checkpoint)) = self.position.at() {
+        if let Place::Pending(SeekTarget::Resume(checkpoint)) = self.position.at() {
             return Some(checkpoint);
         }
         let last = self.position.last()?;
@@ -156,11 +145,6 @@ impl Reader {
     /// What the ring has overtaken, if the reader was told to go on by itself.
     pub fn lapses(&self) -> &Lapses {
         &self.lapses
-    }
-
-    /// The same as an asynchronous stream, for any runtime.
-    pub fn into_stream(self) -> Batches {
-        Batches::new(self)
     }
 
     #[inline(always)]

@@ -6,25 +6,25 @@
 
 mod empty;
 mod found;
+mod page_cursor;
 mod pages;
 mod resume;
-mod spot;
 mod target;
 
-use crate::attach::RingInner;
 use crate::checkpoint::Checkpoint;
 use crate::error::ReadError;
 use crate::options::{Cursor, ReaderOptions, Visibility};
-use crate::page_map::PageMap;
 use crate::pages::Opened;
-use crate::place::{Last, Place, Skip, Want};
+use crate::pages::page_map::PageMap;
+use crate::pages::window::PageWindow;
+use crate::place::{Last, Place, SeekTarget, Skip};
 use crate::reader::Reader;
-use crate::source::{Attachment, Source};
+use crate::source::Attachment;
+use crate::source::attached_ring::AttachedRing;
 use crate::watermark::Watermark;
-use crate::window::PageWindow;
 use found::{Attempt, Start};
 pub(crate) use found::{Found, Overtaken, Sought};
-use spot::{Spot, in_front_of_seal};
+use page_cursor::{PageCursor, in_front_of_seal};
 use std::sync::Arc;
 use target::Target;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
@@ -40,7 +40,7 @@ const FIRST: u32 = PAGE_HEADER_LEN as u32;
 /// A search. It reads, opens and maps pages, and goes over to another attachment if the ring has moved, but
 /// it has no access to the reader's position: what it comes to is a value.
 pub(crate) struct Search<'r> {
-    pub(crate) ring: &'r Arc<RingInner>,
+    pub(crate) ring: &'r Arc<AttachedRing>,
     pub(crate) attachment: &'r mut Arc<Attachment>,
     pub(crate) options: &'r ReaderOptions,
     pub(crate) window: &'r mut PageWindow,
@@ -68,7 +68,7 @@ impl Reader {
 
 impl Search<'_> {
     /// Finds `want`.
-    pub(crate) fn resolve(mut self, want: Want) -> Result<Sought, ReadError> {
+    pub(crate) fn resolve(mut self, want: SeekTarget) -> Result<Sought, ReadError> {
         // Attempts, and those in a row between which nothing has changed in the files.
         let (mut races, mut still) = (0, 0);
         loop {
@@ -95,9 +95,7 @@ impl Search<'_> {
                 _ if races == RACES_MAX / 2 => self.refresh()?,
                 _ => {}
             }
-            if let Source::Files(files) = &self.attachment.source {
-                let oldest = files.oldest_page();
-                let moved = files.look()? || files.oldest_page() != oldest;
+            if let Some(moved) = self.attachment.look_at_files()? {
                 still = if moved { 0 } else { still + 1 };
             }
             std::thread::yield_now();
@@ -114,7 +112,7 @@ impl Search<'_> {
     /// A search for later, if pages are missing that a segment names which is out of date: whoever comes next
     /// tells where `want` is, or the files do once it is known that nobody comes.
     #[cold]
-    fn put_off(&self, want: Want) -> Option<Found> {
+    fn put_off(&self, want: SeekTarget) -> Option<Found> {
         let unsettled = self.attachment.is_unsettled(&self.ring.options);
         unsettled.then(|| Found { settled: false, ..self.found(Place::Pending(want), None, None) })
     }
@@ -122,10 +120,7 @@ impl Search<'_> {
     /// Attempts that may be lost to a writer that trims. Without a segment each of them begins with a look at
     /// the directory, in which time a fast writer can trim all of a small ring.
     fn races_max(&self) -> u32 {
-        match &self.attachment.source {
-            Source::Control(_) => RACES_MAX,
-            Source::Files(_) => RACES_MAX * 32,
-        }
+        if self.attachment.goes_by_files() { RACES_MAX * 32 } else { RACES_MAX }
     }
 
     /// Like [`Reader::attend`], but there is no place that could be wrong.
@@ -140,18 +135,18 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn attempt(&mut self, want: Want) -> Result<Attempt, ReadError> {
+    fn attempt(&mut self, want: SeekTarget) -> Result<Attempt, ReadError> {
         let Some(span) = self.span()? else { return self.pending(want).map(Attempt::Done) };
         match want {
-            Want::Tip => self.tip(&span),
-            Want::Trim => self.trim(&span),
-            Want::After(seq_no) => self.find(&span, Target::After(seq_no), None),
-            Want::Since(time) => self.find(&span, Target::Since(time), None),
-            Want::FromNowSince(time) => {
+            SeekTarget::Tip => self.tip(&span),
+            SeekTarget::Trim => self.trim(&span),
+            SeekTarget::After(seq_no) => self.find(&span, Target::After(seq_no), None),
+            SeekTarget::Since(time) => self.find(&span, Target::Since(time), None),
+            SeekTarget::FromNowSince(time) => {
                 let attempt = self.find(&span, Target::Since(time), None)?;
                 Ok(self.nothing_trimmed(attempt))
             }
-            Want::Resume(checkpoint) => {
+            SeekTarget::Resume(checkpoint) => {
                 let target = Target::After(checkpoint.seq_no.saturating_sub(1));
                 let attempt = self.find(&span, target, Some(&checkpoint))?;
                 match attempt {
@@ -201,7 +196,7 @@ impl Search<'_> {
         let start = self.hint(&map, limit, IndexKey::SeqNo(u64::MAX)).map_or(FIRST, |(offset, _)| offset);
         let (mut last, mut end) = (None, limit);
         if limit - start <= TIP_WALK_MAX {
-            let mut spot = Spot::at(map.clone(), start, None);
+            let mut spot = PageCursor::at(map.clone(), start, None);
             // Damage before the tip is no concern of a reader that starts at the tip.
             if spot.walk(limit, |_, _| true).is_ok() {
                 (last, end) = (spot.last, spot.offset);
@@ -222,7 +217,7 @@ impl Search<'_> {
         let first = self.first_record(&map, span)?;
         if first.is_none() && map.id() < span.tip {
             // Sealed without a record: the first one is in a later page.
-            let attempt = self.walk_pages(Spot::at(map, FIRST, None), span, Target::After(0))?;
+            let attempt = self.walk_pages(PageCursor::at(map, FIRST, None), span, Target::After(0))?;
             return Ok(match attempt {
                 Attempt::Done(found) => Attempt::Done(Found { begins_ring: found.next.is_some(), ..found }),
                 other => other,
@@ -250,7 +245,7 @@ impl Search<'_> {
         let hint = self.hint(&map, limit, target.key());
         let hint = hint.filter(|(_, record)| target.is_behind(record.seq_no(), record.time_ns()));
         let spot = match hint {
-            Some((offset, _)) => Spot::at(map, offset, None),
+            Some((offset, _)) => PageCursor::at(map, offset, None),
             None => match self.start_of_page(map, span, target, resuming)? {
                 Start::Page(spot) => spot,
                 Start::Ring(found) => return Ok(Attempt::Done(*found)),
@@ -299,13 +294,18 @@ impl Search<'_> {
                 });
             }
             let last = first.map(|record| Last::number(record.prev_seq_no()));
-            return Ok(Start::Page(Spot::at(map, FIRST, last)));
+            return Ok(Start::Page(PageCursor::at(map, FIRST, last)));
         }
     }
 
     /// Walks on from `spot`, across pages, to the first record not behind `target`.
     #[inline]
-    fn walk_pages(&mut self, mut spot: Spot, span: &Span, target: Target) -> Result<Attempt, ReadError> {
+    fn walk_pages(
+        &mut self,
+        mut spot: PageCursor,
+        span: &Span,
+        target: Target,
+    ) -> Result<Attempt, ReadError> {
         loop {
             let limit = self.limit(&spot.map, span)?;
             spot.walk(limit, |seq_no, time_ns| target.is_behind(seq_no, time_ns))?;
@@ -318,7 +318,7 @@ impl Search<'_> {
                 Opened::Page(map) => map,
                 Opened::Gone(error) => return Ok(Attempt::Raced(error)),
             };
-            spot = Spot { map: next, offset: FIRST, ..spot };
+            spot = PageCursor { map: next, offset: FIRST, ..spot };
         }
         if spot.stride > 0 {
             self.window.guess_stride(spot.stride);

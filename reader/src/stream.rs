@@ -30,6 +30,13 @@ pub struct Batches {
     failed: bool,
 }
 
+impl Reader {
+    /// The same as an asynchronous stream, for any runtime.
+    pub fn into_stream(self) -> Batches {
+        Batches::new(self)
+    }
+}
+
 impl Batches {
     pub(crate) fn new(mut reader: Reader) -> Batches {
         reader.window.forget_recent();

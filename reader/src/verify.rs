@@ -8,9 +8,9 @@ mod page;
 mod report;
 
 use crate::error::AttachError;
-use crate::files::survey::{survey, torn_seal};
-use crate::link::{live_end, read_meta};
 use crate::pages::{self, Opened};
+use crate::source::files::survey::{survey, torn_seal};
+use crate::source::link::{live_end, read_meta};
 use page::{End, PageWalk};
 pub use report::{Damage, Progress, VerifyError, VerifyReport};
 use std::io;

@@ -1,18 +1,15 @@
 //! Waiting for records.
 
 use crate::batch::Batch;
-use crate::clock::{jittered, process_number};
+use crate::clock::jittered;
 use crate::error::ReadError;
-use crate::futex;
 use crate::options::WaitStrategy;
+use crate::pace::SPIN_MAX;
 use crate::reader::Reader;
-use crate::source::Source;
 use crate::status::WriterStatus;
-use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
 const SPIN_MIN: Duration = Duration::from_micros(2);
-const SPIN_MAX: Duration = Duration::from_micros(50);
 /// Time between two looks at the writer's status while spinning.
 const SPIN_ROUND: Duration = Duration::from_millis(1);
 
@@ -26,36 +23,6 @@ pub enum Wakeup {
     TimedOut,
     /// The writer's state has changed, or was not [`WriterStatus::Live`] to begin with. Told once per change.
     Writer(WriterStatus),
-}
-
-/// How a reader waits: what it has told of the writer, and how much spinning has helped lately.
-#[derive(Debug)]
-pub(crate) struct Pace {
-    told: WriterStatus,
-    epoch: u32,
-    spin: Duration,
-    /// When to look next at link and status.
-    next_check: Option<Instant>,
-}
-
-impl Pace {
-    pub(crate) fn new(epoch: u32) -> Pace {
-        Pace { told: WriterStatus::Live, epoch, spin: SPIN_MAX / 2, next_check: None }
-    }
-
-    /// Notes how the writer is; gives what is to be told about it.
-    fn change(&mut self, now: WriterStatus, epoch: u32) -> Option<WriterStatus> {
-        let restarted = now == WriterStatus::Live && epoch != self.epoch;
-        let known = match (self.told, now) {
-            (WriterStatus::Failed { errno: a }, WriterStatus::Failed { errno: b }) => a == b,
-            (a, b) => discriminant(&a) == discriminant(&b),
-        };
-        self.told = now;
-        if now == WriterStatus::Live {
-            self.epoch = epoch;
-        }
-        if restarted { Some(WriterStatus::Restarted { epoch }) } else { (!known).then_some(now) }
-    }
 }
 
 impl Reader {
@@ -75,7 +42,7 @@ impl Reader {
         let mut spun = false;
         loop {
             // Loaded before looking at anything: what changes after the look changes the token, or wakes.
-            let token = self.token();
+            let token = self.attachment.wake_token();
             self.attend()?;
             if self.news() {
                 return Ok(Wakeup::Records);
@@ -107,7 +74,8 @@ impl Reader {
                 }
                 WaitStrategy::Adaptive | WaitStrategy::Park => {
                     self.before_sleep();
-                    self.park(token, left);
+                    let slice = jittered(self.ring.options.check_interval);
+                    self.attachment.sleep(token, slice, left);
                 }
             }
             self.check_link()?;
@@ -142,13 +110,6 @@ impl Reader {
         }
     }
 
-    fn token(&self) -> u32 {
-        match &self.attachment.source {
-            Source::Control(control) => control.segment().wake_token(process_number()),
-            Source::Files(_) => 0,
-        }
-    }
-
     /// Looks for news for as long as `time`. `true` if there are some.
     fn spin(&self, time: Duration, relax: impl Fn()) -> bool {
         let start = Instant::now();
@@ -166,21 +127,6 @@ impl Reader {
         }
     }
 
-    /// Sleeps until woken, at most `left`, and not so long that a dead writer would go unnoticed.
-    fn park(&self, token: u32, left: Option<Duration>) {
-        match &self.attachment.source {
-            Source::Control(control) => {
-                let slice = self.attachment.slice(jittered(self.ring.options.check_interval));
-                let slice = left.map_or(slice, |left| left.min(slice));
-                futex::wait(control.segment().wake_word(process_number()), token, slice);
-            }
-            Source::Files(files) => {
-                let pause = files.pause();
-                std::thread::sleep(left.map_or(pause, |left| left.min(pause)));
-            }
-        }
-    }
-
     /// Once per interval: has the link come to lead elsewhere?
     fn check_link(&mut self) -> Result<(), ReadError> {
         let now = Instant::now();
@@ -189,7 +135,7 @@ impl Reader {
             self.pace.next_check = now.checked_add(jittered(self.ring.options.check_interval));
         }
         // With records at hand there is no hurry; in files mode every look includes the link.
-        if due && matches!(self.attachment.source, Source::Control(_)) && !self.news() {
+        if due && !self.attachment.goes_by_files() && !self.news() {
             self.refresh()?;
         }
         Ok(())

@@ -1,18 +1,14 @@
 //! One thread per ring and process that sleeps for all asynchronous streams of the process together.
 
-mod sleepers;
+pub(crate) mod process_waiter;
+pub(crate) mod sleepers;
 
-use crate::attach::RingInner;
-use crate::clock;
 use crate::clock::jittered;
 use crate::error::ReadError;
-use crate::futex;
 use crate::options::Visibility;
-use crate::source::{Observed, Source};
-use sleepers::Sleepers;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use crate::source::Observed;
+use crate::source::attached_ring::AttachedRing;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -20,30 +16,10 @@ use std::time::{Duration, Instant};
 /// that ended by time alone, which nobody is woken for.
 const SLICE: Duration = Duration::from_secs(1);
 
-/// The streams of one ring, and the thread that wakes them, in one process.
-///
-/// A child process gets a copy of this memory by `fork`, but no copy of the thread, and the mutex may have
-/// been locked by a thread that the child does not have. So a child never touches what belongs to its parent:
-/// it finds, or makes, the entry of its own process at the end of the chain.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    /// The process that this belongs to.
-    pid: u32,
-    inner: Mutex<Inner>,
-    /// That of a child process; only ever set in the memory of the child.
-    child: OnceLock<Box<Waiter>>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    running: bool,
-    sleepers: Sleepers,
-}
-
 /// One stream's place among the sleepers.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    ring: Arc<RingInner>,
+    ring: Arc<AttachedRing>,
     visibility: Visibility,
     /// The place, and the process that it is a place in.
     number: usize,
@@ -51,7 +27,7 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    pub(crate) fn new(ring: Arc<RingInner>, visibility: Visibility) -> Ticket {
+    pub(crate) fn new(ring: Arc<AttachedRing>, visibility: Visibility) -> Ticket {
         let (number, pid) = enter(&ring, visibility);
         Ticket { ring, visibility, number, pid }
     }
@@ -85,7 +61,7 @@ impl Ticket {
     }
 }
 
-fn enter(ring: &RingInner, visibility: Visibility) -> (usize, u32) {
+fn enter(ring: &AttachedRing, visibility: Visibility) -> (usize, u32) {
     let waiter = ring.waiter.here();
     (waiter.lock().sleepers.enter(visibility), waiter.pid)
 }
@@ -100,61 +76,6 @@ impl Drop for Ticket {
         let waker = waiter.lock().sleepers.leave(self.number);
         // Outside the lock: dropping a waker may run code of the runtime, which may drop another stream.
         drop(waker);
-    }
-}
-
-impl Default for Waiter {
-    fn default() -> Waiter {
-        Waiter { pid: process::id(), inner: Mutex::default(), child: OnceLock::new() }
-    }
-}
-
-impl Waiter {
-    /// The one of this process.
-    fn here(&self) -> &Waiter {
-        let (pid, mut waiter) = (process::id(), self);
-        while waiter.pid != pid {
-            waiter = waiter.child.get_or_init(Box::default);
-        }
-        waiter
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing that is done under the lock can fail half-way.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether there is nobody left to wait for; the thread must end if so.
-    fn finished(&self) -> bool {
-        let mut inner = self.lock();
-        inner.running = inner.sleepers.streams() > 0;
-        !inner.running
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_running(&self) -> bool {
-        self.lock().running
-    }
-
-    /// Streams that wait now.
-    #[cfg(test)]
-    pub(crate) fn waiting(&self) -> usize {
-        self.lock().sleepers.waiting()
-    }
-
-    /// Wakes those who see these records. `room` is empty, before and after.
-    fn wake(&self, visibilities: &[Visibility], room: &mut Vec<Waker>) {
-        let mut inner = self.lock();
-        visibilities.iter().for_each(|visibility| inner.sleepers.take(*visibility, room));
-        drop(inner);
-        for waker in room.drain(..) {
-            // A waker is the client's code. One that panics must not take the thread from all other streams.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                // The panic hook has reported it. The payload is the client's too: its destructor might panic
-                // again.
-                std::mem::forget(panic);
-            }
-        }
     }
 }
 
@@ -173,7 +94,7 @@ impl Seen {
     }
 }
 
-fn run(ring: &Weak<RingInner>) {
+fn run(ring: &Weak<AttachedRing>) {
     let mut seen: Option<Seen> = None;
     let mut next_check = Instant::now();
     let mut room = Vec::new();
@@ -185,10 +106,7 @@ fn run(ring: &Weak<RingInner>) {
             return;
         }
         let attachment = ring.current();
-        let token = match &attachment.source {
-            Source::Control(control) => control.segment().wake_token(clock::process_number()),
-            Source::Files(_) => 0,
-        };
+        let token = attachment.wake_token();
         let mut attended = ring.attend(&attachment);
         if attended.is_ok() && Instant::now() >= next_check {
             next_check = Instant::now() + jittered(ring.options.check_interval);
@@ -210,12 +128,6 @@ fn run(ring: &Weak<RingInner>) {
             continue;
         }
         drop(ring);
-        match &attachment.source {
-            Source::Control(control) => {
-                let word = control.segment().wake_word(clock::process_number());
-                futex::wait(word, token, attachment.slice(SLICE));
-            }
-            Source::Files(files) => std::thread::sleep(files.pause()),
-        }
+        attachment.sleep(token, SLICE, None);
     }
 }

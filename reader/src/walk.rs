@@ -1,7 +1,7 @@
 //! Walking from record to record in a page.
 
 use crate::options::Integrity;
-use crate::page_map::PageMap;
+use crate::pages::page_map::PageMap;
 use waldo_shm_protocol::PageSeed;
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::prefetch;

@@ -1,11 +1,12 @@
 //! Being overtaken by the ring, and moving to where a search has led.
 
+use super::Reader;
+use super::outcome::Stepped;
 use super::page::records_before;
-use super::{Reader, Stepped};
 use crate::error::ReadError;
 use crate::lapse::Lapse;
 use crate::options::{OnLapped, Visibility};
-use crate::place::{Last, Place, Skip, Want};
+use crate::place::{Last, Place, SeekTarget, Skip};
 use crate::position::Destination;
 use crate::seek::{Found, Overtaken, Search, Sought};
 use crate::walk::frame;
@@ -15,7 +16,7 @@ use waldo_shm_protocol::record::{Frame, Record};
 impl Reader {
     /// Looks for `want`, and goes where the search has led. If that is lapped, the reader goes where it was
     /// told to go then, or stays where it is, with an error.
-    pub(crate) fn go(&mut self, want: Want) -> Result<(), ReadError> {
+    pub(crate) fn go(&mut self, want: SeekTarget) -> Result<(), ReadError> {
         match self.search(want)? {
             Sought::Found(found) => self.take(found),
             Sought::Overtaken(overtaken) => self.overtaken(*overtaken)?,
@@ -25,7 +26,7 @@ impl Reader {
 
     /// Looks for `want` without moving there.
     #[inline]
-    fn search(&mut self, want: Want) -> Result<Sought, ReadError> {
+    fn search(&mut self, want: SeekTarget) -> Result<Sought, ReadError> {
         let search = Search {
             ring: &self.ring,
             attachment: &mut self.attachment,
@@ -44,22 +45,22 @@ impl Reader {
     pub(super) fn lapsed(&mut self) -> Result<Stepped, ReadError> {
         // What the cursor asked for may lie behind everything that has been trimmed.
         let want = match self.position.skip() {
-            Skip::Nothing => Want::Trim,
-            Skip::Through(seq_no) => Want::After(seq_no),
-            Skip::Before(time_ns) => Want::Since(time_ns),
+            Skip::Nothing => SeekTarget::Trim,
+            Skip::Through(seq_no) => SeekTarget::After(seq_no),
+            Skip::Before(time_ns) => SeekTarget::Since(time_ns),
         };
         let found = match self.search(want)? {
             Sought::Found(found) => found,
             Sought::Overtaken(overtaken) => return self.overtaken(*overtaken).map(|()| Stepped::Again),
         };
-        if found.next.is_none() && (want == Want::Trim || found.page.is_none()) {
+        if found.next.is_none() && (want == SeekTarget::Trim || found.page.is_none()) {
             // There is no record in the ring that this reader may see. What it has missed can be told once
             // there is one.
             return Ok(Stepped::Drained);
         }
         // Behind a number that was asked for, the search has looked by itself whether something is missed.
-        let by_number = matches!(want, Want::After(_));
-        let counted = want == Want::Trim && !self.position.is_unsure();
+        let by_number = matches!(want, SeekTarget::After(_));
+        let counted = want == SeekTarget::Trim && !self.position.is_unsure();
         let lost = if counted { self.lost(&found) } else { None };
         if found.begins_ring && !by_number && lost != Some(0) && !self.goes_on_at(&found) {
             let requested = self.last_seq_no().unwrap_or(0);
@@ -80,7 +81,7 @@ impl Reader {
                 return Err(ReadError::Lapped { requested, oldest: oldest.next.unwrap_or(0), lost });
             }
             OnLapped::Oldest => (oldest, lost),
-            OnLapped::Tip => match self.search(Want::Tip)? {
+            OnLapped::Tip => match self.search(SeekTarget::Tip)? {
                 Sought::Found(found) => (found, None),
                 Sought::Overtaken(overtaken) => (overtaken.oldest, None),
             },

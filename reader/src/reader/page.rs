@@ -1,12 +1,13 @@
 //! Reading in one page, and going on to the next.
 
-use super::pass::Damage;
-use super::{Reader, Stepped, corrupt};
+use super::outcome::{Entered, Stepped};
+use super::{Reader, corrupt};
 use crate::batch::Batch;
+use crate::batch_storage::BatchStorage;
 use crate::error::ReadError;
-use crate::held::Held;
 use crate::pages::Opened;
-use crate::source::{Attachment, Source};
+use crate::passed::BadRecord;
+use crate::source::Attachment;
 use crate::watermark::Watermark;
 use waldo_shm_protocol::page::RECORDS_UNKNOWN;
 use waldo_shm_protocol::record::{RecordFault, Seal};
@@ -14,17 +15,6 @@ use waldo_shm_protocol::{Position, limits};
 
 /// Looks at a page that is not there before that counts as an error.
 const GONE_TRIES: u32 = 16;
-
-/// What became of entering a page.
-pub(super) enum Entered {
-    /// It is mapped, as [`Reader`]'s page.
-    Page,
-    Trimmed,
-    /// The ring or its writer has changed meanwhile.
-    Moved,
-    /// It is missing, and the segment that names it is out of date: whoever comes next tells.
-    Unsettled,
-}
 
 impl Reader {
     /// Maps the reader's page.
@@ -81,9 +71,7 @@ impl Reader {
 
     /// Whether page `id`, which could not be opened, has left the ring.
     pub(crate) fn trimmed(&self, id: u64) -> Result<bool, ReadError> {
-        if let Source::Files(files) = &self.attachment.source {
-            files.look()?;
-        }
+        self.attachment.look_at_files()?;
         // The writer raises this before the file loses its name, and the failed open came after that.
         Ok(self.attachment.oldest_page() > id)
     }
@@ -96,7 +84,7 @@ impl Reader {
         let Some(bytes) = map.bytes(offset, limit) else { return Err(self.nonsense()) };
         let passed = match self.pass(bytes, map.seed(), offset) {
             Ok(passed) => passed,
-            Err(Damage { offset, fault, before }) => {
+            Err(BadRecord { offset, fault, before }) => {
                 let behind = watermark.position().page() > map.id();
                 return match self.attachment.torn_seal(map.id(), offset).filter(|_| behind) {
                     Some(seal) => Ok(self.cross(map.id(), &seal)),
@@ -106,7 +94,7 @@ impl Reader {
         };
         self.advance(map.id(), &passed)?;
         if passed.len > 0 {
-            return Ok(Stepped::Batch(Batch::new(Held::Mapped(map), &passed, self.last_seq_no())));
+            return Ok(Stepped::Batch(Batch::new(BatchStorage::Mapped(map), &passed, self.last_seq_no())));
         }
         match &passed.sealed {
             Some(seal) if watermark.position().page() > map.id() => Ok(self.cross(map.id(), seal)),

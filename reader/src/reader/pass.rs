@@ -2,42 +2,17 @@
 
 use super::Reader;
 use crate::error::ReadError;
+use crate::passed::{BadRecord, Passed};
 use crate::place::{Last, Skip};
 use crate::walk::{Step, Walk, head};
-use waldo_shm_protocol::record::{Frame, RecordFault, Seal};
+use waldo_shm_protocol::record::Frame;
 use waldo_shm_protocol::{PageSeed, Position};
-
-/// Records passed over; offsets are those in the page.
-pub(crate) struct Passed {
-    /// Where those to be handed out start.
-    pub(crate) start: u32,
-    /// Where the walk ended.
-    pub(crate) end: u32,
-    /// Records to be handed out.
-    pub(crate) len: usize,
-    pub(crate) payload_bytes: usize,
-    /// Number of the first of them.
-    pub(crate) first_seq_no: u64,
-    /// Offset of the last record passed, and its header.
-    last: Option<(u32, waldo_shm_protocol::record::Record)>,
-    skip: Skip,
-    /// The walk ended in front of this.
-    pub(super) sealed: Option<Seal>,
-}
-
-/// A record that is not good.
-pub(super) struct Damage {
-    pub(super) offset: u32,
-    pub(super) fault: RecordFault,
-    /// Number of the record before, if known.
-    pub(super) before: Option<u64>,
-}
 
 impl Reader {
     /// Passes over the records that are to come next, in `bytes` at `offset` of the page with this seed, with
     /// the checks that were asked for.
     #[inline(always)]
-    pub(super) fn pass(&self, bytes: &[u8], seed: PageSeed, offset: u32) -> Result<Passed, Damage> {
+    pub(super) fn pass(&self, bytes: &[u8], seed: PageSeed, offset: u32) -> Result<Passed, BadRecord> {
         let prev = self.position.last().map(|last| last.seq_no);
         // An epoch cannot be lower than that of the last record seen.
         let epoch = self.position.last().and_then(|last| last.mark).map_or(0, |mark| mark.epoch);
@@ -68,7 +43,7 @@ impl Reader {
                 Step::End => break None,
                 Step::Fault(fault) => {
                     let before = last.map(|(_, seq_no)| seq_no).or(prev);
-                    return Err(Damage { offset: walk.offset(), fault, before });
+                    return Err(BadRecord { offset: walk.offset(), fault, before });
                 }
             }
         };

@@ -8,75 +8,20 @@
 //! unmap and map takes a lock on the file that a flush needs too. Who finds more, or does not sleep, reads in
 //! place.
 
-use super::{Reader, Stepped};
+use super::Reader;
+use super::outcome::Stepped;
 use crate::batch::Batch;
+use crate::batch_storage::{BatchStorage, Copied};
 use crate::error::ReadError;
-use crate::held::{Copied, Held};
 use crate::options::Visibility;
-use crate::page_file::PageFile;
 use crate::pages::Opened;
-use crate::source::Source;
+use crate::pages::page_file::PageFile;
 use crate::watermark::Watermark;
 use std::sync::Arc;
 use waldo_shm_protocol::Position;
 
 /// Bytes of news up to which they are copied.
 const NEWS_MAX: u32 = 32 << 10;
-/// How often a reader that has been woken may find that it has read everything before it sleeps again; it is
-/// one that polls otherwise. More than once: what comes just before a reader falls asleep keeps it awake.
-const ROUNDS: u8 = 2;
-
-/// What a reader has for the end of the log.
-#[derive(Default)]
-pub(crate) struct Tail {
-    /// Counts down from the last wake; 0 if records are to be read in place.
-    rounds: u8,
-    /// The mapping may have been read through since it was last given back.
-    touched: bool,
-    page: Option<Arc<PageFile>>,
-    copy: Option<Arc<Copied>>,
-}
-
-impl Tail {
-    #[inline(always)]
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.rounds > 0
-    }
-
-    /// Everything has been read.
-    pub(crate) fn drained(&mut self) {
-        self.rounds = self.rounds.saturating_sub(1);
-        self.touched |= self.rounds == 0;
-    }
-
-    /// To be called when the reader does not sleep for its records, or gets many: they are read in place from
-    /// now on.
-    pub(crate) fn awake(&mut self) {
-        self.rounds = 0;
-        self.touched();
-    }
-
-    /// To be called when something is read in place.
-    pub(crate) fn touched(&mut self) {
-        self.touched = true;
-    }
-
-    /// Lets go of the page, when the reader leaves it or it may be another one now.
-    pub(crate) fn leave(&mut self) {
-        (self.page, self.copy) = (None, None);
-    }
-
-    /// Drops what has been copied and not been handed out: it may be something else now.
-    pub(crate) fn forget(&mut self) {
-        self.copy = None;
-    }
-
-    /// The page's inode, if it is open.
-    pub(crate) fn inode(&self) -> Option<(u64, u64)> {
-        self.page.as_ref().map(|page| (**page).as_ref().inode())
-    }
-}
-
 impl Reader {
     /// To be called before the reader sleeps until it is woken.
     pub(crate) fn before_sleep(&mut self) {
@@ -84,12 +29,11 @@ impl Reader {
             self.let_go_behind();
             return;
         }
-        if self.window.tail().touched {
+        if self.window.tail_mut().take_touched() {
             self.window.release_page();
-            self.window.tail_mut().touched = false;
         }
         if self.ring.pages.read_without_lock() {
-            self.window.tail_mut().rounds = ROUNDS;
+            self.window.tail_mut().asleep();
         }
     }
 
@@ -97,8 +41,7 @@ impl Reader {
     /// nobody waits for that, and to read in place is cheaper.
     fn appends_are_flushed(&self) -> bool {
         let end = |visibility| self.attachment.watermark(visibility).position();
-        matches!(self.attachment.source, Source::Control(_))
-            && end(Visibility::Durable) == end(Visibility::Committed)
+        !self.attachment.goes_by_files() && end(Visibility::Durable) == end(Visibility::Committed)
     }
 
     /// Reads from `position`, which is below `watermark`, without a mapping; `None` if that is not the way to
@@ -130,7 +73,7 @@ impl Reader {
         let Some(Ok(passed)) = passed else { return Ok(None) };
         self.advance(facts.id(), &passed)?;
         let stepped = if passed.len > 0 {
-            Stepped::Batch(Batch::new(Held::Copied(copy.clone()), &passed, self.last_seq_no()))
+            Stepped::Batch(Batch::new(BatchStorage::Copied(copy.clone()), &passed, self.last_seq_no()))
         } else if passed.sealed.is_some() || passed.end == limit {
             Stepped::Drained
         } else {

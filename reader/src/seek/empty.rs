@@ -3,22 +3,20 @@
 use super::{Found, Search};
 use crate::error::ReadError;
 use crate::options::Visibility;
-use crate::place::{Place, Skip, Want};
-use crate::source::Source;
+use crate::place::{Place, SeekTarget, Skip};
 use waldo_shm_protocol::Position;
-use waldo_shm_protocol::segment::WriterState;
 
 impl Search<'_> {
     /// Nothing to search in yet.
-    pub(super) fn pending(&self, want: Want) -> Result<Found, ReadError> {
+    pub(super) fn pending(&self, want: SeekTarget) -> Result<Found, ReadError> {
         let committed = self.attachment.watermark(Visibility::Committed).position();
         let oldest = self.attachment.oldest_page();
         if (1..=committed.page()).contains(&oldest) {
             // There are records, none of them durable. The first one to become so is the oldest there is, and
             // from now on it is missed if it is trimmed.
             let skip = match want {
-                Want::Tip | Want::Trim => Some(Skip::Nothing),
-                Want::Since(time) => Some(Skip::Before(time)),
+                SeekTarget::Tip | SeekTarget::Trim => Some(Skip::Nothing),
+                SeekTarget::Since(time) => Some(Skip::Before(time)),
                 _ => None,
             };
             if let Some(skip) = skip {
@@ -27,16 +25,12 @@ impl Search<'_> {
             }
         }
         // While a writer is still reading the files, there may be records that belong before the tip.
-        let empty = committed.is_none()
-            && match &self.attachment.source {
-                Source::Control(control) => control.segment().status().state() == Some(WriterState::Live),
-                Source::Files(_) => true,
-            };
+        let empty = committed.is_none() && self.attachment.is_empty_for_good();
         let want = match want {
             // Oldest and newest record of an empty ring are the first one to come.
-            Want::Tip | Want::Trim if empty => Want::After(0),
-            Want::Since(time) if empty => Want::FromNowSince(time),
-            Want::Resume(checkpoint) if empty => {
+            SeekTarget::Tip | SeekTarget::Trim if empty => SeekTarget::After(0),
+            SeekTarget::Since(time) if empty => SeekTarget::FromNowSince(time),
+            SeekTarget::Resume(checkpoint) if empty => {
                 return Err(ReadError::Rewound { seq_no: Some(checkpoint.seq_no), tip: None });
             }
             want => want,

@@ -1,11 +1,10 @@
 //! What a search comes to.
 
-use super::spot::Spot;
+use super::page_cursor::PageCursor;
 use super::{FIRST, Search};
 use crate::error::ReadError;
-use crate::page_map::PageMap;
+use crate::pages::page_map::PageMap;
 use crate::place::{Last, Place, Skip};
-use crate::source::{Source, settling};
 use std::sync::Arc;
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::record::Record;
@@ -54,7 +53,7 @@ pub(super) enum Attempt {
 /// Where a search in the page that the directory names begins.
 pub(super) enum Start {
     /// At the start of a page; the target is there or behind.
-    Page(Spot),
+    Page(PageCursor),
     /// The ring begins with the target, and nothing that was asked for is missed.
     Ring(Box<Found>),
     Overtaken(Box<Overtaken>),
@@ -64,10 +63,7 @@ pub(super) enum Start {
 impl Search<'_> {
     /// A search's outcome under the writer as it was seen before the search.
     pub(super) fn found(&self, place: Place, page: Option<Arc<PageMap>>, last: Option<Last>) -> Found {
-        let settled = match &self.attachment.source {
-            Source::Control(control) => !settling(control),
-            Source::Files(_) => true,
-        };
+        let settled = self.attachment.is_settled();
         let (skip, epoch) = (Skip::Nothing, self.window.epoch());
         Found { place, page, last, skip, next: None, begins_ring: false, epoch, settled }
     }

@@ -1,10 +1,10 @@
 //! Which page to look in, and the pages a search keeps at hand.
 
-use super::spot::good_hint;
+use super::page_cursor::good_hint;
 use super::{FIRST, Search, Span, Target};
 use crate::error::ReadError;
-use crate::page_map::PageMap;
 use crate::pages::Opened;
+use crate::pages::page_map::PageMap;
 use crate::reader::corrupt;
 use crate::walk::frame;
 use std::sync::Arc;

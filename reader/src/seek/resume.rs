@@ -4,8 +4,8 @@ use super::{Attempt, Found, Overtaken, Search};
 use crate::checkpoint::Checkpoint;
 use crate::error::ReadError;
 use crate::options::Visibility;
-use crate::page_map::PageMap;
-use crate::place::{Last, Mark, Place, Skip, Want};
+use crate::pages::page_map::PageMap;
+use crate::place::{Last, Mark, Place, SeekTarget, Skip};
 use crate::reader::{corrupt, records_before};
 use crate::walk::frame;
 use waldo_shm_protocol::record::{Frame, Record, RecordFault};
@@ -63,7 +63,7 @@ impl Search<'_> {
             let committed = self.attachment.tip_seq_no();
             if self.options.visibility == Visibility::Durable && committed >= Some(seq_no) {
                 // Committed but not durable yet. Whether it is the very record can be told when it is.
-                return Ok(self.found(Place::Pending(Want::Resume(*checkpoint)), None, None));
+                return Ok(self.found(Place::Pending(SeekTarget::Resume(*checkpoint)), None, None));
             }
             return Err(ReadError::Rewound { seq_no: Some(seq_no), tip });
         };

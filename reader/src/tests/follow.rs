@@ -1,6 +1,6 @@
 //! Reading along: order, pages, lapping, damage.
 
-use crate::held::Held;
+use crate::batch_storage::BatchStorage;
 use crate::testing::{Forge, drain, read_n};
 use crate::{Batch, Cursor, Integrity, OnLapped, ReadError, ReaderOptions, Visibility};
 use std::sync::Arc;
@@ -159,8 +159,8 @@ fn one_mapping_per_page_serves_all_readers() {
     let mut readers: Vec<_> = (0..100).map(|_| ring.reader(Cursor::Trim).unwrap()).collect();
     let batches: Vec<_> = readers.iter_mut().map(|r| r.poll().unwrap().unwrap()).collect();
     let map = |batch: &Batch| match &batch.held {
-        Held::Mapped(map) => map.clone(),
-        Held::Copied(_) => panic!("nobody has slept"),
+        BatchStorage::Mapped(map) => map.clone(),
+        BatchStorage::Copied(_) => panic!("nobody has slept"),
     };
     assert!(batches.iter().all(|batch| Arc::ptr_eq(&map(batch), &map(&batches[0]))));
 }

@@ -1,7 +1,7 @@
 //! Reading what a sleeping reader is woken for: as a copy, or in place.
 
 use super::sleeping::resident;
-use crate::held::Held;
+use crate::batch_storage::BatchStorage;
 use crate::testing::{Forge, drain, numbers};
 use crate::{Batch, Cursor, ReadError, Reader, ReaderOptions, Ring, WaitStrategy, Wakeup};
 use std::fs::OpenOptions;
@@ -41,7 +41,7 @@ fn sleep(reader: &mut Reader) {
 }
 
 fn is_copy(batch: &Batch) -> bool {
-    matches!(batch.held, Held::Copied(_))
+    matches!(batch.held, BatchStorage::Copied(_))
 }
 
 /// A sleeper that has nothing of the page in its page tables.

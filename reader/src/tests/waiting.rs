@@ -266,7 +266,7 @@ fn a_retired_segment_without_a_successor_is_waited_on_for_a_while_and_then_given
             assert!(looks > 0, "it went to the files at once");
         }
         // Longer than that it does not wait.
-        assert!(!attachment.awaits_successor() && !attachment.patience());
+        assert!(!attachment.awaits_successor() && !attachment.should_await_successor());
         assert!(matches!(reader.attachment.source, Source::Files(_)));
     }
 }

@@ -1,6 +1,6 @@
 //! Reading from the files alone, and changing over.
 
-use crate::files::FilesTail;
+use crate::source::files::FilesTail;
 use crate::testing::{Forge, drain, read_n, until};
 use crate::{AttachError, AttachOptions, ControlKind, Cursor, Ring, Wakeup, WriterStatus};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! One page, walked from its first record to its end.
 
 use super::{Damage, VerifyError};
-use crate::pages::read_at;
+use crate::pages::opening::read_at;
 use std::fs::File;
 use std::path::Path;
 use waldo_shm_protocol::limits::{INDEX_ENTRY_LEN, PAGE_FOOTER_LEN};

@@ -1,8 +1,8 @@
 //! The page that the log ends in.
 
 use crate::error::ReadError;
-use crate::home::Object;
 use crate::pages::{self, Opened};
+use crate::source::home::Object;
 use std::fs::File;
 use std::path::Path;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
@@ -66,7 +66,7 @@ impl TipPage {
             let want = if window.is_empty() { PAGE_HEADER_LEN } else { WINDOW };
             let want = want.min(usize::try_from(limit.saturating_sub(start)).unwrap_or(0));
             window.resize(want.max(1), 0);
-            let got = pages::read_at(&self.file, &mut window[..want], start)
+            let got = pages::opening::read_at(&self.file, &mut window[..want], start)
                 .map_err(|e| ReadError::io(home.join(names::page(self.id)), e))?;
             let before = self.scan.offset();
             loop {

@@ -1,8 +1,8 @@
 //! How a control segment stands: whether it can be followed, whether it is of the writer's last start, and
 //! whether that writer is alive.
 
-use crate::control::ControlMap;
 use crate::options::AttachOptions;
+use crate::source::control::ControlMap;
 use std::time::Duration;
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::segment::WriterState;

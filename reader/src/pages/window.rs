@@ -1,7 +1,7 @@
 //! The pages that a reader has at hand.
 
-use crate::page_map::PageMap;
-use crate::reader::Tail;
+use crate::pages::page_map::PageMap;
+use crate::pages::tail::Tail;
 use std::sync::Arc;
 
 /// Pages a reader keeps mapped besides the one it is in, while it looks records up.

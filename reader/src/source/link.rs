@@ -1,12 +1,12 @@
 //! Where the link in a ring's directory leads, and what else a ring is recognised by.
 
 use crate::checkpoint::parse_id;
-use crate::control::{ControlFile, ControlMap, Here};
 use crate::error::AttachError;
-use crate::home::{Home, Object};
 use crate::options::AttachOptions;
 use crate::pages;
-use crate::standing::{alive, follows, usable};
+use crate::source::control::{ControlFile, ControlMap, Here};
+use crate::source::home::{Home, Object};
+use crate::source::standing::{alive, follows, usable};
 use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -159,7 +159,7 @@ pub(crate) fn live_end(home: &Path, ring_id: &RingId) -> Result<Option<Position>
 }
 
 /// The inode that the link leads to now.
-pub(crate) fn held_object(home: &Home, here: &Here) -> Result<Option<Object>, AttachError> {
+pub(crate) fn linked_object(home: &Home, here: &Here) -> Result<Option<Object>, AttachError> {
     let Some(link) = read_link(home)? else { return Ok(None) };
     Ok(ControlFile::open(link, here)?.map(|file| file.object))
 }
@@ -167,7 +167,7 @@ pub(crate) fn held_object(home: &Home, here: &Here) -> Result<Option<Object>, At
 fn read_link(home: &Home) -> Result<Option<Link>, AttachError> {
     let path = || home.path().join(names::LINK);
     let mut bytes = [0; LINK_LEN_MAX + 1];
-    match open_in(home, names::LINK).and_then(|file| pages::read_at(&file, &mut bytes, 0)) {
+    match open_in(home, names::LINK).and_then(|file| pages::opening::read_at(&file, &mut bytes, 0)) {
         Ok(len) => match Link::parse(&bytes[..len]) {
             Ok(link) => Ok(Some(link)),
             Err(fault) => Err(AttachError::Link { path: path(), fault }),
@@ -205,7 +205,7 @@ fn check_meta(home: &Path, opened: io::Result<File>) -> Result<MetaFound, Attach
     let path = home.join(names::META);
     let mut bytes = vec![0; META_LEN + 1];
     let read = opened.and_then(|file| {
-        let len = pages::read_at(&file, &mut bytes, 0)?;
+        let len = pages::opening::read_at(&file, &mut bytes, 0)?;
         Ok((len, file.metadata()?.uid()))
     });
     match read {

@@ -1,8 +1,8 @@
 //! The bytes that a batch keeps: a mapped page, or a copy of a few records.
 
 use crate::error::ReadError;
-use crate::page_file::{PageFacts, PageFile};
-use crate::page_map::PageMap;
+use crate::pages::page_file::{PageFacts, PageFile};
+use crate::pages::page_map::PageMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,32 +11,32 @@ const ROOM_MIN: usize = 512;
 
 /// What the records of a batch lie in.
 #[derive(Clone)]
-pub(crate) enum Held {
+pub(crate) enum BatchStorage {
     Mapped(Arc<PageMap>),
     Copied(Arc<Copied>),
 }
 
-impl Held {
+impl BatchStorage {
     /// The bytes from `start` to `end`, as offsets in the page.
     #[inline]
     pub(crate) fn bytes(&self, start: u32, end: u32) -> Option<&[u8]> {
         match self {
-            Held::Mapped(map) => map.bytes(start, end),
-            Held::Copied(copied) => copied.bytes(start, end),
+            BatchStorage::Mapped(map) => map.bytes(start, end),
+            BatchStorage::Copied(copied) => copied.bytes(start, end),
         }
     }
 
     pub(crate) fn page_id(&self) -> u64 {
         match self {
-            Held::Mapped(map) => map.id(),
-            Held::Copied(copied) => copied.page,
+            BatchStorage::Mapped(map) => map.id(),
+            BatchStorage::Copied(copied) => copied.page,
         }
     }
 
     pub(crate) fn path(&self) -> &Path {
         match self {
-            Held::Mapped(map) => map.path(),
-            Held::Copied(copied) => &copied.path,
+            BatchStorage::Mapped(map) => map.path(),
+            BatchStorage::Copied(copied) => &copied.path,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One page file, mapped read-only. The only place where bytes of a page become a slice.
 #![allow(unsafe_code, reason = "forms slices over mapped files")]
 
-use crate::page_file::PageFacts;
+use crate::pages::page_file::PageFacts;
 use crate::watermark::Watermark;
 use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 use std::fs::File;

@@ -2,9 +2,9 @@
 #![allow(unsafe_code, reason = "forms references into the mapped control segment")]
 
 use crate::error::AttachError;
-use crate::home::Object;
-use crate::pages::read_at;
-use crate::pulse::{Pulse, Seen};
+use crate::pages::opening::read_at;
+use crate::source::home::Object;
+use crate::source::pulse::{Pulse, Seen};
 use memmap2::{MmapOptions, MmapRaw};
 use nix::fcntl::OFlag;
 use nix::sys::mman::shm_open;

@@ -1,7 +1,7 @@
 //! One page file, open but not mapped.
 
 use crate::error::ReadError;
-use crate::pages::read_at;
+use crate::pages::opening::read_at;
 use crate::watermark::Watermark;
 use std::fs::File;
 use std::io;

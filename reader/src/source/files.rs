@@ -13,7 +13,7 @@ mod tail;
 mod tip;
 
 use crate::error::ReadError;
-use crate::link::read_meta_at;
+use crate::source::link::read_meta_at;
 use crate::watermark::Watermark;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

@@ -2,7 +2,8 @@
 //! answers.
 
 use crate::error::ReadError;
-use crate::pages::{self, Opened, read_at};
+use crate::pages::opening::read_at;
+use crate::pages::{self, Opened};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;

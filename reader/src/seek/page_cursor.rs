@@ -1,7 +1,7 @@
 //! A place in a walk through one page.
 
 use crate::error::ReadError;
-use crate::page_map::PageMap;
+use crate::pages::page_map::PageMap;
 use crate::place::Last;
 use crate::reader::corrupt;
 use crate::walk::{chain, frame};
@@ -11,7 +11,7 @@ use waldo_shm_protocol::page::IndexEntry;
 use waldo_shm_protocol::record::{Frame, RawRecord, Record, RecordFault};
 
 /// In front of the record at `offset`.
-pub(super) struct Spot {
+pub(super) struct PageCursor {
     pub(super) map: Arc<PageMap>,
     pub(super) offset: u32,
     pub(super) last: Option<Last>,
@@ -21,13 +21,13 @@ pub(super) struct Spot {
     pub(super) stride: u32,
 }
 
-impl Spot {
-    pub(super) fn at(map: Arc<PageMap>, offset: u32, last: Option<Last>) -> Spot {
-        Spot { map, offset, last, next: None, stride: 0 }
+impl PageCursor {
+    pub(super) fn at(map: Arc<PageMap>, offset: u32, last: Option<Last>) -> PageCursor {
+        PageCursor { map, offset, last, next: None, stride: 0 }
     }
 }
 
-impl Spot {
+impl PageCursor {
     /// Walks in this page while `on`, asked with number and time, says so, up to `limit` or the seal. The
     /// records it stops between are checked against their checksums, those passed on the way only for
     /// structure and chain.

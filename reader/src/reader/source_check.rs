@@ -1,28 +1,19 @@
 //! Keeping up with the ring: other control segments, other writers, and whether the place still holds.
 
 use super::Reader;
+use super::outcome::SourceCheck;
 use crate::error::ReadError;
 use crate::options::Visibility;
-use crate::page_map::PageMap;
 use crate::pages::Opened;
+use crate::pages::page_map::PageMap;
 use crate::place::{Last, Mark, Place};
-use crate::source::{Attachment, Source, settling};
+use crate::source::Attachment;
 use crate::walk::frame;
 use crate::watermark::Watermark;
 use std::sync::Arc;
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::record::Frame;
-
-/// What a look at the ring came to.
-pub(crate) enum Attended {
-    /// Nothing has changed: a watermark loaded before may be used.
-    Same,
-    /// The ring or its writer has changed, and the place has been looked at: load the watermark anew.
-    Moved,
-    /// A writer is mending the files at this moment: nothing may be read until it is done.
-    Unsettled,
-}
 
 /// How the last record compares with what stands in its place now.
 enum Compared {
@@ -44,7 +35,7 @@ enum Compared {
 impl Reader {
     /// Follows the ring to another attachment if it has one, and makes sure that the place still holds when
     /// another writer has come.
-    pub(crate) fn attend(&mut self) -> Result<Attended, ReadError> {
+    pub(crate) fn attend(&mut self) -> Result<SourceCheck, ReadError> {
         let mut moved = self.ring.generation() != self.attachment.generation;
         if moved {
             self.adopt(self.ring.current());
@@ -58,16 +49,16 @@ impl Reader {
             self.adopt(fresh);
         }
         if self.attachment.awaits_successor() {
-            return Ok(Attended::Unsettled);
+            return Ok(SourceCheck::Unsettled);
         }
         self.window.look_under(self.attachment.epoch());
         if self.window.epoch() != self.position.epoch() {
             if self.unsettled() {
-                return Ok(Attended::Unsettled);
+                return Ok(SourceCheck::Unsettled);
             }
             moved |= self.revalidate()?;
         }
-        Ok(if moved { Attended::Moved } else { Attended::Same })
+        Ok(if moved { SourceCheck::Moved } else { SourceCheck::Same })
     }
 
     /// Looks whether the ring has a newer control segment than this one.
@@ -92,15 +83,7 @@ impl Reader {
     /// Whether another writer has come that is mending the files now. One that has not been seen alive for
     /// long is not waited for.
     pub(crate) fn unsettled(&self) -> bool {
-        match &self.attachment.source {
-            Source::Control(_) if self.attachment.awaits_successor() => true,
-            Source::Control(control) => {
-                control.segment().status().epoch() != self.position.epoch()
-                    && settling(control)
-                    && self.attachment.alive(&self.ring.options)
-            }
-            Source::Files(_) => false,
-        }
+        self.attachment.is_being_mended(self.position.epoch(), &self.ring.options)
     }
 
     /// After another writer has come: is the record we read last still there? `true` if that is settled for
@@ -108,10 +91,7 @@ impl Reader {
     fn revalidate(&mut self) -> Result<bool, ReadError> {
         let epoch = self.attachment.epoch();
         // Loaded before the watermark: a writer that says it runs has published where the log ends.
-        let settled = match &self.attachment.source {
-            Source::Control(control) => !settling(control),
-            Source::Files(_) => true,
-        };
+        let settled = self.attachment.is_settled();
         let committed = self.attachment.watermark(Visibility::Committed);
         if committed.position().is_none() {
             return Ok(false);

@@ -7,81 +7,22 @@
 //! was opened, which ring is in it, which start of a writer its metadata names, and which segment its link.
 //! In this order: what is seen first is not younger than what is seen after it.
 
-use super::{RingInner, files_source};
-use crate::clock::{coarse_ms, jittered};
-use crate::control::ControlMap;
+use super::attached_ring::AttachedRing;
+use super::looks::Glance;
+use super::{Attachment, Source};
 use crate::error::{AttachError, ReadError};
-use crate::home::{Home, Stamp, Whereabouts};
-use crate::link::{
-    Found, LastBeat, MetaFound, Wanted, held_object, open_control, passing, read_here, read_meta_in,
+use crate::source::control::ControlMap;
+use crate::source::home::{Home, Whereabouts};
+use crate::source::link::{
+    Found, MetaFound, Wanted, linked_object, open_control, passing, read_here, read_meta_in,
 };
-use crate::source::{Attachment, Source};
-use crate::standing::{alive, follows, settled, usable};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-use waldo_shm_protocol::names;
+use crate::source::standing::{alive, follows, settled, usable};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 use waldo_shm_protocol::segment::WriterState;
 
-/// So many looks in a row may be no more than a glance.
-const GLANCES_MAX: u32 = 8;
-
-/// What earlier looks have left behind.
-#[derive(Debug, Default)]
-pub(super) struct Looks {
-    pub(super) last_beat: LastBeat,
-    /// When to look beyond the heartbeat of a writer that is alive, in milliseconds of the coarse clock.
-    next_ms: AtomicU64,
-    /// What link and metadata were like when everything was last looked at, and how many glances there were
-    /// since.
-    glance: Mutex<Option<(Glance, u32)>>,
-}
-
-/// Link and metadata from outside. A start puts its number into the metadata, and mostly a new file in the
-/// place of the link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Glance {
-    generation: u64,
-    link: Option<Stamp>,
-    meta: Stamp,
-}
-
-impl Looks {
-    /// Once per `check_interval`, give or take half of it, for all readers of the process together.
-    fn due(&self, interval: Duration) -> bool {
-        let (now, due) = (coarse_ms(), self.next_ms.load(Ordering::Relaxed));
-        let pause = u64::try_from(jittered(interval).as_millis()).unwrap_or(u64::MAX);
-        let next = now.saturating_add(pause);
-        now >= due && self.next_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    /// Puts the next one off: this is one.
-    fn put_off(&self, interval: Duration) {
-        let pause = u64::try_from(jittered(interval).as_millis()).unwrap_or(u64::MAX);
-        self.next_ms.store(coarse_ms().saturating_add(pause), Ordering::Relaxed);
-    }
-
-    /// Whether nothing has changed from outside since everything was last looked at.
-    fn same(&self, now: &Glance) -> bool {
-        let mut glance = self.glance.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *glance {
-            Some((before, glances)) if before == now && *glances < GLANCES_MAX => {
-                *glances += 1;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Notes what it was like before everything was looked at; `None` if that has to be done again in any
-    /// case.
-    fn note(&self, before: Option<Glance>) {
-        let mut glance = self.glance.lock().unwrap_or_else(PoisonError::into_inner);
-        *glance = before.map(|glance| (glance, 0));
-    }
-}
-
-impl RingInner {
+impl AttachedRing {
     /// The attachment to use instead of `seen` if `seen` cannot be used any more, else `seen`. In files mode,
     /// looks at the files and for a segment, not more often than is worth while.
     ///
@@ -124,12 +65,12 @@ impl RingInner {
     /// is nothing better.
     ///
     /// # Errors
-    /// As [`RingInner::attend`].
+    /// As [`AttachedRing::attend`].
     pub(crate) fn refresh(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
         let looked = self.look(seen);
         if looked.is_err() {
             // What is wrong is wrong for everybody who asks, until somebody sees that it is not any more.
-            self.looks.next_ms.store(0, Ordering::Relaxed);
+            self.looks.look_again();
             seen.look_again();
         }
         looked
@@ -139,7 +80,7 @@ impl RingInner {
     /// ring other than `seen` says. Two changes within one tick of the file system's clock look like one.
     ///
     /// # Errors
-    /// As [`RingInner::attend`].
+    /// As [`AttachedRing::attend`].
     pub(crate) fn refresh_closely(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
         self.looks.note(None);
         self.refresh(seen)
@@ -157,7 +98,7 @@ impl RingInner {
             Whereabouts::Nowhere => (None, false),
         };
         // A directory that is not at its path has to be found anew each time, in case it is moved on.
-        let glance = here.then(|| glance(seen)).flatten();
+        let glance = here.then(|| Glance::of(seen)).flatten();
         if glance.is_some_and(|now| self.looks.same(&now)) {
             return Ok(seen.clone());
         }
@@ -249,11 +190,11 @@ impl RingInner {
             return Ok(Some((Source::Control(*control), None)));
         }
         // Thousands of others may stand here too: the files are no place for all of them to look at once.
-        if seen.patience() {
+        if seen.should_await_successor() {
             return Ok(None);
         }
         if let Some(held) = held {
-            let object = || held_object(home, &here);
+            let object = || linked_object(home, &here);
             // The next writer may have come and gone between two looks, so a segment without a writer is not
             // waited on if the link leads elsewhere or nowhere.
             let abandoned = !alive(held, &self.options) && object().is_ok_and(|o| o != Some(held.object()));
@@ -267,15 +208,10 @@ impl RingInner {
             return Ok(None);
         }
         let retired = held.map(|c| c.segment().status().state()) == Some(Some(WriterState::Retired));
-        Ok(Some((files_source(&path, self.meta.ring_id)?, retired.then(Instant::now))))
+        Ok(Some((Source::files(&path, self.meta.ring_id)?, retired.then(Instant::now))))
     }
 
     fn last_start(&self, home: &Home) -> Option<u32> {
         read_meta_in(home).ok().map(|found| found.start)
     }
-}
-
-fn glance(seen: &Attachment) -> Option<Glance> {
-    let meta = seen.home.stamp(names::META)?;
-    Some(Glance { generation: seen.generation, link: seen.home.stamp(names::LINK), meta })
 }

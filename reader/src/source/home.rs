@@ -4,7 +4,7 @@
 //! a symbolic link is flipped, a ring is removed and made anew. So a reader opens the directory once, and
 //! looks for files of the ring in the directory that it has opened, wherever that is by now. Whether the path
 //! still leads there is asked in one place only ([`Home::whereabouts`]), at the rare looks that
-//! [`RingInner`](crate::attach::RingInner) does.
+//! [`AttachedRing`](crate::source::attached_ring::AttachedRing) does.
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};

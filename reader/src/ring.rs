@@ -1,0 +1,92 @@
+//! The handle of a ring: what programs attach to, and make readers of.
+
+use crate::checkpoint::Checkpoint;
+use crate::error::{AttachError, ReadError};
+use crate::options::{AttachOptions, Cursor, ReaderOptions};
+use crate::place::SeekTarget;
+use crate::reader::Reader;
+use crate::source::attached_ring::AttachedRing;
+use crate::source::snapshot::snapshot;
+use crate::status::RingStatus;
+use std::path::Path;
+use std::sync::Arc;
+use waldo_shm_protocol::RingId;
+
+/// An attachment to a ring. Cheap to clone; all readers made from it, in whatever thread, share the mappings.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    pub(crate) inner: Arc<AttachedRing>,
+}
+
+impl Ring {
+    /// Attaches to the ring in directory `home`. Works with and without a running writer.
+    ///
+    /// # Errors
+    /// [`AttachError`] if there is no ring, if it may not be read, or if what is there makes no sense.
+    pub fn attach(home: impl AsRef<Path>) -> Result<Ring, AttachError> {
+        Ring::attach_with(home, AttachOptions::default())
+    }
+
+    /// [`Ring::attach`] with options.
+    ///
+    /// # Errors
+    /// As [`Ring::attach`].
+    pub fn attach_with(home: impl AsRef<Path>, options: AttachOptions) -> Result<Ring, AttachError> {
+        Ok(Ring { inner: Arc::new(AttachedRing::attach(home.as_ref(), options)?) })
+    }
+
+    /// A reader with default options.
+    ///
+    /// # Errors
+    /// As [`Reader::seek`].
+    pub fn reader(&self, cursor: Cursor) -> Result<Reader, ReadError> {
+        self.reader_with(cursor, ReaderOptions::default())
+    }
+
+    /// A reader that starts at `cursor`.
+    ///
+    /// # Errors
+    /// As [`Reader::seek`].
+    pub fn reader_with(&self, cursor: Cursor, options: ReaderOptions) -> Result<Reader, ReadError> {
+        let mut reader = Reader::new(self.inner.clone(), options);
+        reader.go(cursor.into())?;
+        Ok(reader)
+    }
+
+    /// A reader that goes on behind the record `checkpoint` was made of.
+    ///
+    /// # Errors
+    /// [`ReadError::ForeignCheckpoint`], [`ReadError::Diverged`] if another record has that number now,
+    /// [`ReadError::Rewound`] if the log ends before it, [`ReadError::Lapped`] if records behind it have been
+    /// trimmed.
+    pub fn resume(&self, checkpoint: &Checkpoint, options: ReaderOptions) -> Result<Reader, ReadError> {
+        if checkpoint.ring_id != self.inner.meta.ring_id {
+            return Err(ReadError::ForeignCheckpoint { home: self.inner.home.clone() });
+        }
+        let mut reader = Reader::new(self.inner.clone(), options);
+        reader.go(SeekTarget::Resume(*checkpoint))?;
+        Ok(reader)
+    }
+
+    /// How the ring is at this moment.
+    ///
+    /// # Errors
+    /// [`ReadError::Control`] if the control segment makes no sense, [`ReadError::Io`] in files mode,
+    /// [`ReadError::Replaced`] and [`ReadError::Gone`] if the ring is not where it was.
+    pub fn status(&self) -> Result<RingStatus, ReadError> {
+        // Not what was true a while ago: a status is asked for seldom.
+        let current = self.inner.refresh(&self.inner.current())?;
+        let current = self.inner.attend(&current)?;
+        snapshot(&self.inner, &current)
+    }
+
+    /// The ring's directory, absolute.
+    pub fn home(&self) -> &Path {
+        &self.inner.home
+    }
+
+    /// The ring's identity.
+    pub fn ring_id(&self) -> RingId {
+        self.inner.meta.ring_id
+    }
+}

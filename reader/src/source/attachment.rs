@@ -1,0 +1,418 @@
+//! One source of a ring, and when it was taken up.
+
+use crate::clock::{self, jittered};
+use crate::error::ReadError;
+use crate::options::{AttachOptions, Visibility};
+use crate::source::control::ControlMap;
+use crate::source::files::FilesTail;
+use crate::source::home::Home;
+use crate::source::standing::{alive, lively, runs, settling, stall_limit, usable};
+use crate::status::WriterStatus;
+use crate::watermark::Watermark;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use waldo_shm_protocol::RingId;
+use waldo_shm_protocol::limits::RING_SIZE_MAX;
+use waldo_shm_protocol::page::IndexEntry;
+use waldo_shm_protocol::record::Seal;
+use waldo_shm_protocol::segment::{IndexKey, PageInfo, SegmentFault, WriterState};
+
+/// After a segment was retired, its successor is expected within this time.
+const HANDOVER: Duration = Duration::from_secs(1);
+/// Shortest time between two looks of one process at what a ring's source is, give or take half of it.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where to look.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Control(ControlMap),
+    Files(Box<FilesTail>),
+}
+
+/// One source and when it was taken up: a ring that moves gets a new one with the next generation.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    pub(crate) generation: u64,
+    pub(crate) source: Source,
+    /// The directory that the source belongs to.
+    pub(crate) home: Arc<Home>,
+    /// When a segment was given up for the files because it was retired.
+    handover: Option<Instant>,
+    /// Until when the successor of a retired segment is waited for; set when it is first seen to be missing.
+    successor_due: OnceLock<Instant>,
+    stalled_after: Duration,
+    /// When to look next whether this is still the source to use, in milliseconds of the coarse clock.
+    look_at: AtomicU64,
+}
+
+/// Everything a sleeper watches, to be compared with what it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Observed {
+    generation: u64,
+    committed: u64,
+    durable: u64,
+    state: Option<WriterState>,
+    epoch: u32,
+    /// Nobody stores this: a writer that dies, while others wait for it to be done with the files, changes
+    /// nothing else.
+    alive: bool,
+    damaged: bool,
+}
+
+impl Source {
+    /// The files of the ring in directory `path`, after a first look at them.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub(crate) fn files(path: &Path, ring_id: RingId) -> Result<Source, ReadError> {
+        let files = FilesTail::new(path, ring_id);
+        files.look()?;
+        Ok(Source::Files(Box::new(files)))
+    }
+}
+
+impl Observed {
+    /// Whether the durable watermark alone differs.
+    pub(crate) fn only_more_is_durable_than(&self, before: &Observed) -> bool {
+        self.durable != before.durable && Observed { durable: before.durable, ..*self } == *before
+    }
+}
+
+impl Attachment {
+    pub(crate) fn new(
+        generation: u64,
+        source: Source,
+        home: Arc<Home>,
+        handover: Option<Instant>,
+        stalled_after: Duration,
+    ) -> Attachment {
+        Attachment {
+            generation,
+            source,
+            home,
+            handover,
+            successor_due: OnceLock::new(),
+            stalled_after,
+            look_at: AtomicU64::new(clock::coarse_ms().saturating_add(LOOK_PAUSE.as_millis() as u64)),
+        }
+    }
+
+    /// Whether it is time to look if this is still the source to use. Costs a look at a clock.
+    #[inline]
+    pub(crate) fn look_due(&self) -> bool {
+        clock::coarse_ms() >= self.look_at.load(Ordering::Relaxed)
+    }
+
+    /// The same, and nobody else in this process is to look meanwhile.
+    pub(crate) fn take_look(&self) -> bool {
+        let (now, due) = (clock::coarse_ms(), self.look_at.load(Ordering::Relaxed));
+        let next = now.saturating_add(jittered(LOOK_PAUSE).as_millis() as u64);
+        now >= due && self.look_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Has the next one who asks look again: what is wrong stays so until somebody sees that it is not any
+    /// more.
+    pub(crate) fn look_again(&self) {
+        self.look_at.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the writer of this segment is at work beyond doubt, so that no other can be.
+    pub(crate) fn lively(&self) -> bool {
+        matches!(&self.source, Source::Control(control) if lively(control))
+    }
+
+    /// To be asked when a retired segment has no successor yet: whether to wait for it. For [`HANDOVER`] give
+    /// or take half of it, from the first time this is asked. `false` for what is not retired.
+    pub(crate) fn should_await_successor(&self) -> bool {
+        let now = Instant::now();
+        self.retired() && now < *self.successor_due.get_or_init(|| now + jittered(HANDOVER))
+    }
+
+    /// Whether this is a retired segment whose successor has been looked for, and is still waited for.
+    pub(crate) fn awaits_successor(&self) -> bool {
+        self.successor_due.get().is_some_and(|due| Instant::now() < *due) && self.retired()
+    }
+
+    /// Whether what this segment says may be out of date with nobody to bring it up to date yet: it is
+    /// retired and its successor is waited for, or a writer in it is to mend the files. If that writer has
+    /// just been killed, it counts as alive for a while. Meanwhile the next writer, with a segment that
+    /// cannot be seen from here, may trim the ring.
+    pub(crate) fn is_unsettled(&self, options: &AttachOptions) -> bool {
+        matches!(&self.source, Source::Control(control)
+            if self.awaits_successor() || (settling(control) && alive(control, options)))
+    }
+
+    fn retired(&self) -> bool {
+        matches!(&self.source, Source::Control(control)
+            if control.segment().status().state() == Some(WriterState::Retired))
+    }
+
+    /// Up to where a reader with this visibility may read now.
+    #[inline(always)]
+    pub(crate) fn watermark(&self, visibility: Visibility) -> Watermark {
+        match &self.source {
+            Source::Control(control) => {
+                let committed = control.segment().committed();
+                Watermark::vouched(match visibility {
+                    Visibility::Committed => committed,
+                    // A durable watermark beyond the committed one would vouch for bytes that are not there.
+                    Visibility::Durable => control.segment().durable().min(committed),
+                })
+            }
+            Source::Files(files) => match visibility {
+                Visibility::Committed => files.watermark(),
+                Visibility::Durable => files.durable(),
+            },
+        }
+    }
+
+    /// The seal that belongs at `offset` of page `id`, if a crash has torn it and no writer has come since.
+    #[cold]
+    pub(crate) fn torn_seal(&self, id: u64, offset: u32) -> Option<Seal> {
+        match &self.source {
+            Source::Control(_) => None,
+            Source::Files(files) => files.torn_seal(id, offset),
+        }
+    }
+
+    /// Whether readers that have come to the end are to be told of damage.
+    pub(crate) fn damaged(&self) -> bool {
+        matches!(&self.source, Source::Files(files) if files.damaged())
+    }
+
+    /// What is wrong where a reader that has come to `watermark` wants to read on; `None` if nothing is.
+    pub(crate) fn damage_at(&self, watermark: Watermark) -> Option<ReadError> {
+        match &self.source {
+            Source::Control(_) => None,
+            Source::Files(files) => files.damage_at(watermark.position()),
+        }
+    }
+
+    pub(crate) fn observe(&self) -> Observed {
+        let (durable, state, epoch) = match &self.source {
+            Source::Control(control) => {
+                let segment = control.segment();
+                (segment.durable().word(), segment.status().state(), segment.status().epoch())
+            }
+            Source::Files(files) => {
+                (files.durable().word(), files.closed().then_some(WriterState::Closed), files.epoch())
+            }
+        };
+        let committed = self.watermark(Visibility::Committed).word();
+        let alive = matches!(&self.source, Source::Control(control) if self.sees_alive(control));
+        Observed {
+            generation: self.generation,
+            committed,
+            durable,
+            state,
+            epoch,
+            alive,
+            damaged: self.damaged(),
+        }
+    }
+
+    /// Oldest page in the ring; 0 while there is none. Untrusted.
+    pub(crate) fn oldest_page(&self) -> u64 {
+        match &self.source {
+            Source::Control(control) => control.segment().oldest_page(),
+            Source::Files(files) => files.oldest_page(),
+        }
+    }
+
+    /// What is known about a page. A hint.
+    pub(crate) fn page(&self, id: u64) -> Option<PageInfo> {
+        match &self.source {
+            // A slot that is being replaced is so for nanoseconds: look twice.
+            Source::Control(control) => control.segment().page(id).or_else(|| control.segment().page(id)),
+            Source::Files(files) => files.page(id),
+        }
+    }
+
+    /// Number and append time of the first record of a page. A hint.
+    #[inline]
+    pub(crate) fn page_begin(&self, id: u64) -> Option<(u64, u64)> {
+        match &self.source {
+            Source::Control(control) => {
+                control.segment().page_begin(id).or_else(|| control.segment().page_begin(id))
+            }
+            Source::Files(files) => files.page(id).map(|info| (info.first_seq_no, info.first_time_ns)),
+        }
+    }
+
+    /// A record at or before `key` in page `id`. A hint.
+    pub(crate) fn index_floor(&self, id: u64, key: IndexKey) -> Option<IndexEntry> {
+        match &self.source {
+            Source::Control(control) => control.segment().index_floor(id, key),
+            Source::Files(files) => files.index_floor(id, key),
+        }
+    }
+
+    /// Most pages that can be between the oldest one and the newest: more is nonsense. Not what this writer's
+    /// options say: a writer before may have been told to keep more, and its pages stay until they are
+    /// trimmed. Nor what this directory has room for, which is a hint. Four times what the format allows a
+    /// ring, since pages that cannot be removed stay as well.
+    pub(crate) fn pages_max(&self) -> u64 {
+        4 * u64::from(RING_SIZE_MAX)
+    }
+
+    /// The newest pages up to `tip` that the directory can have, at most: to look for others in it is
+    /// useless.
+    pub(crate) fn listed(&self, oldest: u64, tip: u64) -> std::ops::RangeInclusive<u64> {
+        let slots = match &self.source {
+            Source::Control(control) => u64::from(control.segment().geometry().page_slots()),
+            Source::Files(_) => self.pages_max(),
+        };
+        oldest.max(tip.saturating_sub(slots - 1)).max(1)..=tip
+    }
+
+    /// The writer's starts so far; 0 if nobody says. To be loaded after the watermark it is to go with.
+    #[inline(always)]
+    pub(crate) fn epoch(&self) -> u32 {
+        match &self.source {
+            Source::Control(control) => control.segment().status().epoch(),
+            Source::Files(files) => files.epoch(),
+        }
+    }
+
+    /// Last committed sequence number, for messages.
+    pub(crate) fn tip_seq_no(&self) -> Option<u64> {
+        let tip = match &self.source {
+            Source::Control(control) => control.segment().tip_seq_no(),
+            Source::Files(files) => files.tip_seq_no(),
+        };
+        (tip > 0).then_some(tip)
+    }
+
+    /// Whether these are the files that `path` leads to.
+    pub(crate) fn files_at(&self, path: &Path) -> bool {
+        matches!(&self.source, Source::Files(files) if files.home() == path)
+    }
+
+    /// The control segment's path, or the home directory's in files mode: for messages.
+    pub(crate) fn path(&self, home: &Path) -> PathBuf {
+        match &self.source {
+            Source::Control(control) => control.path(),
+            Source::Files(_) => home.to_path_buf(),
+        }
+    }
+
+    /// Whether the source may be in need of being replaced, or of a look: cheap, to be asked at each poll.
+    #[inline(always)]
+    pub(crate) fn needs_attention(&self, epoch: u32) -> bool {
+        match &self.source {
+            Source::Control(control) => {
+                let status = control.segment().status();
+                status.epoch() != epoch
+                    || !matches!(
+                        status.state(),
+                        Some(WriterState::Live | WriterState::Recovering | WriterState::Init)
+                    )
+                    || control.segment().committed().is_none()
+                    || self.look_due()
+            }
+            Source::Files(files) => files.epoch() != epoch || files.due() || files.damaged(),
+        }
+    }
+
+    /// Whether this goes by the files, without a control segment.
+    #[inline]
+    pub(crate) fn goes_by_files(&self) -> bool {
+        matches!(self.source, Source::Files(_))
+    }
+
+    /// Whether a writer has published where the log ends: none is reading the files at this moment.
+    pub(crate) fn is_settled(&self) -> bool {
+        match &self.source {
+            Source::Control(control) => !settling(control),
+            Source::Files(_) => true,
+        }
+    }
+
+    /// Whether another writer than that of start `epoch` has come that is mending the files now. One that has
+    /// not been seen alive for long is not waited for.
+    pub(crate) fn is_being_mended(&self, epoch: u32, options: &AttachOptions) -> bool {
+        match &self.source {
+            Source::Control(_) if self.awaits_successor() => true,
+            Source::Control(control) => {
+                control.segment().status().epoch() != epoch && settling(control) && alive(control, options)
+            }
+            Source::Files(_) => false,
+        }
+    }
+
+    /// Whether an empty log is empty for good, and not because its writer is still reading the files.
+    pub(crate) fn is_empty_for_good(&self) -> bool {
+        match &self.source {
+            Source::Control(control) => control.segment().status().state() == Some(WriterState::Live),
+            Source::Files(_) => true,
+        }
+    }
+
+    /// Looks at the files if this goes by them. `None` if it does not; otherwise whether anything has moved.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub(crate) fn look_at_files(&self) -> Result<Option<bool>, ReadError> {
+        let Source::Files(files) = &self.source else { return Ok(None) };
+        let oldest = files.oldest_page();
+        Ok(Some(files.look()? || files.oldest_page() != oldest))
+    }
+
+    /// Whether the files are to be looked at again.
+    pub(crate) fn due(&self) -> bool {
+        matches!(&self.source, Source::Files(files) if files.due())
+    }
+
+    fn sees_alive(&self, control: &ControlMap) -> bool {
+        runs(control) && control.seen().within(stall_limit(control, self.stalled_after))
+    }
+
+    /// Whether a writer has been seen alive lately.
+    pub(crate) fn alive(&self, options: &AttachOptions) -> bool {
+        matches!(&self.source, Source::Control(control) if alive(control, options))
+    }
+
+    /// Whether this can be followed at all.
+    pub(crate) fn usable(&self, options: &AttachOptions) -> bool {
+        match &self.source {
+            Source::Control(control) => usable(control, options),
+            Source::Files(_) => true,
+        }
+    }
+
+    /// How the writer is.
+    ///
+    /// # Errors
+    /// [`ReadError::Control`] if the state word makes no sense.
+    pub(crate) fn writer(&self, options: &AttachOptions) -> Result<WriterStatus, ReadError> {
+        match &self.source {
+            Source::Control(control) => {
+                let status = control.segment().status();
+                let seen = control.seen();
+                let stalled = !seen.within(stall_limit(control, options.stalled_after));
+                let age = seen.for_people();
+                Ok(match status.state() {
+                    Some(WriterState::Closed) => WriterStatus::Closed,
+                    Some(WriterState::Failed) => {
+                        WriterStatus::Failed { errno: i32::try_from(status.errno()).unwrap_or(i32::MAX) }
+                    }
+                    Some(WriterState::Live | WriterState::Recovering | WriterState::Init) if stalled => {
+                        WriterStatus::Stalled { age }
+                    }
+                    Some(WriterState::Live) => WriterStatus::Live,
+                    Some(_) => WriterStatus::Recovering,
+                    None => {
+                        return Err(ReadError::Control { path: control.path(), fault: SegmentFault::Range });
+                    }
+                })
+            }
+            Source::Files(_) if self.handover.is_some_and(|at| at.elapsed() < HANDOVER) => {
+                Ok(WriterStatus::Recovering)
+            }
+            Source::Files(files) if files.closed() => Ok(WriterStatus::Closed),
+            Source::Files(_) => Ok(WriterStatus::Absent),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The streams of one ring in one process, and whether the thread that wakes them runs.
+
+use super::sleepers::Sleepers;
+use crate::options::Visibility;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+
+/// The streams of one ring, and the thread that wakes them, in one process.
+///
+/// A child process gets a copy of this memory by `fork`, but no copy of the thread, and the mutex may have
+/// been locked by a thread that the child does not have. So a child never touches what belongs to its parent:
+/// it finds, or makes, the entry of its own process at the end of the chain.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    /// The process that this belongs to.
+    pub(super) pid: u32,
+    inner: Mutex<WaiterState>,
+    /// That of a child process; only ever set in the memory of the child.
+    child: OnceLock<Box<Waiter>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct WaiterState {
+    pub(super) running: bool,
+    pub(super) sleepers: Sleepers,
+}
+
+impl Default for Waiter {
+    fn default() -> Waiter {
+        Waiter { pid: process::id(), inner: Mutex::default(), child: OnceLock::new() }
+    }
+}
+
+impl Waiter {
+    /// The one of this process.
+    pub(super) fn here(&self) -> &Waiter {
+        let (pid, mut waiter) = (process::id(), self);
+        while waiter.pid != pid {
+            waiter = waiter.child.get_or_init(Box::default);
+        }
+        waiter
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, WaiterState> {
+        // Nothing that is done under the lock can fail half-way.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is nobody left to wait for; the thread must end if so.
+    pub(super) fn finished(&self) -> bool {
+        let mut inner = self.lock();
+        inner.running = inner.sleepers.streams() > 0;
+        !inner.running
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_running(&self) -> bool {
+        self.lock().running
+    }
+
+    /// Streams that wait now.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().sleepers.waiting()
+    }
+
+    /// Wakes those who see these records. `room` is empty, before and after.
+    pub(super) fn wake(&self, visibilities: &[Visibility], room: &mut Vec<Waker>) {
+        let mut inner = self.lock();
+        visibilities.iter().for_each(|visibility| inner.sleepers.take(*visibility, room));
+        drop(inner);
+        for waker in room.drain(..) {
+            // A waker is the client's code. One that panics must not take the thread from all other streams.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                // The panic hook has reported it. The payload is the client's too: its destructor might panic
+                // again.
+                std::mem::forget(panic);
+            }
+        }
+    }
+}
