@@ -10,8 +10,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use waldo::protocol::limits::{INDEX_ENTRY_LEN, PAGE_FOOTER_LEN, PAGE_HEADER_LEN, RECORD_HEADER_LEN};
 use waldo::protocol::names;
 use waldo::protocol::page::{PageFooter, PageHeader};
@@ -42,11 +43,27 @@ struct Image {
 }
 
 impl Image {
+    /// The files of a ring whose writer may still prepare pages: as they are while no name comes or goes.
     fn of(home: &Path) -> Image {
-        let entries =
-            fs::read_dir(home).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let wanted = entries.filter(|name| name.starts_with("page-") || name == names::META);
-        Image { files: wanted.map(|name| (name.clone(), fs::read(home.join(&name)).unwrap())).collect() }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let listing = || -> Vec<String> {
+                let entries = fs::read_dir(home).unwrap();
+                let mut names: Vec<_> =
+                    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+                names.sort();
+                names
+            };
+            let before = listing();
+            let wanted = before.iter().filter(|name| name.starts_with("page-") || *name == names::META);
+            let files: io::Result<_> =
+                wanted.map(|name| Ok((name.clone(), fs::read(home.join(name))?))).collect();
+            match files {
+                Ok(files) if listing() == before => return Image { files },
+                Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{error}"),
+                _ => assert!(Instant::now() < deadline, "the names in the ring never come to rest"),
+            }
+        }
     }
 
     fn write(&self) -> tempfile::TempDir {
