@@ -2,6 +2,7 @@
 
 mod cast;
 mod note;
+mod outcome;
 mod plan;
 mod reader;
 mod report;

@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use waldo_shm_protocol::{layout, meta as meta_layout, names, page as page_layout, segment};
+use waldo_shm_protocol::{format, meta as meta_layout, names, page as page_layout, segment};
 use waldo_terminal::failure::{Outcome, Usage, output_error};
 
 /// Decode the files of a ring, damaged or not.
@@ -79,7 +79,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
 }
 
 fn layouts(out: &mut String) {
-    for table in layout::tables() {
+    for table in format::tables() {
         let _ = writeln!(out, "## {}, {} bytes\n\n{}", table.title, table.size, table.to_markdown());
     }
 }

@@ -23,31 +23,6 @@ pub struct Table {
     pub fields: &'static [Field],
 }
 
-/// Every structure of the format.
-pub fn tables() -> Vec<Table> {
-    vec![
-        crate::record::RawRecord::TABLE,
-        crate::page::RawPageHeader::TABLE,
-        crate::page::RawPageFooter::TABLE,
-        crate::page::IndexEntry::TABLE,
-        crate::meta::RawMeta::TABLE,
-        #[cfg(not(loom))]
-        crate::segment::SegmentHeader::TABLE,
-        #[cfg(not(loom))]
-        crate::segment::CommittedLine::TABLE,
-        #[cfg(not(loom))]
-        crate::segment::DurableLine::TABLE,
-        #[cfg(not(loom))]
-        crate::segment::StatusLine::TABLE,
-        #[cfg(not(loom))]
-        crate::segment::Counters::TABLE,
-        #[cfg(not(loom))]
-        crate::segment::PageSlot::TABLE,
-        #[cfg(not(loom))]
-        crate::segment::IndexSlot::TABLE,
-    ]
-}
-
 impl Table {
     /// The table in the form `docs/FORMAT.md` holds it.
     pub fn to_markdown(&self) -> String {

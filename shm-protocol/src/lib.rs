@@ -16,6 +16,7 @@ compile_error!(
 compile_error!("waldo needs lock-free 64-bit atomics");
 
 pub mod checksum;
+pub mod format;
 pub mod layout;
 pub mod limits;
 pub mod link;

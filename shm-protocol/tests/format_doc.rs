@@ -4,7 +4,7 @@
 use std::path::Path;
 use waldo_shm_protocol::record::RecordNumbers;
 use waldo_shm_protocol::segment::{self, Counter, WriterState};
-use waldo_shm_protocol::{FORMAT_VERSION, layout, limits, link, meta, names, page, record};
+use waldo_shm_protocol::{FORMAT_VERSION, format, limits, link, meta, names, page, record};
 
 fn document() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/FORMAT.md");
@@ -26,7 +26,7 @@ fn rows<'a>(document: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
 #[test]
 fn every_structure_is_described_as_it_is() {
     let document = document();
-    for table in layout::tables() {
+    for table in format::tables() {
         let heading = format!("\n### {} ({} bytes)\n", table.title, table.size);
         let start = document.find(&heading).unwrap_or_else(|| panic!("missing heading: {}", heading.trim()));
         let section = &document[start + heading.len()..];

@@ -2,10 +2,10 @@
 
 use crate::control::Control;
 use crate::disk::Disk;
-use crate::flusher::UnflushedPages;
 use crate::options::Durability;
 use crate::poison::{Failure, Poison};
 use crate::positions::Positions;
+use crate::unflushed::UnflushedPages;
 use crate::waking::Waking;
 use std::io;
 use std::sync::{Arc, OnceLock};

@@ -1,10 +1,7 @@
 //! Making committed records durable in the background, and on request.
 
 use crate::core::Core;
-use crate::page::Page;
 use crate::poison::Failure;
-use crate::positions::Positions;
-use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -13,81 +10,6 @@ use waldo_shm_protocol::segment::Counter;
 
 /// Between two flushes of a writer that promises nothing for power cuts.
 pub(crate) const PAGE_CACHE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Pages with bytes that may not be durable.
-#[derive(Default)]
-pub(crate) struct UnflushedPages {
-    pages: Mutex<PageList>,
-    /// Held while flushing: `durable` is then moved by one thread at a time.
-    flushing: Mutex<()>,
-    orders: Mutex<Orders>,
-    ordered: Condvar,
-}
-
-/// What the flushing thread is told.
-#[derive(Default)]
-struct Orders {
-    /// Flush now and not when the interval is over.
-    soon: bool,
-    stop: bool,
-}
-
-#[derive(Default)]
-struct PageList {
-    open: Vec<Arc<Page>>,
-    /// A page was given its name since the directory was last made durable.
-    names_changed: bool,
-    /// The oldest page that was trimmed since then, and whose file is used again though a power cut can bring
-    /// the name back.
-    name_may_return: Option<u64>,
-}
-
-impl UnflushedPages {
-    /// Counts `page` among those to flush until a flush has covered it and the log has left it.
-    pub(crate) fn add(&self, page: Arc<Page>) {
-        let mut pages = self.pages.lock();
-        pages.open.push(page);
-        pages.names_changed = true;
-    }
-
-    /// Page `id` has left the ring: nobody needs it to be durable any more.
-    pub(crate) fn forget(&self, id: u64) {
-        self.pages.lock().open.retain(|page| page.id != id);
-    }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.pages.lock().open.len()
-    }
-
-    /// Whether the names of `trimmed` pages must be durably gone before their files are used again: so it is
-    /// if anything in them had been durable. If not, they are remembered, for the durable position must not
-    /// pass over them before.
-    pub(crate) fn must_be_nameless(
-        &self,
-        trimmed: impl Iterator<Item = u64> + Clone,
-        positions: &Positions,
-    ) -> bool {
-        let mut pages = self.pages.lock();
-        let durable = positions.durable();
-        if trimmed.clone().any(|id| Position::start_of(id) < durable) {
-            return true;
-        }
-        pages.name_may_return = pages.name_may_return.into_iter().chain(trimmed).min();
-        false
-    }
-
-    /// Has the background flush begin now.
-    pub(crate) fn flush_soon(&self) {
-        self.orders.lock().soon = true;
-        self.ordered.notify_all();
-    }
-
-    pub(crate) fn stop(&self) {
-        self.orders.lock().stop = true;
-        self.ordered.notify_all();
-    }
-}
 
 impl Core {
     /// Makes everything that is committed now durable. On an error the writer is finished.

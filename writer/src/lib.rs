@@ -34,6 +34,7 @@ mod scheduling;
 mod shared;
 #[cfg(test)]
 mod testing;
+mod unflushed;
 mod waking;
 mod writer;
 

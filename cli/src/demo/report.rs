@@ -1,7 +1,7 @@
 //! What the demo has shown.
 
+use super::outcome::ReaderOutcome;
 use super::plan::Geometry;
-use super::run::Fate;
 use super::tally::Sum;
 use comfy_table::{Table, presets};
 use serde_json::json;
@@ -22,7 +22,7 @@ pub struct Report {
     /// Time it spent appending.
     pub busy: Duration,
     /// What became of each reader.
-    pub fates: Vec<Fate>,
+    pub outcomes: Vec<ReaderOutcome>,
     /// Time until all readers were attached.
     pub attach_time: Duration,
     /// When the writer was told to go, on the shared clock.
@@ -64,17 +64,17 @@ impl Report {
 
     fn readers(&self) -> Readers {
         let mut readers = Readers::default();
-        for (number, fate) in self.fates.iter().enumerate() {
+        for (number, fate) in self.outcomes.iter().enumerate() {
             let number = number + 1;
             match fate {
-                Fate::Verified { sum, at_ns, memory } if *sum == self.expected => {
+                ReaderOutcome::Verified { sum, at_ns, memory } if *sum == self.expected => {
                     readers.verified += 1;
                     readers.last_ns = readers.last_ns.max(*at_ns);
                     readers.private.push(memory.private);
                     readers.proportional.push(memory.proportional);
                     readers.tables.push(memory.tables);
                 }
-                Fate::Verified { sum, .. } => readers.failures.push(format!(
+                ReaderOutcome::Verified { sum, .. } => readers.failures.push(format!(
                     "reader {number} has read something else: {} records, {} bytes, hash {:032x}; \
                      the writer has appended {} records, {} bytes, hash {:032x}",
                     sum.records,
@@ -84,8 +84,8 @@ impl Report {
                     self.expected.bytes,
                     self.expected.hash
                 )),
-                Fate::Failed(error) => readers.failures.push(format!("reader {number}: {error}")),
-                Fate::Started | Fate::Attached => {
+                ReaderOutcome::Failed(error) => readers.failures.push(format!("reader {number}: {error}")),
+                ReaderOutcome::Started | ReaderOutcome::Attached => {
                     readers.failures.push(format!("reader {number} was never heard of again"));
                 }
             }
@@ -109,7 +109,7 @@ impl Report {
             ("hash (XXH3-128)", format!("{:032x}", sum.hash)),
             (
                 "readers verified",
-                format!("{} / {}", units::count(readers.verified), units::count(self.fates.len() as u64)),
+                format!("{} / {}", units::count(readers.verified), units::count(self.outcomes.len() as u64)),
             ),
             ("all attached after", units::duration(self.attach_time)),
             (
@@ -159,7 +159,7 @@ impl Report {
             "hash": format!("{:032x}", sum.hash),
             "ring_size": self.geometry.ring_size,
             "page_len": self.geometry.page_len,
-            "readers": self.fates.len(),
+            "readers": self.outcomes.len(),
             "verified": readers.verified,
             "attach_seconds": self.attach_time.as_secs_f64(),
             "append_seconds": self.busy.as_secs_f64(),
@@ -188,12 +188,20 @@ mod tests {
     fn a_reader_that_saw_something_else_is_a_failure() {
         let good = Sum { records: 3, bytes: 30, hash: 1 };
         let bad = Sum { hash: 2, ..good.clone() };
-        let verified =
-            |sum: &Sum| Fate::Verified { sum: sum.clone(), at_ns: 2_000, memory: Default::default() };
+        let verified = |sum: &Sum| ReaderOutcome::Verified {
+            sum: sum.clone(),
+            at_ns: 2_000,
+            memory: Default::default(),
+        };
         let report = Report {
             expected: good.clone(),
             busy: Duration::from_secs(1),
-            fates: vec![verified(&good), verified(&bad), Fate::Failed("x".into()), Fate::Attached],
+            outcomes: vec![
+                verified(&good),
+                verified(&bad),
+                ReaderOutcome::Failed("x".into()),
+                ReaderOutcome::Attached,
+            ],
             attach_time: Duration::ZERO,
             started_ns: 1_000,
             geometry: Geometry { ring_size: 1, page_len: 1 << 20, window: 0 },

@@ -3,6 +3,7 @@
 use super::Args;
 use super::cast;
 use super::note::Note;
+use super::outcome::ReaderOutcome;
 use super::plan::Plan;
 use super::report::Report;
 use super::tally::Sum;
@@ -12,7 +13,6 @@ use std::time::{Duration, Instant};
 use waldo_harness::processes::child::now_ns;
 use waldo_harness::processes::event_log::EventLog;
 use waldo_harness::processes::group::{ProcessGroup, Role};
-use waldo_harness::processes::memory::Memory;
 use waldo_harness::processes::work_dir::WorkDir;
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
@@ -24,32 +24,11 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long nobody may have any news before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What is known of one reader.
-#[derive(Clone, Debug, Default)]
-pub enum Fate {
-    /// Started.
-    #[default]
-    Started,
-    /// Attached to the ring.
-    Attached,
-    /// Has met the end.
-    Verified {
-        /// What it has read.
-        sum: Sum,
-        /// When it was done.
-        at_ns: u64,
-        /// What it takes.
-        memory: Memory,
-    },
-    /// Did not make it, and why.
-    Failed(String),
-}
-
 struct Demo<'a> {
     args: &'a Args,
     plan: Plan,
     board: EventLog,
-    fates: Vec<Fate>,
+    outcomes: Vec<ReaderOutcome>,
     /// Up to where each reader has seen the log.
     seen: Vec<u64>,
     seen_by_all: u64,
@@ -72,7 +51,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         args,
         plan,
         board: EventLog::create(&stage.board())?,
-        fates: vec![Fate::Started; readers],
+        outcomes: vec![ReaderOutcome::Started; readers],
         seen: vec![0; readers],
         seen_by_all: 0,
         written: 0,
@@ -111,7 +90,7 @@ impl Demo<'_> {
         cast::start_writer(&mut self.crowd, &self.stage, &self.plan, self.args, &end_mark)?;
         self.bar.set_message("readers started");
         let pace = self.plan.geometry.window / 4;
-        for reader in 0..self.fates.len() {
+        for reader in 0..self.outcomes.len() {
             cast::start_reader(&mut self.crowd, &self.stage, reader, pace, &end_mark)?;
             self.bar.set_position(reader as u64 + 1);
             if reader % 64 == 0 {
@@ -121,7 +100,8 @@ impl Demo<'_> {
                 return Ok(None);
             }
         }
-        let attached = |demo: &Demo<'_>| demo.fates.iter().filter(|f| !matches!(f, Fate::Started)).count();
+        let attached =
+            |demo: &Demo<'_>| demo.outcomes.iter().filter(|f| !matches!(f, ReaderOutcome::Started)).count();
         if !self.wait(interrupt, "readers attached", attached)? {
             return Ok(None);
         }
@@ -129,7 +109,10 @@ impl Demo<'_> {
         let started_ns = now_ns();
         self.crowd.order("go");
         let done = |demo: &Demo<'_>| {
-            demo.fates.iter().filter(|f| !matches!(f, Fate::Started | Fate::Attached)).count()
+            demo.outcomes
+                .iter()
+                .filter(|f| !matches!(f, ReaderOutcome::Started | ReaderOutcome::Attached))
+                .count()
         };
         if !self.wait(interrupt, "readers done", done)? {
             return Ok(None);
@@ -142,8 +125,8 @@ impl Demo<'_> {
             self.look()?;
         }
         let Some((expected, busy)) = self.finished.take() else { bail!("the writer never finished") };
-        let fates = std::mem::take(&mut self.fates);
-        Ok(Some(Report { expected, busy, fates, attach_time, started_ns, geometry: self.plan.geometry }))
+        let outcomes = std::mem::take(&mut self.outcomes);
+        Ok(Some(Report { expected, busy, outcomes, attach_time, started_ns, geometry: self.plan.geometry }))
     }
 
     /// Waits until `count` has come to all readers; `false` if a signal came first.
@@ -163,14 +146,14 @@ impl Demo<'_> {
             };
             self.bar.set_message(format!("{what}{records}"));
             self.bar.set_position(count as u64);
-            if count == self.fates.len() {
+            if count == self.outcomes.len() {
                 return Ok(true);
             }
             if self.last_news.elapsed() > PATIENCE {
                 bail!(
                     "{} of {} {what}, and then nothing more for {}: the others hang",
                     count,
-                    self.fates.len(),
+                    self.outcomes.len(),
                     units::duration(PATIENCE)
                 );
             }
@@ -195,8 +178,8 @@ impl Demo<'_> {
             match role {
                 Role::Writer => bail!("the writer process {how}"),
                 Role::Reader(reader) => {
-                    if matches!(self.fates[reader], Fate::Started | Fate::Attached) {
-                        self.settle(reader, Fate::Failed(format!("the process {how}")));
+                    if matches!(self.outcomes[reader], ReaderOutcome::Started | ReaderOutcome::Attached) {
+                        self.settle(reader, ReaderOutcome::Failed(format!("the process {how}")));
                     }
                 }
             }
@@ -207,16 +190,16 @@ impl Demo<'_> {
 
     fn take(&mut self, note: Note) {
         match note {
-            Note::Attached { reader } => self.settle(reader, Fate::Attached),
+            Note::Attached { reader } => self.settle(reader, ReaderOutcome::Attached),
             Note::Seen { reader, seq_no } => {
                 if let Some(seen) = self.seen.get_mut(reader) {
                     *seen = seq_no;
                 }
             }
             Note::Verified { reader, sum, at_ns, memory } => {
-                self.settle(reader, Fate::Verified { sum, at_ns, memory });
+                self.settle(reader, ReaderOutcome::Verified { sum, at_ns, memory });
             }
-            Note::Failed { reader, error } => self.settle(reader, Fate::Failed(error)),
+            Note::Failed { reader, error } => self.settle(reader, ReaderOutcome::Failed(error)),
             Note::Written { records } => self.written = records,
             Note::Finished { sum, busy_ns } => {
                 self.written = sum.records;
@@ -225,13 +208,13 @@ impl Demo<'_> {
         }
     }
 
-    fn settle(&mut self, reader: usize, fate: Fate) {
-        let Some(slot) = self.fates.get_mut(reader) else { return };
-        if matches!(fate, Fate::Failed(_)) {
+    fn settle(&mut self, reader: usize, outcome: ReaderOutcome) {
+        let Some(slot) = self.outcomes.get_mut(reader) else { return };
+        if matches!(outcome, ReaderOutcome::Failed(_)) {
             // Nobody waits for it any more.
             self.seen[reader] = u64::MAX;
         }
-        *slot = fate;
+        *slot = outcome;
     }
 
     /// With a ring that goes round, the writer must know how far the slowest reader is.
