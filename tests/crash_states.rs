@@ -107,16 +107,14 @@ impl Image {
 }
 
 fn options(home: &Path, durability: Durability) -> WriterOptions {
-    WriterOptions {
-        ring_size: 4,
-        page_len: PAGE_LEN as u64,
-        index_capacity: INDEX_CAPACITY as u32,
-        durability,
-        io: Io::Pwrite,
-        control: ControlPlace::Path(home.join("segment")),
-        remove_control: true,
-        ..WriterOptions::default()
-    }
+    WriterOptions::default()
+        .ring_size(4)
+        .page_len(PAGE_LEN as u64)
+        .index_capacity(INDEX_CAPACITY as u32)
+        .durability(durability)
+        .io(Io::Pwrite)
+        .control(ControlPlace::Path(home.join("segment")))
+        .remove_control(true)
 }
 
 fn payload(seq_no: u64) -> Vec<u8> {
@@ -291,7 +289,7 @@ fn by_reader(home: &Path, integrity: Integrity) -> Verdict {
         error => panic!("{error}"),
     };
     let ring = Ring::attach_with(home, AttachOptions::default().files_only(true)).unwrap();
-    let options = ReaderOptions { integrity, ..ReaderOptions::default() };
+    let options = ReaderOptions::default().integrity(integrity);
     let mut reader = match ring.reader_with(Cursor::Trim, options) {
         Ok(reader) => reader,
         Err(error) => return damage(error),

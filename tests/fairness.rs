@@ -86,7 +86,7 @@ async fn both_streams_run(home: &TempDir) {
     let waldo = open(home, RECORDS).await;
     let ring = Ring::attach(home.path()).unwrap();
     let reader = || {
-        let options = ReaderOptions { batch_bytes: 1, ..ReaderOptions::default() };
+        let options = ReaderOptions::default().batch_bytes(1);
         ring.reader_with(Start::Trim, options).unwrap()
     };
     let counts = [const { Cell::new(0) }; 2];

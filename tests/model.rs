@@ -467,32 +467,26 @@ impl Drop for World {
 }
 
 fn options(case: &Case) -> WriterOptions {
-    WriterOptions {
-        ring_size: case.ring_size,
-        page_len: case.page_len,
-        index_capacity: 16,
-        index_sparse_bytes: 512,
-        index_sparse_count: 7,
-        geometry_change: GeometryChange::Apply,
-        durability: match case.sync {
+    WriterOptions::default()
+        .ring_size(case.ring_size)
+        .page_len(case.page_len)
+        .index_capacity(16)
+        .index_sparse_bytes(512)
+        .index_sparse_count(7)
+        .geometry_change(GeometryChange::Apply)
+        .durability(match case.sync {
             true => Durability::Sync,
             false => Durability::Interval(Duration::from_millis(5)),
-        },
-        io: case.io,
-        buffers: 3,
-        buffer_len: 4096,
-        remove_control: case.remove_control,
-        prepare_ahead: case.prepare_ahead,
-        ..WriterOptions::default()
-    }
+        })
+        .io(case.io)
+        .buffers(3)
+        .buffer_len(4096)
+        .remove_control(case.remove_control)
+        .prepare_ahead(case.prepare_ahead)
 }
 
 fn reader_options(case: &Case) -> ReaderOptions {
-    ReaderOptions {
-        integrity: Integrity::Payloads,
-        batch_bytes: case.batch_bytes,
-        ..ReaderOptions::default()
-    }
+    ReaderOptions::default().integrity(Integrity::Payloads).batch_bytes(case.batch_bytes)
 }
 
 fn data(seq_no: u64, len: u16) -> Vec<u8> {

@@ -91,21 +91,19 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let cursor = parse_cursor(&args.from)?;
     let interrupt = Interrupt::install()?;
     let ring = Ring::attach(&args.home)?;
-    let options = ReaderOptions {
-        visibility: if args.durable { Visibility::Durable } else { Visibility::Committed },
-        integrity: match args.check {
+    let options = ReaderOptions::default()
+        .visibility(if args.durable { Visibility::Durable } else { Visibility::Committed })
+        .integrity(match args.check {
             _ if args.verify => Integrity::Payloads,
             Check::Structure => Integrity::Structure,
             Check::Headers => Integrity::Headers,
             Check::Payloads => Integrity::Payloads,
-        },
-        on_lapped: match args.on_lapped {
+        })
+        .on_lapped(match args.on_lapped {
             Lapped::Fail => OnLapped::Fail,
             Lapped::Oldest => OnLapped::Oldest,
             Lapped::Tip => OnLapped::Tip,
-        },
-        ..ReaderOptions::default()
-    };
+        });
     let end = if args.follow { None } else { Some(ring.status()?.tip_seq_no.unwrap_or(0)) };
     let reader = ring.reader_with(cursor, options).map_err(explain)?;
     let mut tail = Tail {

@@ -90,19 +90,17 @@ impl WriterArgs {
         if there.is_some() && (ring_size, page_len) != own {
             self.tell_geometry(home, own, (ring_size, page_len));
         }
-        let options = WriterOptions {
-            ring_size,
-            page_len,
-            index_capacity,
-            geometry_change: if self.resize { GeometryChange::Apply } else { GeometryChange::Keep },
-            durability: self.durability(),
-            control: match &self.control {
+        let options = WriterOptions::default()
+            .ring_size(ring_size)
+            .page_len(page_len)
+            .index_capacity(index_capacity)
+            .geometry_change(if self.resize { GeometryChange::Apply } else { GeometryChange::Keep })
+            .durability(self.durability())
+            .control(match &self.control {
                 Some(path) => ControlPlace::Path(std::path::absolute(path)?),
                 None => ControlPlace::Posix,
-            },
-            remove_control: !stays,
-            ..WriterOptions::default()
-        };
+            })
+            .remove_control(!stays);
         let writer = Writer::open(home, options)
             .with_context(|| format!("cannot open the ring {} for writing", home.display()))?;
         notice::ready();

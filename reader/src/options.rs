@@ -31,18 +31,21 @@ impl Default for AttachOptions {
 
 impl AttachOptions {
     /// The same, with `files_only` set to this.
+    #[must_use]
     pub fn files_only(mut self, files_only: bool) -> AttachOptions {
         self.files_only = files_only;
         self
     }
 
     /// The same, with this `check_interval`.
+    #[must_use]
     pub fn check_interval(mut self, interval: Duration) -> AttachOptions {
         self.check_interval = interval;
         self
     }
 
     /// The same, with this `stalled_after`.
+    #[must_use]
     pub fn stalled_after(mut self, age: Duration) -> AttachOptions {
         self.stalled_after = age;
         self
@@ -115,6 +118,7 @@ pub enum WaitStrategy {
 
 /// How to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReaderOptions {
     /// Which records are seen. Default: committed ones.
     pub visibility: Visibility,
@@ -138,5 +142,42 @@ impl Default for ReaderOptions {
             wait: WaitStrategy::default(),
             batch_bytes: 256 * 1024,
         }
+    }
+}
+
+impl ReaderOptions {
+    /// The same, with this `visibility`.
+    #[must_use]
+    pub fn visibility(mut self, visibility: Visibility) -> ReaderOptions {
+        self.visibility = visibility;
+        self
+    }
+
+    /// The same, with this `integrity`.
+    #[must_use]
+    pub fn integrity(mut self, integrity: Integrity) -> ReaderOptions {
+        self.integrity = integrity;
+        self
+    }
+
+    /// The same, with this `on_lapped`.
+    #[must_use]
+    pub fn on_lapped(mut self, on_lapped: OnLapped) -> ReaderOptions {
+        self.on_lapped = on_lapped;
+        self
+    }
+
+    /// The same, with this `wait`.
+    #[must_use]
+    pub fn wait(mut self, wait: WaitStrategy) -> ReaderOptions {
+        self.wait = wait;
+        self
+    }
+
+    /// The same, with this `batch_bytes`.
+    #[must_use]
+    pub fn batch_bytes(mut self, batch_bytes: usize) -> ReaderOptions {
+        self.batch_bytes = batch_bytes;
+        self
     }
 }

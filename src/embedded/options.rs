@@ -66,28 +66,26 @@ impl Options {
         self.check()?;
         let page_len = (self.file_capacity / UNIT * UNIT).clamp(PAGE_LEN_MIN, PAGE_LEN_MAX);
         let index_max = (page_len / 8 / INDEX_ENTRY_LEN as u64).min(u64::from(INDEX_CAPACITY_MAX));
-        Ok(WriterOptions {
-            ring_size: self.ring_size,
-            page_len,
-            page_records_max: self.page_capacity,
+        Ok(WriterOptions::default()
+            .ring_size(self.ring_size)
+            .page_len(page_len)
+            .page_records_max(self.page_capacity)
             // At most 2^20, so the number fits.
-            index_capacity: (self.index_capacity as u64).min(index_max) as u32,
-            index_sparse_bytes: self.index_sparse_bytes,
-            index_sparse_count: self.index_sparse_count,
-            geometry_change: GeometryChange::Grow,
-            durability: match self.file_o_dsync {
+            .index_capacity((self.index_capacity as u64).min(index_max) as u32)
+            .index_sparse_bytes(self.index_sparse_bytes)
+            .index_sparse_count(self.index_sparse_count)
+            .geometry_change(GeometryChange::Grow)
+            .durability(match self.file_o_dsync {
                 true => Durability::Sync,
                 false => Durability::PageCache,
-            },
-            io: Io::Auto,
-            queue_depth: self.queue_depth.min(4096),
-            buffers: self.pool_size,
-            buffer_len: self.buf_capacity.next_multiple_of(UNIT as usize),
-            huge_buffers: self.huge_buf,
-            control: ControlPlace::Posix,
-            remove_control: true,
-            ..WriterOptions::default()
-        })
+            })
+            .io(Io::Auto)
+            .queue_depth(self.queue_depth.min(4096))
+            .buffers(self.pool_size)
+            .buffer_len(self.buf_capacity.next_multiple_of(UNIT as usize))
+            .huge_buffers(self.huge_buf)
+            .control(ControlPlace::Posix)
+            .remove_control(true))
     }
 
     fn check(&self) -> Result<(), Error> {

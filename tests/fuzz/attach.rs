@@ -80,12 +80,10 @@ fn exercise(home: &Path, how: u8) {
     for cursor in [cursors[start], cursors[(start + 1) % 5]] {
         for on_lapped in [OnLapped::Fail, OnLapped::Oldest] {
             let lapped = on_lapped == OnLapped::Fail;
-            let options = ReaderOptions {
-                on_lapped,
-                integrity: if lapped { Integrity::Structure } else { Integrity::Payloads },
-                visibility: if lapped { Visibility::Durable } else { Visibility::Committed },
-                ..ReaderOptions::default()
-            };
+            let options = ReaderOptions::default()
+                .on_lapped(on_lapped)
+                .integrity(if lapped { Integrity::Structure } else { Integrity::Payloads })
+                .visibility(if lapped { Visibility::Durable } else { Visibility::Committed });
             let Ok(mut reader) = ring.reader_with(cursor, options) else { continue };
             let _ = reader.wait(Some(Duration::ZERO));
             for _ in 0..30 {

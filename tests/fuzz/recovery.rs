@@ -91,7 +91,7 @@ type Held = Result<Option<(u64, u64)>, ()>;
 
 /// What a reader sees. Each record proves itself.
 fn read(home: &Path, forged: bool) -> Held {
-    let options = ReaderOptions { integrity: Integrity::Payloads, ..ReaderOptions::default() };
+    let options = ReaderOptions::default().integrity(Integrity::Payloads);
     let ring = Ring::attach(home).unwrap_or_else(|error| panic!("opened, but {error}"));
     let mut reader = match ring.reader_with(Cursor::Trim, options) {
         Ok(reader) => reader,

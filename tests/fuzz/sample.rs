@@ -23,19 +23,17 @@ pub struct Sample {
 /// What writers of samples and of damaged rings are opened with. The control segment is in the ring's
 /// directory.
 pub fn options(home: &Path, ring_size: u32, page_len: u64) -> WriterOptions {
-    WriterOptions {
-        ring_size,
-        page_len,
-        index_capacity: 16,
-        index_sparse_bytes: 1024,
-        index_sparse_count: 8,
-        durability: Durability::Interval(Duration::from_secs(3600)),
-        io: Io::Pwrite,
-        buffers: 2,
-        buffer_len: 8 << 10,
-        control: ControlPlace::Path(home.join(CONTROL)),
-        ..WriterOptions::default()
-    }
+    WriterOptions::default()
+        .ring_size(ring_size)
+        .page_len(page_len)
+        .index_capacity(16)
+        .index_sparse_bytes(1024)
+        .index_sparse_count(8)
+        .durability(Durability::Interval(Duration::from_secs(3600)))
+        .io(Io::Pwrite)
+        .buffers(2)
+        .buffer_len(8 << 10)
+        .control(ControlPlace::Path(home.join(CONTROL)))
 }
 
 /// All of them.

@@ -73,7 +73,7 @@ fn reader(home: &Path, files_only: bool, visibility: Visibility) -> Result<Reade
     let ring = Ring::attach_with(home, options).map_err(|error| error.to_string())?;
     let integrity = Integrity::Payloads;
     let options =
-        ReaderOptions { integrity, visibility, on_lapped: OnLapped::Oldest, ..ReaderOptions::default() };
+        ReaderOptions::default().integrity(integrity).visibility(visibility).on_lapped(OnLapped::Oldest);
     ring.reader_with(Cursor::Trim, options).map_err(|error| error.to_string())
 }
 

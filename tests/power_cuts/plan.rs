@@ -109,31 +109,29 @@ impl Plan {
 
 /// The writer's options in a child that was given the arguments of a plan.
 pub fn options(args: &Args) -> WriterOptions {
-    WriterOptions {
-        ring_size: args.number("ring_size") as u32,
-        page_len: args.number("page_len"),
-        index_capacity: 32,
-        index_sparse_bytes: 1024,
-        index_sparse_count: 16,
-        geometry_change: match args.number("geometry") {
+    WriterOptions::default()
+        .ring_size(args.number("ring_size") as u32)
+        .page_len(args.number("page_len"))
+        .index_capacity(32)
+        .index_sparse_bytes(1024)
+        .index_sparse_count(16)
+        .geometry_change(match args.number("geometry") {
             0 => GeometryChange::Keep,
             1 => GeometryChange::Grow,
             _ => GeometryChange::Apply,
-        },
-        durability: match args.number("interval") {
+        })
+        .durability(match args.number("interval") {
             0 if args.number("cache") == 1 => Durability::PageCache,
             0 => Durability::Sync,
             micros => Durability::Interval(Duration::from_micros(micros)),
-        },
-        io: match args.get("io") {
+        })
+        .io(match args.get("io") {
             "auto" => Io::Auto,
             "uring" => Io::Uring,
             _ => Io::Pwrite,
-        },
-        buffers: 4,
-        buffer_len: 16 << 10,
-        heartbeat: Duration::from_millis(50),
-        prepare_ahead: args.number("prepare_ahead") == 1,
-        ..WriterOptions::default()
-    }
+        })
+        .buffers(4)
+        .buffer_len(16 << 10)
+        .heartbeat(Duration::from_millis(50))
+        .prepare_ahead(args.number("prepare_ahead") == 1)
 }

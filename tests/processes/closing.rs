@@ -28,7 +28,7 @@ fn readers_are_told_of_a_clean_close_and_go_on_when_the_writer_returns() {
     for remove_control in [false, true] {
         let setup = setup();
         let ring = TestRing::new();
-        let options = waldo::writer::WriterOptions { remove_control, ..setup.options() };
+        let options = setup.options().remove_control(remove_control);
         let open = || waldo::writer::Writer::open(ring.home(), options.clone()).unwrap();
         let mut writer = open();
         writer_append(&mut writer, 10, 3, setup.max);
@@ -154,8 +154,7 @@ fn a_failure_of_the_writer_is_told_to_readers_and_final_until_it_is_opened_again
 fn a_reader_that_only_polls_goes_on_with_the_next_writer() {
     use waldo::writer::{Writer, WriterOptions};
     let ring = TestRing::new();
-    let options =
-        WriterOptions { page_len: 64 << 10, index_capacity: 64, remove_control: true, ..Default::default() };
+    let options = WriterOptions::default().page_len(64 << 10).index_capacity(64).remove_control(true);
     let mut reader = None;
     for round in 0..3u64 {
         let mut writer = Writer::open(ring.home(), options.clone()).unwrap();

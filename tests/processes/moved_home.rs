@@ -67,7 +67,7 @@ fn pages_with_a_second_name_are_not_recycled() {
     for prepare_ahead in [true, false] {
         let setup = Setup::default();
         let ring = TestRing::new();
-        let options = || waldo::writer::WriterOptions { prepare_ahead, ..setup.options() };
+        let options = || setup.options().prepare_ahead(prepare_ahead);
         let mut writer = Writer::open(ring.home(), options()).unwrap();
         turn(&mut writer);
         writer.close().unwrap();

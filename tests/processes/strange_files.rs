@@ -19,7 +19,7 @@ fn setup() -> Setup {
 
 fn options() -> WriterOptions {
     // Where the log ends the next page may or may not be there.
-    WriterOptions { prepare_ahead: false, ..setup().options() }
+    setup().options().prepare_ahead(false)
 }
 
 /// A ring of three pages with records that was closed, and its last record.

@@ -74,13 +74,11 @@ impl Eyes {
     }
 
     fn reader(&self, ring: &Ring) -> Result<Reader, ReadError> {
-        let options = ReaderOptions {
-            visibility: if self.kind == "durable" { Visibility::Durable } else { Visibility::Committed },
-            integrity: Integrity::Payloads,
-            on_lapped: if self.kind == "fail" { OnLapped::Fail } else { OnLapped::Oldest },
-            batch_bytes: 16 << 10,
-            ..ReaderOptions::default()
-        };
+        let options = ReaderOptions::default()
+            .visibility(if self.kind == "durable" { Visibility::Durable } else { Visibility::Committed })
+            .integrity(Integrity::Payloads)
+            .on_lapped(if self.kind == "fail" { OnLapped::Fail } else { OnLapped::Oldest })
+            .batch_bytes(16 << 10);
         ring.reader_with(Cursor::Trim, options)
     }
 

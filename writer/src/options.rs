@@ -1,5 +1,7 @@
 //! How a ring is written.
 
+mod builder;
+
 use crate::error::OpenError;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -83,6 +85,7 @@ pub enum ControlPlace {
 /// made, and later as [`WriterOptions::geometry_change`] says. All others may change from one opening to the
 /// next.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WriterOptions {
     /// Pages in the ring: 1 to 65536. When one more is begun, the oldest goes.
     pub ring_size: u32,

@@ -14,16 +14,14 @@ pub const COMMITTED: Durability = Durability::PageCache;
 
 /// How the plan's ring is opened.
 pub fn options(plan: &Plan, area: &Area, durability: Durability) -> WriterOptions {
-    WriterOptions {
-        ring_size: plan.ring_size,
-        page_len: plan.page_len,
-        index_capacity: plan.index_capacity,
-        durability,
-        io: plan.io,
-        control: ControlPlace::Path(area.control()),
-        remove_control: true,
-        ..WriterOptions::default()
-    }
+    WriterOptions::default()
+        .ring_size(plan.ring_size)
+        .page_len(plan.page_len)
+        .index_capacity(plan.index_capacity)
+        .durability(durability)
+        .io(plan.io)
+        .control(ControlPlace::Path(area.control()))
+        .remove_control(true)
 }
 
 /// The plan's ring, open for writing.

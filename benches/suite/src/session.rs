@@ -160,5 +160,5 @@ pub fn command() -> String {
         }
     };
     let words = std::env::args_os().skip(1).map(quoted);
-    std::iter::once("waldo".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    std::iter::once("waldo-suite".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }

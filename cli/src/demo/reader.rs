@@ -38,11 +38,7 @@ fn read_all(
 ) -> anyhow::Result<Note> {
     let ring = attach(home)?;
     // With more readers than processors, spinning would only take time from the others.
-    let options = ReaderOptions {
-        integrity: Integrity::Payloads,
-        wait: WaitStrategy::Park,
-        ..ReaderOptions::default()
-    };
+    let options = ReaderOptions::default().integrity(Integrity::Payloads).wait(WaitStrategy::Park);
     let mut log = ring.reader_with(Cursor::Trim, options)?;
     pin.post(&Note::Attached { reader }.line())?;
     let mut tally = Tally::new();

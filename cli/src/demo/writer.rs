@@ -75,14 +75,12 @@ fn remove_all(board: &Path, home: &Path) {
 }
 
 fn open(home: &PathBuf, geometry: &Geometry) -> anyhow::Result<Writer> {
-    let options = WriterOptions {
-        ring_size: geometry.ring_size,
-        page_len: geometry.page_len,
-        index_capacity: index_capacity(geometry.page_len)?,
-        durability: Durability::PageCache,
-        remove_control: true,
-        ..WriterOptions::default()
-    };
+    let options = WriterOptions::default()
+        .ring_size(geometry.ring_size)
+        .page_len(geometry.page_len)
+        .index_capacity(index_capacity(geometry.page_len)?)
+        .durability(Durability::PageCache)
+        .remove_control(true);
     Writer::open(home, options).with_context(|| format!("cannot make a ring in {}", home.display()))
 }
 

@@ -12,7 +12,7 @@ pub fn play(args: &Args) {
     let (number, max, report) = (args.number("number"), args.number("max") as usize, args.number("report"));
     // Seldom, as it is by default: with thousands of processes the looks would be most of the work.
     let ring = Ring::attach_with(args.get("home"), AttachOptions::default()).unwrap();
-    let options = ReaderOptions { wait: WaitStrategy::Park, ..ReaderOptions::default() };
+    let options = ReaderOptions::default().wait(WaitStrategy::Park);
     let cursor = if args.has("tip") { Cursor::Tip } else { Cursor::After(0) };
     let mut reader = ring.reader_with(cursor, options).unwrap();
     tell(format!("{number} ready"));

@@ -18,7 +18,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 pub fn wait(args: &Args) {
     let options = AttachOptions::default().check_interval(NEVER).stalled_after(NEVER);
     let ring = Ring::attach_with(args.get("home"), options).unwrap();
-    let options = ReaderOptions { wait: WaitStrategy::Park, ..ReaderOptions::default() };
+    let options = ReaderOptions::default().wait(WaitStrategy::Park);
     let mut last = args.number("after");
     let mut reader = ring.reader_with(Cursor::After(last), options).unwrap();
     tell("ready");

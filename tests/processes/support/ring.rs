@@ -53,26 +53,24 @@ impl Setup {
     }
 
     pub fn options(&self) -> WriterOptions {
-        WriterOptions {
-            ring_size: self.ring_size,
-            page_len: self.page_len,
-            index_capacity: 64,
-            index_sparse_bytes: 2048,
-            index_sparse_count: 16,
-            geometry_change: GeometryChange::Apply,
-            durability: match self.interval_ms {
+        WriterOptions::default()
+            .ring_size(self.ring_size)
+            .page_len(self.page_len)
+            .index_capacity(64)
+            .index_sparse_bytes(2048)
+            .index_sparse_count(16)
+            .geometry_change(GeometryChange::Apply)
+            .durability(match self.interval_ms {
                 None => Durability::Sync,
                 // At the speed of memory; in this process only.
                 Some(0) => Durability::PageCache,
                 Some(ms) => Durability::Interval(Duration::from_millis(ms)),
-            },
-            io: self.io,
-            buffers: 4,
-            buffer_len: 16 << 10,
-            mode: self.mode,
-            heartbeat: Duration::from_millis(50),
-            ..WriterOptions::default()
-        }
+            })
+            .io(self.io)
+            .buffers(4)
+            .buffer_len(16 << 10)
+            .mode(self.mode)
+            .heartbeat(Duration::from_millis(50))
     }
 
     pub fn args(&self, home: &Path) -> Args {
@@ -207,7 +205,7 @@ pub fn attach(home: &Path) -> Ring {
 
 /// Checks everything there is to check.
 pub fn careful() -> ReaderOptions {
-    ReaderOptions { integrity: Integrity::Payloads, ..ReaderOptions::default() }
+    ReaderOptions::default().integrity(Integrity::Payloads)
 }
 
 /// One of the writer's counters.

@@ -55,7 +55,7 @@ pub fn processes_main(words: &mut Words) -> anyhow::Result<()> {
 
 fn options() -> ReaderOptions {
     // With more readers than processors, spinning would only take time from the others.
-    ReaderOptions { wait: WaitStrategy::Park, on_lapped: OnLapped::Oldest, ..ReaderOptions::default() }
+    ReaderOptions::default().wait(WaitStrategy::Park).on_lapped(OnLapped::Oldest)
 }
 
 /// Attaches and reads one record, so that the newest page is mapped.

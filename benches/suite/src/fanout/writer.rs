@@ -28,18 +28,16 @@ pub fn main(words: &mut Words) -> anyhow::Result<()> {
     let (durable, wake_ns, flush_ns): (bool, u64, u64) = (words.word()?, words.word()?, words.word()?);
     let scheduling: Scheduling = words.word()?;
     let (board, home) = (words.path().unwrap_or_default(), words.path().unwrap_or_default());
-    let mut options = WriterOptions {
-        ring_size,
-        page_len,
-        index_capacity: index_capacity(page_len)?,
-        durability: if durable {
+    let mut options = WriterOptions::default()
+        .ring_size(ring_size)
+        .page_len(page_len)
+        .index_capacity(index_capacity(page_len)?)
+        .durability(if durable {
             Durability::Sync
         } else {
             Durability::Interval(Duration::from_nanos(flush_ns))
-        },
-        remove_control: true,
-        ..WriterOptions::default()
-    };
+        })
+        .remove_control(true);
     if wake_ns > 0 {
         options.min_wake_interval = Duration::from_nanos(wake_ns);
     }

@@ -90,7 +90,7 @@ fn count(latency: &mut Latency, payload: Option<&[u8]>) {
 }
 
 fn follow_ring(ring: &Ring, slate: &Slate, order: u32, wait: WaitStrategy) -> anyhow::Result<Latency> {
-    let mut reader = ring.reader_with(Cursor::Tip, ReaderOptions { wait, ..ReaderOptions::default() })?;
+    let mut reader = ring.reader_with(Cursor::Tip, ReaderOptions::default().wait(wait))?;
     let mut latency = Latency::new();
     let records = slate.count.load(Ordering::Relaxed);
     slate.ready.store(order, Ordering::Release);

@@ -45,14 +45,12 @@ pub fn doomed_main(words: &mut Words) -> anyhow::Result<()> {
     let (page_len, ring_size, bytes): (u64, u32, u64) = (words.word()?, words.word()?, words.word()?);
     let mut path = || words.path().context("a path is missing");
     let (home, control): (PathBuf, PathBuf) = (path()?, path()?);
-    let options = WriterOptions {
-        page_len,
-        ring_size,
-        index_capacity: index_capacity(page_len)?,
-        durability: COMMITTED,
-        control: ControlPlace::Path(control),
-        ..WriterOptions::default()
-    };
+    let options = WriterOptions::default()
+        .page_len(page_len)
+        .ring_size(ring_size)
+        .index_capacity(index_capacity(page_len)?)
+        .durability(COMMITTED)
+        .control(ControlPlace::Path(control));
     let mut writer = Writer::open(home, options)?;
     ring::fill(&mut writer, None, 1000, bytes)?;
     let mut out = std::io::stdout();

@@ -51,7 +51,7 @@ fn one_record(session: &mut Session, payload_len: usize) -> anyhow::Result<()> {
     };
 
     let ring = Ring::attach(area.home())?;
-    let options = ReaderOptions { batch_bytes: 1, ..ReaderOptions::default() };
+    let options = ReaderOptions::default().batch_bytes(1);
     let mut reader = ring.reader_with(Cursor::Trim, options)?;
     let mut dice = SplitMix64(1);
     let mut ours = || {

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use waldo::reader::Ring;
-use waldo::writer::{Writer, WriterOptions};
+use waldo::writer::Writer;
 use waldo_harness::processes::caps;
 use waldo_harness::processes::event_log::EventLog;
 use waldo_harness::processes::group::ProcessGroup;
@@ -54,8 +54,7 @@ pub fn run(session: &mut Session, case: &Case, asked: u32) -> anyhow::Result<()>
     session.watch.show(&format!("recycling: starting {readers} readers"));
     let area = session.scratch.area()?;
     let plan = Plan { page_len: PAGE_LEN, index_capacity: index_capacity(PAGE_LEN)?, ..session.plan.clone() };
-    let options =
-        WriterOptions { page_records_max: u64::from(RECORDS), ..ring::options(&plan, &area, COMMITTED) };
+    let options = (ring::options(&plan, &area, COMMITTED)).page_records_max(u64::from(RECORDS));
     let mut load = Load {
         writer: Writer::open(area.home(), options)?,
         status: Ring::attach(area.home())?,

@@ -6,7 +6,7 @@ use crate::session::Session;
 use crate::setting::Plan;
 use std::fs::File;
 use std::time::Instant;
-use waldo::writer::{Durability, Writer, WriterOptions};
+use waldo::writer::{Durability, Writer};
 use waldo_terminal::units;
 
 const PAGES: u32 = 3;
@@ -17,11 +17,7 @@ pub fn run(session: &mut Session) -> anyhow::Result<()> {
         let area = session.scratch.area()?;
         let plan = Plan { ring_size: PAGES, ..session.plan.clone() };
         // Every append turns the page, and waits for it.
-        let options = WriterOptions {
-            page_records_max: 1,
-            prepare_ahead: false,
-            ..ring::options(&plan, &area, durability)
-        };
+        let options = (ring::options(&plan, &area, durability)).page_records_max(1).prepare_ahead(false);
         let mut writer = Writer::open(area.home(), options)?;
         for _ in 0..3 * PAGES {
             writer.append_payloads(&[b"one to a page"])?;

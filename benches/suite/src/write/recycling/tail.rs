@@ -15,8 +15,7 @@ pub fn tail_main(words: &mut Words) -> anyhow::Result<()> {
     die_with(words.word()?)?;
     let mut board = EventWriter::open(&words.path().unwrap_or_default())?;
     let ring = Ring::attach(words.path().unwrap_or_default())?;
-    let options =
-        ReaderOptions { wait: WaitStrategy::Park, on_lapped: OnLapped::Oldest, ..ReaderOptions::default() };
+    let options = ReaderOptions::default().wait(WaitStrategy::Park).on_lapped(OnLapped::Oldest);
     let mut reader = ring.reader_with(Cursor::Tip, options)?;
     board.post(READY)?;
     loop {

@@ -9,7 +9,7 @@ use crate::watch::Watch;
 use std::slice::from_ref;
 use std::time::Instant;
 use waldo::reader::Ring;
-use waldo::writer::{Durability, Writer, WriterOptions};
+use waldo::writer::{Durability, Writer};
 use waldo_harness::results::histogram::Latency;
 use waldo_harness::ring::index_capacity;
 
@@ -114,7 +114,7 @@ impl<'a> Appender<'a> {
         payload: &'a Vec<u8>,
         watch: &Watch,
     ) -> anyhow::Result<Appender<'a>> {
-        let options = WriterOptions { prepare_ahead, ..ring::options(plan, area, durability) };
+        let options = (ring::options(plan, area, durability)).prepare_ahead(prepare_ahead);
         let mut writer = Writer::open(area.home(), options)?;
         ring::fill(&mut writer, Some(watch), payload.len(), plan.ring_bytes() + 2 * plan.page_len)?;
         let status = Ring::attach(area.home())?;
