@@ -5,7 +5,7 @@ use waldo::reader::{Cursor, Ring, Wakeup};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let home = std::env::args().nth(1).ok_or("usage: follow HOME")?;
     let ring = Ring::attach(&home)?;
-    let mut reader = ring.reader(Cursor::Trim)?;
+    let mut reader = ring.reader(Cursor::Oldest)?;
     loop {
         while let Some(batch) = reader.poll()? {
             for record in &batch {

@@ -290,7 +290,7 @@ fn by_reader(home: &Path, integrity: Integrity) -> Verdict {
     };
     let ring = Ring::attach_with(home, AttachOptions::default().files_only(true)).unwrap();
     let options = ReaderOptions::default().integrity(integrity);
-    let mut reader = match ring.reader_with(Cursor::Trim, options) {
+    let mut reader = match ring.reader_with(Cursor::Oldest, options) {
         Ok(reader) => reader,
         Err(error) => return damage(error),
     };

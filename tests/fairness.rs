@@ -87,7 +87,7 @@ async fn both_streams_run(home: &TempDir) {
     let ring = Ring::attach(home.path()).unwrap();
     let reader = || {
         let options = ReaderOptions::default().batch_bytes(1);
-        ring.reader_with(Start::Trim, options).unwrap()
+        ring.reader_with(Start::Oldest, options).unwrap()
     };
     let counts = [const { Cell::new(0) }; 2];
     let seen_by_first = async {

@@ -143,7 +143,7 @@ enum Front {
 impl Front {
     fn open(home: &Path, case: &Case) -> (Front, OpenReport) {
         let writer = Writer::open(home, options(case)).unwrap();
-        let opened = writer.opened().clone();
+        let opened = writer.open_report().clone();
         (
             if case.shared { Front::Shared(SharedWriter::new(writer)) } else { Front::Own(Box::new(writer)) },
             opened,
@@ -235,7 +235,7 @@ impl World {
         let (writer, _) = Front::open(home.path(), &case);
         let options = AttachOptions::default().check_interval(Duration::from_millis(5));
         let ring = Ring::attach_with(home.path(), options).unwrap();
-        let reader = ring.reader_with(Cursor::Trim, reader_options(&case)).unwrap();
+        let reader = ring.reader_with(Cursor::Oldest, reader_options(&case)).unwrap();
         World { case, home, writer: Some(writer), ring, reader, log: Vec::new(), place: Some(0) }
     }
 
@@ -316,7 +316,7 @@ impl World {
         let number = |any: u32| u64::from(any) % (tip + 20);
         let (outcome, place) = match seek {
             Seek::Tip => (self.reader.seek(Cursor::Tip), Some(self.log.len())),
-            Seek::Trim => (self.reader.seek(Cursor::Trim), None),
+            Seek::Trim => (self.reader.seek(Cursor::Oldest), None),
             Seek::After(any) => (self.reader.seek(Cursor::After(number(any))), Some(self.after(number(any)))),
             Seek::From(any) => {
                 (self.reader.seek(Cursor::From(number(any))), Some(self.after(number(any).saturating_sub(1))))
@@ -351,7 +351,7 @@ impl World {
                 let there = self.after(oldest - 1);
                 assert_eq!(self.log[there].seq_no, oldest);
                 assert!(place < there, "{seek:?}: lapped, but the record asked for is there");
-                self.reader.seek(Cursor::Trim).unwrap();
+                self.reader.seek(Cursor::Oldest).unwrap();
                 self.settle(Seek::Trim);
             }
             Err(error) => panic!("{seek:?}: {error}"),
@@ -397,7 +397,7 @@ impl World {
                     }
                     self.reader
                         .seek(Cursor::From(oldest))
-                        .or_else(|_| self.reader.seek(Cursor::Trim))
+                        .or_else(|_| self.reader.seek(Cursor::Oldest))
                         .unwrap();
                     self.place = None;
                 }

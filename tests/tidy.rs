@@ -28,6 +28,11 @@ const SOURCES: [&str; 8] = [
     "benches/suite/src",
 ];
 
+/// Longest file, function and comment line.
+const FILE_LINES_MAX: usize = 400;
+const FUNCTION_LINES_MAX: usize = 80;
+const COMMENT_COLUMNS_MAX: usize = 110;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -185,5 +190,112 @@ fn every_test_that_the_guarantees_name_exists() {
         let row = rows.iter().find(|row| row.starts_with(&format!("| {number} |")));
         let last = row.unwrap_or_else(|| panic!("row {number} is missing")).split('|').nth(4).unwrap().trim();
         assert!(!last.is_empty(), "row {number} has neither test nor reason");
+    }
+}
+
+/// Every file of ours that holds Rust.
+fn everything() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for dir in
+        SOURCES.into_iter().chain(["tests", "cli/tests", "shm-protocol/tests", "benches", "examples", "fuzz"])
+    {
+        if root().join(dir).is_dir() {
+            sources(&root().join(dir), &mut files);
+        }
+    }
+    files.sort();
+    files.dedup();
+    files
+}
+
+/// A test, or what tests share.
+fn is_test(file: &Path) -> bool {
+    let name = file.strip_prefix(root()).unwrap().to_str().unwrap();
+    ["test", "loom", "histories", "simulated"].iter().any(|part| name.contains(part))
+}
+
+#[test]
+fn files_functions_and_comments_are_short() {
+    let mut long = Vec::new();
+    for file in everything() {
+        let name = file.strip_prefix(root()).unwrap().display().to_string();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        if lines.len() > FILE_LINES_MAX {
+            long.push(format!("{name}: {} lines", lines.len()));
+        }
+        for (number, line) in lines.iter().enumerate() {
+            if line.trim_start().starts_with("//") && line.chars().count() > COMMENT_COLUMNS_MAX {
+                long.push(format!("{name}:{}: a comment of {} columns", number + 1, line.chars().count()));
+            }
+        }
+        for (start, end) in functions(&lines) {
+            if end - start + 1 > FUNCTION_LINES_MAX {
+                long.push(format!("{name}:{}: a function of {} lines", start + 1, end - start + 1));
+            }
+        }
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+/// First and last line of each function, as rustfmt sets them.
+fn functions(lines: &[&str]) -> Vec<(usize, usize)> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let begins = |line: &str| {
+        let mut words = line.split_whitespace();
+        words.any(|word| word == "fn")
+            && !line.trim_start().starts_with("//")
+            && !line.trim_end().ends_with(';')
+    };
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate().filter(|(_, line)| begins(line)) {
+        let end = (start + 1..lines.len())
+            .find(|end| indent(lines[*end]) == indent(line) && lines[*end].trim() == "}");
+        found.extend(end.filter(|_| !line.trim_end().ends_with('}')).map(|end| (start, end)));
+    }
+    found
+}
+
+#[test]
+fn no_two_types_of_a_crate_bear_one_name() {
+    for dir in SOURCES {
+        let mut files = Vec::new();
+        sources(&root().join(dir), &mut files);
+        let mut seen = std::collections::BTreeMap::new();
+        for file in files.iter().filter(|file| !is_test(file)) {
+            let text = std::fs::read_to_string(file).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            for line in code.lines() {
+                let words: Vec<&str> =
+                    line.split_whitespace().filter(|word| !word.starts_with("pub")).collect();
+                let [kind @ ("struct" | "enum" | "trait" | "union"), name, ..] = words[..] else { continue };
+                let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+                if let Some(other) = seen.insert(name.clone(), file.clone()) {
+                    panic!("{kind} {name} is in {} and in {}", other.display(), file.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_repository_explains_itself() {
+    let mut files = everything();
+    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "src/embedded.md", ".ci/run"] {
+        files.push(root().join(name));
+    }
+    files.extend(std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    // Put together, so that this file does not hold them.
+    let outside = [
+        concat!("../", "shared"),
+        concat!("design ", "measurements"),
+        concat!("(D", "1)"),
+        concat!("(D1", "a)"),
+    ];
+    for file in files.iter().filter(|file| file.is_file()) {
+        let text = std::fs::read_to_string(file).unwrap();
+        for word in outside {
+            assert!(!text.contains(word), "{} refers to {word}, which no reader of it has", file.display());
+        }
     }
 }

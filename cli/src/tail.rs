@@ -242,7 +242,7 @@ fn explain(error: ReadError) -> anyhow::Error {
 
 fn parse_cursor(text: &str) -> anyhow::Result<Cursor> {
     match text {
-        "oldest" => return Ok(Cursor::Trim),
+        "oldest" => return Ok(Cursor::Oldest),
         "tip" => return Ok(Cursor::Tip),
         _ => {}
     }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn places_are_told_apart() {
-        assert!(matches!(parse_cursor("oldest"), Ok(Cursor::Trim)));
+        assert!(matches!(parse_cursor("oldest"), Ok(Cursor::Oldest)));
         assert!(matches!(parse_cursor("tip"), Ok(Cursor::Tip)));
         assert!(matches!(parse_cursor("17"), Ok(Cursor::From(17))));
         assert!(matches!(parse_cursor("5m"), Ok(Cursor::Since(_))));

@@ -68,7 +68,7 @@ impl Batch {
     }
 
     /// Bytes of all payloads together.
-    pub fn bytes(&self) -> usize {
+    pub fn payload_bytes(&self) -> usize {
         self.payload_bytes
     }
 

@@ -61,7 +61,7 @@ pub enum ReadError {
     /// The next record has been trimmed from the ring.
     #[error(
         "records after {requested} have been trimmed, the oldest one left is {oldest}{}; \
-         seek to Cursor::Trim to go on there", lost_text(.lost)
+         seek to Cursor::Oldest to go on there", lost_text(.lost)
     )]
     Lapped {
         /// Sequence number after which the reader wanted to go on; 0 if it had read nothing.

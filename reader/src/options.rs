@@ -58,7 +58,7 @@ pub enum Cursor {
     /// Behind the newest record: what comes from now on.
     Tip,
     /// At the oldest record that is still there.
-    Trim,
+    Oldest,
     /// Behind the record with this number: the first one with a greater number. `After(0)` is everything.
     After(u64),
     /// At the first record whose number is this or greater.

@@ -9,7 +9,7 @@ use waldo_shm_protocol::record::Record;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SeekTarget {
     Tip,
-    Trim,
+    Oldest,
     /// The first record with a greater number.
     After(u64),
     /// The first record not older than this, in nanoseconds since 1970.
@@ -25,7 +25,7 @@ impl From<Cursor> for SeekTarget {
     fn from(cursor: Cursor) -> SeekTarget {
         match cursor {
             Cursor::Tip => SeekTarget::Tip,
-            Cursor::Trim => SeekTarget::Trim,
+            Cursor::Oldest => SeekTarget::Oldest,
             Cursor::After(seq_no) => SeekTarget::After(seq_no),
             // Numbers start at 1, so "0 or greater" and "1 or greater" are both everything.
             Cursor::From(seq_no) => SeekTarget::After(seq_no.saturating_sub(1)),

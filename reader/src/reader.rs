@@ -52,7 +52,7 @@ impl Reader {
         let epoch = attachment.epoch();
         Reader {
             ring,
-            position: ReadPosition::new(Place::Pending(SeekTarget::Trim), &attachment),
+            position: ReadPosition::new(Place::Pending(SeekTarget::Oldest), &attachment),
             window: PageWindow::new(epoch),
             attachment,
             options,

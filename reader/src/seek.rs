@@ -139,7 +139,7 @@ impl Search<'_> {
         let Some(span) = self.span()? else { return self.pending(want).map(Attempt::Done) };
         match want {
             SeekTarget::Tip => self.tip(&span),
-            SeekTarget::Trim => self.trim(&span),
+            SeekTarget::Oldest => self.trim(&span),
             SeekTarget::After(seq_no) => self.find(&span, Target::After(seq_no), None),
             SeekTarget::Since(time) => self.find(&span, Target::Since(time), None),
             SeekTarget::FromNowSince(time) => {

@@ -20,7 +20,7 @@ impl From<Cursor> for waldo_reader::Cursor {
     fn from(cursor: Cursor) -> waldo_reader::Cursor {
         match cursor {
             Cursor::Tip => waldo_reader::Cursor::Tip,
-            Cursor::Trim => waldo_reader::Cursor::Trim,
+            Cursor::Trim => waldo_reader::Cursor::Oldest,
             Cursor::After(seq_no) => waldo_reader::Cursor::After(seq_no),
             Cursor::From(seq_no) => waldo_reader::Cursor::From(seq_no),
         }

@@ -209,7 +209,7 @@ impl Waldo {
             match reader.poll() {
                 // The oldest page went between looking it up and reading it: look again.
                 Err(waldo_reader::ReadError::Lapped { .. }) if cursor == Cursor::Trim => {
-                    reader.seek(waldo_reader::Cursor::Trim)?;
+                    reader.seek(waldo_reader::Cursor::Oldest)?;
                 }
                 outcome => return outcome.map_err(|error| at(error, cursor)),
             }

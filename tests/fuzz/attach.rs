@@ -75,7 +75,7 @@ fn exercise(home: &Path, how: u8) {
     };
     let _ = ring.status();
     let since = Cursor::Since(UNIX_EPOCH + Duration::from_secs(1));
-    let cursors = [Cursor::Trim, Cursor::Tip, Cursor::After(50), Cursor::From(u64::MAX), since];
+    let cursors = [Cursor::Oldest, Cursor::Tip, Cursor::After(50), Cursor::From(u64::MAX), since];
     let start = usize::from(how % 5);
     for cursor in [cursors[start], cursors[(start + 1) % 5]] {
         for on_lapped in [OnLapped::Fail, OnLapped::Oldest] {

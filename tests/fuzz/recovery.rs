@@ -28,7 +28,7 @@ pub fn run(input: &[u8]) {
         Ok(writer) => writer,
         Err(error) => return check_refusal(&error, &damaged, &home),
     };
-    let opened = writer.opened().clone();
+    let opened = writer.open_report().clone();
     let tip = writer.tip().unwrap_or(0);
     let held = read(&home, damaged.forged);
     // Where somebody has made a checksum fit, nobody can tell: all that counts is that everything comes to an
@@ -76,8 +76,8 @@ fn again(home: &Path, options: waldo::writer::WriterOptions, tip: u64, held: Hel
         Err(OpenError::Corrupt { .. }) if held.is_err() => return,
         Err(error) => panic!("the second opening: {error}"),
     };
-    assert_eq!(writer.tip().unwrap_or(0), tip, "the second opening: {:?}", writer.opened());
-    assert!(writer.opened().cut.is_none(), "the second opening: {:?}", writer.opened());
+    assert_eq!(writer.tip().unwrap_or(0), tip, "the second opening: {:?}", writer.open_report());
+    assert!(writer.open_report().cut.is_none(), "the second opening: {:?}", writer.open_report());
     if let (Ok(Some(now)), Ok(Some(before))) = (read(home, true), held) {
         // The beginning may be trimmed if the ring is smaller now.
         assert!(now.0 >= before.0 && now.1 == before.1, "{now:?} after {before:?}");
@@ -93,7 +93,7 @@ type Held = Result<Option<(u64, u64)>, ()>;
 fn read(home: &Path, forged: bool) -> Held {
     let options = ReaderOptions::default().integrity(Integrity::Payloads);
     let ring = Ring::attach(home).unwrap_or_else(|error| panic!("opened, but {error}"));
-    let mut reader = match ring.reader_with(Cursor::Trim, options) {
+    let mut reader = match ring.reader_with(Cursor::Oldest, options) {
         Ok(reader) => reader,
         Err(ReadError::Corrupt { .. } | ReadError::Page { .. }) => return Err(()),
         Err(error) => panic!("opened, but {error}"),

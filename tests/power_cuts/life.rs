@@ -39,7 +39,7 @@ pub fn play(args: &Args) {
         Ok(writer) => writer,
         Err(error) => return tell(format!("refused {error}")),
     };
-    let opened = writer.opened();
+    let opened = writer.open_report();
     let cut = opened.cut.as_ref().map_or(0, |cut| cut.zeroed.max(1));
     tell(format!("opened {} {cut} {}", opened.pages, writer.committed().page()));
     let (first, last) = read_back(&home, args.number("seed").is_multiple_of(3));
@@ -74,7 +74,7 @@ fn reader(home: &Path, files_only: bool, visibility: Visibility) -> Result<Reade
     let integrity = Integrity::Payloads;
     let options =
         ReaderOptions::default().integrity(integrity).visibility(visibility).on_lapped(OnLapped::Oldest);
-    ring.reader_with(Cursor::Trim, options).map_err(|error| error.to_string())
+    ring.reader_with(Cursor::Oldest, options).map_err(|error| error.to_string())
 }
 
 /// Reads the whole ring, and tells what is in it; its first and its last record.

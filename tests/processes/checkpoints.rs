@@ -16,7 +16,7 @@ fn a_reader_resumes_where_it_left_off_across_restarts() {
         writer_append(&mut writer, 200, 20, setup.max);
         let mut reader = match Checkpoint::load(&file).unwrap() {
             Some(checkpoint) => ring.attach().resume(&checkpoint, careful()).unwrap(),
-            None => ring.reader(Cursor::Trim),
+            None => ring.reader(Cursor::Oldest),
         };
         // Half of what is there, so that the next round begins in the middle.
         let batch = reader.poll().unwrap().unwrap();
@@ -49,7 +49,7 @@ fn a_checkpoint_of_another_ring_is_refused() {
         let mut writer = ring.writer(&setup);
         writer_append(&mut writer, 5, 5, setup.max);
         writer.close().unwrap();
-        let mut reader = ring.reader(Cursor::Trim);
+        let mut reader = ring.reader(Cursor::Oldest);
         reader.poll().unwrap().unwrap();
         checkpoints.push(reader.checkpoint().unwrap());
     }
@@ -66,7 +66,7 @@ fn resuming_where_records_have_been_trimmed_is_lapped() {
     let ring = TestRing::new();
     let mut writer = ring.writer(&setup);
     writer_append(&mut writer, 5, 5, setup.max);
-    let mut reader = ring.reader(Cursor::Trim);
+    let mut reader = ring.reader(Cursor::Oldest);
     assert_eq!(check_batch(&reader.poll().unwrap().unwrap(), 0, setup.max), 5);
     let checkpoint = reader.checkpoint().unwrap();
     drop(reader);

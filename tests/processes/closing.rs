@@ -34,14 +34,14 @@ fn readers_are_told_of_a_clean_close_and_go_on_when_the_writer_returns() {
         writer_append(&mut writer, 10, 3, setup.max);
         let mut follower = Child::spawn("follower", setup.args(ring.home()));
         follower.expect("ready");
-        let mut reader = ring.reader(Cursor::Trim);
+        let mut reader = ring.reader(Cursor::Oldest);
         let last = check_batch(&reader.poll().unwrap().unwrap(), 0, setup.max);
         writer.close().unwrap();
         assert_eq!(writer_news(&mut reader), WriterStatus::Closed, "{remove_control}");
         assert_eq!(ring.status().writer, WriterStatus::Closed, "{remove_control}");
 
         let mut writer = open();
-        let opened = writer.opened();
+        let opened = writer.open_report();
         assert!(opened.clean && opened.cut.is_none() && !opened.created, "{opened:?}");
         assert_eq!(opened.tip, Some(10));
         writer_append(&mut writer, 10, 3, setup.max);
@@ -107,7 +107,7 @@ fn the_death_of_the_writer_is_noticed_and_what_is_there_can_still_be_read() {
         .check_interval(std::time::Duration::from_millis(50))
         .stalled_after(std::time::Duration::from_millis(500));
     let attached = waldo::reader::Ring::attach_with(ring.home(), options).unwrap();
-    let mut reader = attached.reader(Cursor::Trim).unwrap();
+    let mut reader = attached.reader(Cursor::Oldest).unwrap();
     assert!(matches!(writer_news(&mut reader), WriterStatus::Stalled { .. }));
     assert_eq!(reader.last_seq_no(), Some(100));
     let mut fresh = attached.reader(Cursor::From(1)).unwrap();
@@ -124,14 +124,14 @@ fn a_failure_of_the_writer_is_told_to_readers_and_final_until_it_is_opened_again
         writer.expect("acked");
         let mut follower = Child::spawn("follower", setup.args(ring.home()));
         follower.expect("ready");
-        let mut reader = ring.reader(Cursor::Trim);
+        let mut reader = ring.reader(Cursor::Oldest);
         // The first page is 64 KiB long: half of it can be written.
         writer.say("fail 32768");
         let [errno, acked] = writer.numbers("failed")[..] else { panic!() };
         assert_eq!(errno, nix::libc::EFBIG as u64);
         assert!(acked > 10);
         assert_eq!(writer_news(&mut reader), WriterStatus::Failed { errno: errno as i32 });
-        let mut reader = ring.reader(Cursor::Trim);
+        let mut reader = ring.reader(Cursor::Oldest);
         let mut last = 0;
         while let Some(batch) = reader.poll().unwrap() {
             last = check_batch(&batch, last, setup.max);
@@ -140,7 +140,7 @@ fn a_failure_of_the_writer_is_told_to_readers_and_final_until_it_is_opened_again
         writer.kill();
 
         let mut writer = ring.writer(&setup);
-        assert!(!writer.opened().clean);
+        assert!(!writer.open_report().clean);
         assert!(writer.tip().unwrap() >= acked);
         writer_append(&mut writer, 200, 3, setup.max);
         let tip = writer.tip().unwrap();
@@ -159,7 +159,7 @@ fn a_reader_that_only_polls_goes_on_with_the_next_writer() {
     for round in 0..3u64 {
         let mut writer = Writer::open(ring.home(), options.clone()).unwrap();
         writer.append_payloads(&[b"x"; 10]).unwrap();
-        let reader = reader.get_or_insert_with(|| attach(ring.home()).reader(Cursor::Trim).unwrap());
+        let reader = reader.get_or_insert_with(|| attach(ring.home()).reader(Cursor::Oldest).unwrap());
         let deadline = std::time::Instant::now() + DEADLINE;
         while reader.last_seq_no().unwrap_or(0) < 10 * (round + 1) {
             assert!(

@@ -51,7 +51,7 @@ fn a_ring_that_does_not_fit_is_not_made() {
     // What it left behind is no obstacle.
     let mut writer = ring.writer(&Setup::default());
     writer.append_payloads(&payloads(1, 5, 100)).unwrap();
-    let mut reader = ring.reader(Cursor::Trim);
+    let mut reader = ring.reader(Cursor::Oldest);
     assert_eq!(check_batch(&reader.poll().unwrap().unwrap(), 0, 100), 5);
     writer.close().unwrap();
     verify::verify(ring.home(), &mut |_| {}).unwrap();
@@ -75,7 +75,7 @@ fn a_ring_opens_on_a_full_disk_as_far_as_its_pages_have_room() {
         let mut writer = ring.writer(&setup);
         assert_eq!(writer.tip(), Some(5));
         writer.append_payloads(&payloads(6, 10, 100)).unwrap();
-        let mut reader = ring.reader(Cursor::Trim);
+        let mut reader = ring.reader(Cursor::Oldest);
         assert_eq!(check_batch(&reader.poll().unwrap().unwrap(), 0, 100), 10);
         writer.close().unwrap();
     }
@@ -92,7 +92,7 @@ fn without_room_for_the_next_page_appending_stops_and_goes_on_when_there_is() {
             fs::write(&ballast, vec![1; 1 << 20]).unwrap();
             let setup = Setup { io, interval_ms, page_len: 400 << 10, max: MAX, ..Setup::default() };
             let mut writer = ring.writer(&setup);
-            let mut reader = ring.reader(Cursor::Trim);
+            let mut reader = ring.reader(Cursor::Oldest);
             // More than the two pages that fit.
             let batch = payloads(1, 3000, MAX);
             let Err(AppendError::NoPage { tip, cause }) = writer.append_payloads(&batch) else { panic!() };

@@ -46,7 +46,7 @@ fn a_disk_that_fails_stops_the_writer_and_takes_nothing_durable() {
                 let mut follower = Child::spawn("follower", setup.args(ring.home()).with("report", 1));
                 follower.expect("ready");
                 while follower.skip_to("at") != [100] {}
-                let mut reader = ring.reader(Cursor::Trim);
+                let mut reader = ring.reader(Cursor::Oldest);
                 assert_eq!(check_batch(&reader.poll().unwrap().unwrap(), 0, setup.max), 100);
 
                 failure.happen(&machine);
@@ -102,7 +102,7 @@ fn ring_reader(ring: &TestRing) -> Option<Reader> {
         }
         Err(error) => panic!("{error}"),
     };
-    match attached.reader_with(Cursor::Trim, careful()) {
+    match attached.reader_with(Cursor::Oldest, careful()) {
         Ok(reader) => Some(reader),
         Err(ReadError::Io { source, .. }) => {
             assert_eq!(source.raw_os_error(), Some(libc::EIO));

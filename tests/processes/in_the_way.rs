@@ -56,7 +56,7 @@ fn another_user_s_left_over_does_not_keep_a_service_from_starting() {
     let other = segment(&ring);
     write(40);
     assert_eq!(segment(&ring), other);
-    let mut reader = ring.reader(Cursor::Trim);
+    let mut reader = ring.reader(Cursor::Oldest);
     let mut last = 0;
     while let Some(batch) = reader.poll().unwrap() {
         last = check_batch(&batch, last, setup.max);

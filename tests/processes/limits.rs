@@ -20,7 +20,7 @@ fn ring_of(user: u32) -> TestRing {
 }
 
 fn records(ring: &TestRing, max: usize) -> u64 {
-    let mut reader = ring.reader(Cursor::Trim);
+    let mut reader = ring.reader(Cursor::Oldest);
     let mut last = 0;
     while let Some(batch) = reader.poll().unwrap() {
         last = check_batch(&batch, last, max);

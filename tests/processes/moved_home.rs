@@ -54,7 +54,7 @@ fn a_writer_whose_home_is_moved_stays_with_it() {
         for (ring, tip) in [(&ring, 20), (&moved, tip)] {
             verify::verify(ring.home(), &mut |_| {}).unwrap();
             let mut writer = ring.writer(&setup);
-            assert_eq!((writer.tip(), writer.opened().clean), (Some(tip), true), "{setup:?}");
+            assert_eq!((writer.tip(), writer.open_report().clean), (Some(tip), true), "{setup:?}");
             turn(&mut writer);
             writer.close().unwrap();
         }
@@ -149,7 +149,7 @@ fn a_writer_whose_ring_is_removed_stops_and_leaves_the_next_one_alone() {
         second.close().unwrap();
         verify::verify(ring.home(), &mut |_| {}).unwrap();
         let third = ring.writer(&setup);
-        assert_eq!((third.tip(), third.opened().clean), (tip, true), "{setup:?}");
+        assert_eq!((third.tip(), third.open_report().clean), (tip, true), "{setup:?}");
         third.close().unwrap();
     }
 }
@@ -201,7 +201,7 @@ fn a_reader_reads_the_moved_ring() {
     writer.append_payloads(&payloads(1, 10, MAX)).unwrap();
     fs::rename(ring.home(), moved.home()).unwrap();
     writer.append_payloads(&payloads(11, 20, MAX)).unwrap();
-    let mut reader = moved.reader(Cursor::Trim);
+    let mut reader = moved.reader(Cursor::Oldest);
     let mut last = 0;
     while let Some(batch) = reader.poll().unwrap() {
         last = check_batch(&batch, last, MAX);

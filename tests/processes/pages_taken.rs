@@ -29,7 +29,7 @@ fn turn(writer: &mut Writer, setup: &Setup, page: u64) {
 
 /// Reads all there is from the oldest record; how it ended.
 fn read(ring: &TestRing, setup: &Setup) -> Result<u64, ReadError> {
-    let mut reader = ring.attach().reader_with(Cursor::Trim, crate::support::ring::careful())?;
+    let mut reader = ring.attach().reader_with(Cursor::Oldest, crate::support::ring::careful())?;
     let mut last = None;
     while let Some(batch) = reader.poll()? {
         last = Some(check_batch(&batch, last.unwrap_or(batch.first_seq_no() - 1), setup.max));

@@ -24,7 +24,7 @@ fn a_writer_that_is_stopped_for_long_keeps_its_ring() {
         let stalled_after = Duration::from_millis(300);
         let options =
             AttachOptions::default().check_interval(Duration::from_millis(50)).stalled_after(stalled_after);
-        let mut reader = Ring::attach_with(ring.home(), options).unwrap().reader(Cursor::Trim).unwrap();
+        let mut reader = Ring::attach_with(ring.home(), options).unwrap().reader(Cursor::Oldest).unwrap();
         assert_eq!(check_batch(&reader.poll().unwrap().unwrap(), 0, setup.max), 10);
 
         first.stop();

@@ -38,7 +38,7 @@ fn closed() -> (TestRing, u64) {
 /// Reads from the oldest record to the end, from the files alone; the last record, or the error.
 fn read(home: &Path) -> Result<u64, String> {
     let ring = Ring::attach(home).map_err(|error| error.to_string())?;
-    let mut reader = ring.reader_with(Cursor::Trim, careful()).map_err(|error| error.to_string())?;
+    let mut reader = ring.reader_with(Cursor::Oldest, careful()).map_err(|error| error.to_string())?;
     let mut last = 0;
     loop {
         match reader.poll() {
@@ -161,7 +161,11 @@ fn metadata_torn_at_any_byte_open_the_ring_and_two_bad_slots_are_refused() {
             let copy = image.copy();
             let writer =
                 Writer::open(copy.home(), options()).unwrap_or_else(|error| panic!("{kept}: {error}"));
-            assert_eq!((writer.tip(), &writer.opened().cut), (Some(tip), &None), "{kept} bytes were written");
+            assert_eq!(
+                (writer.tip(), &writer.open_report().cut),
+                (Some(tip), &None),
+                "{kept} bytes were written"
+            );
         }
         let copy = files.copy();
         let mut bad = after.clone();
@@ -205,7 +209,7 @@ fn a_page_header_torn_at_any_byte_ends_the_log_or_is_damage() {
         let copy = torn(&crashed);
         let writer = Writer::open(copy.home(), options()).unwrap_or_else(|error| panic!("{kept}: {error}"));
         assert_eq!(writer.tip(), Some(last_of_second), "{kept} bytes of the header are there");
-        assert!(writer.opened().cut.is_some(), "{kept}: a record is lost without a word");
+        assert!(writer.open_report().cut.is_some(), "{kept}: a record is lost without a word");
         drop(writer);
         assert_eq!(attach(copy.home()).status().unwrap().tip_seq_no, Some(last_of_second));
         refused(&torn(&durable), &names::page(3), tip, &format!("{kept} bytes of a durable header"));

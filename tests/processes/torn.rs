@@ -38,7 +38,7 @@ fn killed(interval_ms: Option<u64>, last: u64) -> (TestRing, Setup) {
 }
 
 fn assert_reads(ring: &TestRing, last: u64) {
-    let mut reader = ring.reader(Cursor::Trim);
+    let mut reader = ring.reader(Cursor::Oldest);
     let mut read = 0;
     while let Some(batch) = reader.poll().unwrap() {
         read = check_batch(&batch, read, MAX);
@@ -64,12 +64,12 @@ fn a_torn_last_record_is_cut_exactly_whatever_is_left_of_it() {
             fs::write(copy.page(1), &torn).unwrap();
             let writer = copy.writer(&setup);
             let context = format!("{how} from byte {} of {}", at - record.start, record.len());
-            assert!(!writer.opened().clean);
+            assert!(!writer.open_report().clean);
             let kept = if intact { last } else { last - 1 };
             assert_eq!(writer.tip(), (kept > 0).then_some(kept), "{context}");
             // Without a good header it could be bytes from an earlier life of the page.
             let recognizable = at >= record.start + RECORD_HEADER_LEN;
-            match &writer.opened().cut {
+            match &writer.open_report().cut {
                 None => assert!(intact || !recognizable, "{context}: no word of a cut"),
                 Some(cut) => {
                     assert_eq!((cut.page, cut.offset), (1, record.start as u64), "{context}");
@@ -80,7 +80,7 @@ fn a_torn_last_record_is_cut_exactly_whatever_is_left_of_it() {
             writer.close().unwrap();
 
             let mut writer = copy.writer(&setup);
-            let opened = writer.opened();
+            let opened = writer.open_report();
             assert!(opened.clean && opened.cut.is_none(), "{context}: {opened:?}");
             assert_eq!(opened.tip, Some(kept), "{context}");
             writer_append(&mut writer, 3, 2, MAX);

@@ -20,7 +20,7 @@ fn write(ring: &TestRing, setup: &Setup, args: Args) -> String {
     writer.say("close");
     writer.expect("closed");
     writer.finish();
-    let mut reader = ring.reader(Cursor::Trim);
+    let mut reader = ring.reader(Cursor::Oldest);
     let mut last = 0;
     while let Some(batch) = reader.poll().unwrap() {
         last = check_batch(&batch, last, setup.max);

@@ -79,7 +79,7 @@ impl Eyes {
             .integrity(Integrity::Payloads)
             .on_lapped(if self.kind == "fail" { OnLapped::Fail } else { OnLapped::Oldest })
             .batch_bytes(16 << 10);
-        ring.reader_with(Cursor::Trim, options)
+        ring.reader_with(Cursor::Oldest, options)
     }
 
     /// Reads until that is not possible any more.
@@ -114,7 +114,7 @@ impl Eyes {
                     if lost.is_some_and(|lost| lost != oldest - requested - 1) {
                         tell(format!("wrong lapped from {requested} to {oldest}, but {lost:?} lost"));
                     }
-                    reader.seek(Cursor::Trim)?;
+                    reader.seek(Cursor::Oldest)?;
                     self.last = None;
                     continue;
                 }
@@ -168,14 +168,14 @@ impl Eyes {
                 let (cursor, least) = match self.dice.within(0..=2) {
                     0 => (Cursor::After(number), number + 1),
                     1 => (Cursor::From(number), number),
-                    _ => (Cursor::Trim, 0),
+                    _ => (Cursor::Oldest, 0),
                 };
                 let before = reader.lapses().count;
                 reader.seek(cursor)?;
                 let Some(batch) = reader.poll()? else { continue };
                 let first = batch.first_seq_no();
                 let told = reader.lapses().count > before;
-                if first < least || (first > least.max(1) && !told && !matches!(cursor, Cursor::Trim)) {
+                if first < least || (first > least.max(1) && !told && !matches!(cursor, Cursor::Oldest)) {
                     tell(format!("wrong {cursor:?} leads to record {first}, told: {told}"));
                 }
                 self.last = None;

@@ -94,7 +94,7 @@ impl SharedWriter {
             sync: writer.options().durability == Durability::Sync,
             linger: writer.options().linger,
             home: writer.home().to_owned(),
-            opened: writer.opened().clone(),
+            opened: writer.open_report().clone(),
             queue: Queue::default(),
             writer: Mutex::new(Some(writer)),
         });
@@ -114,7 +114,7 @@ impl SharedWriter {
     }
 
     /// What was found when the ring was opened.
-    pub fn opened(&self) -> &OpenReport {
+    pub fn open_report(&self) -> &OpenReport {
         &self.0.inner.opened
     }
 

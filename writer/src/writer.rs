@@ -169,7 +169,7 @@ impl Writer {
     }
 
     /// What was found when the ring was opened.
-    pub fn opened(&self) -> &OpenReport {
+    pub fn open_report(&self) -> &OpenReport {
         &self.opened
     }
 

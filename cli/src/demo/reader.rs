@@ -39,7 +39,7 @@ fn read_all(
     let ring = attach(home)?;
     // With more readers than processors, spinning would only take time from the others.
     let options = ReaderOptions::default().integrity(Integrity::Payloads).wait(WaitStrategy::Park);
-    let mut log = ring.reader_with(Cursor::Trim, options)?;
+    let mut log = ring.reader_with(Cursor::Oldest, options)?;
     pin.post(&Note::Attached { reader }.line())?;
     let mut tally = Tally::new();
     let mut since_note = 0;

@@ -45,7 +45,7 @@ impl Reader {
     pub(super) fn lapsed(&mut self) -> Result<Stepped, ReadError> {
         // What the cursor asked for may lie behind everything that has been trimmed.
         let want = match self.position.skip() {
-            Skip::Nothing => SeekTarget::Trim,
+            Skip::Nothing => SeekTarget::Oldest,
             Skip::Through(seq_no) => SeekTarget::After(seq_no),
             Skip::Before(time_ns) => SeekTarget::Since(time_ns),
         };
@@ -53,14 +53,14 @@ impl Reader {
             Sought::Found(found) => found,
             Sought::Overtaken(overtaken) => return self.overtaken(*overtaken).map(|()| Stepped::Again),
         };
-        if found.next.is_none() && (want == SeekTarget::Trim || found.page.is_none()) {
+        if found.next.is_none() && (want == SeekTarget::Oldest || found.page.is_none()) {
             // There is no record in the ring that this reader may see. What it has missed can be told once
             // there is one.
             return Ok(Stepped::Drained);
         }
         // Behind a number that was asked for, the search has looked by itself whether something is missed.
         let by_number = matches!(want, SeekTarget::After(_));
-        let counted = want == SeekTarget::Trim && !self.position.is_unsure();
+        let counted = want == SeekTarget::Oldest && !self.position.is_unsure();
         let lost = if counted { self.lost(&found) } else { None };
         if found.begins_ring && !by_number && lost != Some(0) && !self.goes_on_at(&found) {
             let requested = self.last_seq_no().unwrap_or(0);

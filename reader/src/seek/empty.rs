@@ -15,7 +15,7 @@ impl Search<'_> {
             // There are records, none of them durable. The first one to become so is the oldest there is, and
             // from now on it is missed if it is trimmed.
             let skip = match want {
-                SeekTarget::Tip | SeekTarget::Trim => Some(Skip::Nothing),
+                SeekTarget::Tip | SeekTarget::Oldest => Some(Skip::Nothing),
                 SeekTarget::Since(time) => Some(Skip::Before(time)),
                 _ => None,
             };
@@ -28,7 +28,7 @@ impl Search<'_> {
         let empty = committed.is_none() && self.attachment.is_empty_for_good();
         let want = match want {
             // Oldest and newest record of an empty ring are the first one to come.
-            SeekTarget::Tip | SeekTarget::Trim if empty => SeekTarget::After(0),
+            SeekTarget::Tip | SeekTarget::Oldest if empty => SeekTarget::After(0),
             SeekTarget::Since(time) if empty => SeekTarget::FromNowSince(time),
             SeekTarget::Resume(checkpoint) if empty => {
                 return Err(ReadError::Rewound { seq_no: Some(checkpoint.seq_no), tip: None });

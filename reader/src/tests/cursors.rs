@@ -189,7 +189,7 @@ fn a_reader_of_an_empty_ring_learns_that_it_has_gone_round_since() {
     for files in [false, true] {
         let mut forge = if files { Forge::new(PAGE, 3) } else { Forge::live(PAGE, 3) };
         let ring = forge.attach();
-        let cursors = [Cursor::Tip, Cursor::Trim, Cursor::Since(UNIX_EPOCH), Cursor::After(0)];
+        let cursors = [Cursor::Tip, Cursor::Oldest, Cursor::Since(UNIX_EPOCH), Cursor::After(0)];
         let readers: Vec<Reader> = cursors.iter().map(|cursor| ring.reader(*cursor).unwrap()).collect();
         (0..5).for_each(|_| go_round(&mut forge));
         let oldest = forge.kept()[0].seq;
@@ -212,7 +212,7 @@ fn a_checkpoint_that_is_not_durable_yet_is_compared_when_it_is() {
         let mut forge = Forge::live(PAGE, 3);
         forge.append_n(5);
         let ring = forge.attach();
-        let mut reader = ring.reader(Cursor::Trim).unwrap();
+        let mut reader = ring.reader(Cursor::Oldest).unwrap();
         assert_eq!(drain(&mut reader).len(), 5);
         let checkpoint = reader.checkpoint().unwrap();
         let mut resumed = ring.resume(&checkpoint, durable()).unwrap();
@@ -241,7 +241,7 @@ fn a_durable_reader_of_the_files_sees_what_the_files_say_is_durable() {
     forge.append_n(5);
     let ring: Ring = forge.attach();
     let durable = ReaderOptions { visibility: Visibility::Durable, ..ReaderOptions::default() };
-    let mut reader = ring.reader_with(Cursor::Trim, durable.clone()).unwrap();
+    let mut reader = ring.reader_with(Cursor::Oldest, durable.clone()).unwrap();
     assert!(reader.poll().unwrap().is_none());
     // The next record says that those before it are.
     forge.durable = forge.position();

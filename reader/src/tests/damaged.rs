@@ -44,7 +44,7 @@ fn below_what_the_metadata_calls_durable() {
         }
         forge.write_meta();
         forge.damage(victim.page, victim.offset + 16, b"Z");
-        let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+        let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
         assert_eq!(read_to_damage(&forge, &mut reader, 7), [1, 2, 3, 4, 5, 6]);
     }
 }
@@ -58,7 +58,7 @@ fn below_what_a_record_behind_it_calls_durable() {
         forge.append_n(3);
         let victim = forge.log[6].clone();
         forge.damage(victim.page, victim.offset, &[0; RECORD_HEADER_LEN]);
-        let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+        let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
         if torn {
             // Never durable: the writer cuts it off when it starts.
             assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5, 6]);
@@ -78,7 +78,7 @@ fn in_the_first_record_of_the_newest_page() {
     forge.durable = forge.position();
     forge.append_n(3);
     forge.damage(2, 4096 + 16, b"Z");
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     assert_eq!(read_to_damage(&forge, &mut reader, first), (1..first).collect::<Vec<_>>());
 }
 
@@ -97,7 +97,7 @@ fn in_the_header_of_the_newest_page() {
         // What a power failure leaves of a page that was being made ready, and what none leaves.
         let bytes: &[u8] = if durable { b"Z" } else { &[0; 128] };
         forge.damage(2, if durable { 40 } else { 0 }, bytes);
-        let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+        let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
         let mut seen = numbers(&reader.poll().unwrap().unwrap());
         let end = loop {
             match reader.poll() {
@@ -122,7 +122,7 @@ fn in_the_header_of_the_newest_page() {
 fn that_comes_while_a_reader_follows() {
     let mut forge = Forge::new(16384, 4);
     forge.append_n(5);
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5]);
     // As one would see it all at once after a look.
     let before = forge.position();
@@ -137,7 +137,7 @@ fn that_comes_while_a_reader_follows() {
     let mut at_tip = forge.attach().reader(Cursor::Tip).unwrap();
     assert_eq!(read_to_damage(&forge, &mut at_tip, 6), [0u64; 0]);
     // Neither in a stream nor in a sleep without an end does damage go unnoticed.
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     assert_eq!(drain_five(&mut reader), [1, 2, 3, 4, 5]);
     assert!(matches!(reader.recv(None), Err(ReadError::Corrupt { .. })));
 }
@@ -149,6 +149,6 @@ fn a_whole_log_that_is_missing_is_no_empty_ring() {
     forge.meta.durable = forge.position();
     forge.write_meta();
     std::fs::remove_file(forge.page_path(1)).unwrap();
-    let error = forge.attach().reader(Cursor::Trim).unwrap_err();
+    let error = forge.attach().reader(Cursor::Oldest).unwrap_err();
     assert!(matches!(&error, ReadError::Io { path, .. } if *path == forge.page_path(1)), "{error}");
 }

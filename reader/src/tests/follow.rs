@@ -13,7 +13,7 @@ fn records_come_in_order_across_pages_with_their_bytes() {
     let mut forge = Forge::live(16384, 8);
     forge.append_n(500);
     assert!(forge.oldest == 1 && forge.position().page() > 2);
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     let mut expected = forge.log.iter();
     while let Some(batch) = reader.poll().unwrap() {
         assert!(!batch.is_empty());
@@ -38,7 +38,7 @@ fn batches_hold_at_least_one_record_and_at_most_what_was_asked() {
     forge.append(2, &[2; 10]);
     forge.append(3, &[3; 10]);
     let options = ReaderOptions { batch_bytes: 128, ..ReaderOptions::default() };
-    let mut reader = forge.attach().reader_with(Cursor::Trim, options).unwrap();
+    let mut reader = forge.attach().reader_with(Cursor::Oldest, options).unwrap();
     let lens: Vec<usize> = std::iter::from_fn(|| reader.poll().unwrap()).map(|b| b.len()).collect();
     assert_eq!(lens, [1, 2]);
 }
@@ -50,7 +50,7 @@ fn a_reader_of_durable_records_sees_no_others() {
     forge.control.as_ref().unwrap().publisher().set_durable(forge.position());
     forge.append_n(2);
     let options = ReaderOptions { visibility: Visibility::Durable, ..ReaderOptions::default() };
-    let mut reader = forge.attach().reader_with(Cursor::Trim, options).unwrap();
+    let mut reader = forge.attach().reader_with(Cursor::Oldest, options).unwrap();
     assert_eq!(drain(&mut reader), [1, 2, 3]);
     forge.control.as_ref().unwrap().publisher().set_durable(forge.position());
     assert_eq!(drain(&mut reader), [4, 5]);
@@ -61,7 +61,7 @@ fn a_lapped_reader_finishes_its_page_and_is_told_what_it_missed() {
     let mut forge = Forge::live(16384, 3);
     forge.append_n(10);
     let options = ReaderOptions { batch_bytes: 1, ..ReaderOptions::default() };
-    let mut reader = forge.attach().reader_with(Cursor::Trim, options).unwrap();
+    let mut reader = forge.attach().reader_with(Cursor::Oldest, options).unwrap();
     assert_eq!(reader.poll().unwrap().unwrap().last_seq_no(), 1);
     forge.append_n(2000);
     let in_page = forge.log.iter().filter(|e| e.page == 1).count() as u64;
@@ -88,7 +88,7 @@ fn a_lapped_reader_finishes_its_page_and_is_told_what_it_missed() {
     // Sticky, and no way past it by asking again.
     check(reader.poll().unwrap_err());
     assert_eq!(reader.last_seq_no(), Some(in_page));
-    reader.seek(Cursor::Trim).unwrap();
+    reader.seek(Cursor::Oldest).unwrap();
     assert_eq!(reader.last_seq_no(), Some(first_left - 1));
     assert_eq!(reader.poll().unwrap().unwrap().first_seq_no(), first_left);
 }
@@ -99,7 +99,7 @@ fn a_reader_told_so_goes_on_by_itself_and_notes_the_gap() {
         let mut forge = Forge::live(16384, 2);
         forge.append_n(5);
         let options = ReaderOptions { on_lapped, ..ReaderOptions::default() };
-        let mut reader = forge.attach().reader_with(Cursor::Trim, options).unwrap();
+        let mut reader = forge.attach().reader_with(Cursor::Oldest, options).unwrap();
         assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5]);
         forge.append_n(2000);
         let seen = drain(&mut reader);
@@ -139,7 +139,7 @@ fn a_reader_at_a_trimmed_cursor_that_may_skip_does() {
 fn a_batch_outlives_its_page() {
     let mut forge = Forge::live(16384, 2);
     forge.append_n(5);
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     let batch = reader.poll().unwrap().unwrap();
     drop(reader);
     forge.append_n(2000);
@@ -156,7 +156,7 @@ fn one_mapping_per_page_serves_all_readers() {
     let mut forge = Forge::live(65536, 2);
     forge.append_n(5);
     let ring = forge.attach();
-    let mut readers: Vec<_> = (0..100).map(|_| ring.reader(Cursor::Trim).unwrap()).collect();
+    let mut readers: Vec<_> = (0..100).map(|_| ring.reader(Cursor::Oldest).unwrap()).collect();
     let batches: Vec<_> = readers.iter_mut().map(|r| r.poll().unwrap().unwrap()).collect();
     let map = |batch: &Batch| match &batch.held {
         BatchStorage::Mapped(map) => map.clone(),
@@ -176,7 +176,7 @@ fn damage_is_reported_with_its_place_after_everything_good_before_it() {
             let victim = forge.log[6].clone();
             forge.damage(victim.page, victim.offset + within, &[0xff; 4]);
             let options = ReaderOptions { integrity, ..ReaderOptions::default() };
-            let mut reader = forge.attach().reader_with(Cursor::Trim, options).unwrap();
+            let mut reader = forge.attach().reader_with(Cursor::Oldest, options).unwrap();
             let batch = reader.poll().unwrap().unwrap();
             if n < first_level {
                 assert_eq!(batch.len(), 10, "{within} {integrity:?}");
@@ -206,7 +206,7 @@ fn a_payload_that_was_not_checked_can_be_checked_later() {
     forge.append_n(3);
     let victim = forge.log[1].clone();
     forge.damage(victim.page, victim.offset + RECORD_HEADER_LEN as u64, b"X");
-    let batch = forge.attach().reader(Cursor::Trim).unwrap().poll().unwrap().unwrap();
+    let batch = forge.attach().reader(Cursor::Oldest).unwrap().poll().unwrap().unwrap();
     match batch.verify() {
         Err(ReadError::Corrupt { offset, seq_no, fault: RecordFault::Payload { .. }, .. }) => {
             assert_eq!((offset, seq_no), (victim.offset, Some(1)));
@@ -220,7 +220,7 @@ fn a_missing_page_that_was_not_trimmed_is_an_error() {
     let mut forge = Forge::live(16384, 8);
     forge.append_n(500);
     std::fs::remove_file(forge.page_path(2)).unwrap();
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     let mut polls = 0;
     let error = loop {
         match reader.poll() {

@@ -19,7 +19,7 @@ fn exercise(forge: &Forge, files_only: bool) {
     let Ok(ring) = Ring::attach_with(forge.home(), options) else { return };
     let _ = ring.status();
     let cursors = [
-        Cursor::Trim,
+        Cursor::Oldest,
         Cursor::Tip,
         Cursor::After(0),
         Cursor::After(50),
@@ -98,7 +98,7 @@ proptest! {
         forge.append_n(300);
         let ring = forge.attach();
         let options = ReaderOptions { on_lapped: OnLapped::Oldest, batch_bytes: 500, ..ReaderOptions::default() };
-        let mut reader = ring.reader_with(Cursor::Trim, options).unwrap();
+        let mut reader = ring.reader_with(Cursor::Oldest, options).unwrap();
         for one in pokes {
             poke(&forge.control.as_ref().unwrap().path, &[one]);
             let _ = reader.poll();
@@ -151,7 +151,7 @@ fn pages_of_the_wrong_length_are_refused() {
     forge.append_n(20);
     for len in [0, 1, 127, 128, 4096, 16383, 16385, 1 << 20] {
         OpenOptions::new().write(true).open(forge.page_path(1)).unwrap().set_len(len).unwrap();
-        assert!(forge.attach().reader(Cursor::Trim).is_err(), "{len}");
+        assert!(forge.attach().reader(Cursor::Oldest).is_err(), "{len}");
     }
 }
 
@@ -161,10 +161,10 @@ fn what_is_no_file_is_no_page() {
     forge.append_n(20);
     std::fs::rename(forge.page_path(1), forge.home().join("elsewhere")).unwrap();
     std::os::unix::fs::symlink(forge.home().join("elsewhere"), forge.page_path(1)).unwrap();
-    assert!(forge.attach().reader(Cursor::Trim).is_err());
+    assert!(forge.attach().reader(Cursor::Oldest).is_err());
     std::fs::remove_file(forge.page_path(1)).unwrap();
     std::fs::create_dir(forge.page_path(1)).unwrap();
-    assert!(forge.attach().reader(Cursor::Trim).is_err());
+    assert!(forge.attach().reader(Cursor::Oldest).is_err());
 }
 
 /// A small generator: what it gives is arbitrary, and the same each time.
@@ -208,8 +208,8 @@ fn a_segment_that_changes_at_every_moment() {
         let ring = forge.attach();
         let options =
             || ReaderOptions { on_lapped: OnLapped::Oldest, batch_bytes: 500, ..ReaderOptions::default() };
-        let mut reader = ring.reader_with(Cursor::Trim, options()).unwrap();
-        let mut stream = ring.reader_with(Cursor::Trim, options()).unwrap().into_stream();
+        let mut reader = ring.reader_with(Cursor::Oldest, options()).unwrap();
+        let mut stream = ring.reader_with(Cursor::Oldest, options()).unwrap().into_stream();
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| scribble(&path, seed, &done));
@@ -222,7 +222,7 @@ fn a_segment_that_changes_at_every_moment() {
                 let mut cx = Context::from_waker(Waker::noop());
                 if let Poll::Ready(_) = Pin::new(&mut stream).poll_next(&mut cx)
                     && stream.is_terminated()
-                    && let Ok(reader) = ring.reader_with(Cursor::Trim, options())
+                    && let Ok(reader) = ring.reader_with(Cursor::Oldest, options())
                 {
                     stream = reader.into_stream();
                 }

@@ -43,7 +43,7 @@ fn starts(world: &World) -> Vec<Start> {
     times.extend([15, 45, 400].map(|more| log.last().map_or(1000, |e| e.time) + more));
     numbers.sort_unstable();
     numbers.dedup();
-    let cursors = [Cursor::Tip, Cursor::Trim].into_iter();
+    let cursors = [Cursor::Tip, Cursor::Oldest].into_iter();
     let cursors = cursors.chain(numbers.iter().flat_map(|n| [Cursor::After(*n), Cursor::From(*n)]));
     cursors.chain(times.into_iter().map(since)).map(Start::At).collect()
 }

@@ -63,7 +63,7 @@ struct Followers {
 fn followers(home: &Path) -> Followers {
     let ring = attach(home);
     let reader = |ring: &Ring| {
-        let mut reader = ring.reader(Cursor::Trim).unwrap();
+        let mut reader = ring.reader(Cursor::Oldest).unwrap();
         assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5]);
         reader
     };
@@ -288,14 +288,14 @@ fn a_copy_that_holds_less_rewinds_its_readers() {
     let (_dir, backup) = outside();
     copy(forge.home(), &backup);
     forge.append_n(4);
-    let mut reader = attach(forge.home()).reader(Cursor::Trim).unwrap();
+    let mut reader = attach(forge.home()).reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 9);
     forge.control.as_ref().unwrap().state(WriterState::Closed);
     fs::remove_dir_all(forge.home()).unwrap();
     fs::rename(&backup, forge.home()).unwrap();
     let error = until("the reader is told", || reader.poll().err());
     assert!(matches!(error, ReadError::Rewound { seq_no: Some(9), .. }), "{error}");
-    reader.seek(Cursor::Trim).unwrap();
+    reader.seek(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5]);
 }
 
@@ -315,7 +315,7 @@ fn a_copy_is_not_read_by_the_segment_of_the_original() {
     forge.open_control_at(shape, dir.path().join("segment"));
     forge.control.as_ref().unwrap().state(WriterState::Closed);
     let ring = attach(forge.home());
-    let mut reader = ring.reader(Cursor::Trim).unwrap();
+    let mut reader = ring.reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 5);
     assert_ne!(ring.status().unwrap().control, ControlKind::Files);
     fs::rename(forge.home(), &elsewhere).unwrap();

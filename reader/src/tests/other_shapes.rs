@@ -58,7 +58,7 @@ fn everything_is_found_whatever_room_the_directory_has() {
                     "{context}: {:?}",
                     status.records
                 );
-                let mut reader = ring.reader(Cursor::Trim).unwrap_or_else(|e| panic!("{context}: {e}"));
+                let mut reader = ring.reader(Cursor::Oldest).unwrap_or_else(|e| panic!("{context}: {e}"));
                 assert_eq!(drain(&mut reader), numbers, "{context}");
                 let once = ReaderOptions { batch_bytes: 1, ..ReaderOptions::default() };
                 let mut reader = ring.reader_with(Cursor::Tip, once).unwrap();
@@ -89,7 +89,7 @@ fn a_reader_from_before_goes_on_where_it_was() {
         forge.append_n(1500);
         let ring = forge.attach();
         let options = ReaderOptions { batch_bytes: 1000, ..ReaderOptions::default() };
-        let mut reader = ring.reader_with(Cursor::Trim, options).unwrap();
+        let mut reader = ring.reader_with(Cursor::Oldest, options).unwrap();
         let first = reader.poll().unwrap().unwrap().last_seq_no();
         let before = forge.start_unseen().unwrap();
         forge.open_control_of(
@@ -110,5 +110,5 @@ fn more_pages_than_a_ring_can_have_are_nonsense() {
     let beyond = waldo_shm_protocol::Position::new(1 << 30, 4096).unwrap();
     forge.control.as_ref().unwrap().publisher().commit(beyond, 1, 1);
     assert!(matches!(ring.status(), Err(ReadError::Control { .. })));
-    assert!(matches!(ring.reader(Cursor::Trim), Err(ReadError::Control { .. })));
+    assert!(matches!(ring.reader(Cursor::Oldest), Err(ReadError::Control { .. })));
 }

@@ -128,14 +128,14 @@ struct Followers {
 fn followers(forge: &Forge) -> Followers {
     let ring = forge.attach();
     let reader = || {
-        let mut reader = ring.reader(Cursor::Trim).unwrap();
+        let mut reader = ring.reader(Cursor::Oldest).unwrap();
         assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5]);
         reader
     };
     let mut sleeps = forge.attach().reader(Cursor::Tip).unwrap();
     assert!(sleeps.poll().unwrap().is_none());
     // An attachment of its own: only its waiting thread looks after it.
-    let mut task = Task::new(forge.attach().reader(Cursor::Trim).unwrap());
+    let mut task = Task::new(forge.attach().reader(Cursor::Oldest).unwrap());
     assert_eq!(task.read_n(5), [1, 2, 3, 4, 5]);
     let (polls, receives) = (reader(), reader());
     let sleeper = thread::spawn(move || numbers(&sleeps.recv(None).unwrap().unwrap()));
@@ -201,7 +201,7 @@ fn a_start_that_died_in_recovery_is_not_waited_for_when_a_later_one_is_known() {
         forge.append_n(5);
         let options = AttachOptions::default().check_interval(Duration::from_millis(20)).stalled_after(HOUR);
         let ring = Ring::attach_with(forge.home(), options).unwrap();
-        let mut reader = ring.reader(Cursor::Trim).unwrap();
+        let mut reader = ring.reader(Cursor::Oldest).unwrap();
         assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5]);
         let control = restart_unseen(&mut forge, link);
         forge.append_n(2);
@@ -237,7 +237,7 @@ fn a_segment_that_can_be_seen_again_is_gone_over_to() {
     for takes_over in [true, false] {
         let mut forge = Forge::live(PAGE, 4);
         forge.append_n(5);
-        let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+        let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
         assert_eq!(drain(&mut reader).len(), 5);
         let control = restart_unseen(&mut forge, Link::Old);
         forge.append_n(1);
@@ -273,7 +273,7 @@ fn a_start_that_takes_its_number_over_the_segment_in_use_keeps_its_readers() {
     let mut forge = Forge::live(PAGE, 4);
     forge.append_n(5);
     let ring = forge.attach();
-    let mut reader = ring.reader(Cursor::Trim).unwrap();
+    let mut reader = ring.reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 5);
     let control = forge.start_unseen().unwrap();
     control.publisher().beat(crate::clock::boottime_ns());
@@ -314,7 +314,7 @@ fn files_that_were_put_back_are_not_hidden_by_a_segment_of_a_later_start() {
     control.state(WriterState::Closed);
     let ring = forge.attach();
     assert_eq!(ring.status().unwrap().tip_seq_no, Some(5));
-    assert_eq!(drain(&mut ring.reader(Cursor::Trim).unwrap()), [1, 2, 3, 4, 5]);
+    assert_eq!(drain(&mut ring.reader(Cursor::Oldest).unwrap()), [1, 2, 3, 4, 5]);
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn a_writer_that_dies_over_the_files_does_not_hold_up_streams() {
 /// ring that was whole.
 #[test]
 fn a_search_behind_an_unseen_writer_that_trims_is_put_off_and_not_failed() {
-    let wants = [Cursor::Trim, Cursor::After(3), Cursor::After(1_000_000)];
+    let wants = [Cursor::Oldest, Cursor::After(3), Cursor::After(1_000_000)];
     for (state, cursor) in
         [WriterState::Retired, WriterState::Recovering].into_iter().flat_map(|s| wants.map(|w| (s, w)))
     {
@@ -363,7 +363,7 @@ fn a_search_behind_an_unseen_writer_that_trims_is_put_off_and_not_failed() {
             let ring = Ring::attach_with(forge.home(), attach.clone()).unwrap();
             ring.reader_with(cursor, options.clone()).unwrap()
         };
-        let (mut reader, mut fresh) = (reader(Cursor::Tip), reader(Cursor::Trim));
+        let (mut reader, mut fresh) = (reader(Cursor::Tip), reader(Cursor::Oldest));
         let old = restart_unseen(&mut forge, Link::Missing);
         old.publisher().set_writer(1, 1, 10_000_000);
         old.publisher().beat(crate::clock::boottime_ns());

@@ -58,7 +58,7 @@ fn assert_rewound(reader: &mut Reader, seq_no: u64) {
 #[test]
 fn a_writer_that_comes_between_two_loads_is_not_taken_for_the_one_before() {
     let (mut forge, other) = rings(5, 4, 3);
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 5);
     forge.append_n(1);
     reader.in_between = Some(Box::new(move || {
@@ -82,7 +82,7 @@ fn a_rewritten_record_is_noticed_from_the_start_of_the_next_page() {
     let n = forge.tip() - 1;
     let (mut forge, other) = rings(n, n - 1, 3);
     assert!(forge.position().page() == 1 && other.position().page() == 2);
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     forge.rotate();
     forge.commit();
     assert_eq!(drain(&mut reader).len() as u64, n);
@@ -98,7 +98,7 @@ fn a_rewritten_record_is_noticed_from_the_start_of_the_next_page() {
 fn another_file_under_the_name_of_the_mapped_page_is_noticed() {
     let (forge, other) = rings(5, 4, 3);
     let ring = forge.attach();
-    let mut reader = ring.reader(Cursor::Trim).unwrap();
+    let mut reader = ring.reader(Cursor::Oldest).unwrap();
     // Holds the old file in the process's cache of mappings, besides the reader itself.
     let batch = reader.poll().unwrap().unwrap();
     assert_eq!(batch.len(), 5);
@@ -115,7 +115,7 @@ fn another_file_under_the_name_of_the_mapped_page_is_noticed() {
 fn another_file_with_the_same_records_is_read_on() {
     let (forge, other) = rings(5, 5, 3);
     let ring = forge.attach();
-    let mut reader = ring.reader(Cursor::Trim).unwrap();
+    let mut reader = ring.reader(Cursor::Oldest).unwrap();
     let mut idle = ring.reader(Cursor::Tip).unwrap();
     assert_eq!(drain(&mut reader).len(), 5);
     replace_files(&forge, &other);
@@ -147,7 +147,7 @@ fn a_record_that_has_been_trimmed_since_may_have_been_another_one_before_a_later
         matches!(error, ReadError::Lapped { requested, oldest, lost: None } if (requested, oldest) == (n - 1, n)),
         "{error}"
     );
-    reader.seek(Cursor::Trim).unwrap();
+    reader.seek(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader), [n, n + 1]);
 }
 
@@ -165,7 +165,7 @@ fn trimmed_behind_a_reader(epoch: u32) -> (Reader, u64, Forge) {
     let n = forge.tip();
     let in_page = forge.log.iter().filter(|e| e.page == 1).count();
     let options = ReaderOptions { batch_bytes: 1 << 20, ..ReaderOptions::default() };
-    let mut reader = forge.attach().reader_with(Cursor::Trim, options).unwrap();
+    let mut reader = forge.attach().reader_with(Cursor::Oldest, options).unwrap();
     assert_eq!(reader.poll().unwrap().unwrap().len(), in_page);
     forge.trim();
     forge.epoch = 2;
@@ -180,7 +180,7 @@ fn a_rewritten_record_is_noticed_without_a_segment() {
     forge.append_n(5);
     let other = other(4, 3);
     let ring = Ring::attach_with(forge.home(), AttachOptions::default().files_only(true)).unwrap();
-    let mut reader = ring.reader(Cursor::Trim).unwrap();
+    let mut reader = ring.reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 5);
     forge.meta.epoch = 2;
     forge.write_meta();
@@ -196,7 +196,7 @@ fn nothing_is_read_while_a_writer_mends_the_files() {
     let mut forge = Forge::live(PAGE, 4);
     forge.append_n(5);
     let options = ReaderOptions { batch_bytes: 1, ..ReaderOptions::default() };
-    let mut reader = forge.attach().reader_with(Cursor::Trim, options).unwrap();
+    let mut reader = forge.attach().reader_with(Cursor::Oldest, options).unwrap();
     assert_eq!(reader.poll().unwrap().unwrap().last_seq_no(), 1);
     let control = forge.control.as_ref().unwrap();
     control.state(WriterState::Recovering);
@@ -218,7 +218,7 @@ fn nothing_is_read_while_a_writer_mends_the_files() {
 fn a_page_that_is_still_the_same_file_is_not_mapped_again() {
     let mut forge = Forge::live(PAGE, 4);
     forge.append_n(5);
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 5);
     let before = reader.window.page().map(Arc::downgrade).unwrap();
     forge.epoch = 2;

@@ -29,7 +29,7 @@ fn model(forge: &Forge, cursor: Cursor) -> Option<Vec<u64>> {
     };
     match cursor {
         Cursor::Tip => Some(Vec::new()),
-        Cursor::Trim => Some(all().collect()),
+        Cursor::Oldest => Some(all().collect()),
         Cursor::After(s) => after(s),
         Cursor::From(s) => after(s.saturating_sub(1)),
         Cursor::Since(time) => {
@@ -57,7 +57,7 @@ fn check(forge: &Forge, ring: &Ring, cursor: Cursor) {
 
 fn check_around(forge: &Forge, ring: &Ring, picks: &[prop::sample::Index]) {
     let mut cursors =
-        vec![Cursor::Tip, Cursor::Trim, Cursor::After(0), Cursor::From(0), Cursor::From(1), since(0)];
+        vec![Cursor::Tip, Cursor::Oldest, Cursor::After(0), Cursor::From(0), Cursor::From(1), since(0)];
     cursors.extend([Cursor::After(u64::MAX), Cursor::From(u64::MAX), since(u64::MAX)]);
     for pick in picks {
         let e = pick.get(&forge.log);
@@ -157,7 +157,7 @@ fn every_cursor_waits_on_an_empty_ring() {
             }
             let ring = forge.attach();
             let cursors =
-                [Cursor::Tip, Cursor::Trim, Cursor::After(0), Cursor::After(11), Cursor::From(1), since(5)];
+                [Cursor::Tip, Cursor::Oldest, Cursor::After(0), Cursor::After(11), Cursor::From(1), since(5)];
             let mut readers: Vec<_> = cursors.iter().map(|c| ring.reader(*c).unwrap()).collect();
             for reader in &mut readers {
                 assert!(reader.poll().unwrap().is_none());
@@ -192,7 +192,7 @@ fn a_tip_reader_may_start_behind_a_seal() {
     forge.control.as_ref().unwrap().publisher().commit(end, 5, 5);
     let ring = forge.attach();
     let mut readers = [ring.reader(Cursor::Tip).unwrap(), ring.reader(Cursor::After(5)).unwrap()];
-    let mut follower = ring.reader(Cursor::Trim).unwrap();
+    let mut follower = ring.reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut follower), [1, 2, 3, 4, 5]);
     assert!(readers.iter_mut().all(|r| r.poll().unwrap().is_none()));
     forge.rotate();
@@ -209,7 +209,7 @@ fn a_checkpoint_resumes_behind_its_record_or_says_why_not() {
         forge.append_n(400);
         let ring = forge.attach();
         let options = || ReaderOptions { batch_bytes: 1, ..ReaderOptions::default() };
-        let mut reader = ring.reader_with(Cursor::Trim, options()).unwrap();
+        let mut reader = ring.reader_with(Cursor::Oldest, options()).unwrap();
         let mut checkpoints = Vec::new();
         while let Some(batch) = reader.poll().unwrap() {
             let checkpoint = reader.checkpoint().unwrap();

@@ -38,7 +38,7 @@ fn forge() -> Forge {
 
 fn reader(forge: &Forge) -> Reader {
     let options = ReaderOptions { wait: WaitStrategy::Park, ..ReaderOptions::default() };
-    forge.attach().reader_with(Cursor::Trim, options).unwrap()
+    forge.attach().reader_with(Cursor::Oldest, options).unwrap()
 }
 
 fn sleep(reader: &mut Reader) {
@@ -55,7 +55,7 @@ fn a_reader_gives_back_what_lies_behind_it_before_it_sleeps() {
         sleep(&mut reader);
         assert!(resident(&forge.page_path(1)) <= KEPT, "round {round}");
         // Somewhere else and back, it has as much to give back again.
-        reader.seek(Cursor::Trim).unwrap();
+        reader.seek(Cursor::Oldest).unwrap();
     }
     let again = drain(&mut reader);
     assert_eq!(again.len(), 200);

@@ -93,7 +93,7 @@ fn nothing_in_the_place_of_a_file_holds_a_reader() {
             let outcome = ends(&context, move || {
                 let options = AttachOptions::default().files_only(files_only);
                 let ring = Ring::attach_with(&home, options)?;
-                let mut reader = ring.reader(Cursor::Trim)?;
+                let mut reader = ring.reader(Cursor::Oldest)?;
                 let _ = reader.recv(Some(Duration::from_millis(1)))?;
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(ring.status()?)
             });
@@ -110,7 +110,7 @@ fn nothing_in_the_place_of_a_file_holds_a_reader() {
             // Whoever was there before comes to an end as well.
             ends(&context, move || {
                 let _ = attached.status();
-                let Ok(mut reader) = attached.reader(Cursor::Trim) else { return };
+                let Ok(mut reader) = attached.reader(Cursor::Oldest) else { return };
                 let _ = reader.recv(Some(Duration::from_millis(1)));
             });
             let home = forge.home().to_path_buf();
@@ -137,7 +137,7 @@ fn a_segment_of_somebody_else_is_not_looked_into() {
     give(&segment, STRANGER);
     // The files say the same, and nobody can cut those short who could not do so anyway.
     assert_eq!(source(), ControlKind::Files);
-    assert_eq!(drain(&mut forge.attach().reader(Cursor::Trim).unwrap()).len(), 20);
+    assert_eq!(drain(&mut forge.attach().reader(Cursor::Oldest).unwrap()).len(), 20);
     // Owners of the ring may well give it a segment, whichever way they are known to own it.
     for owned in [forge.home().join("ring.meta"), forge.home().to_path_buf()] {
         give(&owned, STRANGER);

@@ -75,7 +75,7 @@ fn ten_thousand_streams_share_one_thread_and_all_get_everything() {
     let mut forge = Forge::live(65536, 4);
     forge.append_n(3);
     let ring = forge.attach();
-    let streams: Vec<_> = (0..10_000).map(|_| ring.reader(Cursor::Trim).unwrap().into_stream()).collect();
+    let streams: Vec<_> = (0..10_000).map(|_| ring.reader(Cursor::Oldest).unwrap().into_stream()).collect();
     let mut tasks = Tasks::new(streams);
     forge.append_n(2);
     tasks.run_until(|t| t.seen.iter().all(|seen| seen.len() == 5));
@@ -105,7 +105,7 @@ fn streams_follow_to_another_segment() {
     let mut forge = Forge::live(65536, 4);
     forge.append_n(1);
     let ring = forge.attach();
-    let mut tasks = Tasks::new(vec![ring.reader(Cursor::Trim).unwrap().into_stream()]);
+    let mut tasks = Tasks::new(vec![ring.reader(Cursor::Oldest).unwrap().into_stream()]);
     let old = forge.control.take().unwrap();
     forge.epoch = 2;
     forge.open_control();
@@ -119,7 +119,7 @@ fn a_stream_works_from_files() {
     let mut forge = Forge::new(65536, 4);
     forge.append_n(1);
     let ring = forge.attach();
-    let mut tasks = Tasks::new(vec![ring.reader(Cursor::Trim).unwrap().into_stream()]);
+    let mut tasks = Tasks::new(vec![ring.reader(Cursor::Oldest).unwrap().into_stream()]);
     forge.append_n(1);
     tasks.run_until(|t| t.seen[0] == [1, 2]);
 }
@@ -129,13 +129,13 @@ fn a_stream_ends_after_an_error_and_gives_the_reader_back() {
     let mut forge = Forge::live(65536, 4);
     forge.append_n(2);
     let ring = forge.attach();
-    let mut tasks = Tasks::new(vec![ring.reader(Cursor::Trim).unwrap().into_stream()]);
+    let mut tasks = Tasks::new(vec![ring.reader(Cursor::Oldest).unwrap().into_stream()]);
     let control = forge.control.as_ref().unwrap();
     control.publisher().commit(Position::start_of(1), 0, 0);
     control.wake();
     tasks.run_until(|t| t.streams[0].is_none());
     assert!(matches!(tasks.errors[0], Some(ReadError::Rewound { .. })));
-    let mut reader = ring.reader(Cursor::Trim).unwrap().into_stream().into_reader();
+    let mut reader = ring.reader(Cursor::Oldest).unwrap().into_stream().into_reader();
     assert!(reader.poll().unwrap().is_none());
 }
 
@@ -164,7 +164,8 @@ fn a_flush_wakes_those_who_wait_for_durable_records_and_nobody_else() {
     forge.append_n(100);
     let ring = forge.attach();
     let durable = ReaderOptions { visibility: Visibility::Durable, ..ReaderOptions::default() };
-    let streams = vec![ring.reader(Cursor::Trim).unwrap(), ring.reader_with(Cursor::Trim, durable).unwrap()];
+    let streams =
+        vec![ring.reader(Cursor::Oldest).unwrap(), ring.reader_with(Cursor::Oldest, durable).unwrap()];
     let mut tasks = Tasks::new(streams.into_iter().map(Reader::into_stream).collect());
     assert_eq!((tasks.seen[0].len(), tasks.seen[1].len()), (100, 0));
     let control = forge.control.as_ref().unwrap();
@@ -226,7 +227,7 @@ fn a_stream_does_not_wait_for_a_writer_that_died_over_mending_the_files() {
     forge.append_n(5);
     let ring = forge.attach();
     let options = ReaderOptions { batch_bytes: 1, ..ReaderOptions::default() };
-    let mut reader = ring.reader_with(Cursor::Trim, options).unwrap();
+    let mut reader = ring.reader_with(Cursor::Oldest, options).unwrap();
     assert_eq!(reader.poll().unwrap().unwrap().last_seq_no(), 1);
     let control = forge.control.as_ref().unwrap();
     control.state(WriterState::Recovering);

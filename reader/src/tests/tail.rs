@@ -30,7 +30,7 @@ fn options() -> ReaderOptions {
 /// A reader that has read `n` records, and slept.
 fn sleeper(forge: &mut Forge, copying: bool, n: u64) -> Reader {
     forge.append_n(n);
-    let mut reader = attach(forge, copying).reader_with(Cursor::Trim, options()).unwrap();
+    let mut reader = attach(forge, copying).reader_with(Cursor::Oldest, options()).unwrap();
     assert_eq!(drain(&mut reader).len() as u64, n);
     sleep(&mut reader);
     reader
@@ -83,7 +83,7 @@ fn both_ways_give_the_same_records() {
             let mut forge = flushing(PAGE, 32);
             forge.append(1, b"first");
             let options = ReaderOptions { batch_bytes, ..options() };
-            let mut reader = attach(&forge, copying).reader_with(Cursor::Trim, options).unwrap();
+            let mut reader = attach(&forge, copying).reader_with(Cursor::Oldest, options).unwrap();
             let (mut seen, mut copies) = (Vec::new(), 0);
             for (n, (len, records)) in rounds.iter().cycle().take(3 * rounds.len()).enumerate() {
                 while let Some(batch) = reader.poll().unwrap() {
@@ -308,7 +308,7 @@ fn a_page_that_has_been_left_is_held_by_nothing() {
     forge.append_n(1);
     drain(&mut reader);
     assert_eq!(descriptors(&forge.page_path(2)), 1);
-    reader.seek(Cursor::Trim).unwrap();
+    reader.seek(Cursor::Oldest).unwrap();
     assert_eq!(descriptors(&forge.page_path(2)), 0);
 }
 

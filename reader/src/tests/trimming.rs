@@ -37,7 +37,7 @@ fn any_header_of_a_page_below_the_oldest_means_that_it_was_trimmed() {
             forge.append_n(600);
             let (_, header) = headers(&forge).swap_remove(n);
             forge.damage(2, 0, &header);
-            let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+            let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
             if trimmed {
                 forge.control.as_ref().unwrap().publisher().set_oldest_page(3);
             }

@@ -21,7 +21,7 @@ fn a_sleeping_reader_is_woken() {
         let ring = Ring::attach_with(forge.home(), options).unwrap();
         let (send, receive) = mpsc::channel();
         let options = ReaderOptions { wait, ..ReaderOptions::default() };
-        let mut reader = ring.reader_with(Cursor::Trim, options).unwrap();
+        let mut reader = ring.reader_with(Cursor::Oldest, options).unwrap();
         let thread = thread::spawn(move || {
             for _ in 0..100 {
                 let batch = reader.recv(None).unwrap().unwrap();
@@ -96,7 +96,7 @@ fn sleepers_follow_to_the_segment_that_replaces_a_retired_one() {
     for with_pause in [false, true] {
         let mut forge = Forge::live(65536, 2);
         forge.append_n(3);
-        let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+        let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
         assert_eq!(drain(&mut reader), [1, 2, 3]);
         let (send, receive) = mpsc::channel();
         let thread = thread::spawn(move || {
@@ -161,7 +161,7 @@ fn a_link_that_leads_elsewhere_is_noticed_without_a_word_from_the_old_segment() 
 fn a_log_that_ends_before_the_reader_is_an_error_until_it_seeks() {
     let mut forge = Forge::live(65536, 2);
     forge.append_n(5);
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 5);
     let control = forge.control.as_ref().unwrap();
     let before = &forge.log[3];
@@ -178,7 +178,7 @@ fn a_log_that_ends_before_the_reader_is_an_error_until_it_seeks() {
 fn another_record_in_the_place_of_the_last_one_is_noticed_after_a_restart() {
     let mut forge = Forge::live(65536, 2);
     forge.append_n(5);
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 5);
     // The log has been restored from before record 5 and written on.
     let mut other = Forge::new(65536, 2);
@@ -201,7 +201,7 @@ fn another_record_in_the_place_of_the_last_one_is_noticed_after_a_restart() {
 fn the_same_record_after_a_restart_is_fine() {
     let mut forge = Forge::live(65536, 2);
     forge.append_n(5);
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 5);
     forge.epoch = 2;
     forge.control.as_ref().unwrap().publisher().set_writer(2, 1, 250_000_000);
@@ -214,7 +214,7 @@ fn a_segment_that_was_taken_away_with_its_writer_is_not_waited_on() {
     for closed in [true, false] {
         let mut forge = Forge::live(65536, 2);
         forge.append_n(3);
-        let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+        let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
         assert_eq!(drain(&mut reader), [1, 2, 3]);
         let old = forge.control.take().unwrap();
         if closed {
@@ -246,7 +246,7 @@ fn a_retired_segment_without_a_successor_is_waited_on_for_a_while_and_then_given
         let mut forge = Forge::live(65536, 2);
         forge.append_n(3);
         let ring = forge.attach();
-        let mut reader = ring.reader(Cursor::Trim).unwrap();
+        let mut reader = ring.reader(Cursor::Oldest).unwrap();
         assert_eq!(drain(&mut reader), [1, 2, 3]);
         let old = forge.control.take().unwrap();
         std::fs::remove_file(forge.home().join("control.link")).unwrap();

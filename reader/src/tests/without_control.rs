@@ -13,7 +13,7 @@ fn everything_is_read_and_new_records_show_up() {
     forge.append_n(500);
     let ring = forge.attach();
     assert_eq!(ring.status().unwrap().control, ControlKind::Files);
-    let mut reader = ring.reader(Cursor::Trim).unwrap();
+    let mut reader = ring.reader(Cursor::Oldest).unwrap();
     let kept: Vec<u64> = forge.kept().iter().map(|e| e.seq).collect();
     assert_eq!(drain(&mut reader), kept);
     assert_eq!(reader.wait(Some(Duration::ZERO)).unwrap(), Wakeup::Writer(WriterStatus::Absent));
@@ -28,7 +28,7 @@ fn a_torn_tail_is_not_read() {
     forge.append_n(10);
     let last = forge.log[9].clone();
     forge.damage(last.page, last.offset + 48, b"Z");
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 9);
 }
 
@@ -40,7 +40,7 @@ fn a_page_made_ready_does_not_hide_the_one_before() {
     let mut bytes = vec![0; 16384];
     bytes[..128].copy_from_slice(page.as_bytes());
     std::fs::write(forge.page_path(2), bytes).unwrap();
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 10);
     forge.append_n(5);
     assert_eq!(read_n(&mut reader, 5), [11, 12, 13, 14, 15]);
@@ -51,7 +51,7 @@ fn a_reader_changes_over_when_a_writer_comes() {
     let mut forge = Forge::new(16384, 4);
     forge.append_n(10);
     let ring = forge.attach();
-    let mut reader = ring.reader(Cursor::Trim).unwrap();
+    let mut reader = ring.reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 10);
     // Read before its writer publishes it: waits until the watermark has come that far.
     forge.write(11, b"early");
@@ -83,7 +83,7 @@ fn a_segment_that_says_nothing_gives_way_to_the_files() {
         let control = forge.control.as_ref().unwrap();
         control.publisher().commit(waldo_shm_protocol::Position::NONE, 0, 0);
         control.publisher().set_state(state);
-        let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+        let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
         assert_eq!(drain(&mut reader).len(), 10);
     }
 }
@@ -96,7 +96,7 @@ fn a_segment_from_before_a_reboot_is_passed_over() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[48] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let mut reader = forge.attach().reader(Cursor::Trim).unwrap();
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 10);
 }
 
@@ -152,7 +152,7 @@ fn the_file_that_the_log_ends_in_may_be_another_one_after_a_start() {
         let file = std::fs::OpenOptions::new().write(true).open(&meta).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &[0xaa; 64], slot).unwrap();
         let ring = Ring::attach_with(forge.home(), AttachOptions::default().files_only(true)).unwrap();
-        let mut reader = ring.reader(Cursor::Trim).unwrap();
+        let mut reader = ring.reader(Cursor::Oldest).unwrap();
         assert_eq!(drain(&mut reader).len(), 5);
         assert_eq!(reader.attachment.epoch(), 1);
         let files = FilesTail::new(forge.home(), crate::testing::RING);
@@ -194,7 +194,7 @@ fn a_segment_whose_writer_ended_while_making_it_gives_way_to_the_files() {
         forge.write_link(&half);
         let ring = forge.attach();
         assert_eq!(ring.status().unwrap().control, ControlKind::Files);
-        let mut reader = ring.reader(Cursor::Trim).unwrap();
+        let mut reader = ring.reader(Cursor::Oldest).unwrap();
         assert_eq!(drain(&mut reader).len(), 10);
         // It was only slow: the segment is completed, and nothing else changes.
         std::fs::write(&half, std::fs::read(&control.path).unwrap()).unwrap();

@@ -15,7 +15,7 @@ pub fn play(args: &Args) {
     tell("ready");
     while pages < wanted {
         // A new attachment, so that nothing is mapped from before.
-        let mut reader = match attach(home).reader_with(Cursor::Trim, careful()) {
+        let mut reader = match attach(home).reader_with(Cursor::Oldest, careful()) {
             Ok(reader) => reader,
             Err(ReadError::Lapped { .. }) => {
                 lapsed += 1;

@@ -76,7 +76,7 @@ fn lapsed(reader: &mut Reader, error: &ReadError, last: u64) -> u64 {
         other => panic!("the error went away by itself: {other:?}"),
     }
     loop {
-        reader.seek(Cursor::Trim).unwrap();
+        reader.seek(Cursor::Oldest).unwrap();
         match reader.poll() {
             // Overtaken again between the two calls.
             Err(ReadError::Lapped { .. }) => continue,

@@ -14,7 +14,7 @@ use waldo::reader::{Cursor, ReadError};
 pub fn play(args: &Args) {
     let max = args.number("max") as usize;
     let ring = attach(Path::new(args.get("home")));
-    let mut reader = ring.reader_with(Cursor::Trim, careful()).unwrap();
+    let mut reader = ring.reader_with(Cursor::Oldest, careful()).unwrap();
     let mut lines = std::io::stdin().lock().lines();
     let batch = reader.recv(None).unwrap().unwrap();
     let before = batch.first_seq_no() - 1;
@@ -36,7 +36,7 @@ pub fn play(args: &Args) {
     assert_eq!(requested, last);
     tell(format!("lapsed {requested} {oldest} {lost}"));
     drop(batch);
-    reader.seek(Cursor::Trim).unwrap();
+    reader.seek(Cursor::Oldest).unwrap();
     tell("parted");
     lines.next();
     let mut last = oldest - 1;

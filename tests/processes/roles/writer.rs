@@ -24,7 +24,7 @@ pub fn play(args: &Args) {
         Ok(writer) => writer,
         Err(error) => return tell(format!("refused {} {error}", kind(&error))),
     };
-    let opened = writer.opened().clone();
+    let opened = writer.open_report().clone();
     let cut = opened.cut.map_or(0, |cut| cut.zeroed.max(1));
     tell(format!(
         "opened {} {} {} {cut} {:?}",

@@ -278,18 +278,18 @@ fn the_segment_s_epoch_is_seen_if_it_can_be_one() {
     let backup = fs::read(&meta).unwrap();
     home.open(&options()).close().unwrap();
     let third = home.open(&options());
-    assert_eq!(third.opened().epoch, 3);
+    assert_eq!(third.open_report().epoch, 3);
     third.close().unwrap();
     fs::write(&meta, backup).unwrap();
     let fourth = home.open(&options());
-    assert_eq!(fourth.opened().epoch, 4);
+    assert_eq!(fourth.open_report().epoch, 4);
     fourth.close().unwrap();
     // A segment is only memory: what cannot be an epoch is none.
     for (stored, epoch) in [(u32::MAX, 5), (u32::MAX - 1000, 6), (4000, 4001)] {
         let segment = OpenOptions::new().write(true).open(in_shm(&link(&home))).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&segment, &stored.to_le_bytes(), 520).unwrap();
         let writer = home.open(&options());
-        assert_eq!(writer.opened().epoch, epoch);
+        assert_eq!(writer.open_report().epoch, epoch);
         writer.close().unwrap();
     }
 }

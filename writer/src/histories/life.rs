@@ -90,7 +90,7 @@ impl<'a> Life<'a> {
         power: bool,
         regime: &Regime,
     ) -> Result<(), Broken> {
-        let (report, tip) = (writer.opened().clone(), writer.tip().unwrap_or(0));
+        let (report, tip) = (writer.open_report().clone(), writer.tip().unwrap_or(0));
         if report.epoch <= self.known.epoch {
             let how = format!("{} after {}", report.epoch, self.known.epoch);
             return Err(Broken { rule: "epoch repeated", how });

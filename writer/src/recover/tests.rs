@@ -74,7 +74,7 @@ fn copy(home: &Home) -> Home {
 /// Opens, checks the tip, appends, and checks that what is there then is right; also when that is done twice.
 fn recovers_to(io: Io, home: &Home, tip: u64) -> crate::OpenReport {
     let mut writer = home.open(&options(io));
-    let report = writer.opened().clone();
+    let report = writer.open_report().clone();
     assert_eq!(writer.tip().unwrap_or(0), tip, "{report:?}");
     if tip > 0 {
         assert_run(home.path(), tip);
@@ -82,7 +82,7 @@ fn recovers_to(io: Io, home: &Home, tip: u64) -> crate::OpenReport {
     // A crash right after recovery comes to the same.
     let again = copy(home);
     let second = again.open(&options(io));
-    assert_eq!((second.tip().unwrap_or(0), second.opened().cut.clone()), (tip, None));
+    assert_eq!((second.tip().unwrap_or(0), second.open_report().cut.clone()), (tip, None));
     drop(second);
     writer.append_payloads(&payloads(tip + 1..=tip + 30)).unwrap();
     assert_run(home.path(), tip + 30);
@@ -119,7 +119,7 @@ fn a_tail_torn_at_any_byte_is_cut_exactly() {
                 let expected = if intact { RECORDS } else { RECORDS - 1 };
                 assert_eq!(writer.tip(), Some(expected), "torn after {kept} bytes");
                 if kept >= RECORD_HEADER_LEN && !intact {
-                    let cut = writer.opened().cut.clone().expect("a torn record is reported");
+                    let cut = writer.open_report().cut.clone().expect("a torn record is reported");
                     assert_eq!((cut.page, cut.offset, cut.after_seq_no), (page, offset, RECORDS - 1));
                 }
             }
@@ -348,7 +348,7 @@ fn a_clean_close_needs_no_scan_and_keeps_the_page_that_is_ready() {
         writer.close().unwrap();
         let ids = home.page_ids();
         let writer = home.open(&small(io, Durability::Sync));
-        assert!(writer.opened().clean);
+        assert!(writer.open_report().clean);
         assert_eq!(home.page_ids(), ids);
         drop(writer);
         // Damage that is met all the same is not taken for the end of the log.
@@ -405,12 +405,12 @@ fn a_start_that_was_killed_before_it_appended_anything_was_no_clean_close() {
         writer.append_payloads(&payloads(1..=20)).unwrap();
         writer.close().unwrap();
         let writer = home.open(&options(io));
-        assert!(writer.opened().clean);
+        assert!(writer.open_report().clean);
         let killed = copy(&home);
         drop(writer);
-        let report = killed.open(&options(io)).opened().clone();
+        let report = killed.open(&options(io)).open_report().clone();
         assert!(!report.clean && report.cut.is_none() && report.tip == Some(20), "{report:?}");
         let closed = copy(&home);
-        assert!(closed.open(&options(io)).opened().clean);
+        assert!(closed.open(&options(io)).open_report().clean);
     }
 }

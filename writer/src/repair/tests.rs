@@ -77,8 +77,8 @@ fn again(home: &Home, keep: Keep, done: &Repair) {
     assert_eq!(numbers, (kept.first_seq_no..=kept.last_seq_no).collect::<Vec<_>>());
     assert_eq!(kept.records, numbers.len() as u64);
     let mut writer = Writer::open(home.path(), options()).unwrap();
-    assert_eq!(writer.tip(), Some(kept.last_seq_no), "{:?}", writer.opened());
-    assert_eq!(writer.opened().cut, None);
+    assert_eq!(writer.tip(), Some(kept.last_seq_no), "{:?}", writer.open_report());
+    assert_eq!(writer.open_report().cut, None);
     let next = kept.last_seq_no + 1;
     writer.append_payloads(&payloads(next..=next)).unwrap();
     writer.close().unwrap();
@@ -170,7 +170,7 @@ fn metadata_are_made_from_the_pages() {
         let done = repaired(&home, Keep::Longest);
         assert_eq!(done.kept.unwrap().last_seq_no, last);
         let mut writer = home.open(&options());
-        assert!(writer.opened().epoch > epoch + 1, "an epoch was used again");
+        assert!(writer.open_report().epoch > epoch + 1, "an epoch was used again");
         writer.append_payloads(&payloads(last + 2..=last + 2)).unwrap();
     }
 }

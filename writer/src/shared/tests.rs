@@ -160,7 +160,7 @@ fn closed_means_closed_for_every_clone() {
         assert!(matches!(clone.sync(), Err(AppendError::Closed)));
         clone.close().unwrap();
         let reopened = home.open(&small(io, LAZY));
-        assert!(reopened.opened().clean);
+        assert!(reopened.open_report().clean);
         assert_eq!(reopened.tip(), Some(1));
     }
 }
@@ -173,7 +173,7 @@ fn dropping_the_last_clone_closes() {
         drop(writer.clone());
         writer.append_payloads(&payloads(11..=20)).unwrap();
         drop(writer);
-        assert!(home.open(&small(io, LAZY)).opened().clean);
+        assert!(home.open(&small(io, LAZY)).open_report().clean);
     }
 }
 #[test]

@@ -38,9 +38,13 @@ fn what_is_appended_is_in_the_files_in_every_regime() {
         writer.close().unwrap();
         assert_run(home.path(), last);
         let writer = home.open(&options);
-        assert!(writer.opened().clean && writer.opened().cut.is_none(), "{:?}", writer.opened());
+        assert!(
+            writer.open_report().clean && writer.open_report().cut.is_none(),
+            "{:?}",
+            writer.open_report()
+        );
         assert_eq!(writer.tip(), Some(last));
-        assert_eq!(writer.opened().epoch, 2);
+        assert_eq!(writer.open_report().epoch, 2);
     }
 }
 
@@ -371,13 +375,13 @@ fn huge_buffers_are_used_or_refused_with_a_hint() {
 #[test]
 fn engines_are_what_was_asked_for() {
     let home = Home::new();
-    assert_eq!(home.open(&small(Io::Pwrite, LAZY)).opened().engine, EngineKind::Pwrite);
-    let kind = home.open(&small(Io::Uring, LAZY)).opened().engine;
+    assert_eq!(home.open(&small(Io::Pwrite, LAZY)).open_report().engine, EngineKind::Pwrite);
+    let kind = home.open(&small(Io::Uring, LAZY)).open_report().engine;
     assert!(matches!(kind, EngineKind::Uring { inline_max: 0, .. }), "{kind:?}");
     for engine in EngineOverride::ALL {
         EngineOverride::set(Some(engine));
         let options = small(Io::Uring, LAZY);
-        let kind = home.open(&options).opened().engine;
+        let kind = home.open(&options).open_report().engine;
         let EngineKind::Uring { inline_max, streams, registered } = kind else { panic!("{kind:?}") };
         let expected = match engine {
             EngineOverride::Unregistered => (inline_max == 0, streams, !registered),
@@ -484,7 +488,7 @@ fn a_failed_flush_is_final(options: &WriterOptions, errno: i32) {
     assert!(writer.close().is_err());
     // Opening again writes what was not provably durable once more, then goes on.
     let (mut writer, faults) = faulty_with(&home, options.clone());
-    assert!(!writer.opened().clean);
+    assert!(!writer.open_report().clean);
     assert!(faults.syncs.load(Ordering::Relaxed) > 0);
     let tip = writer.tip().unwrap();
     assert!((20..=30).contains(&tip), "{tip}");

@@ -32,7 +32,7 @@ pub fn clean(session: &mut Session) -> anyhow::Result<PairedComparison> {
         let start = Instant::now();
         let writer = ring::open(&plan, &area, COMMITTED)?;
         let time = start.elapsed();
-        anyhow::ensure!(writer.opened().clean, "the ring was not closed");
+        anyhow::ensure!(writer.open_report().clean, "the ring was not closed");
         writer.close()?;
         Ok(time.as_nanos() as f64)
     };
@@ -55,7 +55,7 @@ pub fn killed(session: &mut Session) -> anyhow::Result<PairedComparison> {
         let start = Instant::now();
         let writer = ring::open(&plan, &area, COMMITTED)?;
         let time = start.elapsed();
-        anyhow::ensure!(!writer.opened().clean && writer.tip().is_some(), "the writer was not killed");
+        anyhow::ensure!(!writer.open_report().clean && writer.tip().is_some(), "the writer was not killed");
         writer.close()?;
         Ok(time.as_nanos() as f64)
     };

@@ -212,7 +212,7 @@ pub fn sleeper_main(words: &mut Words) -> anyhow::Result<()> {
             let ring = Ring::attach(home)?;
             let mut reader = match deed {
                 Deed::Tip => ring.reader(Cursor::Tip)?,
-                Deed::Ring => ring.reader(Cursor::Trim)?,
+                Deed::Ring => ring.reader(Cursor::Oldest)?,
                 _ => ring.reader(Cursor::From(first))?,
             };
             while let Some(batch) = reader.poll()? {

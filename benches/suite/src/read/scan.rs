@@ -131,7 +131,7 @@ impl Total {
 
 fn by_reader(ring: &Ring, touch: Touch, integrity: Integrity, total: Total) -> anyhow::Result<f64> {
     let start = Instant::now();
-    let mut reader = ring.reader_with(Cursor::Trim, ReaderOptions::default().integrity(integrity))?;
+    let mut reader = ring.reader_with(Cursor::Oldest, ReaderOptions::default().integrity(integrity))?;
     let (mut records, mut sum) = (0, 0u64);
     while let Some(batch) = reader.poll()? {
         for record in &batch {

@@ -52,7 +52,7 @@ fn one_record(session: &mut Session, payload_len: usize) -> anyhow::Result<()> {
 
     let ring = Ring::attach(area.home())?;
     let options = ReaderOptions::default().batch_bytes(1);
-    let mut reader = ring.reader_with(Cursor::Trim, options)?;
+    let mut reader = ring.reader_with(Cursor::Oldest, options)?;
     let mut dice = SplitMix64(1);
     let mut ours = || {
         ns_per_call(n, 50, |_| {

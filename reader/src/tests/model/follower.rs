@@ -67,7 +67,7 @@ impl Follower {
     ) -> Option<Follower> {
         let options = ReaderOptions { visibility, on_lapped, batch_bytes: 3000, ..ReaderOptions::default() };
         let ring = &world.rings[usize::from(files)];
-        let reader = ring.reader_with(Cursor::Trim, options).unwrap();
+        let reader = ring.reader_with(Cursor::Oldest, options).unwrap();
         let expect = Expect::After(u64::MAX);
         let mut follower = Follower {
             files,
@@ -138,7 +138,7 @@ impl Follower {
                 (None, Some(first)) => first.prev,
                 (None, None) => 0,
             }),
-            Start::At(Cursor::Trim) => after(world.log().get(oldest).map_or(0, |first| first.prev)),
+            Start::At(Cursor::Oldest) => after(world.log().get(oldest).map_or(0, |first| first.prev)),
             Start::At(Cursor::After(seq_no)) => after(seq_no),
             Start::At(Cursor::From(seq_no)) => after(seq_no.saturating_sub(1)),
             Start::At(Cursor::Since(time)) => {
@@ -171,7 +171,7 @@ impl Follower {
             Err(error) => {
                 self.check_refused(world, start, &error, missed);
                 self.known = None;
-                assert!(self.seek(world, Start::At(Cursor::Trim)), "{error}");
+                assert!(self.seek(world, Start::At(Cursor::Oldest)), "{error}");
                 return false;
             }
         }
@@ -222,7 +222,7 @@ impl Follower {
                 Err(error) => {
                     self.check_error(world, &error, missed, wrong);
                     self.known = None;
-                    self.seek(world, Start::At(Cursor::Trim));
+                    self.seek(world, Start::At(Cursor::Oldest));
                 }
             }
             self.doubtful = false;

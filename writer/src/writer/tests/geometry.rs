@@ -18,7 +18,7 @@ fn other_options_change_nothing_unless_a_change_is_asked_for() {
 
         let other = WriterOptions { ring_size: 2, page_len: 64 << 10, index_capacity: 32, ..options.clone() };
         let mut writer = home.open(&other);
-        assert!(writer.opened().geometry_kept);
+        assert!(writer.open_report().geometry_kept);
         let kept = writer.options();
         assert_eq!((kept.ring_size, kept.page_len, kept.index_capacity), (12, ring.page_len, 16));
         writer.append_payloads(&payloads(last + 1..=last + 5)).unwrap();
@@ -27,12 +27,12 @@ fn other_options_change_nothing_unless_a_change_is_asked_for() {
 
         let grown = home.open(&WriterOptions { geometry_change: GeometryChange::Grow, ..other.clone() });
         assert_eq!((grown.options().ring_size, grown.options().page_len), (12, 64 << 10));
-        assert!(grown.opened().geometry_kept, "the ring size is not what was asked for");
+        assert!(grown.open_report().geometry_kept, "the ring size is not what was asked for");
         drop(grown);
 
         let applied = WriterOptions { geometry_change: GeometryChange::Apply, ..other };
         let mut writer = home.open(&applied);
-        assert!(!writer.opened().geometry_kept);
+        assert!(!writer.open_report().geometry_kept);
         for start in (last + 6..=last + 405).step_by(10) {
             writer.append_payloads(&payloads(start..=start + 9)).unwrap();
         }
@@ -88,7 +88,11 @@ fn whatever_stands_in_shared_memory_does_not_get_into_the_ring() {
             writer.close().unwrap();
             for home in [&image, &home] {
                 let mut writer = home.open(&options);
-                assert_eq!((writer.tip(), &writer.opened().cut), (Some(41), &None), "{options:?} {word:#x}");
+                assert_eq!(
+                    (writer.tip(), &writer.open_report().cut),
+                    (Some(41), &None),
+                    "{options:?} {word:#x}"
+                );
                 writer.append_payloads(&payloads(42..=60)).unwrap();
                 assert_run(home.path(), 60);
             }
@@ -137,7 +141,7 @@ fn a_start_has_a_number_above_all_that_are_named_anywhere() {
     }
     std::fs::write(&meta, &backup).unwrap();
     let mut writer = home.open(&options);
-    assert_eq!((writer.opened().epoch, writer.tip()), (5, Some(12)));
+    assert_eq!((writer.open_report().epoch, writer.tip()), (5, Some(12)));
     writer.append_payloads(&payloads(13..=40)).unwrap();
     assert_run(home.path(), 40);
     drop(writer);

@@ -96,7 +96,7 @@ fn a_writer_that_is_dropped_after_a_panic_leaves_a_ring_that_opens() {
         assert!(catch_unwind(AssertUnwindSafe(|| writer.append_payloads(&strange))).is_err());
         drop(writer);
         let writer = home.open(&options);
-        assert_eq!((writer.tip(), writer.opened().clean), (Some(30), false), "{options:?}");
+        assert_eq!((writer.tip(), writer.open_report().clean), (Some(30), false), "{options:?}");
         assert_whole(&home, &options, writer, 30..=30);
     }
 }
