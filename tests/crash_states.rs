@@ -153,12 +153,56 @@ fn images() -> Vec<Image> {
     images
 }
 
+/// Destroys some of the record of `size` bytes at `offset`, in one of six ways.
+fn tear_record(
+    page: &mut [u8],
+    offset: usize,
+    size: usize,
+    way: usize,
+    random: &mut impl FnMut(usize) -> usize,
+) {
+    let bytes = &mut page[offset..offset + size];
+    match way {
+        0 => bytes.fill(0),
+        1 => bytes[RECORD_HEADER_LEN..].fill(0),
+        2 => bytes[random(RECORD_HEADER_LEN)] ^= 0x40,
+        3 => {
+            let at = random(size);
+            bytes[at..].fill(0);
+        }
+        4 => {
+            let at = random(size.saturating_sub(8).max(1));
+            bytes[at..size.min(at + 4)].fill(0xa5);
+        }
+        // As if the write had never happened that came behind.
+        _ => page[offset..RECORDS_LIMIT].fill(0),
+    }
+}
+
+/// Adds `count` pages behind the last one, made ready: with a header, or before the header was written.
+fn make_ready(image: &mut Image, count: u64, random: &mut impl FnMut(usize) -> usize) -> Option<()> {
+    let ids = image.ids();
+    let (first, last) = (*ids.first()?, *ids.last()?);
+    for n in 1..=count {
+        let known = PageHeader::check_any(image.page(first), PAGE_LEN as u64).ok()?;
+        let fields = *known.fields();
+        let header =
+            PageHeader::new(fields.ring_id, last + n, known.geometry(), fields.epoch, fields.created_ns);
+        let mut bytes = vec![0; PAGE_LEN];
+        if random(4) > 0 {
+            bytes[..size_of_val(header.as_bytes())].copy_from_slice(header.as_bytes());
+        }
+        image.files.insert(names::page(last + n), bytes);
+    }
+    Some(())
+}
+
 /// The image with one thing changed; `None` if that makes no sense for it.
 fn change(image: &Image, random: &mut impl FnMut(usize) -> usize) -> Option<(String, Image)> {
     let mut image = image.clone();
     let ids = image.ids();
-    let (first, last) = (*ids.first()?, *ids.last()?);
-    if image.files.iter().any(|(name, bytes)| name != names::META && bytes.len() < PAGE_LEN) {
+    if ids.is_empty() || image.files.iter().any(|(name, bytes)| name != names::META && bytes.len() < PAGE_LEN)
+    {
         return None;
     }
     let records = image.records();
@@ -173,25 +217,7 @@ fn change(image: &Image, random: &mut impl FnMut(usize) -> usize) -> Option<(Str
                 return None;
             }
             let (page, offset, size, seq_no) = records[tail(random, records.len())];
-            let bytes = &mut image.page(page)[offset..offset + size];
-            match kind {
-                0 => bytes.fill(0),
-                1 => bytes[RECORD_HEADER_LEN..].fill(0),
-                2 => bytes[random(RECORD_HEADER_LEN)] ^= 0x40,
-                3 => {
-                    let at = random(size);
-                    bytes[at..].fill(0);
-                }
-                4 => {
-                    let at = random(size.saturating_sub(8).max(1));
-                    bytes[at..size.min(at + 4)].fill(0xa5);
-                }
-                // As if the write had never happened that came behind.
-                _ => {
-                    let from = offset;
-                    image.page(page)[from..RECORDS_LIMIT].fill(0);
-                }
-            }
+            tear_record(image.page(page), offset, size, kind, random);
             format!("record {seq_no} at page {page} offset {offset}: {kind}")
         }
         6 => {
@@ -216,24 +242,9 @@ fn change(image: &Image, random: &mut impl FnMut(usize) -> usize) -> Option<(Str
             format!("page {id} retired")
         }
         kind @ 11..=12 => {
-            // Made ready, one or two of them: with a header, or before the header was written.
-            for n in 1..=(kind as u64 - 10) {
-                let known = PageHeader::check_any(image.page(first), PAGE_LEN as u64).ok()?;
-                let fields = *known.fields();
-                let header = PageHeader::new(
-                    fields.ring_id,
-                    last + n,
-                    known.geometry(),
-                    fields.epoch,
-                    fields.created_ns,
-                );
-                let mut bytes = vec![0; PAGE_LEN];
-                if random(4) > 0 {
-                    bytes[..size_of_val(header.as_bytes())].copy_from_slice(header.as_bytes());
-                }
-                image.files.insert(names::page(last + n), bytes);
-            }
-            format!("{} pages made ready", kind - 10)
+            let count = kind as u64 - 10;
+            make_ready(&mut image, count, random)?;
+            format!("{count} pages made ready")
         }
         13 => {
             image.page(id)[PAGE_LEN - PAGE_FOOTER_LEN + random(PAGE_FOOTER_LEN)..].fill(0);

@@ -221,7 +221,7 @@ fn files_functions_and_comments_are_short() {
         let name = file.strip_prefix(root()).unwrap().display().to_string();
         let text = std::fs::read_to_string(&file).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        if lines.len() > FILE_LINES_MAX {
+        if lines.len() > FILE_LINES_MAX && !is_test(&file) {
             long.push(format!("{name}: {} lines", lines.len()));
         }
         for (number, line) in lines.iter().enumerate() {
@@ -258,6 +258,7 @@ fn functions(lines: &[&str]) -> Vec<(usize, usize)> {
 
 #[test]
 fn no_two_types_of_a_crate_bear_one_name() {
+    let mut twice = Vec::new();
     for dir in SOURCES {
         let mut files = Vec::new();
         sources(&root().join(dir), &mut files);
@@ -270,12 +271,17 @@ fn no_two_types_of_a_crate_bear_one_name() {
                     line.split_whitespace().filter(|word| !word.starts_with("pub")).collect();
                 let [kind @ ("struct" | "enum" | "trait" | "union"), name, ..] = words[..] else { continue };
                 let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+                // The arguments of a command: `demo::Args`, `tail::Args`.
+                if name == "Args" {
+                    continue;
+                }
                 if let Some(other) = seen.insert(name.clone(), file.clone()) {
-                    panic!("{kind} {name} is in {} and in {}", other.display(), file.display());
+                    twice.push(format!("{kind} {name} is in {} and in {}", other.display(), file.display()));
                 }
             }
         }
     }
+    assert!(twice.is_empty(), "{}", twice.join("\n"));
 }
 
 #[test]

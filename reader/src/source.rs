@@ -9,6 +9,7 @@ pub(crate) mod control;
 pub(crate) mod files;
 pub(crate) mod home;
 pub(crate) mod link;
+mod liveness;
 mod look;
 mod looks;
 pub(crate) mod pulse;

@@ -81,21 +81,21 @@ impl Drop for Ticket {
 
 /// Everything that a stream may have to be woken for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Seen {
+struct Watched {
     observed: Observed,
     /// Whether the writer has been seen alive lately: a stream that waits for a writer to mend the files goes
     /// on without it once that writer has died. Nothing in the segment changes then; time passes.
     alive: bool,
 }
 
-impl Seen {
-    fn only_more_is_durable_than(&self, before: &Seen) -> bool {
+impl Watched {
+    fn only_more_is_durable_than(&self, before: &Watched) -> bool {
         self.alive == before.alive && self.observed.only_more_is_durable_than(&before.observed)
     }
 }
 
 fn run(ring: &Weak<AttachedRing>) {
-    let mut seen: Option<Seen> = None;
+    let mut seen: Option<Watched> = None;
     let mut next_check = Instant::now();
     let mut room = Vec::new();
     loop {
@@ -115,7 +115,7 @@ fn run(ring: &Weak<AttachedRing>) {
         let now = attended
             .as_ref()
             .ok()
-            .map(|attached| Seen { observed: attached.observe(), alive: attached.alive(&ring.options) });
+            .map(|attached| Watched { observed: attached.observe(), alive: attached.alive(&ring.options) });
         // With an error nobody knows what has changed: each stream is to find out by itself.
         if now.is_none() || seen != now {
             let flushed = now.zip(seen).is_some_and(|(now, seen)| now.only_more_is_durable_than(&seen));

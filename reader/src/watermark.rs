@@ -3,8 +3,8 @@
 use waldo_shm_protocol::Position;
 
 /// A [`Position`] that somebody vouches for: every byte below it is in the page cache and is not written
-/// again while anybody can see it. Only such a value lets a [`PageMap`](crate::pages::page_map::PageMap) hand out
-/// bytes.
+/// again while anybody can see it. Only such a value lets a [`PageMap`](crate::pages::page_map::PageMap) hand
+/// out bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Watermark(Position);
 

@@ -19,6 +19,7 @@
 
 mod damage;
 mod evidence;
+mod findings;
 pub mod judge;
 mod page_walk;
 mod source;

@@ -76,8 +76,8 @@ impl<'a> Segment<'a> {
     /// The segment of geometry `geometry` that starts at `base`.
     ///
     /// # Safety
-    /// `base` must be aligned to 128 and point at `geometry.segment_len()` bytes that stay mapped and readable
-    /// for `'a`, and that every process only ever accesses atomically.
+    /// `base` must be aligned to 128 and point at `geometry.segment_len()` bytes that stay mapped and
+    /// readable for `'a`, and that every process only ever accesses atomically.
     #[cfg(not(loom))]
     #[allow(unsafe_code, reason = "forms references into a mapping")]
     pub unsafe fn from_raw(base: NonNull<u8>, geometry: SegmentGeometry) -> Segment<'a> {

@@ -7,6 +7,7 @@ mod buffer;
 #[cfg(test)]
 mod engine_override;
 mod gather;
+mod kind;
 pub(crate) mod probe;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use buffer::Buffers;
 #[cfg(test)]
 pub(crate) use engine_override::EngineOverride;
 pub(crate) use gather::Gather;
+pub use kind::EngineKind;
 use probe::InPlace;
 use std::collections::VecDeque;
 use std::io;
@@ -26,23 +28,6 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
 use uring::{Uring, is_refusal};
-
-/// What the writer ended up with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EngineKind {
-    /// io_uring, with single writes of up to `inline_max` bytes done in place.
-    Uring {
-        /// Largest single write in bytes that is done with `pwrite`; 0 if none is.
-        inline_max: usize,
-        /// Whether several writes one behind the other go through the ring.
-        streams: bool,
-        /// Whether buffers and files are registered with the kernel.
-        registered: bool,
-    },
-    /// `pwrite` and `fdatasync`.
-    Pwrite,
-}
 
 /// A piece of the log that is being written.
 struct Piece<T> {

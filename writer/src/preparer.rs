@@ -1,14 +1,14 @@
 //! Where the next page comes from: it is ready before it is needed, and mostly one that was trimmed before.
 //!
 //! ```text
-//! named page --trim, name durably gone--> scratch file --unshared--> blank (recycled) --name--> ready --> active
-//!                                              |                     ^
-//!                                              +--somebody maps it   +-- made from nothing
-//!                                                   stuck: nameless, looked after
+//! named page --trim, name gone--> scratch file --unshared--> blank (recycled) --name--> ready --> active
+//!                                      |                     ^
+//!                                      +--somebody maps it   +-- made from nothing
+//!                                           stuck: nameless, looked after
 //! ```
 //!
-//! A thread does all this ahead ([`background`]), or, if that is not wanted, the appending thread while the append
-//! waits ([`inline`]). What is done is the same ([`page_pool`]).
+//! A thread does all this ahead ([`background`]), or, if that is not wanted, the appending thread while the
+//! append waits ([`inline`]). What is done is the same ([`page_pool`]).
 
 mod background;
 mod inline;

@@ -52,7 +52,8 @@ struct SharedInner {
     /// `None` once closed.
     writer: Mutex<Option<Writer>>,
     queue: Queue,
-    /// 0 stands for none: no record has that number. On a cache line of its own: it is stored with every append.
+    /// 0 stands for none: no record has that number. On a cache line of its own: it is stored with every
+    /// append.
     tip: CachePadded<AtomicU64>,
     sync: bool,
     linger: Duration,

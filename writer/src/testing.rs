@@ -96,8 +96,8 @@ pub(crate) fn small(io: Io, durability: Durability) -> WriterOptions {
 /// A flush only when it is asked for.
 pub(crate) const LAZY: Durability = Durability::Interval(Duration::from_secs(3600));
 
-/// Options to test with. Each is told to the engines that this thread opens as it is taken, until the next one
-/// is: to be used in a loop that opens its writers on its own thread.
+/// Options to test with. Each is told to the engines that this thread opens as it is taken, until the next
+/// one is: to be used in a loop that opens its writers on its own thread.
 pub(crate) struct Regimes(std::vec::IntoIter<(WriterOptions, Option<EngineOverride>)>);
 
 impl Regimes {

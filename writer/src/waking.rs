@@ -3,18 +3,19 @@
 //! Readers sleep on the wake words of the control segment. Who wakes them depends on how often something is
 //! published, and on how many sleep:
 //!
-//! | when | who wakes | how |
-//! |---|---|---|
-//! | the notifier is awake | the notifier, at its next look | all sleepers, in groups with pauses |
-//! | the notifier sleeps, publications are rare | the publishing thread | up to [`INLINE_WAKES_MAX`] sleepers of each word; if it met so many, it rings the notifier for the others |
-//! | the notifier sleeps, publications come in a burst | the notifier, rung by the publishing thread | all sleepers, in groups with pauses |
-//! | the writer starts, closes or fails | the thread that does so | all sleepers, in groups without pauses: nobody appends |
+//! - The notifier is awake: it wakes all sleepers at its next look, in groups with pauses.
+//! - The notifier sleeps, and publications are rare: the publishing thread wakes up to [`INLINE_WAKES_MAX`]
+//!   sleepers of each word. If it met so many, it rings the notifier for the others.
+//! - The notifier sleeps, and publications come in a burst: the publishing thread rings the notifier, which
+//!   wakes all sleepers, in groups with pauses.
+//! - The writer starts, closes or fails: the thread that does so wakes all sleepers, in groups without
+//!   pauses, since nobody appends.
 //!
 //! So a publication costs a fence and a load while the notifier is awake, and while it sleeps a system call,
 //! which is then worth one: the reader is one hop away instead of two.
 //!
-//! [`Doorbell`](doorbell) is how the publishing thread gets the notifier's attention, [`bursts`] tells a burst,
-//! and [`pacing`] has the pauses between groups. The notifier's thread itself is in
+//! [`Doorbell`](doorbell) is how the publishing thread gets the notifier's attention, [`bursts`] tells a
+//! burst, and [`pacing`] has the pauses between groups. The notifier's thread itself is in
 //! [`notifier`](crate::notifier).
 
 mod bursts;

@@ -28,7 +28,7 @@ Examples:
 pub struct Args {
     /// What to measure; several with commas between.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
-    regime: Vec<Regime>,
+    regime: Vec<OpenRegime>,
     /// Bytes of the whole ring, instead of --ring-size; several with commas between.
     #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = parse_size)]
     size: Vec<u64>,
@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Regime {
+enum OpenRegime {
     /// Everything below.
     All,
     /// The writer was closed.
@@ -70,9 +70,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     if sizes.is_empty() {
         sizes.push(plan.ring_size);
     }
-    let regimes: Vec<_> = [Regime::Clean, Regime::Killed, Regime::Attach]
+    let regimes: Vec<_> = [OpenRegime::Clean, OpenRegime::Killed, OpenRegime::Attach]
         .into_iter()
-        .filter(|regime| args.regime.contains(regime) || args.regime.contains(&Regime::All))
+        .filter(|regime| args.regime.contains(regime) || args.regime.contains(&OpenRegime::All))
         .collect();
     plan.ring_size = sizes.iter().copied().max().unwrap_or(plan.ring_size);
     let (bytes, steps) = (plan.ring_bytes() + 4 * plan.page_len, regimes.len() * sizes.len());
@@ -89,8 +89,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             for pages in &sizes {
                 session.plan.ring_size = *pages;
                 let duel = match regime {
-                    Regime::Attach => attach::run(session)?,
-                    Regime::Killed => writer::killed(session)?,
+                    OpenRegime::Attach => attach::run(session)?,
+                    OpenRegime::Killed => writer::killed(session)?,
                     _ => writer::clean(session)?,
                 };
                 let size = (session.plan.ring_bytes() >> 20) as f64;
@@ -99,8 +99,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
                 session.watch.step();
             }
             let name = match regime {
-                Regime::Attach => "attach as a reader",
-                Regime::Killed => "after kill -9",
+                OpenRegime::Attach => "attach as a reader",
+                OpenRegime::Killed => "after kill -9",
                 _ => "after a clean close",
             };
             series.push(Series { name: name.to_owned(), points: ours });

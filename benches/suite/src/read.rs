@@ -29,7 +29,7 @@ Examples:
 pub struct Args {
     /// What to measure; several with commas between.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
-    regime: Vec<Regime>,
+    regime: Vec<ReadRegime>,
     /// Bytes of a record's payload; several with commas between.
     #[arg(long, value_name = "SIZE", value_delimiter = ',', default_values_t = [1000, 100],
           value_parser = parse_size)]
@@ -42,7 +42,7 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Regime {
+enum ReadRegime {
     /// Everything below.
     All,
     /// One record, anywhere.
@@ -59,26 +59,26 @@ enum Regime {
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let plan = args.setting.plan()?;
     let sizes = plan.check_payloads(&args.size)?;
-    let wanted = |regime| args.regime.contains(&regime) || args.regime.contains(&Regime::All);
+    let wanted = |regime| args.regime.contains(&regime) || args.regime.contains(&ReadRegime::All);
     let sweep = args.sweep || args.setting.report.is_some();
-    let regimes = [Regime::Seek, Regime::Scan, Regime::Streams, Regime::Memory];
+    let regimes = [ReadRegime::Seek, ReadRegime::Scan, ReadRegime::Streams, ReadRegime::Memory];
     let steps = regimes.into_iter().filter(|regime| wanted(*regime)).count() + usize::from(sweep);
     let bytes = plan.ring_bytes() + 7 * plan.page_len;
     let session = Session::start("Reading a ring", &args.setting, plan, bytes, steps);
     session::run(session, |session| {
-        if wanted(Regime::Seek) {
+        if wanted(ReadRegime::Seek) {
             seek::run(session, &sizes)?;
             session.watch.step();
         }
-        if wanted(Regime::Scan) {
+        if wanted(ReadRegime::Scan) {
             scan::run(session, &sizes)?;
             session.watch.step();
         }
-        if wanted(Regime::Streams) {
+        if wanted(ReadRegime::Streams) {
             streams::run(session)?;
             session.watch.step();
         }
-        if wanted(Regime::Memory) {
+        if wanted(ReadRegime::Memory) {
             memory::run(session)?;
             session.watch.step();
         }

@@ -37,7 +37,7 @@ Examples:
 pub struct Args {
     /// What to measure; several with commas between.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
-    regime: Vec<Regime>,
+    regime: Vec<WriteRegime>,
     /// Bytes of a record's payload; several with commas between [default: 100 and 1000, or what is usual].
     #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = parse_size)]
     size: Vec<u64>,
@@ -69,7 +69,7 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Regime {
+enum WriteRegime {
     /// Everything below.
     All,
     /// One record at a time, back to back, committed.
@@ -110,11 +110,17 @@ impl Case {
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let plan = args.setting.plan()?;
     let case = case(&args, &plan)?;
-    let all =
-        [Regime::Lone, Regime::Batch, Regime::Durable, Regime::Group, Regime::Rotation, Regime::Recycling];
+    let all = [
+        WriteRegime::Lone,
+        WriteRegime::Batch,
+        WriteRegime::Durable,
+        WriteRegime::Group,
+        WriteRegime::Rotation,
+        WriteRegime::Recycling,
+    ];
     let regimes: Vec<_> = all
         .into_iter()
-        .filter(|regime| args.regime.contains(regime) || args.regime.contains(&Regime::All))
+        .filter(|regime| args.regime.contains(regime) || args.regime.contains(&WriteRegime::All))
         .collect();
     let sweeps = args.sweep || args.setting.report.is_some();
     let steps = regimes.len() + if sweeps { sweep::STEPS } else { 0 };
@@ -123,17 +129,17 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     session::run(session, |session| {
         for regime in regimes {
             match regime {
-                Regime::All => {}
-                Regime::Lone => lone::committed(session, &case)?,
-                Regime::Batch => batch::committed(session, &case)?,
-                Regime::Durable => {
+                WriteRegime::All => {}
+                WriteRegime::Lone => lone::committed(session, &case)?,
+                WriteRegime::Batch => batch::committed(session, &case)?,
+                WriteRegime::Durable => {
                     lone::durable(session, &case)?;
                     batch::durable(session, &case)?;
                     stream::durable(session, &case)?;
                 }
-                Regime::Group => group::run(session, &case)?,
-                Regime::Rotation => rotation::run(session, &case)?,
-                Regime::Recycling => recycling::run(session, &case)?,
+                WriteRegime::Group => group::run(session, &case)?,
+                WriteRegime::Rotation => rotation::run(session, &case)?,
+                WriteRegime::Recycling => recycling::run(session, &case)?,
             }
             session.watch.step();
         }

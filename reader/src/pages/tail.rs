@@ -1,4 +1,5 @@
-//! What a reader has of the end of the log besides a mapping: the page, open, and a copy of its newest records.
+//! What a reader has of the end of the log besides a mapping: the page, open, and a copy of its newest
+//! records.
 
 use super::page_file::PageFile;
 use crate::batch_storage::Copied;

@@ -1,7 +1,7 @@
 //! A ring that this process is attached to: its present source, its pages, and whoever sleeps for it.
 
 use super::home::Home;
-use super::link::{Found, Wanted, open_control, read_here, read_meta_in};
+use super::link::{ControlFound, Wanted, open_control, read_here, read_meta_in};
 use super::looks::Looks;
 use super::{Attachment, Source};
 use crate::error::AttachError;
@@ -51,9 +51,9 @@ impl AttachedRing {
         let here = read_here(&home, found.owner);
         let wanted = Wanted { ring_id: &ring_id, here, start: Some(found.start), options: &options };
         let control = open_control(&home, &wanted, None, &looks.last_beat)?;
-        let handover = matches!(control, Found::Unusable { retired: true }).then(Instant::now);
+        let handover = matches!(control, ControlFound::Unusable { retired: true }).then(Instant::now);
         let source = match control {
-            Found::Usable(control) => Source::Control(*control),
+            ControlFound::Usable(control) => Source::Control(*control),
             _ => Source::files(&path, ring_id).map_err(|e| AttachError::io(&path, io::Error::other(e)))?,
         };
         let attachment = Attachment::new(1, source, home.clone(), handover, options.stalled_after);

@@ -2,12 +2,11 @@
 
 use crate::clock::{self, jittered};
 use crate::error::ReadError;
-use crate::options::{AttachOptions, Visibility};
+use crate::options::Visibility;
 use crate::source::control::ControlMap;
 use crate::source::files::FilesTail;
 use crate::source::home::Home;
-use crate::source::standing::{alive, lively, runs, settling, stall_limit, usable};
-use crate::status::WriterStatus;
+use crate::source::standing::{runs, stall_limit};
 use crate::watermark::Watermark;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,10 +16,8 @@ use waldo_shm_protocol::RingId;
 use waldo_shm_protocol::limits::RING_SIZE_MAX;
 use waldo_shm_protocol::page::IndexEntry;
 use waldo_shm_protocol::record::Seal;
-use waldo_shm_protocol::segment::{IndexKey, PageInfo, SegmentFault, WriterState};
+use waldo_shm_protocol::segment::{IndexKey, PageInfo, WriterState};
 
-/// After a segment was retired, its successor is expected within this time.
-const HANDOVER: Duration = Duration::from_secs(1);
 /// Shortest time between two looks of one process at what a ring's source is, give or take half of it.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -39,10 +36,10 @@ pub(crate) struct Attachment {
     /// The directory that the source belongs to.
     pub(crate) home: Arc<Home>,
     /// When a segment was given up for the files because it was retired.
-    handover: Option<Instant>,
+    pub(super) handover: Option<Instant>,
     /// Until when the successor of a retired segment is waited for; set when it is first seen to be missing.
-    successor_due: OnceLock<Instant>,
-    stalled_after: Duration,
+    pub(super) successor_due: OnceLock<Instant>,
+    pub(super) stalled_after: Duration,
     /// When to look next whether this is still the source to use, in milliseconds of the coarse clock.
     look_at: AtomicU64,
 }
@@ -116,37 +113,6 @@ impl Attachment {
     /// more.
     pub(crate) fn look_again(&self) {
         self.look_at.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether the writer of this segment is at work beyond doubt, so that no other can be.
-    pub(crate) fn lively(&self) -> bool {
-        matches!(&self.source, Source::Control(control) if lively(control))
-    }
-
-    /// To be asked when a retired segment has no successor yet: whether to wait for it. For [`HANDOVER`] give
-    /// or take half of it, from the first time this is asked. `false` for what is not retired.
-    pub(crate) fn should_await_successor(&self) -> bool {
-        let now = Instant::now();
-        self.retired() && now < *self.successor_due.get_or_init(|| now + jittered(HANDOVER))
-    }
-
-    /// Whether this is a retired segment whose successor has been looked for, and is still waited for.
-    pub(crate) fn awaits_successor(&self) -> bool {
-        self.successor_due.get().is_some_and(|due| Instant::now() < *due) && self.retired()
-    }
-
-    /// Whether what this segment says may be out of date with nobody to bring it up to date yet: it is
-    /// retired and its successor is waited for, or a writer in it is to mend the files. If that writer has
-    /// just been killed, it counts as alive for a while. Meanwhile the next writer, with a segment that
-    /// cannot be seen from here, may trim the ring.
-    pub(crate) fn is_unsettled(&self, options: &AttachOptions) -> bool {
-        matches!(&self.source, Source::Control(control)
-            if self.awaits_successor() || (settling(control) && alive(control, options)))
-    }
-
-    fn retired(&self) -> bool {
-        matches!(&self.source, Source::Control(control)
-            if control.segment().status().state() == Some(WriterState::Retired))
     }
 
     /// Up to where a reader with this visibility may read now.
@@ -322,34 +288,6 @@ impl Attachment {
         matches!(self.source, Source::Files(_))
     }
 
-    /// Whether a writer has published where the log ends: none is reading the files at this moment.
-    pub(crate) fn is_settled(&self) -> bool {
-        match &self.source {
-            Source::Control(control) => !settling(control),
-            Source::Files(_) => true,
-        }
-    }
-
-    /// Whether another writer than that of start `epoch` has come that is mending the files now. One that has
-    /// not been seen alive for long is not waited for.
-    pub(crate) fn is_being_mended(&self, epoch: u32, options: &AttachOptions) -> bool {
-        match &self.source {
-            Source::Control(_) if self.awaits_successor() => true,
-            Source::Control(control) => {
-                control.segment().status().epoch() != epoch && settling(control) && alive(control, options)
-            }
-            Source::Files(_) => false,
-        }
-    }
-
-    /// Whether an empty log is empty for good, and not because its writer is still reading the files.
-    pub(crate) fn is_empty_for_good(&self) -> bool {
-        match &self.source {
-            Source::Control(control) => control.segment().status().state() == Some(WriterState::Live),
-            Source::Files(_) => true,
-        }
-    }
-
     /// Looks at the files if this goes by them. `None` if it does not; otherwise whether anything has moved.
     ///
     /// # Errors
@@ -367,52 +305,5 @@ impl Attachment {
 
     fn sees_alive(&self, control: &ControlMap) -> bool {
         runs(control) && control.seen().within(stall_limit(control, self.stalled_after))
-    }
-
-    /// Whether a writer has been seen alive lately.
-    pub(crate) fn alive(&self, options: &AttachOptions) -> bool {
-        matches!(&self.source, Source::Control(control) if alive(control, options))
-    }
-
-    /// Whether this can be followed at all.
-    pub(crate) fn usable(&self, options: &AttachOptions) -> bool {
-        match &self.source {
-            Source::Control(control) => usable(control, options),
-            Source::Files(_) => true,
-        }
-    }
-
-    /// How the writer is.
-    ///
-    /// # Errors
-    /// [`ReadError::Control`] if the state word makes no sense.
-    pub(crate) fn writer(&self, options: &AttachOptions) -> Result<WriterStatus, ReadError> {
-        match &self.source {
-            Source::Control(control) => {
-                let status = control.segment().status();
-                let seen = control.seen();
-                let stalled = !seen.within(stall_limit(control, options.stalled_after));
-                let age = seen.for_people();
-                Ok(match status.state() {
-                    Some(WriterState::Closed) => WriterStatus::Closed,
-                    Some(WriterState::Failed) => {
-                        WriterStatus::Failed { errno: i32::try_from(status.errno()).unwrap_or(i32::MAX) }
-                    }
-                    Some(WriterState::Live | WriterState::Recovering | WriterState::Init) if stalled => {
-                        WriterStatus::Stalled { age }
-                    }
-                    Some(WriterState::Live) => WriterStatus::Live,
-                    Some(_) => WriterStatus::Recovering,
-                    None => {
-                        return Err(ReadError::Control { path: control.path(), fault: SegmentFault::Range });
-                    }
-                })
-            }
-            Source::Files(_) if self.handover.is_some_and(|at| at.elapsed() < HANDOVER) => {
-                Ok(WriterStatus::Recovering)
-            }
-            Source::Files(files) if files.closed() => Ok(WriterStatus::Closed),
-            Source::Files(_) => Ok(WriterStatus::Absent),
-        }
     }
 }

@@ -7,19 +7,19 @@
 //! Looking again costs a few system calls, so it is done at most every millisecond, and down to every 100 ms
 //! while nothing changes.
 
+mod log_end;
 mod sealed;
 pub(crate) mod survey;
-mod tail;
 mod tip;
 
 use crate::error::ReadError;
 use crate::source::link::read_meta_at;
 use crate::watermark::Watermark;
+use log_end::{Extent, LogEnd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tail::{Extent, Tail};
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::{IndexEntry, PageSummary, RECORDS_UNKNOWN};
 use waldo_shm_protocol::record::Seal;
@@ -44,7 +44,7 @@ pub(crate) struct FilesTail {
     closed: AtomicBool,
     damaged: AtomicBool,
     epoch: AtomicU32,
-    inner: Mutex<Tail>,
+    inner: Mutex<LogEnd>,
 }
 
 impl FilesTail {
@@ -59,7 +59,7 @@ impl FilesTail {
             closed: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
-            inner: Mutex::new(Tail::default()),
+            inner: Mutex::new(LogEnd::default()),
         }
     }
 
@@ -216,7 +216,7 @@ impl FilesTail {
         page.index.get(after.checked_sub(1)?).copied()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Tail> {
+    fn lock(&self) -> MutexGuard<'_, LogEnd> {
         // Every update leaves a state from which the next look can go on.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

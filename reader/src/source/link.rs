@@ -25,7 +25,7 @@ const INCOMPLETE_TRIES: u32 = 10;
 const INCOMPLETE_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a look for a control segment came to.
-pub(crate) enum Found {
+pub(crate) enum ControlFound {
     Usable(Box<ControlMap>),
     /// The one that was held already.
     Held,
@@ -78,37 +78,37 @@ pub(crate) fn open_control(
     wanted: &Wanted<'_>,
     held: Option<Object>,
     last: &LastBeat,
-) -> Result<Found, AttachError> {
+) -> Result<ControlFound, AttachError> {
     if wanted.options.files_only {
-        return Ok(Found::Nothing);
+        return Ok(ControlFound::Nothing);
     }
     let mut tries = 0;
     loop {
-        let Some(link) = read_link(home)? else { return Ok(Found::Nothing) };
+        let Some(link) = read_link(home)? else { return Ok(ControlFound::Nothing) };
         let mapped = match ControlFile::open(link, &wanted.here) {
-            Ok(Some(file)) if Some(file.object) == held => return Ok(Found::Held),
+            Ok(Some(file)) if Some(file.object) == held => return Ok(ControlFound::Held),
             Ok(Some(file)) => file.map(wanted.ring_id, &wanted.here),
-            Ok(None) => return Ok(Found::Nothing),
+            Ok(None) => return Ok(ControlFound::Nothing),
             Err(error) => Err(error),
         };
         match mapped {
             Ok(control) => {
                 last.compare(&control);
                 if control.is_doubtful() && !alive(&control, wanted.options) {
-                    return Ok(Found::Nothing);
+                    return Ok(ControlFound::Nothing);
                 }
                 if usable(&control, wanted.options) && follows(&control, wanted.start, wanted.options) {
-                    return Ok(Found::Usable(Box::new(control)));
+                    return Ok(ControlFound::Usable(Box::new(control)));
                 }
                 let retired = control.segment().status().state() == Some(WriterState::Retired);
-                return Ok(Found::Unusable { retired });
+                return Ok(ControlFound::Unusable { retired });
             }
             // None of this ring's in this place and at this time: the files do without it.
             Err(AttachError::Control {
                 fault: SegmentFault::Stale | SegmentFault::ForeignHome | SegmentFault::Owner { .. },
                 ..
             }) => {
-                return Ok(Found::Nothing);
+                return Ok(ControlFound::Nothing);
             }
             Err(error) if tries < INCOMPLETE_TRIES && passing(&error) => {
                 tries += 1;
@@ -116,7 +116,7 @@ pub(crate) fn open_control(
             }
             // That writer is slow, or was killed over it. Whoever follows the files looks at the link again
             // and again.
-            Err(error) if unfinished(&error) => return Ok(Found::Nothing),
+            Err(error) if unfinished(&error) => return Ok(ControlFound::Nothing),
             Err(error) => return Err(error),
         }
     }
@@ -150,7 +150,7 @@ pub(crate) fn live_end(home: &Path, ring_id: &RingId) -> Result<Option<Position>
     let options = AttachOptions::default();
     let here = read_here(&home, found.owner);
     let wanted = Wanted { ring_id, here, start: Some(found.start), options: &options };
-    let Ok(Found::Usable(control)) = open_control(&home, &wanted, None, &LastBeat::default()) else {
+    let Ok(ControlFound::Usable(control)) = open_control(&home, &wanted, None, &LastBeat::default()) else {
         return Ok(None);
     };
     let committed = control.segment().committed();

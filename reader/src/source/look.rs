@@ -14,7 +14,7 @@ use crate::error::{AttachError, ReadError};
 use crate::source::control::ControlMap;
 use crate::source::home::{Home, Whereabouts};
 use crate::source::link::{
-    Found, MetaFound, Wanted, linked_object, open_control, passing, read_here, read_meta_in,
+    ControlFound, MetaFound, Wanted, linked_object, open_control, passing, read_here, read_meta_in,
 };
 use crate::source::standing::{alive, follows, settled, usable};
 use std::sync::Arc;
@@ -176,10 +176,10 @@ impl AttachedRing {
         };
         let in_use = held.is_some_and(|held| usable(held, &self.options) && follows(held));
         let control = match open_control(home, &wanted, held.map(ControlMap::object), &self.looks.last_beat) {
-            Ok(Found::Usable(control)) => {
+            Ok(ControlFound::Usable(control)) => {
                 Some(control).filter(|c| held.is_none_or(|held| held.instance() != c.instance()))
             }
-            Ok(Found::Held | Found::Unusable { .. } | Found::Nothing) => None,
+            Ok(ControlFound::Held | ControlFound::Unusable { .. } | ControlFound::Nothing) => None,
             // Being made at this moment, or not for us: the files go on without it.
             Err(error) if passing(&error) => None,
             // As long as what we have works, a broken successor is nobody's problem.

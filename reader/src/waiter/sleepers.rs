@@ -9,14 +9,14 @@ use std::task::Waker;
 /// The wakers of the streams that wait.
 #[derive(Debug, Default)]
 pub(super) struct Sleepers {
-    places: Vec<Place>,
+    places: Vec<Slot>,
     free: Vec<usize>,
     /// Numbers of the places that hold a waker: those that wait for committed records, and for durable ones.
     waiting: [Vec<usize>; 2],
 }
 
 #[derive(Debug)]
-struct Place {
+struct Slot {
     waker: Option<Waker>,
     visibility: Visibility,
     /// Where in its list this place is, if it holds a waker.
@@ -26,7 +26,7 @@ struct Place {
 impl Sleepers {
     /// A place for one more stream.
     pub(super) fn enter(&mut self, visibility: Visibility) -> usize {
-        let place = Place { waker: None, visibility, at: 0 };
+        let place = Slot { waker: None, visibility, at: 0 };
         match self.free.pop() {
             Some(number) => {
                 self.places[number] = place;
@@ -53,7 +53,7 @@ impl Sleepers {
 
     /// Gives a place up; gives back its waker.
     pub(super) fn leave(&mut self, number: usize) -> Option<Waker> {
-        let Place { waker, visibility, at } = &mut self.places[number];
+        let Slot { waker, visibility, at } = &mut self.places[number];
         let waker = waker.take();
         if waker.is_some() {
             let (list, at) = (&mut self.waiting[*visibility as usize], *at);

@@ -1,18 +1,18 @@
 //! The decisions: the end of the log, a torn write, or damage.
 //!
 //! ```text
-//! what a walk through the records of a page stopped at      | below the durable position | at it or above
-//! ----------------------------------------------------------+----------------------------+-------------------------
-//! A a bad record, and the next page goes on after the last  | torn seal: written again   | torn seal: written again
-//! B a bad record, or bytes of an earlier life               | damage                     | end of the log: cut
+//! what a walk through the records of a page stopped at  | below durable | at the durable position or above
+//! ------------------------------------------------------+---------------+---------------------------------
+//! A a bad record, and the next page follows the last one | torn seal     | torn seal: written again
+//! B a bad record, or bytes of an earlier life            | damage        | end of the log: cut
 //!
-//! what stands under the name of a page                      | page begins below          | page begins at or above
-//! ----------------------------------------------------------+----------------------------+-------------------------
-//! C no file, and there is an older and a newer page         | damage                     | damage
-//! D no file, and none that is newer                         | damage                     | the log ends before
-//! E a header that was not flushed: none, in part, of an     | damage                     | left over; damage if
-//!   earlier page, retired, or too short a file              |                            | records prove a header
-//! F a header of another ring, a later page, another version | damage                     | damage
+//! what stands under the name of a page                   | begins below  | begins at it or above
+//! -------------------------------------------------------+---------------+---------------------------------
+//! C no file, and there is an older and a newer page      | damage        | damage
+//! D no file, and none that is newer                      | damage        | the log ends before
+//! E a header that was not flushed: none, in part, of an  | damage        | left over; damage if records
+//!   earlier page, retired, or too short a file           |               | prove a header
+//! F a header of another ring, a later page, or version   | damage        | damage
 //! ```
 //!
 //! C holds because names come and go in order: a page gets its name after the page before it, and recovery

@@ -9,99 +9,12 @@ use crate::Position;
 use crate::checksum::PageSeed;
 use crate::limits::{PAGE_HEADER_LEN, PAGE_LEN_MAX, RECORD_SIZE_LIMIT};
 use crate::meta::Meta;
-use crate::page::{IndexEntry, PageFault, PageHeader, PageSummary, RECORDS_UNKNOWN, RawPageHeader};
+use crate::page::{PageFault, PageHeader, PageSummary, RECORDS_UNKNOWN, RawPageHeader};
 use crate::record::RecordFault;
 use crate::scan::PayloadCheck;
 use core::cell::OnceCell;
 
-/// A page of the log and what it holds.
-#[derive(Clone, Debug)]
-pub struct FoundPage {
-    /// Its id.
-    pub id: u64,
-    /// Its header, checked.
-    pub header: PageHeader,
-    /// Its records, summed up.
-    pub summary: PageSummary,
-    /// Its sparse index.
-    pub index: Vec<IndexEntry>,
-    /// Complete: the seal is there.
-    pub sealed: bool,
-    /// Complete, but the seal has to be written again.
-    pub reseal: bool,
-    /// Found by walking over the records: if the page is complete, its footer is missing or was not believed.
-    pub walked: bool,
-}
-
-/// The page behind the last one, made ready by the last writer and untouched.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadyPage {
-    /// Its id.
-    pub id: u64,
-    /// Its header, checked.
-    pub header: PageHeader,
-}
-
-/// A page file that is no part of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeftOver {
-    /// The id in its name.
-    pub id: u64,
-    /// It holds good record headers: part of the log is lost with it, though none that was acknowledged as
-    /// durable.
-    pub holds_records: bool,
-}
-
-/// What stands behind the end of the log.
-#[derive(Clone, Copy, Debug)]
-pub struct Torn {
-    /// What the walk stopped at.
-    pub fault: RecordFault,
-    /// What looks like records behind.
-    pub beyond: Beyond,
-}
-
-/// What a ring holds.
-#[derive(Clone, Debug)]
-pub struct Survey {
-    /// The pages of the log, the oldest first. Empty for a new ring.
-    pub pages: Vec<FoundPage>,
-    /// The page behind the last one, if it can be used as it is.
-    pub ready: Option<ReadyPage>,
-    /// Page files to be removed, by rising id.
-    pub left_overs: Vec<LeftOver>,
-    /// Everything below this is known to have been durable. If all of the log is lost, a place that owes
-    /// nothing: where the oldest of what is left over begins.
-    pub durable: Position,
-    /// The id of the page after the last one, also where all of the log is lost.
-    pub next_id: u64,
-    /// What stands behind the end of the log; `None` if the last page is complete or was closed.
-    pub torn: Option<Torn>,
-    /// The last writer closed the ring, and the ring is as that writer left it.
-    pub clean: bool,
-    /// The highest epoch that is named anywhere.
-    pub epoch_max: u32,
-}
-
-impl Survey {
-    /// Where the log ends; [`Position::NONE`] for a ring without pages.
-    pub fn end(&self) -> Position {
-        self.pages
-            .last()
-            .and_then(|page| Position::new(page.id, page.summary.records_end))
-            .unwrap_or_default()
-    }
-
-    /// The last record; `None` if there is none.
-    pub fn tip(&self) -> Option<u64> {
-        self.pages.iter().rev().map(|page| page.summary.last_seq_no).find(|seq_no| *seq_no > 0)
-    }
-
-    /// Page files that are left over and hold records.
-    pub fn pages_lost(&self) -> u64 {
-        self.left_overs.iter().filter(|page| page.holds_records).count() as u64
-    }
-}
+pub use super::findings::{FoundPage, LeftOver, ReadyPage, Survey, Torn};
 
 /// Reads the ring in `files`, whose metadata says `meta`. Changes nothing.
 ///

@@ -117,8 +117,8 @@ pub(super) struct Request {
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<QueueState>,
-    /// Requests waiting; readable without the lock. On a cache line of its own: every caller of an append loads
-    /// it first, and most find it unchanged.
+    /// Requests waiting; readable without the lock. On a cache line of its own: every caller of an append
+    /// loads it first, and most find it unchanged.
     len: CachePadded<AtomicUsize>,
     work: Condvar,
     space: Condvar,

@@ -11,8 +11,8 @@ use std::str::FromStr;
 /// A hidden role: the first argument that begins it, and what it does with the others.
 pub type Role = (&'static str, fn(&mut Words) -> anyhow::Result<()>);
 
-/// If this process has one of these roles, does its work and gives its exit code. Comes before everything else in
-/// `main`, so that a reader costs little more than what reading takes.
+/// If this process has one of these roles, does its work and gives its exit code. Comes before everything
+/// else in `main`, so that a reader costs little more than what reading takes.
 pub fn child_main(roles: &[Role]) -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let role = args.next()?;

@@ -68,7 +68,7 @@ impl Deed {
 
 /// KiB for each process of a crowd.
 #[derive(Clone, Copy, Debug)]
-struct Cost {
+struct MemoryCost {
     /// Private memory, as smaps has it.
     private: f64,
     /// Page tables, as each process has them.
@@ -120,9 +120,9 @@ pub fn run(session: &mut Session) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Cost {
-    fn above(&self, other: &Cost) -> Cost {
-        Cost {
+impl MemoryCost {
+    fn above(&self, other: &MemoryCost) -> MemoryCost {
+        MemoryCost {
             private: self.private - other.private,
             tables: self.tables - other.tables,
             kernel: self.kernel - other.kernel,
@@ -131,9 +131,9 @@ impl Cost {
     }
 }
 
-impl std::fmt::Display for Cost {
+impl std::fmt::Display for MemoryCost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Cost { private, tables, kernel, available } = self;
+        let MemoryCost { private, tables, kernel, available } = self;
         write!(
             f,
             "private {private:.1}, page tables {tables:.1}, kernel {kernel:.1}, available {available:.1} KiB"
@@ -142,7 +142,7 @@ impl std::fmt::Display for Cost {
 }
 
 /// What each of `count` processes costs that have done `deed` and sleep.
-fn crowd(area: &Area, deed: Deed, first: u64, count: usize, watch: &Watch) -> anyhow::Result<Cost> {
+fn crowd(area: &Area, deed: Deed, first: u64, count: usize, watch: &Watch) -> anyhow::Result<MemoryCost> {
     let before = MachineMemory::now()?;
     let mut sleepers = Vec::with_capacity(count);
     for _ in 0..count {
@@ -173,7 +173,7 @@ fn crowd(area: &Area, deed: Deed, first: u64, count: usize, watch: &Watch) -> an
         tables.push(memory.tables as f64);
     }
     let each = |before: u64, after: u64| (after as f64 - before as f64) / count as f64;
-    Ok(Cost {
+    Ok(MemoryCost {
         private: quantile(private, 0.5),
         tables: quantile(tables, 0.5),
         kernel: each(before.kernel, after.kernel),

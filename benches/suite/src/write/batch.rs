@@ -47,7 +47,7 @@ fn rows(session: &mut Session, case: &Case, durability: Durability) -> anyhow::R
     let sync = durability == Durability::Sync;
     for payload_len in case.sizes(&[1000, 100]) {
         for prebuilt in [true, false] {
-            let load = Load { payload_len, batch_bytes: case.batch_bytes, prebuilt, durability };
+            let load = BatchLoad { payload_len, batch_bytes: case.batch_bytes, prebuilt, durability };
             let duel = sustained(session, load)?;
             let rate = Unit::Rate.show(duel.ours / ring::size(payload_len) as f64);
             let name = format!("{}, {payload_len} B ({rate} records)", load.api());
@@ -65,7 +65,7 @@ fn rows(session: &mut Session, case: &Case, durability: Durability) -> anyhow::R
 
 /// What is appended, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
+pub struct BatchLoad {
     pub payload_len: usize,
     pub batch_bytes: usize,
     /// Whether the records are made, and hashed, before the clock runs.
@@ -73,15 +73,15 @@ pub struct Load {
     pub durability: Durability,
 }
 
-impl Load {
+impl BatchLoad {
     fn api(self) -> &'static str {
         if self.prebuilt { "append" } else { "append_payloads" }
     }
 }
 
 /// Bytes per second.
-pub fn sustained(session: &Session, load: Load) -> anyhow::Result<PairedComparison> {
-    let Load { payload_len, batch_bytes, prebuilt, durability } = load;
+pub fn sustained(session: &Session, load: BatchLoad) -> anyhow::Result<PairedComparison> {
+    let BatchLoad { payload_len, batch_bytes, prebuilt, durability } = load;
     let area = session.scratch.area()?;
     let plan = &session.plan;
     let sync = durability == Durability::Sync;

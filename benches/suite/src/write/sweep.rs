@@ -1,7 +1,7 @@
 //! Throughput over record sizes, batch sizes, appends in flight and threads: the curves of a report.
 
 use super::BATCH;
-use super::batch::{self, Load};
+use super::batch::{self, BatchLoad};
 use super::group::{from_tasks, from_threads};
 use crate::comparison::quantile;
 use crate::result_table::Unit;
@@ -66,8 +66,12 @@ fn batches(
     for (name, durability) in DURABILITIES {
         let (mut ours, mut floor) = (Vec::new(), Vec::new());
         for (x, payload_len, batch_bytes) in &loads {
-            let load =
-                Load { payload_len: *payload_len, batch_bytes: *batch_bytes, prebuilt: true, durability };
+            let load = BatchLoad {
+                payload_len: *payload_len,
+                batch_bytes: *batch_bytes,
+                prebuilt: true,
+                durability,
+            };
             let duel = batch::sustained(session, load)?;
             ours.push((*x, duel.ours));
             floor.push((*x, duel.floor));

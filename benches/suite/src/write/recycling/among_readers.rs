@@ -55,7 +55,7 @@ pub fn run(session: &mut Session, case: &Case, asked: u32) -> anyhow::Result<()>
     let area = session.scratch.area()?;
     let plan = Plan { page_len: PAGE_LEN, index_capacity: index_capacity(PAGE_LEN)?, ..session.plan.clone() };
     let options = (ring::options(&plan, &area, COMMITTED)).page_records_max(u64::from(RECORDS));
-    let mut load = Load {
+    let mut load = FollowedLoad {
         writer: Writer::open(area.home(), options)?,
         status: Ring::attach(area.home())?,
         interval: case.page_every / RECORDS,
@@ -145,7 +145,7 @@ fn start(area: &Area, board: &Path, readers: usize, watch: &Watch) -> anyhow::Re
 }
 
 /// Appends at its own pace, whatever readers do.
-struct Load {
+struct FollowedLoad {
     writer: Writer,
     status: Ring,
     /// Between two appends.
@@ -153,7 +153,7 @@ struct Load {
     watch: Watch,
 }
 
-impl Load {
+impl FollowedLoad {
     /// Turns pages as fast as it goes.
     fn warm_up(&mut self, rotations: u32) -> anyhow::Result<()> {
         for _ in 0..rotations * RECORDS {

@@ -37,7 +37,7 @@ pub(super) struct Extent {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Tail {
+pub(super) struct LogEnd {
     pub(super) looked: Option<Instant>,
     /// Looks in a row that found nothing new.
     pub(super) quiet: u32,
@@ -60,7 +60,7 @@ pub(super) struct Tail {
     end: Position,
 }
 
-impl Tail {
+impl LogEnd {
     /// Where the log ends, going by the records and by what is known to have been durable.
     pub(super) fn extent(
         &mut self,
@@ -70,7 +70,7 @@ impl Tail {
     ) -> Result<Extent, ReadError> {
         if let Some(meta) = meta.filter(|meta| meta.epoch != self.epoch) {
             // Another writer has come, and may have replaced files.
-            *self = Tail { looked: self.looked, quiet: self.quiet, epoch: meta.epoch, ..Tail::default() };
+            *self = LogEnd { looked: self.looked, quiet: self.quiet, epoch: meta.epoch, ..LogEnd::default() };
         }
         let (mut listed, mut still, mut tries) = (Vec::new(), 0, 0);
         loop {
