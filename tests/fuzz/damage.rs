@@ -9,8 +9,8 @@ use std::path::Path;
 use waldo::protocol::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN};
 use waldo::protocol::link::Link;
 use waldo::protocol::record::{Frame, RawRecord, Record, Seal, Stamp};
+use waldo::protocol::record::{PageEnd, RecordNumbers};
 use waldo::protocol::{PageSeed, Position, names, payload_hash};
-use waldo_shm_protocol::record::{PageEnd, RecordNumbers};
 
 /// Bytes of a step.
 pub const STEP: usize = 8;

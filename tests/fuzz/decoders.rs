@@ -11,12 +11,12 @@ use waldo::protocol::link::Link;
 use waldo::protocol::meta::{META_LEN, META_SLOT_LEN, Meta};
 use waldo::protocol::page::{IndexEntry, PageFooter, PageGeometry, PageHeader, PageSummary};
 use waldo::protocol::record::{Frame, RawRecord, Record, Seal, Stamp};
+use waldo::protocol::record::{PageEnd, RecordNumbers};
+use waldo::protocol::scan::PayloadCheck;
 use waldo::protocol::scan::{PageScan, Step};
+use waldo::protocol::segment::SegmentCounts;
 use waldo::protocol::segment::{IndexKey, Publisher, Segment, SegmentGeometry, SegmentIdentity, header_at};
 use waldo::protocol::{PageSeed, Position, payload_hash};
-use waldo_shm_protocol::record::{PageEnd, RecordNumbers};
-use waldo_shm_protocol::scan::PayloadCheck;
-use waldo_shm_protocol::segment::SegmentCounts;
 
 const RING: [u8; 16] = *b"0123456789abcdef";
 const PAGE: u64 = 7;

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::peers::System;
+use crate::system::System;
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 use std::path::PathBuf;

@@ -1,22 +1,18 @@
 //! What is the same for every system: processes, phases, records, clocks, figures, tables.
 //!
-//! `course` runs everything; `round` is one system with one number of subscribers. `publisher` and
+//! `scenario` runs everything; `round` is one system with one number of subscribers. `publisher` and
 //! `subscriber` are what happens in the other processes, which are this program again (`role`).
 
-pub mod board;
-pub mod clock;
-pub mod course;
-pub mod crowd;
-pub mod failure;
 pub mod figures;
-pub mod interrupt;
 pub mod losses;
 pub mod machine;
+pub mod notes;
 pub mod publisher;
 pub mod record;
 pub mod report;
 pub mod role;
 pub mod round;
+pub mod scenario;
 pub mod scratch;
 pub mod spec;
 pub mod spread;

@@ -8,15 +8,16 @@
 mod args;
 mod harness;
 mod peers;
+mod system;
 
 use clap::Parser;
-use harness::failure::exit_code;
 use std::process::ExitCode;
+use waldo_terminal::failure::{Outcome, exit_code};
 
 fn main() -> ExitCode {
     // Before clap, so that a subscriber process costs little more than subscribing does.
     if let Some(code) = harness::role::main() {
         return code;
     }
-    exit_code(harness::course::run(&args::Args::parse()))
+    exit_code(harness::scenario::run(&args::Args::parse()).map(|()| Outcome::Done))
 }

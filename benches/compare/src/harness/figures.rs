@@ -3,7 +3,7 @@
 use super::spec::Phase;
 use super::spread::Quantiles;
 use super::usage::Memory;
-use crate::peers::System;
+use crate::system::System;
 use serde::Serialize;
 
 /// One phase with all its processes.

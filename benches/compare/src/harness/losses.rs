@@ -2,7 +2,7 @@
 
 use super::figures::Cell;
 use super::units;
-use crate::peers::System;
+use crate::system::System;
 use clap::ValueEnum;
 
 /// How much better somebody has to be, so that it is not noise alone.
@@ -58,7 +58,12 @@ pub fn losses(cells: &[Cell]) -> Vec<String> {
                 cells.iter().filter(|cell| cell.system == *system && cell.system != System::Waldo);
             let better: Vec<String> = of_system.filter_map(|cell| loss(measure, cells, cell)).collect();
             if !better.is_empty() {
-                lines.push(format!("{}: {}, {}", measure.name, system.facts().name, better.join("; ")));
+                lines.push(format!(
+                    "{}: {}, {}",
+                    measure.name,
+                    crate::peers::facts(*system).name,
+                    better.join("; ")
+                ));
             }
         }
     }

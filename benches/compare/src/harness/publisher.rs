@@ -1,19 +1,20 @@
 //! What happens in the publisher's process: phases, on the harness's orders.
 
-use super::board::{Note, Pin, Published};
-use super::clock::now_ns;
+use super::notes::{Note, Published};
 use super::record::{Press, Stamp};
 use super::spec::{Phase, Spec};
 use super::spread::Spread;
-use crate::peers::Publisher;
+use crate::system::Publisher;
 use std::time::{Duration, Instant};
+use waldo_harness::processes::child::now_ns;
+use waldo_harness::processes::event_log::EventWriter;
 
 /// How often it says that it is still at it.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 struct Desk<'a> {
     spec: &'a Spec,
-    pin: &'a mut Pin,
+    events: &'a mut EventWriter,
     publisher: Box<dyn Publisher>,
     press: Press,
     records: Vec<Vec<u8>>,
@@ -22,13 +23,14 @@ struct Desk<'a> {
 }
 
 /// Publishes until it is told to stop: orders come on standard input, a phase's name each.
-pub fn publish(spec: &Spec, pin: &mut Pin) -> anyhow::Result<()> {
-    let mut publisher = spec.system.publisher(spec)?;
-    pin.post(&Note::Serving)?;
+pub fn publish(spec: &Spec, events: &mut EventWriter) -> anyhow::Result<()> {
+    let mut publisher = crate::peers::publisher(spec.system, spec)?;
+    Note::Serving.post(events)?;
     publisher.gather(spec.subscribers)?;
-    pin.post(&Note::Gathered)?;
+    Note::Gathered.post(events)?;
     let press = Press::new(spec.size);
-    let mut desk = Desk { spec, pin, publisher, press, records: Vec::new(), next: 1, told: Instant::now() };
+    let mut desk =
+        Desk { spec, events, publisher, press, records: Vec::new(), next: 1, told: Instant::now() };
     for order in std::io::stdin().lines() {
         let order = order?;
         let Some(phase) = Phase::ALL.into_iter().find(|phase| format!("{phase:?}") == order) else { break };
@@ -40,7 +42,7 @@ pub fn publish(spec: &Spec, pin: &mut Pin) -> anyhow::Result<()> {
             Phase::Paced => desk.paced(phase, spec.paced, spec.rate, spec.paced_limit)?,
             Phase::Flood => desk.flood(phase, spec.flood)?,
         };
-        desk.pin.post(&Note::Published(published))?;
+        Note::Published(published).post(desk.events)?;
     }
     desk.publisher.close()
 }
@@ -105,7 +107,7 @@ impl Desk<'_> {
         cost.add(took.as_nanos() as u64 / self.records.len().max(1) as u64);
         if self.told.elapsed() > SIGN_OF_LIFE {
             self.told = Instant::now();
-            self.pin.post(&Note::Alive)?;
+            Note::Alive.post(self.events)?;
         }
         Ok(())
     }

@@ -63,7 +63,7 @@ impl Press {
 pub fn read(record: &[u8], size: usize) -> Option<Stamp> {
     let (head, filler) = record.split_at_checked(HEAD)?;
     let mut words = head.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
-    let (number, sent_ns, kind, check_word) = (words.word()?, words.word()?, words.word()?, words.word()?);
+    let (number, sent_ns, kind, check_word) = (words.next()?, words.next()?, words.next()?, words.next()?);
     if record.len() != size || check_word != check(number, sent_ns, kind, sum(filler)) {
         return None;
     }

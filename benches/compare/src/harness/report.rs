@@ -5,7 +5,7 @@ use super::losses::losses;
 use super::spec::Phase;
 use super::{machine, units};
 use crate::args::Args;
-use crate::peers::System;
+use crate::system::System;
 use anyhow::Context;
 use comfy_table::{Table, presets};
 use std::fs::File;
@@ -90,7 +90,7 @@ impl Report<'_> {
     fn shortfalls(&self, cells: &[Cell]) -> Vec<String> {
         let mut lines = Vec::new();
         for cell in cells {
-            let who = format!("{}, {} subscribers", cell.system.facts().name, cell.subscribers);
+            let who = format!("{}, {} subscribers", crate::peers::facts(cell.system).name, cell.subscribers);
             if let Some(why) = &cell.stopped {
                 lines.push(format!("{who}: {why}"));
             }
@@ -149,7 +149,8 @@ impl Report<'_> {
             "lost",
         ]);
         for cell in cells {
-            let mut row = vec![cell.subscribers.to_string(), cell.system.facts().name.to_owned()];
+            let mut row =
+                vec![cell.subscribers.to_string(), crate::peers::facts(cell.system).name.to_owned()];
             if let Some(figures) = cell.phase(phase) {
                 let ours = waldo(cells, cell).and_then(|ours| ours.phase(phase));
                 let show = |get: fn(&PhaseFigures) -> f64, unit: fn(f64) -> String| {
@@ -202,7 +203,7 @@ impl Report<'_> {
             };
             table.add_row([
                 cell.subscribers.to_string(),
-                cell.system.facts().name.to_owned(),
+                crate::peers::facts(cell.system).name.to_owned(),
                 attach.unwrap_or_else(|| "see below".into()),
                 memory(|m| m.own),
                 memory(|m| m.private),
@@ -216,7 +217,7 @@ impl Report<'_> {
     fn facts_table(&self) -> Table {
         let mut table = self.table(&["system", "persists", "a slow subscriber", "wakes by"]);
         for system in self.args.systems() {
-            let facts = system.facts();
+            let facts = crate::peers::facts(system);
             table.add_row([facts.name, facts.persists, facts.slow, facts.wakes]);
         }
         table

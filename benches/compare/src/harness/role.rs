@@ -1,12 +1,13 @@
 //! The other processes of a round: this program again, under a first argument that no help mentions.
 
-use super::board::{Note, Pin};
+use super::notes::Note;
 use super::spec::Spec;
 use anyhow::{Context, bail};
-use nix::sys::signal::Signal;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use waldo_harness::processes::child::die_with;
+use waldo_harness::processes::event_log::EventWriter;
 
 /// First argument of the publisher. Then: the round's description.
 pub const PUBLISH: &str = "compare-publish";
@@ -38,13 +39,13 @@ fn take_part(words: &[String]) -> anyhow::Result<()> {
     let spec = Spec::read(Path::new(path))?;
     die_with(spec.harness)?;
     let subscriber = words.get(1).map(|word| word.parse::<usize>()).transpose()?;
-    let mut pin = Pin::open(&spec.board())?;
+    let mut events = EventWriter::open(&spec.board())?;
     let result = match subscriber {
-        None => super::publisher::publish(&spec, &mut pin),
-        Some(_) => super::subscriber::subscribe(&spec, &mut pin),
+        None => super::publisher::publish(&spec, &mut events),
+        Some(_) => super::subscriber::subscribe(&spec, &mut events),
     };
     // Told to the harness, which tells the user.
-    result.or_else(|error| pin.post(&Note::Failed { subscriber, error: format!("{error:#}") }))
+    result.or_else(|error| Note::Failed { subscriber, error: format!("{error:#}") }.post(&mut events))
 }
 
 /// Becomes the server. The request for a death signal outlives the change of program.
@@ -52,14 +53,4 @@ fn serve(words: &[String]) -> anyhow::Result<()> {
     let [harness, program, arguments @ ..] = words else { bail!("this is for the harness alone") };
     die_with(harness.parse()?)?;
     Err(Command::new(program).args(arguments).exec()).with_context(|| format!("cannot start {program}"))
-}
-
-/// Has the kernel kill this process when the harness dies, however it dies.
-fn die_with(harness: i32) -> anyhow::Result<()> {
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask for a death signal")?;
-    // It may have died before that took effect.
-    if nix::unistd::getppid().as_raw() != harness {
-        bail!("the harness has gone away");
-    }
-    Ok(())
 }

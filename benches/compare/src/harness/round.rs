@@ -1,19 +1,24 @@
 //! One round: one system, one number of subscribers, all phases.
 
-use super::board::{Board, Note, Published, Received};
-use super::clock::now_ns;
-use super::crowd::Crowd;
 use super::figures::{Cell, PhaseFigures, median};
-use super::interrupt::Interrupt;
+use super::notes::{Note, Published, Received};
+use super::role::{PUBLISH, SERVE, SUBSCRIBE};
 use super::scratch::Scratch;
 use super::spec::{Phase, Spec};
 use super::spread::Spread;
 use super::usage::{Memory, cpu_ns, memory};
 use anyhow::{Context, bail};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
+use waldo_harness::processes::child::now_ns;
+use waldo_harness::processes::event_log::EventLog;
+use waldo_harness::processes::group::{ProcessGroup, Role};
+use waldo_terminal::failure::Ended;
+use waldo_terminal::interrupt::Interrupt;
 
-/// How often the harness looks at the board.
+/// How often the harness looks at the log of events.
 const LOOK: Duration = Duration::from_millis(10);
 /// Subscribers whose memory is looked at, at most.
 const MEMORY_SAMPLE: usize = 20;
@@ -28,17 +33,27 @@ pub struct Around<'a> {
     pub progress: &'a dyn Fn(&str),
 }
 
+impl Around<'_> {
+    /// Fails after a signal.
+    fn check(&self) -> anyhow::Result<()> {
+        self.interrupt.signal().map_or(Ok(()), |signal| Err(Ended(signal).into()))
+    }
+}
+
 struct Round<'a> {
     around: &'a Around<'a>,
     spec: &'a Spec,
-    board: Board,
+    events: EventLog,
     serving: bool,
     gathered: bool,
     ready: Vec<u64>,
     published: Option<Published>,
     received: Vec<Received>,
     last_news: Instant,
-    crowd: Crowd,
+    group: ProcessGroup,
+    server: Option<i32>,
+    publisher: Option<i32>,
+    subscribers: Vec<i32>,
 }
 
 /// Runs it. A system that cannot is a cell that says so; an error is an interruption or the harness's own.
@@ -47,19 +62,22 @@ pub fn run(spec: &Spec, around: &Around<'_>) -> anyhow::Result<Cell> {
     let mut round = Round {
         around,
         spec,
-        board: Board::create(&spec.board())?,
+        events: EventLog::create(&spec.board())?,
         serving: false,
         gathered: false,
         ready: Vec::new(),
         published: None,
         received: Vec::new(),
         last_news: Instant::now(),
-        crowd: Crowd::new()?,
+        group: ProcessGroup::new()?,
+        server: None,
+        publisher: None,
+        subscribers: Vec::new(),
     };
     let result = round.play(&mut cell);
     (around.progress)("ending the processes");
-    round.crowd.disperse();
-    around.interrupt.check()?;
+    round.group.shut_down();
+    around.check()?;
     cell.stopped = result.err().map(|error| format!("{error:#}"));
     Ok(cell)
 }
@@ -75,19 +93,22 @@ pub fn place(spec: &mut Spec, scratch: &Scratch) {
 impl Round<'_> {
     fn play(&mut self, cell: &mut Cell) -> anyhow::Result<()> {
         let description = self.spec.write()?;
-        if let Some(server) = self.spec.system.server(self.spec)? {
-            self.crowd.start_server(&server)?;
+        if let Some(server) = crate::peers::server(self.spec.system, self.spec)? {
+            let mut command = self.group.command(SERVE);
+            command.arg(std::process::id().to_string()).args(&server.command);
+            self.server = Some(self.group.start_server(&mut command)?.cast_signed());
             self.wait(
                 "the server to start",
                 |_| usize::from(UnixStream::connect(&server.socket).is_ok()),
                 1,
             )?;
         }
-        self.crowd.start_publisher(&description)?;
+        let mut command = self.group.command(PUBLISH);
+        self.publisher = Some(self.group.start_writer(command.arg(&description))?.cast_signed());
         self.wait("the publisher", |round| usize::from(round.serving), 1)?;
         let begun_ns = now_ns();
         for which in 0..self.spec.subscribers {
-            self.crowd.start_subscriber(&description)?;
+            self.start_subscriber(&description, which)?;
             if which % 64 == 0 {
                 self.look()?;
             }
@@ -108,14 +129,27 @@ impl Round<'_> {
         Ok(())
     }
 
+    fn start_subscriber(&mut self, description: &Path, which: usize) -> anyhow::Result<()> {
+        let mut command = self.group.command(SUBSCRIBE);
+        command.arg(description).arg(which.to_string()).stdin(Stdio::null());
+        let pid = self.group.start_reader(&mut command, which).with_context(|| {
+            format!(
+                "cannot start subscriber {}: see `ulimit -u`, /proc/sys/kernel/pid_max, the memory limit",
+                which + 1
+            )
+        })?;
+        self.subscribers.push(pid.cast_signed());
+        Ok(())
+    }
+
     /// Has the publisher go through a phase, and puts together what everybody says of it.
     fn phase(&mut self, phase: Phase) -> anyhow::Result<PhaseFigures> {
         self.published = None;
         self.received.clear();
-        let pids: Vec<i32> = self.crowd.publisher.into_iter().chain(self.crowd.server).collect();
+        let pids: Vec<i32> = self.publisher.into_iter().chain(self.server).collect();
         let cpu = |pids: &[i32]| pids.iter().map(|pid| cpu_ns(*pid)).sum::<u64>();
         let cpu_before = cpu(&pids);
-        self.crowd.order(&format!("{phase:?}"))?;
+        self.group.order(&format!("{phase:?}"));
         let name = match phase {
             Phase::WarmUp => "warm",
             Phase::Paced => "through with the paced phase",
@@ -149,9 +183,9 @@ impl Round<'_> {
 
     /// Medians over some of the subscribers.
     fn memory(&self) -> anyhow::Result<Memory> {
-        let step = self.crowd.subscribers.len().div_ceil(MEMORY_SAMPLE).max(1);
+        let step = self.subscribers.len().div_ceil(MEMORY_SAMPLE).max(1);
         let sample: Result<Vec<Memory>, _> =
-            self.crowd.subscribers.iter().step_by(step).map(|pid| memory(*pid)).collect();
+            self.subscribers.iter().step_by(step).map(|pid| memory(*pid)).collect();
         let sample = sample.context("cannot look at a subscriber's memory")?;
         let of = |get: fn(&Memory) -> f64| median(sample.iter().map(get).collect()).unwrap_or(0.0);
         Ok(Memory {
@@ -183,10 +217,10 @@ impl Round<'_> {
 
     /// Takes in what has happened.
     fn look(&mut self) -> anyhow::Result<()> {
-        self.around.interrupt.check()?;
-        // In this order: what a process wrote before it ended is then on the board.
-        let ended = self.crowd.ended();
-        for note in self.board.news()? {
+        self.around.check()?;
+        // In this order: what a process wrote before it ended is then in the log of events.
+        let ended = self.group.ended();
+        for note in self.events.news(Note::parse)? {
             self.last_news = Instant::now();
             match note {
                 Note::Serving => self.serving = true,
@@ -201,8 +235,10 @@ impl Round<'_> {
                 }
             }
         }
-        match ended {
-            Some(how) => bail!("{how}"),
+        match ended.into_iter().next() {
+            Some((Role::Server, how)) => bail!("the server {how}"),
+            Some((Role::Writer, how)) => bail!("the publisher {how}"),
+            Some((Role::Reader(which), how)) => bail!("subscriber {} {how}", which + 1),
             None => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! What one round is to be; every process of the round reads it from a file.
 
-use crate::peers::System;
+use crate::system::System;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

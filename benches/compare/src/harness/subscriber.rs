@@ -1,12 +1,13 @@
 //! What happens in a subscriber's process: every record is checked, some are timed.
 
-use super::board::{Note, Pin, Received};
-use super::clock::now_ns;
+use super::notes::{Note, Received};
 use super::record;
 use super::spec::{Phase, Spec};
 use super::spread::Spread;
 use super::usage::own_cpu_ns;
 use std::time::{Duration, Instant};
+use waldo_harness::processes::child::now_ns;
+use waldo_harness::processes::event_log::EventWriter;
 
 /// How often it says that it is still at it.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
@@ -28,9 +29,9 @@ struct Tally {
 }
 
 /// Subscribes, and goes on until it is killed.
-pub fn subscribe(spec: &Spec, pin: &mut Pin) -> anyhow::Result<()> {
-    let mut subscriber = spec.system.subscriber(spec)?;
-    pin.post(&Note::Ready { at_ns: now_ns() })?;
+pub fn subscribe(spec: &Spec, events: &mut EventWriter) -> anyhow::Result<()> {
+    let mut subscriber = crate::peers::subscriber(spec.system, spec)?;
+    Note::Ready { at_ns: now_ns() }.post(events)?;
     let mut tally = Tally::new(spec.size)?;
     let mut told = Instant::now();
     let last_phase = spec.phases().last().copied();
@@ -42,7 +43,7 @@ pub fn subscribe(spec: &Spec, pin: &mut Pin) -> anyhow::Result<()> {
         })?;
         for received in std::mem::take(&mut tally.complete) {
             let done = Some(received.phase) == last_phase;
-            pin.post(&Note::Received(received))?;
+            Note::Received(received).post(events)?;
             if done {
                 // Kept, as it is, so that its memory can be looked at. The harness ends it.
                 loop {
@@ -52,7 +53,7 @@ pub fn subscribe(spec: &Spec, pin: &mut Pin) -> anyhow::Result<()> {
         }
         if any && told.elapsed() > SIGN_OF_LIFE {
             told = Instant::now();
-            pin.post(&Note::Alive)?;
+            Note::Alive.post(events)?;
         }
     }
 }

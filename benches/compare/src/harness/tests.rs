@@ -5,7 +5,7 @@ use super::losses::losses;
 use super::record::{Press, Stamp, read};
 use super::spec::Phase;
 use super::spread::Spread;
-use crate::peers::System;
+use crate::system::System;
 
 #[test]
 fn a_record_is_read_as_it_was_made() {

@@ -1,7 +1,7 @@
 //! iceoryx2: publish-subscribe over shared memory, and an event service that wakes subscribers.
 
-use super::{Facts, Publisher, Subscriber};
 use crate::harness::spec::Spec;
+use crate::system::{Facts, Publisher, Subscriber};
 use anyhow::{Context, anyhow};
 use iceoryx2::port::backpressure_strategy::BackpressureStrategy;
 use iceoryx2::port::listener::Listener;

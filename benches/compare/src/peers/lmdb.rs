@@ -1,8 +1,8 @@
 //! LMDB through `heed`: one process that writes, subscribers that look at the number of the last transaction
 //! and, when it has changed, read what is new in a read transaction.
 
-use super::{Facts, Publisher, Subscriber};
 use crate::harness::spec::{FLUSH_INTERVAL, Spec};
+use crate::system::{Facts, Publisher, Subscriber};
 use anyhow::Context;
 use heed::byteorder::BigEndian;
 use heed::types::{Bytes, U64};

@@ -1,8 +1,8 @@
 //! Redis Streams: a redis-server of our own on a Unix socket, XADD by the publisher, XREAD BLOCK by each
 //! subscriber.
 
-use super::{Facts, Publisher, Server, Subscriber};
 use crate::harness::spec::Spec;
+use crate::system::{Facts, Publisher, Server, Subscriber};
 use anyhow::{Context, bail};
 use redis::{Client, Cmd, Connection, Pipeline, Value};
 use std::path::{Path, PathBuf};

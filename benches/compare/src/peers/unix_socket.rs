@@ -1,8 +1,8 @@
 //! Unix stream sockets, written by hand as one would: the publisher keeps what somebody still needs once,
 //! with a place in it for each subscriber, and writes to whoever can take it, without blocking.
 
-use super::{Facts, Publisher, Subscriber};
 use crate::harness::spec::Spec;
+use crate::system::{Facts, Publisher, Subscriber};
 use anyhow::{Context, bail};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};

@@ -1,7 +1,7 @@
 //! Waldo: one `Writer`, and a `Reader` in each subscriber.
 
-use super::{Facts, Publisher, Subscriber};
 use crate::harness::spec::{FLUSH_INTERVAL, Spec};
+use crate::system::{Facts, Publisher, Subscriber};
 use anyhow::Context;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,15 +28,13 @@ pub fn publisher(spec: &Spec) -> anyhow::Result<Box<dyn Publisher>> {
     let bytes = (spec.size as u64 + HEADER).next_multiple_of(ALIGN) * spec.records_at_most();
     let pages =
         u32::try_from(bytes.div_ceil(page_len) + 2).context("so many records need a ring too large")?;
-    let options = WriterOptions {
-        ring_size: pages.max(WriterOptions::default().ring_size),
-        // Committed is what LMDB gives with MDB_NOSYNC, and more than the others.
-        durability: Durability::Interval(FLUSH_INTERVAL),
-        // In the round's own folder, on the same file system as the default: to be sure that it is removed.
-        control: ControlPlace::Path(spec.shm.join("control")),
-        remove_control: true,
-        ..WriterOptions::default()
-    };
+    // Committed is what LMDB gives with MDB_NOSYNC, and more than the others. The control segment is in the
+    // round's own folder, on the same file system as the default: to be sure that it is removed.
+    let options = WriterOptions::default()
+        .ring_size(pages.max(WriterOptions::default().ring_size))
+        .durability(Durability::Interval(FLUSH_INTERVAL))
+        .control(ControlPlace::Path(spec.shm.join("control")))
+        .remove_control(true);
     Ok(Box::new(Ringer(Writer::open(home(spec), options)?)))
 }
 
@@ -56,7 +54,7 @@ struct Follower(Reader);
 pub fn subscriber(spec: &Spec) -> anyhow::Result<Box<dyn Subscriber>> {
     // All defaults (sleep on a futex after a short look, check every header), but for what happens when the
     // ring overtakes it: go on and have the loss counted.
-    let options = ReaderOptions { on_lapped: OnLapped::Oldest, ..ReaderOptions::default() };
+    let options = ReaderOptions::default().on_lapped(OnLapped::Oldest);
     Ok(Box::new(Follower(Ring::attach(home(spec))?.reader_with(Cursor::After(0), options)?)))
 }
 

@@ -22,6 +22,8 @@ const CLOSE_TIME: Duration = Duration::from_secs(10);
 /// Which process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
+    /// A server that the others need.
+    Server,
     /// The writer.
     Writer,
     /// A reader with this number.
@@ -62,6 +64,13 @@ impl ProcessGroup {
         let mut child = command.stdin(Stdio::piped()).spawn().context("cannot start the writer process")?;
         self.orders = child.stdin.take();
         self.running.insert(child.id().cast_signed(), Role::Writer);
+        Ok(child.id())
+    }
+
+    /// Starts a server.
+    pub fn start_server(&mut self, command: &mut Command) -> anyhow::Result<u32> {
+        let child = command.stdin(Stdio::null()).spawn().context("cannot start the server process")?;
+        self.running.insert(child.id().cast_signed(), Role::Server);
         Ok(child.id())
     }
 
@@ -141,7 +150,7 @@ impl ProcessGroup {
         }
     }
 
-    /// Ends everybody: the readers at once, the writer in good order if it can.
+    /// Ends everybody: the readers at once, the writer in good order if it can, then the server.
     pub fn shut_down(&mut self) {
         self.kill_readers();
         self.order("end");
@@ -152,7 +161,8 @@ impl ProcessGroup {
                 std::thread::sleep(Duration::from_millis(2));
             }
             // Ten thousands of readers take their time to go; only a writer that hangs is in question.
-            if Instant::now() > deadline && self.readers() == 0 {
+            let only_server = self.running.values().all(|role| *role == Role::Server);
+            if only_server || (Instant::now() > deadline && self.readers() == 0) {
                 for pid in self.running.keys() {
                     let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
                 }

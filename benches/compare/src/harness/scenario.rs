@@ -1,18 +1,18 @@
-//! The whole course: every number of subscribers, every repetition, every system.
+//! The whole scenario: every number of subscribers, every repetition, every system.
 
 use super::figures::Cell;
-use super::interrupt::Interrupt;
 use super::report::Report;
 use super::round::{self, Around};
 use super::scratch::Scratch;
 use super::spec::Spec;
 use super::usage::raise_open_files;
 use crate::args::Args;
-use crate::peers::System;
+use crate::system::System;
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::time::Duration;
+use waldo_terminal::interrupt::Interrupt;
 
 /// Records before it counts: enough that every page is mapped, every buffer grown and every guess made.
 const WARM_UP: u64 = 4096;
@@ -42,7 +42,7 @@ pub fn measure(args: &Args, interrupt: &Interrupt) -> anyhow::Result<Vec<Cell>> 
                 order.reverse();
             }
             for system in order {
-                let name = system.facts().name;
+                let name = crate::peers::facts(system).name;
                 let progress = |what: &str| bar.set_message(format!("{name}, {subscribers}: {what}"));
                 let around =
                     Around { interrupt, patience: Duration::from_secs(args.patience), progress: &progress };
