@@ -176,7 +176,7 @@ impl Demo<'_> {
         }
         for (role, how) in ended {
             match role {
-                Role::Writer => bail!("the writer process {how}"),
+                Role::Server | Role::Writer => bail!("the writer process {how}"),
                 Role::Reader(reader) => {
                     if matches!(self.outcomes[reader], ReaderOutcome::Started | ReaderOutcome::Attached) {
                         self.settle(reader, ReaderOutcome::Failed(format!("the process {how}")));

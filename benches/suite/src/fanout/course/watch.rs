@@ -84,7 +84,7 @@ impl Course<'_> {
         }
         for (role, how) in ended {
             match role {
-                Role::Writer => bail!("the writer process {how}"),
+                Role::Server | Role::Writer => bail!("the writer process {how}"),
                 Role::Reader(reader) if self.readers_started => self.findings.ended(reader, &how),
                 Role::Reader(_) => {}
             }
