@@ -1,9 +1,20 @@
 //! Appends its arguments to a ring, a record each: `cargo run --example append -- /var/tmp/ring one two
 //! three`
 
+use std::process::ExitCode;
 use waldo::writer::{Writer, WriterOptions};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    run().map_or_else(
+        |error| {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    )
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let home = args.next().ok_or("usage: append HOME RECORD...")?;
     let records: Vec<String> = args.collect();

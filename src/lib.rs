@@ -11,3 +11,8 @@ pub use waldo_reader as reader;
 pub use waldo_shm_protocol as protocol;
 /// Writing a ring, with every option.
 pub use waldo_writer as writer;
+
+/// The programs in the README, held to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// Sleepers woken by one system call. A thread gets the same share of its processor as any other that is
 /// runnable there, and an appender at 10,000 appends a second needs a quarter of one: the fewer readers are
 /// runnable at a time, the more of its appends are on time. What groups and pauses of other sizes do is in
-/// docs/BENCHMARKS.md.
+/// docs/runs/2026-11-22-to-26.md.
 pub(super) const GROUP: i32 = 16;
 /// The first pauses of a round are short, each longer than the one before by this much: what fills a run
 /// queue is a large crowd, and the readers of a small one need not wait.
