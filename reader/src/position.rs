@@ -11,6 +11,8 @@ use waldo_shm_protocol::Position;
 
 /// A watermark that no ring shows: page 0 does not exist.
 const NEVER: u64 = 1;
+/// Bytes of records in the first batch after a move, about; the next ones double up to what was asked for.
+const FIRST_BATCH: usize = 4 << 10;
 /// Not a number that a writer's start could have: the place has to be looked at again.
 const NO_EPOCH: u32 = u32::MAX;
 
@@ -35,6 +37,9 @@ pub(crate) struct ReadPosition {
     /// The record before `at` has been trimmed, and another start of the writer may have put another one in
     /// its place before.
     unsure: bool,
+    /// Most bytes of records in the next batch. A lookup of one record through an interface that makes a batch
+    /// of each query shall not walk through, and map, a quarter of a megabyte behind it.
+    batch_bytes: usize,
 }
 
 /// A position to move to.
@@ -61,6 +66,7 @@ impl ReadPosition {
             from_files: attachment.goes_by_files(),
             ahead: false,
             unsure: false,
+            batch_bytes: FIRST_BATCH,
         }
     }
 
@@ -77,6 +83,12 @@ impl ReadPosition {
     #[inline(always)]
     pub(crate) fn skip(&self) -> Skip {
         self.skip
+    }
+
+    /// Most bytes of records that the next batch is to have, if not fewer were asked for.
+    #[inline(always)]
+    pub(crate) fn batch_bytes(&self) -> usize {
+        self.batch_bytes
     }
 
     pub(crate) fn before_page(&self) -> Option<u64> {
@@ -104,6 +116,7 @@ impl ReadPosition {
     pub(crate) fn advance(&mut self, at: Position, last: Option<Last>, skip: Skip) {
         if last.is_some() {
             (self.last, self.unsure) = (last, false);
+            self.batch_bytes = self.batch_bytes.saturating_mul(2);
         }
         self.at = Place::At(at);
         self.skip = skip;
@@ -163,6 +176,7 @@ impl ReadPosition {
             from_files: attachment.goes_by_files(),
             ahead: false,
             unsure: false,
+            batch_bytes: FIRST_BATCH,
         };
     }
 

@@ -9,6 +9,7 @@ mod engine_override;
 mod gather;
 mod kind;
 pub(crate) mod probe;
+mod reap;
 #[cfg(test)]
 mod tests;
 mod uring;
@@ -27,7 +28,11 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Instant;
-use uring::{Uring, is_refusal};
+use uring::Uring;
+
+/// Bytes that are encoded and written at a time where every write is in place: they are still in the
+/// second-level cache when the kernel copies them (docs/PERFORMANCE.md, "Smaller pieces").
+const PIECE_IN_PLACE: usize = 256 << 10;
 
 /// A piece of the log that is being written.
 struct Piece<T> {
@@ -54,6 +59,8 @@ pub(crate) struct Engine<T> {
     front: u64,
     free: Vec<usize>,
     filling: Option<(usize, usize)>,
+    /// Bytes of a buffer that are used, at most.
+    piece_len: usize,
     // Behind the ring, so that it goes first: the kernel may read the buffers as long as there is one.
     buffers: Buffers,
 }
@@ -87,6 +94,7 @@ impl<T> Engine<T> {
             front: 0,
             free: (0..options.buffers as usize).collect(),
             filling: None,
+            piece_len: options.buffer_len,
             buffers,
         };
         if let (Io::Auto, Some(scratch), Some(uring)) = (options.io, scratch, &mut engine.uring) {
@@ -102,6 +110,9 @@ impl<T> Engine<T> {
         #[cfg(test)]
         if let Some(wanted) = EngineOverride::in_force().filter(|_| options.io == Io::Uring) {
             engine.act_as(wanted);
+        }
+        if engine.gathers() {
+            engine.piece_len = options.buffer_len.min(PIECE_IN_PLACE);
         }
         Ok(engine)
     }
@@ -137,7 +148,7 @@ impl<T> Engine<T> {
             Some(filling) => filling,
             None => (self.take_buffer()?, 0),
         };
-        let room = &mut self.buffers.get_mut(buffer)[len..];
+        let room = &mut self.buffers.get_mut(buffer)[len..self.piece_len];
         let n = room.len().min(bytes.len());
         room[..n].copy_from_slice(&bytes[..n]);
         self.filling = Some((buffer, len + n));
@@ -149,7 +160,8 @@ impl<T> Engine<T> {
     #[inline]
     pub(crate) fn space(&mut self, len: usize) -> Option<&mut [u8]> {
         let (buffer, filled) = self.filling?;
-        let space = self.buffers.get_mut(buffer).get_mut(filled..filled + len)?;
+        let used = &mut self.buffers.get_mut(buffer)[..self.piece_len];
+        let space = used.get_mut(filled..filled + len)?;
         self.filling = Some((buffer, filled + len));
         Some(space)
     }
@@ -161,7 +173,9 @@ impl<T> Engine<T> {
             self.filling = self.free.pop().map(|buffer| (buffer, 0));
         }
         match self.filling {
-            Some((buffer, filled)) => self.buffers.get_mut(buffer).get_mut(filled..).unwrap_or_default(),
+            Some((buffer, filled)) => {
+                self.buffers.get_mut(buffer).get_mut(filled..self.piece_len).unwrap_or_default()
+            }
             None => &mut [],
         }
     }
@@ -316,49 +330,6 @@ impl<T> Engine<T> {
         while self.pieces.front().is_some_and(|piece| !piece.complete) {
             let Some(uring) = &mut self.uring else { return Ok(()) };
             Self::reap(uring, &mut self.pieces, self.front, &self.buffers, true)?;
-        }
-        Ok(())
-    }
-
-    /// Takes completions; short writes and interrupted ones are sent again for what is left.
-    fn reap(
-        uring: &mut Uring,
-        pieces: &mut VecDeque<Piece<T>>,
-        front: u64,
-        buffers: &Buffers,
-        wait: bool,
-    ) -> io::Result<()> {
-        uring.submit(wait)?;
-        while let Some((number, result)) = uring.completion() {
-            let index = number.checked_sub(front).and_then(|index| usize::try_from(index).ok());
-            let Some(piece) = index.and_then(|index| pieces.get_mut(index)) else { continue };
-            let mut give_up = false;
-            match result {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
-                    piece.done += n;
-                    piece.refused = None;
-                }
-                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
-                Err(error) if is_refusal(&error) => {
-                    let since = piece.refused.get_or_insert_with(Instant::now).elapsed();
-                    give_up = error.raw_os_error() == Some(libc::ECANCELED) || since > uring::PATIENCE;
-                }
-                Err(error) => return Err(error),
-            }
-            if give_up && let Some(buffer) = piece.buffer {
-                // No threads are left for io_uring, or no memory. This thread is there.
-                let rest = &buffers.get(buffer)[piece.done..piece.len];
-                piece.page.file.write_all_at(rest, piece.offset + piece.done as u64)?;
-                piece.done = piece.len;
-            }
-            if piece.done >= piece.len {
-                piece.complete = true;
-            } else if let Some(buffer) = piece.buffer {
-                let rest = piece.done..piece.len;
-                let at = piece.offset + piece.done as u64;
-                uring.write(&piece.page.file, buffer, buffers, rest, at, number)?;
-            }
         }
         Ok(())
     }

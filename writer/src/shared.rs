@@ -33,10 +33,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use waldo_shm_protocol::Log;
 
-/// Appends of up to this many payload bytes are done on an async caller's own thread when nothing waits:
-/// about the time of one task switch.
-const INLINE_BYTES: usize = 64 << 10;
-
 /// A [`Writer`] that any number of threads and async tasks append through. Clones share it.
 ///
 /// The ring is closed by [`SharedWriter::close`], or when the last clone is dropped, which blocks until then.
@@ -152,14 +148,14 @@ impl SharedWriter {
         }
     }
 
-    /// [`SharedWriter::append`] without blocking the thread for I/O: a small append that need not be durable
+    /// [`SharedWriter::append`] without blocking the thread for I/O: an append that need not be durable
     /// is done at once, everything else by the committer. The payloads are copied then. An append that is
     /// cancelled may still happen, as a whole or, if the writer fails, up to some record.
     ///
     /// # Errors
     /// As [`SharedWriter::append`].
     pub async fn append_async(&self, logs: &[Log<'_>]) -> Result<Appended, AppendError> {
-        if self.fits_inline(logs.iter().map(|log| log.data().len()))
+        if !self.0.inner.sync
             && let Some(outcome) = self.0.inner.try_now(|writer| writer.append(logs))
         {
             return outcome;
@@ -175,7 +171,7 @@ impl SharedWriter {
         &self,
         payloads: &[P],
     ) -> Result<Appended, AppendError> {
-        if self.fits_inline(payloads.iter().map(|payload| payload.as_ref().len()))
+        if !self.0.inner.sync
             && let Some(outcome) = self.0.inner.try_now(|writer| writer.append_payloads(payloads))
         {
             return outcome;
@@ -249,10 +245,6 @@ impl SharedWriter {
             Err(AppendError::Closed) => Ok(()),
             outcome => outcome,
         }
-    }
-
-    fn fits_inline(&self, lens: impl Iterator<Item = usize>) -> bool {
-        !self.0.inner.sync && lens.fold(0, usize::saturating_add) <= INLINE_BYTES
     }
 
     fn ask_blocking<T>(&self, work: impl FnOnce(oneshot::Sender<T>) -> Work) -> T

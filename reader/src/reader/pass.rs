@@ -33,7 +33,7 @@ impl Reader {
                     skip = Skip::Nothing;
                     first_seq_no = record.seq_no();
                     // Not one record more is looked at than is handed out, if this one fills the batch.
-                    let run = walk.run(start, self.options.batch_bytes);
+                    let run = walk.run(start, self.options.batch_bytes.min(self.position.batch_bytes()));
                     len = 1 + run.len;
                     payload_bytes = record.payload_len() + run.payload_bytes;
                     last = run.last.or(last);

@@ -1,7 +1,7 @@
 //! Cursors and checkpoints.
 
 use crate::testing::{Forge, drain, numbers};
-use crate::{AttachOptions, Checkpoint, Cursor, ReadError, ReaderOptions, Ring};
+use crate::{AttachOptions, Checkpoint, Cursor, ReadError, Reader, ReaderOptions, Ring};
 use proptest::prelude::*;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -272,4 +272,28 @@ fn an_index_entry_far_below_any_number_does_no_harm() {
     assert_eq!(drain(&mut reader), []);
     reader.seek(Cursor::From(4)).unwrap();
     assert_eq!(drain(&mut reader), [4, 5]);
+}
+
+#[test]
+fn the_first_batch_after_a_seek_is_small_and_those_behind_it_grow() {
+    // A lookup of one record walked through, and mapped, 256 KiB behind that record.
+    const RECORDS: u64 = 3000;
+    let mut forge = Forge::live(1 << 20, 4);
+    forge.append_n(RECORDS);
+    let mut reader = forge.attach().reader(Cursor::From(100)).unwrap();
+    let sizes = |reader: &mut Reader| -> Vec<usize> {
+        std::iter::from_fn(|| reader.poll().unwrap()).map(|batch| batch.len()).collect()
+    };
+    let first = sizes(&mut reader);
+    assert!((10..100).contains(&first[0]), "{first:?}");
+    for pair in first[..first.len() - 1].windows(2) {
+        assert!(pair[1] > pair[0], "{first:?}");
+    }
+    assert_eq!(first.iter().sum::<usize>() as u64, RECORDS - 99);
+    reader.seek(Cursor::From(100)).unwrap();
+    assert_eq!(sizes(&mut reader), first);
+    // Who asks for single records gets them.
+    let options = ReaderOptions { batch_bytes: 1, ..ReaderOptions::default() };
+    let mut single = forge.attach().reader_with(Cursor::From(2990), options).unwrap();
+    assert_eq!(sizes(&mut single), [1; 11]);
 }
