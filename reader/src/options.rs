@@ -129,8 +129,9 @@ pub struct ReaderOptions {
     /// How to wait. Default: adaptive.
     pub wait: WaitStrategy,
     /// Most bytes of records (headers included) in one batch; a larger record comes alone. Default: 256 KiB.
-    /// The first batch after a seek has 4 KiB at most, and each further one twice as much as the one before, so
-    /// that a lookup of one record touches no more than that. For lookups of single records alone choose 1.
+    /// The first batch after a seek has 4 KiB at most, and each further one twice as much as the one before,
+    /// so that a lookup of one record touches no more than that. For lookups of single records alone choose
+    /// 1.
     pub batch_bytes: usize,
 }
 

@@ -37,8 +37,8 @@ pub(crate) struct ReadPosition {
     /// The record before `at` has been trimmed, and another start of the writer may have put another one in
     /// its place before.
     unsure: bool,
-    /// Most bytes of records in the next batch. A lookup of one record through an interface that makes a batch
-    /// of each query shall not walk through, and map, a quarter of a megabyte behind it.
+    /// Most bytes of records in the next batch. A lookup of one record through an interface that makes a
+    /// batch of each query shall not walk through, and map, a quarter of a megabyte behind it.
     batch_bytes: usize,
 }
 

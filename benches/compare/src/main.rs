@@ -11,13 +11,22 @@ mod peers;
 mod system;
 
 use clap::Parser;
+use harness::round::Interrupted;
 use std::process::ExitCode;
 use waldo_terminal::failure::{Outcome, exit_code};
+use waldo_terminal::notice;
 
 fn main() -> ExitCode {
     // Before clap, so that a subscriber process costs little more than subscribing does.
     if let Some(code) = harness::role::main() {
         return code;
     }
-    exit_code(harness::scenario::run(&args::Args::parse()).map(|()| Outcome::Done))
+    let outcome = harness::scenario::run(&args::Args::parse()).map(|()| Outcome::Done);
+    exit_code(outcome.or_else(|error| match error.downcast_ref::<Interrupted>() {
+        Some(Interrupted(signal)) => {
+            notice!("waldo-compare: {error}");
+            Ok(Outcome::Interrupted(*signal))
+        }
+        None => Err(error),
+    }))
 }

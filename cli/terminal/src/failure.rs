@@ -75,13 +75,20 @@ pub fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
         Err(error) => match error.downcast_ref() {
             Some(Ended(signal)) => interrupted(*signal),
             None => {
-                notice!("waldo: {}", chain(&error));
+                notice!("{}: {}", program(), chain(&error));
                 if error.is::<Usage>() { 2 } else { 1 }
             }
         },
     };
     notice::finish(notice::PATIENCE);
     ExitCode::from(code)
+}
+
+/// The name that this program was started by.
+fn program() -> String {
+    let path = std::env::args_os().next().map(std::path::PathBuf::from);
+    let name = path.as_deref().and_then(std::path::Path::file_name);
+    name.map_or_else(|| "waldo".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// The error and its causes on one line, leaving out causes that a message already quotes.

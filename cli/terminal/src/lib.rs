@@ -1,7 +1,8 @@
 //! How Waldo's programs talk to whoever started them.
 //!
-//! Standard error that nobody reads must not stop a writer ([`notice`](mod@notice)); figures are for people ([`units`]);
-//! a signal ends a program in good order ([`interrupt`]); and every end has its exit code ([`failure`]).
+//! Standard error that nobody reads must not stop a writer ([`notice`](mod@notice)); figures are for people
+//! ([`units`]); a signal ends a program in good order ([`interrupt`]); and every end has its exit code
+//! ([`failure`]).
 
 pub mod failure;
 pub mod interrupt;

@@ -15,13 +15,24 @@ use std::time::{Duration, Instant};
 use waldo_harness::processes::child::now_ns;
 use waldo_harness::processes::event_log::EventLog;
 use waldo_harness::processes::group::{ProcessGroup, Role};
-use waldo_terminal::failure::Ended;
 use waldo_terminal::interrupt::Interrupt;
 
 /// How often the harness looks at the log of events.
 const LOOK: Duration = Duration::from_millis(10);
 /// Subscribers whose memory is looked at, at most.
 const MEMORY_SAMPLE: usize = 20;
+
+/// A signal with this number ended the comparison.
+#[derive(Debug)]
+pub struct Interrupted(pub i32);
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted; all processes have ended and nothing is left behind")
+    }
+}
+
+impl std::error::Error for Interrupted {}
 
 /// What happens around a round.
 pub struct Around<'a> {
@@ -36,7 +47,7 @@ pub struct Around<'a> {
 impl Around<'_> {
     /// Fails after a signal.
     fn check(&self) -> anyhow::Result<()> {
-        self.interrupt.signal().map_or(Ok(()), |signal| Err(Ended(signal).into()))
+        self.interrupt.signal().map_or(Ok(()), |signal| Err(Interrupted(signal).into()))
     }
 }
 
