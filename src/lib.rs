@@ -1,5 +1,6 @@
 #![doc = include_str!("embedded.md")]
 
+pub mod client;
 mod embedded;
 
 pub use embedded::{

@@ -6,22 +6,24 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The crates of the workspace.
-const MANIFESTS: [&str; 8] = [
+const MANIFESTS: [&str; 9] = [
     "Cargo.toml",
     "shm-protocol/Cargo.toml",
     "writer/Cargo.toml",
     "reader/Cargo.toml",
+    "service/Cargo.toml",
     "cli/Cargo.toml",
     "cli/terminal/Cargo.toml",
     "benches/harness/Cargo.toml",
     "benches/suite/Cargo.toml",
 ];
 /// Where their sources are.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "src",
     "shm-protocol/src",
     "writer/src",
     "reader/src",
+    "service/src",
     "cli/src",
     "cli/terminal/src",
     "benches/harness/src",
@@ -71,6 +73,7 @@ fn the_crates_depend_on_each_other_as_the_architecture_says() {
     assert_eq!(edges(&root.join("writer/Cargo.toml")), set(&["waldo-shm-protocol"]));
     assert_eq!(edges(&root.join("reader/Cargo.toml")), set(&["waldo-shm-protocol"]));
     assert_eq!(edges(&root.join("Cargo.toml")), set(&["waldo-reader", "waldo-shm-protocol", "waldo-writer"]));
+    assert_eq!(edges(&root.join("service/Cargo.toml")), set(&["waldo"]));
     assert_eq!(edges(&root.join("cli/terminal/Cargo.toml")), set(&[]));
     assert_eq!(edges(&root.join("benches/harness/Cargo.toml")), set(&["waldo", "waldo-terminal"]));
     let program = ["waldo", "waldo-harness", "waldo-shm-protocol", "waldo-terminal"];
@@ -101,7 +104,14 @@ fn every_dependency_has_its_line_in_the_architecture() {
 #[test]
 fn every_file_says_what_it_is_and_none_is_a_drawer() {
     let mut files = Vec::new();
-    for dir in SOURCES.into_iter().chain(["tests", "cli/tests", "benches", "examples"]) {
+    for dir in SOURCES.into_iter().chain([
+        "tests",
+        "cli/tests",
+        "service/tests",
+        "service/examples",
+        "benches",
+        "examples",
+    ]) {
         if root().join(dir).is_dir() {
             sources(&root().join(dir), &mut files);
         }
@@ -148,6 +158,7 @@ fn unsafe_code_is_where_the_architecture_says() {
         "reader/src/source/control.rs",
         "reader/src/pages/page_map.rs",
         "reader/src/futex.rs",
+        "service/src/activation.rs",
         "benches/suite/src/system.rs",
     ];
     let mut files = Vec::new();
@@ -169,7 +180,8 @@ fn unsafe_code_is_where_the_architecture_says() {
 fn every_test_that_the_guarantees_name_exists() {
     let text = std::fs::read_to_string(root().join("docs/GUARANTEES.md")).unwrap();
     let mut files = Vec::new();
-    for dir in ["src", "shm-protocol", "writer/src", "reader/src", "tests", "cli", "benches/suite"] {
+    for dir in ["src", "shm-protocol", "writer/src", "reader/src", "service", "tests", "cli", "benches/suite"]
+    {
         sources(&root().join(dir), &mut files);
     }
     let code: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();

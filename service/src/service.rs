@@ -1,0 +1,263 @@
+//! [`Service`]: the socket, the connections, and their end.
+
+use crate::connection;
+use crate::counters::{Counters, ServiceCounters};
+use crate::engine::{Core, Engine};
+use crate::journal::{Journal, Place, load};
+use crate::socket::{self, SocketFile};
+use crate::threads::{Closer, Threads};
+use crate::{ServiceError, ServiceOptions};
+use parking_lot::Mutex;
+use std::future::Future;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::{UnixListener as AsyncListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use waldo::client::wire::{AppendFields, ErrorCode, VERSION, Welcome};
+use waldo::protocol::limits::{PAYLOAD_LEN_MAX, RECORD_HEADER_LEN};
+use waldo::protocol::page::PageGeometry;
+use waldo::reader::Ring;
+use waldo::writer::{Durability, SharedWriter, Writer, WriterOptions};
+
+/// After an error of accept() that more files would cure.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Takes records from producers and appends them to one ring.
+///
+/// It owns the ring's writer: nobody else may append, since the service gives every record its number before
+/// it is appended. [`Service::run`] does the work.
+#[derive(Debug)]
+pub struct Service {
+    closer: Closer,
+    threads: Threads,
+    listener: UnixListener,
+    file: Option<SocketFile>,
+}
+
+/// Reads a service's counters, also while it runs.
+#[derive(Clone, Debug)]
+pub struct Watch(Arc<Counters>);
+
+impl Watch {
+    /// The counters now.
+    pub fn counters(&self) -> ServiceCounters {
+        self.0.snapshot()
+    }
+}
+
+impl Service {
+    /// Serves `writer`'s ring on a socket at `path`. A socket there that nobody listens on is replaced.
+    /// Producers may connect from now on; they are served by [`Service::run`].
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub fn bind(
+        writer: Writer,
+        path: impl AsRef<Path>,
+        options: ServiceOptions,
+    ) -> Result<Service, ServiceError> {
+        options.check()?;
+        let bound = socket::bind(path.as_ref(), &options)?;
+        Service::start(writer, bound.listener, Some(bound.file), options)
+    }
+
+    /// Serves `writer`'s ring on a socket that listens already: see
+    /// [`inherited_listener`](crate::inherited_listener). Its file, mode and group are the caller's.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub fn on_listener(
+        writer: Writer,
+        listener: UnixListener,
+        options: ServiceOptions,
+    ) -> Result<Service, ServiceError> {
+        options.check()?;
+        Service::start(writer, listener, None, options)
+    }
+
+    fn start(
+        writer: Writer,
+        listener: UnixListener,
+        file: Option<SocketFile>,
+        options: ServiceOptions,
+    ) -> Result<Service, ServiceError> {
+        let closer = Closer(Arc::new(make_engine(writer, options)?));
+        let threads = Threads::start(&closer.0)?;
+        Ok(Service { closer, threads, listener, file })
+    }
+
+    /// For reading the counters while the service runs.
+    pub fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.closer.0.counters))
+    }
+
+    /// Serves producers until `shutdown` is ready, or the ring's writer fails. Then nobody is accepted any
+    /// more, what was read is stored and acknowledged, and the ring is closed.
+    ///
+    /// To be called within a tokio runtime with I/O and time enabled.
+    ///
+    /// # Errors
+    /// [`ServiceError::Writer`] if the ring's writer failed; the counters are read by [`Service::watch`].
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<ServiceCounters, ServiceError> {
+        let Service { closer, threads, listener, file } = self;
+        let engine = Arc::clone(&closer.0);
+        let (stop, stopping) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        let mut broken = engine.broken.subscribe();
+        let outcome = tokio::select! {
+            outcome = accept(&engine, listener, &mut connections, &stopping) => outcome,
+            _ = broken.wait_for(|broken| *broken) => Ok(()),
+            () = shutdown => Ok(()),
+        };
+        // The socket is closed by now: who connects from here on is refused, and tries again later.
+        drop(file);
+        stop.send_replace(true);
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if timeout(engine.options.drain_timeout, drained).await.is_err() {
+            tracing::warn!("{} producers did not take their last answers in time", connections.len());
+            Counters::add(&engine.counters.cut_off, connections.len() as u64);
+        }
+        connections.shutdown().await;
+        drop(closer);
+        let finish = tokio::task::spawn_blocking(move || finish(&engine, threads));
+        let finished = finish.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        outcome.and(finished)
+    }
+}
+
+fn make_engine(writer: Writer, options: ServiceOptions) -> Result<Engine, ServiceError> {
+    let ring_id = Ring::attach(writer.home())?.ring_id();
+    let place = Place { home: writer.home().to_owned(), ring_id, epoch: writer.open_report().epoch };
+    let tip = writer.tip().unwrap_or(0);
+    let mut producers = load(&place, tip)?.producers;
+    let kept_ms = options.names_kept.as_millis() as u64;
+    producers.forget_unused(crate::engine::now_ms().saturating_sub(kept_ms));
+    producers.shrink_to(options.names_max);
+    let names = producers.len();
+    let journal = Journal::create(place, &producers)?;
+    let record_len_max = record_len_max(writer.options(), &options);
+    let (sync, durability) = match writer.options().durability {
+        Durability::Sync => (true, 0),
+        Durability::Interval(_) => (false, 1),
+        _ => (false, 2),
+    };
+    let welcome = Welcome {
+        version: VERSION,
+        frame_len_max: options.frame_len_max as u32,
+        record_len_max: record_len_max as u32,
+        window_batches: options.window_batches,
+        window_bytes: options.window_bytes as u64,
+        tip,
+        last_number: 0,
+        epoch: writer.open_report().epoch,
+        durability,
+        ring_id,
+    };
+    let counters = Arc::new(Counters::default());
+    counters.names.store(names as u64, Ordering::Relaxed);
+    Ok(Engine {
+        writer: SharedWriter::new(writer),
+        core: Mutex::new(Core { producers, journal, tip, failed: None }),
+        requests: Default::default(),
+        queue_room: Arc::new(Semaphore::new(options.queue_bytes)),
+        options,
+        record_len_max,
+        sync,
+        welcome,
+        counters,
+        broken: watch::channel(false).0,
+    })
+}
+
+/// The longest payload that fits the ring's pages and a frame.
+fn record_len_max(ring: &WriterOptions, options: &ServiceOptions) -> usize {
+    let page = PageGeometry::new(ring.page_len, ring.index_capacity);
+    let page = page.map_or(0, |page| page.record_size_max() as usize).saturating_sub(RECORD_HEADER_LEN + 7);
+    let frame = options.frame_len_max - size_of::<AppendFields>() - 4;
+    page.min(frame).min(PAYLOAD_LEN_MAX)
+}
+
+async fn accept(
+    engine: &Arc<Engine>,
+    listener: UnixListener,
+    connections: &mut JoinSet<()>,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), ServiceError> {
+    let failed = |source| ServiceError::Socket { action: "accept on", path: "the socket".into(), source };
+    listener.set_nonblocking(true).map_err(failed)?;
+    let listener = AsyncListener::from_std(listener).map_err(failed)?;
+    loop {
+        while connections.try_join_next().is_some() {}
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!("a producer cannot be accepted: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let connected = engine.counters.connected.load(Ordering::Relaxed);
+        if connected >= engine.options.producers_max as u64 {
+            refuse(engine, &stream);
+            continue;
+        }
+        let (shared, stopping) = (Arc::clone(engine), stopping.clone());
+        let connected = Connected::new(&shared.counters);
+        connections.spawn(async move {
+            connection::serve(shared, stream, stopping).await;
+            drop(connected);
+        });
+    }
+}
+
+/// Counts a connection as long as it is there.
+struct Connected(Arc<Counters>);
+
+impl Connected {
+    fn new(counters: &Arc<Counters>) -> Connected {
+        Counters::add(&counters.connected, 1);
+        Counters::add(&counters.connections, 1);
+        Connected(Arc::clone(counters))
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        Counters::subtract(&self.0.connected, 1);
+    }
+}
+
+/// One too many. The answer fits the socket's buffer; nothing waits for this producer.
+fn refuse(engine: &Engine, stream: &UnixStream) {
+    let max = engine.options.producers_max;
+    let text = format!("{max} producers are connected, no more are allowed");
+    engine.count(ErrorCode::TooManyProducers);
+    let mut out = Vec::new();
+    connection::link::fatal(ErrorCode::TooManyProducers, 0, max as u64, text).encode(&mut out, false);
+    let _ = stream.try_write(&out);
+}
+
+/// Ends the threads, and closes the ring.
+fn finish(engine: &Engine, threads: Threads) -> Result<ServiceCounters, ServiceError> {
+    threads.join();
+    let mut core = engine.core.lock();
+    let Core { journal, producers, failed, .. } = &mut *core;
+    if let Some(error) = failed.take() {
+        return Err(error.into());
+    }
+    if let Err(error) = journal.compact(producers) {
+        // What it holds is as good.
+        tracing::warn!("the journal of producers cannot be written anew: {error}");
+    }
+    engine.writer.close()?;
+    Ok(engine.counters.snapshot())
+}

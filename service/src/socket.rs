@@ -1,0 +1,192 @@
+//! Making the listening socket, with its mode and group from the first moment on, and without taking a path
+//! from a service that lives.
+//!
+//! ```text
+//!   bind PATH.new, set mode and group, listen --> rename to PATH, if nothing is there
+//!                                                     | something is
+//!                                                     v
+//!                                  connect to it: answered --> held by a live service
+//!                                                 refused  --> exchange the two, look again, remove the old
+//! ```
+//!
+//! That nobody answers proves that a socket is left over: the kernel refuses a connection to a socket that no
+//! process listens on. The number of a process would prove nothing.
+
+#[cfg(test)]
+mod tests;
+
+use crate::{ServiceError, ServiceOptions};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::unistd::{Gid, Group, chown};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Longest path in bytes: what the system allows, less the end of the path that is used at first.
+const PATH_LEN_MAX: usize = 107 - NEW.len();
+const NEW: &str = ".new";
+
+/// A listening socket, and where it is.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) listener: UnixListener,
+    pub(crate) file: SocketFile,
+}
+
+/// The socket's file. Removed when dropped, unless another one is there by then.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
+            // Left over, it will be replaced.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Who is at a path.
+#[derive(Debug, PartialEq, Eq)]
+enum Holder {
+    Nobody,
+    /// A socket that nobody listens on.
+    LeftOver,
+}
+
+fn socket_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ServiceError {
+    let path = path.to_owned();
+    move |source| ServiceError::Socket { action, path, source }
+}
+
+/// Makes the socket at `path`.
+pub(crate) fn bind(path: &Path, options: &ServiceOptions) -> Result<Bound, ServiceError> {
+    let len = path.as_os_str().len();
+    if len > PATH_LEN_MAX {
+        return Err(ServiceError::PathTooLong { path: path.into(), len, max: PATH_LEN_MAX });
+    }
+    let group = options.group.as_deref().map(find_group).transpose()?;
+    check_directory(path)?;
+    look(path)?;
+    let mut new = path.as_os_str().to_owned();
+    new.push(NEW);
+    let new = PathBuf::from(new);
+    if look(&new)? == Holder::LeftOver {
+        fs::remove_file(&new).map_err(socket_error("remove", &new))?;
+    }
+    let listener = UnixListener::bind(&new).map_err(|source| bind_error(&new, source))?;
+    let outcome = prepare(&new, options.mode, group).and_then(|()| install(&new, path));
+    if let Err(error) = outcome {
+        let _ = fs::remove_file(&new);
+        return Err(error);
+    }
+    let found = fs::symlink_metadata(path).map_err(socket_error("look at", path))?;
+    let file = SocketFile { path: path.into(), identity: (found.dev(), found.ino()) };
+    Ok(Bound { listener, file })
+}
+
+fn find_group(name: &str) -> Result<Gid, ServiceError> {
+    if let Ok(number) = name.parse() {
+        return Ok(Gid::from_raw(number));
+    }
+    let group = Group::from_name(name).ok().flatten();
+    group.map(|group| group.gid).ok_or_else(|| ServiceError::Group { group: name.into() })
+}
+
+fn check_directory(path: &Path) -> Result<(), ServiceError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    let refuse = |source: io::Error| Err(directory_error(parent, source));
+    match fs::metadata(parent) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => refuse(ErrorKind::NotADirectory.into()),
+        Err(error) => refuse(error),
+    }
+}
+
+fn directory_error(parent: &Path, source: io::Error) -> ServiceError {
+    let hint = match source.kind() {
+        ErrorKind::NotFound => {
+            ": make it first, or have it made (systemd: RuntimeDirectory=, or a socket unit)"
+        }
+        ErrorKind::NotADirectory => ": name a path in a directory",
+        ErrorKind::PermissionDenied => ": the service needs permission to write to it",
+        ErrorKind::ReadOnlyFilesystem => ": choose one that can be written, as below /run",
+        _ => "",
+    };
+    ServiceError::Directory { path: parent.into(), source, hint }
+}
+
+fn bind_error(new: &Path, source: io::Error) -> ServiceError {
+    match source.kind() {
+        ErrorKind::AddrInUse => ServiceError::SocketHeld { path: new.into() },
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotFound => {
+            directory_error(new.parent().unwrap_or(new), source)
+        }
+        _ => socket_error("bind", new)(source),
+    }
+}
+
+fn prepare(new: &Path, mode: u32, group: Option<Gid>) -> Result<(), ServiceError> {
+    if group.is_some() {
+        chown(new, None, group).map_err(|error| socket_error("give a group to", new)(error.into()))?;
+    }
+    fs::set_permissions(new, fs::Permissions::from_mode(mode)).map_err(socket_error("set the mode of", new))
+}
+
+/// What is at `path`; an error if it may not be replaced.
+fn look(path: &Path) -> Result<Holder, ServiceError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Holder::Nobody),
+        Err(source) => return Err(socket_error("look at", path)(source)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(ServiceError::NotASocket { path: path.into() });
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(Holder::LeftOver),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Holder::Nobody),
+        // Also where it cannot be told, as without permission to connect: nobody's socket is taken on a
+        // guess.
+        _ => Err(ServiceError::SocketHeld { path: path.into() }),
+    }
+}
+
+fn rename(from: &Path, to: &Path, flags: RenameFlags) -> Result<(), Errno> {
+    renameat2(AT_FDCWD, from, AT_FDCWD, to, flags)
+}
+
+/// Gives the socket at `new` its path.
+fn install(new: &Path, path: &Path) -> Result<(), ServiceError> {
+    let failed = |error: Errno| socket_error("rename a socket to", path)(error.into());
+    loop {
+        match rename(new, path, RenameFlags::RENAME_NOREPLACE) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EEXIST) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        if look(path)? == Holder::Nobody {
+            continue;
+        }
+        match rename(new, path, RenameFlags::RENAME_EXCHANGE) {
+            Ok(()) => {}
+            Err(Errno::ENOENT) => continue,
+            Err(error) => return Err(failed(error)),
+        }
+        // Somebody may have replaced it between the look and the exchange: then it is his.
+        return match look(new) {
+            Ok(_) => fs::remove_file(new).map_err(socket_error("remove", new)),
+            Err(error) => {
+                rename(new, path, RenameFlags::RENAME_EXCHANGE).map_err(failed)?;
+                Err(error)
+            }
+        };
+    }
+}

@@ -1,0 +1,7 @@
+//! What every test here needs.
+
+pub mod child;
+pub mod raw;
+pub mod ring;
+pub mod running;
+pub mod wait;

@@ -1,0 +1,112 @@
+//! One connection: HELLO, WELCOME, and frames as they come from the socket.
+
+use super::wire::{
+    ErrorCode, ErrorFrame, FRAME_HEADER_LEN, FrameHeader, Hello, Kind, REPLY_LEN_MAX, Welcome, WireFault,
+};
+use super::{ProducerError, ProducerOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a service may take for its WELCOME. It waits for what an earlier connection of the same name
+/// sent.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection after WELCOME.
+pub(super) struct Opened {
+    /// To write to.
+    pub(super) stream: UnixStream,
+    /// To read from; may hold frames already.
+    pub(super) frames: Frames<UnixStream>,
+    pub(super) welcome: Welcome,
+}
+
+/// Connects and exchanges HELLO and WELCOME.
+pub(super) fn open(path: &Path, options: &ProducerOptions) -> Result<Opened, ProducerError> {
+    let broken = |source| connect_error(path, source);
+    let mut stream = UnixStream::connect(path).map_err(broken)?;
+    stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(broken)?;
+    stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(broken)?;
+    let hello = Hello { name: options.name.clone(), durable: options.durable, checksums: options.checksums };
+    let mut out = Vec::new();
+    hello.encode(&mut out)?;
+    // A service that refuses the connection may have closed it already; its answer is there to be read.
+    let written = stream.write_all(&out);
+    let mut frames = Frames::new(stream.try_clone().map_err(broken)?, path);
+    let welcome = match frames.next() {
+        Ok(Some((Kind::Welcome, body))) => Welcome::check(body)?,
+        Ok(Some((Kind::Error, body))) => return Err(refused(ErrorFrame::check(body)?)),
+        Ok(Some((kind, _))) => return Err(WireFault::Kind(kind as u8).into()),
+        Ok(None) => return Err(broken(written.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()))),
+        Err(error) => return Err(error),
+    };
+    stream.set_read_timeout(None).map_err(broken)?;
+    stream.set_write_timeout(None).map_err(broken)?;
+    Ok(Opened { stream, frames, welcome })
+}
+
+pub(super) fn connect_error(path: &Path, source: io::Error) -> ProducerError {
+    ProducerError::Connect { path: path.to_owned(), source: Arc::new(source) }
+}
+
+/// What a service's ERROR is to the program.
+pub(super) fn refused(error: ErrorFrame) -> ProducerError {
+    match error.code {
+        ErrorCode::Fenced => ProducerError::Fenced,
+        code => ProducerError::Refused { code, detail: error.detail, text: error.text },
+    }
+}
+
+/// Frames from the service, one after the other.
+pub(super) struct Frames<R> {
+    source: R,
+    path: PathBuf,
+    buffer: Vec<u8>,
+    /// What is read and not taken yet: `start..end` of the buffer.
+    start: usize,
+    end: usize,
+}
+
+impl<R: Read> Frames<R> {
+    pub(super) fn new(source: R, path: &Path) -> Frames<R> {
+        Frames { source, path: path.to_owned(), buffer: vec![0; 16 << 10], start: 0, end: 0 }
+    }
+
+    /// The next frame; `None` at the end of the connection.
+    pub(super) fn next(&mut self) -> Result<Option<(Kind, &[u8])>, ProducerError> {
+        if !self.fill(FRAME_HEADER_LEN)? {
+            return Ok(None);
+        }
+        let head: &[u8; FRAME_HEADER_LEN] = self.buffer[self.start..]
+            .first_chunk()
+            .unwrap_or_else(|| unreachable!("the buffer has been filled to this length"));
+        let header = FrameHeader::read(head, REPLY_LEN_MAX)?;
+        let len = FRAME_HEADER_LEN + header.body_len();
+        if !self.fill(len)? {
+            return Ok(None);
+        }
+        let body = &self.buffer[self.start + FRAME_HEADER_LEN..self.start + len];
+        self.start += len;
+        header.verify(body)?;
+        Ok(Some((header.kind(), body)))
+    }
+
+    /// Reads until `len` bytes are there; `false` if the connection ends before.
+    fn fill(&mut self, len: usize) -> Result<bool, ProducerError> {
+        while self.end - self.start < len {
+            if self.buffer.len() - self.start < len || self.start == self.end {
+                self.buffer.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            }
+            match self.source.read(&mut self.buffer[self.end..]) {
+                Ok(0) => return Ok(false),
+                Ok(read) => self.end += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(connect_error(&self.path, error)),
+            }
+        }
+        Ok(true)
+    }
+}

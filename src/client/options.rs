@@ -1,0 +1,106 @@
+//! How a producer connects.
+
+use super::ProducerError;
+use super::wire::{NAME_LEN_MAX, WireFault};
+use std::time::Duration;
+
+/// Options of a [`Producer`](super::Producer).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ProducerOptions {
+    /// The name under which the service recognizes this producer: up to 64 bytes, no control characters. With
+    /// a name each record is stored once, however often it is sent. `None`, the default: at least once.
+    pub name: Option<String>,
+    /// Acknowledge every batch when it is durable, not when it is committed. Off by default. A ring whose own
+    /// durability is `Sync` does so anyway.
+    pub durable: bool,
+    /// Add checksums to frames in both directions. On by default.
+    pub checksums: bool,
+    /// Bytes that may wait to be acknowledged; appends wait then. 8 MiB by default, at least 1.
+    pub buffer_bytes: usize,
+    /// How long the first connection is tried, 5 s by default. Zero: once.
+    pub connect_timeout: Duration,
+    /// How long a broken connection is tried anew before everything that waits fails. `None`, the default:
+    /// for ever.
+    pub reconnect_for: Option<Duration>,
+    /// Time between the first two attempts, 10 ms by default; it doubles with each, up to `backoff_max`.
+    pub backoff_min: Duration,
+    /// Longest time between two attempts, 1 s by default.
+    pub backoff_max: Duration,
+}
+
+impl Default for ProducerOptions {
+    fn default() -> ProducerOptions {
+        ProducerOptions {
+            name: None,
+            durable: false,
+            checksums: true,
+            buffer_bytes: 8 << 20,
+            connect_timeout: Duration::from_secs(5),
+            reconnect_for: None,
+            backoff_min: Duration::from_millis(10),
+            backoff_max: Duration::from_secs(1),
+        }
+    }
+}
+
+impl ProducerOptions {
+    /// Sets [`ProducerOptions::name`].
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets [`ProducerOptions::durable`].
+    pub fn durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
+        self
+    }
+
+    /// Sets [`ProducerOptions::checksums`].
+    pub fn checksums(mut self, checksums: bool) -> Self {
+        self.checksums = checksums;
+        self
+    }
+
+    /// Sets [`ProducerOptions::buffer_bytes`].
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.buffer_bytes = bytes;
+        self
+    }
+
+    /// Sets [`ProducerOptions::connect_timeout`].
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets [`ProducerOptions::reconnect_for`].
+    pub fn reconnect_for(mut self, time: Option<Duration>) -> Self {
+        self.reconnect_for = time;
+        self
+    }
+
+    /// Sets [`ProducerOptions::backoff_min`] and [`ProducerOptions::backoff_max`].
+    pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
+        (self.backoff_min, self.backoff_max) = (min, max);
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), ProducerError> {
+        let refuse = |reason: String| Err(ProducerError::Options { reason });
+        if let Some(name) = &self.name
+            && (name.is_empty() || name.len() > NAME_LEN_MAX || name.chars().any(char::is_control))
+        {
+            return refuse(format!("name is {name:?}: {}", WireFault::Name));
+        }
+        if self.buffer_bytes == 0 {
+            return refuse("buffer_bytes is 0, nothing could ever be sent".into());
+        }
+        if self.backoff_min.is_zero() || self.backoff_max < self.backoff_min {
+            let (min, max) = (self.backoff_min, self.backoff_max);
+            return refuse(format!("backoff is {min:?} to {max:?}, it must grow from more than 0"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,280 @@
+//! The two threads of a producer: one connects and writes, one reads the answers.
+//!
+//! ```text
+//!   +--> connect --> write what waits, reader thread takes the answers --> end
+//!   |                      |
+//!   +--- back off <--- broken
+//! ```
+
+use super::backlog::{Backlog, Reply};
+use super::backoff::Backoff;
+use super::connection::{Frames, Opened, connect_error, open, refused};
+use super::wire::{Ack, ErrorCode, ErrorFrame, Kind, WireFault, begin_frame, finish_frame};
+use super::{ProducerError, ProducerOptions, Stored};
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Frames are written together up to about this many bytes.
+const WRITE_BYTES: usize = 128 << 10;
+
+/// What the program's threads and the producer's own share.
+pub(super) struct Session {
+    pub(super) path: PathBuf,
+    pub(super) options: ProducerOptions,
+    backlog: Mutex<Backlog>,
+    /// Something can be sent, or everything is over.
+    pub(super) work: Condvar,
+    /// Something has been answered.
+    pub(super) space: Condvar,
+}
+
+impl Session {
+    pub(super) fn new(path: PathBuf, options: ProducerOptions, backlog: Backlog) -> Session {
+        let backlog = Mutex::new(backlog);
+        Session { path, options, backlog, work: Condvar::new(), space: Condvar::new() }
+    }
+
+    /// Nobody runs foreign code with the lock held, so a poisoned lock still guards whole data.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Backlog> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes those that wait for space.
+    fn tell_of_space(&self) {
+        let wakers = std::mem::take(&mut self.lock().wakers);
+        self.space.notify_all();
+        wakers.into_iter().for_each(|waker| wake_client(|| waker.wake()));
+    }
+
+    /// The program gives up what waits.
+    pub(super) fn abandon(&self) {
+        self.end(ProducerError::Closed);
+        self.work.notify_all();
+    }
+
+    /// Everything that waits fails, and everything that comes.
+    fn end(&self, error: ProducerError) {
+        let replies = self.lock().end(error.clone());
+        self.tell_of_space();
+        for reply in replies {
+            tell(reply, Err(error.clone()));
+        }
+    }
+
+    fn broke(&self, error: ProducerError) {
+        self.lock().broken.get_or_insert(error);
+        self.work.notify_all();
+    }
+
+    /// Waits for `time`, or until nobody wants the connection any more.
+    fn back_off(&self, time: Duration) {
+        let deadline = Instant::now() + time;
+        let mut backlog = self.lock();
+        while backlog.ended.is_none() && !(backlog.closing && backlog.is_empty()) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            backlog = self.work.wait_timeout(backlog, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Runs `wake`, which wakes a task or thread of the program. A waker is the program's code and may panic: the
+/// panic hook has reported that by then, and this thread must go on for all other tickets.
+fn wake_client(wake: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(wake)) {
+        // The payload is the program's too, and its destructor might panic again.
+        std::mem::forget(panic);
+    }
+}
+
+/// Answers a ticket. Nobody listens if it was dropped.
+fn tell(reply: Reply, outcome: Result<Stored, ProducerError>) {
+    wake_client(|| {
+        let _ = reply.send(outcome);
+    });
+}
+
+/// The writing thread's whole life, from the first connection on.
+pub(super) fn run(shared: &Arc<Session>, mut opened: Opened) {
+    let end = loop {
+        match converse(shared, opened) {
+            Ok(()) => break ProducerError::Closed,
+            Err(error) if error.is_passing() => {}
+            Err(error) => break error,
+        }
+        match reconnect(shared) {
+            Ok(again) => opened = again,
+            Err(error) => break error,
+        }
+    };
+    shared.end(end);
+}
+
+fn reconnect(shared: &Session) -> Result<Opened, ProducerError> {
+    let begin = Instant::now();
+    let mut backoff = Backoff::new(&shared.options);
+    loop {
+        shared.back_off(backoff.next());
+        {
+            let backlog = shared.lock();
+            if let Some(error) = &backlog.ended {
+                return Err(error.clone());
+            }
+            if backlog.closing && backlog.is_empty() {
+                return Err(ProducerError::Closed);
+            }
+        }
+        match open(&shared.path, &shared.options) {
+            Ok(opened) => {
+                let mut backlog = shared.lock();
+                if opened.welcome.ring_id != backlog.welcome().ring_id {
+                    return Err(ProducerError::RingChanged { path: shared.path.clone() });
+                }
+                backlog.reconnected(opened.welcome)?;
+                return Ok(opened);
+            }
+            Err(error) if !error.is_passing() => return Err(error),
+            Err(error) => {
+                let after = begin.elapsed();
+                if shared.options.reconnect_for.is_some_and(|limit| after >= limit) {
+                    return Err(ProducerError::GaveUp { after, last: Box::new(error) });
+                }
+            }
+        }
+    }
+}
+
+/// One connection: writes until it breaks, or everything is answered and the producer closed.
+fn converse(shared: &Arc<Session>, opened: Opened) -> Result<(), ProducerError> {
+    let Opened { stream, frames, .. } = opened;
+    thread::scope(|scope| {
+        let reader = thread::Builder::new()
+            .name("waldo-acks".into())
+            .spawn_scoped(scope, || {
+                let outcome = listen(shared, frames);
+                // A write that waits for the service to read ends, too.
+                let _ = stream.shutdown(Shutdown::Both);
+                outcome
+            })
+            .map_err(|error| connect_error(&shared.path, error))?;
+        let written = write(shared, &stream);
+        if written.is_err() {
+            // What the service said before it closed the connection is still to be read: why it did.
+            let _ = stream.shutdown(Shutdown::Write);
+            let stopped = shared.lock().ended.is_some();
+            if stopped {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+        let heard = reader.join().unwrap_or(Err(ProducerError::Closed));
+        match (written, heard) {
+            // What the service has to say counts for more than how its socket broke.
+            (_, Err(error)) if !matches!(error, ProducerError::Connect { .. }) => Err(error),
+            (Err(error), _) => Err(error),
+            (Ok(()), heard) => {
+                let done = shared.lock().is_empty();
+                if done { Ok(()) } else { heard.and(Err(unexpected_end(&shared.path))) }
+            }
+        }
+    })
+}
+
+fn unexpected_end(path: &Path) -> ProducerError {
+    connect_error(path, io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Writes what may be sent. Returns after GOODBYE.
+fn write(shared: &Session, mut stream: &UnixStream) -> Result<(), ProducerError> {
+    let mut out = Vec::with_capacity(WRITE_BYTES);
+    loop {
+        out.clear();
+        let mut goodbye = false;
+        {
+            let mut backlog = shared.lock();
+            loop {
+                if let Some(error) = &backlog.ended {
+                    return Err(error.clone());
+                }
+                if let Some(error) = &backlog.broken {
+                    return Err(error.clone());
+                }
+                if backlog.can_send() {
+                    backlog.take(&mut out, WRITE_BYTES);
+                    break;
+                }
+                if backlog.closing && backlog.is_empty() {
+                    goodbye = true;
+                    break;
+                }
+                backlog = shared.work.wait(backlog).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        if goodbye {
+            let start = begin_frame(&mut out);
+            finish_frame(&mut out, start, Kind::Goodbye, shared.options.checksums);
+        }
+        stream.write_all(&out).map_err(|error| connect_error(&shared.path, error))?;
+        if goodbye {
+            return Ok(());
+        }
+    }
+}
+
+/// Takes the answers until the connection ends.
+fn listen(shared: &Session, mut frames: Frames<UnixStream>) -> Result<(), ProducerError> {
+    let outcome = loop {
+        match frames.next() {
+            Ok(Some((kind, body))) => match answer(shared, kind, body) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            },
+            Ok(None) => break Err(unexpected_end(&shared.path)),
+            Err(error) => break Err(error),
+        }
+    };
+    if let Err(error) = &outcome {
+        shared.broke(error.clone());
+    } else {
+        shared.broke(unexpected_end(&shared.path));
+    }
+    outcome
+}
+
+/// Takes one frame in; `false` if the service will send no more.
+fn answer(shared: &Session, kind: Kind, body: &[u8]) -> Result<bool, ProducerError> {
+    match kind {
+        Kind::Ack => {
+            let ack = Ack::check(body)?;
+            let reply = shared.lock().acked(&ack);
+            if let Some(reply) = reply {
+                let Ack { first_seq_no, last_seq_no, last_number, duplicates, .. } = ack;
+                let durable = ack.flags & super::wire::ACK_DURABLE != 0;
+                tell(reply, Ok(Stored { first_seq_no, last_seq_no, last_number, duplicates, durable }));
+            }
+        }
+        Kind::Error => {
+            let error = ErrorFrame::check(body)?;
+            if error.fatal || error.code != ErrorCode::Conflict {
+                return Err(refused(error));
+            }
+            let answered = shared.lock().conflicted(error.batch, error.detail);
+            if let Some((reply, error)) = answered {
+                tell(reply, Err(error));
+            }
+        }
+        Kind::Goodbye => return Ok(false),
+        kind => return Err(WireFault::Kind(kind as u8).into()),
+    }
+    shared.work.notify_one();
+    shared.tell_of_space();
+    Ok(true)
+}

@@ -1,0 +1,176 @@
+//! What waits, what is sent, and in which order, without a service.
+
+use super::backlog::{Backlog, NewBatch};
+use super::connection::Frames;
+use super::wire::{
+    Ack, AppendFields, Batch, FRAME_HEADER_LEN, FrameHeader, Kind, VERSION, Welcome, begin_frame,
+    finish_frame,
+};
+use super::{ProducerError, ProducerOptions};
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+fn welcome(last_number: u64, window_batches: u32) -> Welcome {
+    Welcome {
+        version: VERSION,
+        frame_len_max: 100_000,
+        record_len_max: 50_000,
+        window_batches,
+        window_bytes: 100_000,
+        tip: 0,
+        last_number,
+        epoch: 1,
+        durability: 2,
+        ring_id: [1; 16],
+    }
+}
+
+fn backlog(named: bool) -> Backlog {
+    Backlog::new(named, true, 10_000, welcome(if named { 10 } else { 0 }, 4))
+}
+
+fn push(backlog: &mut Backlog, records: usize, expected: Option<u64>) {
+    let batch = NewBatch::new(&vec![b"payload"; records], expected, false);
+    backlog.check(&batch).unwrap();
+    backlog.push(batch, oneshot::channel().0);
+}
+
+/// What is sent now.
+fn sent(backlog: &mut Backlog) -> Vec<AppendFields> {
+    let mut out = Vec::new();
+    backlog.take(&mut out, usize::MAX);
+    let mut fields = Vec::new();
+    let mut rest = out.as_slice();
+    while let Some((head, after)) = rest.split_first_chunk::<FRAME_HEADER_LEN>() {
+        let header = FrameHeader::read(head, usize::MAX).unwrap();
+        let (body, after) = after.split_at(header.body_len());
+        header.verify(body).unwrap();
+        fields.push(*Batch::check(body).unwrap().fields());
+        rest = after;
+    }
+    fields
+}
+
+fn numbers(backlog: &mut Backlog) -> Vec<(u64, u64)> {
+    sent(backlog).iter().map(|fields| (fields.batch, fields.first_number)).collect()
+}
+
+fn ack(batch: u64, last_number: u64) -> Ack {
+    Ack { batch, first_seq_no: 1, last_seq_no: 1, last_number, duplicates: 0, flags: 0 }
+}
+
+#[test]
+fn records_are_numbered_when_they_are_sent_and_keep_their_numbers() {
+    let mut backlog = backlog(true);
+    for records in [1, 2, 3, 1, 1] {
+        push(&mut backlog, records, None);
+    }
+    // No more than the window.
+    assert_eq!(numbers(&mut backlog), [(1, 11), (2, 12), (3, 14), (4, 17)]);
+    assert!(!backlog.can_send());
+    assert!(backlog.acked(&ack(1, 11)).is_some());
+    assert_eq!(numbers(&mut backlog), [(5, 18)]);
+    // Out of order, as when some are to be durable and some not.
+    assert!(backlog.acked(&ack(3, 16)).is_some());
+    assert!(backlog.acked(&ack(3, 16)).is_none(), "an answer counts once");
+    assert!(backlog.acked(&ack(99, 0)).is_none());
+    // All but the answered ones again, under the same numbers.
+    backlog.reconnected(welcome(16, 4)).unwrap();
+    assert_eq!(numbers(&mut backlog), [(2, 12), (4, 17), (5, 18)]);
+    for (batch, last) in [(2, 13), (4, 17), (5, 18)] {
+        assert!(backlog.acked(&ack(batch, last)).is_some());
+    }
+    assert!(backlog.is_empty());
+    assert_eq!(backlog.acknowledged(), 18);
+}
+
+#[test]
+fn behind_a_condition_a_named_producer_waits_for_the_answer() {
+    let mut backlog = backlog(true);
+    push(&mut backlog, 2, Some(7));
+    push(&mut backlog, 1, None);
+    assert_eq!(numbers(&mut backlog), [(1, 11)]);
+    let (_, error) = backlog.conflicted(1, 9).unwrap();
+    assert!(matches!(error, ProducerError::Conflict { expected: 7, tip: 9 }));
+    // The numbers of what was refused are used by the next.
+    assert_eq!(numbers(&mut backlog), [(2, 11)]);
+    let mut unnamed = self::backlog(false);
+    push(&mut unnamed, 2, Some(7));
+    push(&mut unnamed, 1, None);
+    assert_eq!(numbers(&mut unnamed), [(1, 0), (2, 0)]);
+}
+
+#[test]
+fn a_service_that_knows_less_than_it_acknowledged_is_told_apart() {
+    let mut backlog = backlog(true);
+    push(&mut backlog, 5, None);
+    sent(&mut backlog);
+    backlog.acked(&ack(1, 15)).unwrap();
+    assert!(matches!(
+        backlog.reconnected(welcome(12, 4)),
+        Err(ProducerError::Lost { stored: 12, acknowledged: 15 })
+    ));
+}
+
+#[test]
+fn what_waits_is_bounded_and_one_batch_always_gets_in() {
+    let mut backlog = backlog(false);
+    let large = || NewBatch::new(&[vec![0; 40_000]], None, false);
+    backlog.check_space(&large()).unwrap();
+    backlog.push(large(), oneshot::channel().0);
+    assert!(matches!(backlog.check_space(&large()), Err(ProducerError::Full { max: 10_000, .. })));
+    sent(&mut backlog);
+    backlog.acked(&ack(1, 0)).unwrap();
+    backlog.check_space(&large()).unwrap();
+    let record = NewBatch::new(&[vec![0; 50_001]], None, false);
+    assert!(matches!(backlog.check(&record), Err(ProducerError::RecordTooLarge { .. })));
+    let batch = NewBatch::new(&vec![vec![0; 10_000]; 11], None, false);
+    assert!(matches!(backlog.check(&batch), Err(ProducerError::BatchSize { .. })));
+    let empty = NewBatch::new(&[] as &[&[u8]], None, false);
+    assert!(matches!(backlog.check(&empty), Err(ProducerError::BatchSize { records: 0, .. })));
+}
+
+/// Gives a byte at a time.
+struct Drip<'a>(&'a [u8]);
+
+impl Read for Drip<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let len = self.0.len().min(out.len()).min(1);
+        let (now, later) = self.0.split_at(len);
+        out[..len].copy_from_slice(now);
+        self.0 = later;
+        Ok(len)
+    }
+}
+
+#[test]
+fn frames_are_put_together_from_any_pieces() {
+    let mut bytes = Vec::new();
+    for batch in 0..1000 {
+        ack(batch, batch).encode(&mut bytes, batch % 2 == 0);
+        let start = begin_frame(&mut bytes);
+        finish_frame(&mut bytes, start, Kind::Goodbye, false);
+    }
+    for drip in [true, false] {
+        let source: Box<dyn Read> = if drip { Box::new(Drip(&bytes)) } else { Box::new(bytes.as_slice()) };
+        let mut frames = Frames::new(source, Path::new("nowhere"));
+        for batch in 0..1000 {
+            let (kind, body) = frames.next().unwrap().unwrap();
+            assert_eq!((kind, Ack::check(body).unwrap()), (Kind::Ack, ack(batch, batch)));
+            assert_eq!(frames.next().unwrap().unwrap().0, Kind::Goodbye);
+        }
+        assert!(frames.next().unwrap().is_none());
+    }
+}
+
+#[test]
+fn options_that_cannot_work_are_refused() {
+    let refused = |options: ProducerOptions| matches!(options.check(), Err(ProducerError::Options { .. }));
+    assert!(refused(ProducerOptions::default().name("")));
+    assert!(refused(ProducerOptions::default().name("x".repeat(65))));
+    assert!(refused(ProducerOptions::default().name("a\nb")));
+    assert!(refused(ProducerOptions::default().buffer_bytes(0)));
+    assert!(refused(ProducerOptions::default().backoff(Duration::ZERO, Duration::ZERO)));
+    assert!(ProducerOptions::default().name("x".repeat(64)).check().is_ok());
+}
