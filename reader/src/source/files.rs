@@ -9,6 +9,7 @@
 
 mod log_end;
 mod sealed;
+mod standing_damage;
 pub(crate) mod survey;
 mod tip;
 

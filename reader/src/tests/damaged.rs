@@ -152,3 +152,41 @@ fn a_whole_log_that_is_missing_is_no_empty_ring() {
     let error = forge.attach().reader(Cursor::Oldest).unwrap_err();
     assert!(matches!(&error, ReadError::Io { path, .. } if *path == forge.page_path(1)), "{error}");
 }
+
+#[test]
+fn damage_that_stands_is_surveyed_a_few_times_and_a_mend_is_noticed() {
+    // Each look at a damaged ring, ten a second, read all of its pages again.
+    let surveys = || crate::source::files::survey::SURVEYS.get();
+    let mut forge = Forge::new(16384, 4);
+    forge.append_n(10);
+    let victim = forge.log[6].clone();
+    forge.meta.durable = forge.position();
+    forge.write_meta();
+    let at = victim.offset + 16;
+    let mut good = [0];
+    let page = std::fs::File::open(forge.page_path(victim.page)).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&page, &mut good, at).unwrap();
+    forge.damage(victim.page, at, b"Z");
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
+    assert_eq!(read_to_damage(&forge, &mut reader, 7), [1, 2, 3, 4, 5, 6]);
+    // Until the files have been at rest for a while, each look is a survey.
+    let look =
+        |reader: &mut Reader| assert!(reader.recv(Some(std::time::Duration::from_millis(120))).is_err());
+    let start = Instant::now();
+    loop {
+        assert!(start.elapsed() < DEADLINE, "every look surveys the ring");
+        let before = surveys();
+        (0..10).for_each(|_| {
+            // Between two looks only: more often than this nobody looks.
+            std::thread::sleep(std::time::Duration::from_millis(120));
+            look(&mut reader);
+        });
+        if surveys() == before {
+            break;
+        }
+    }
+    forge.damage(victim.page, at, &good);
+    let seen = crate::testing::until("the mended records", || reader.poll().ok().flatten());
+    assert_eq!(numbers(&seen), [7, 8, 9, 10]);
+    assert!(drain(&mut reader).is_empty());
+}

@@ -1,6 +1,7 @@
 //! The end of the log: found by a survey of all files, and then followed.
 
 use super::sealed::SealedPage;
+use super::standing_damage::StandingDamage;
 use super::survey::{Bytes, survey, torn_seal};
 use super::tip::TipPage;
 use crate::error::ReadError;
@@ -54,6 +55,8 @@ pub(super) struct LogEnd {
     durable: Position,
     /// Why the log does not go on behind its end, although it did.
     pub(super) damage: Option<Damage>,
+    /// What the files were like when that was found; `None` if they may have been changing.
+    standing: Option<StandingDamage>,
     /// Where the good records ended when what stands behind them was last looked at, and why.
     searched: Option<(Position, RecordFault)>,
     /// The end of the good records at the last look.
@@ -78,7 +81,7 @@ impl LogEnd {
                 Opened::Page(extent) => return Ok(extent),
                 Opened::Gone(error) => error,
             };
-            self.tip = None;
+            (self.tip, self.standing) = (None, None);
             let ids = pages::list(home).map_err(|e| ReadError::io(home, e))?;
             still = if ids == listed { still + 1 } else { 0 };
             tries += 1;
@@ -100,14 +103,20 @@ impl LogEnd {
         if self.tip.as_ref().is_some_and(|tip| ids.contains(&tip.id) && !tip.bears_its_name(home)) {
             // Another file has come in its place, and so perhaps in that of other pages.
             self.known.clear();
-            self.tip = None;
+            (self.tip, self.standing) = (None, None);
         }
-        if self.tip.as_ref().is_none_or(|tip| !ids.contains(&tip.id)) || self.damage.is_some() {
+        let stands = self.damage.is_some()
+            && self.standing.as_mut().is_some_and(|standing| standing.stands(home, &ids));
+        let lost = self.tip.as_ref().is_none_or(|tip| !ids.contains(&tip.id));
+        if !stands && (lost || self.damage.is_some()) {
             // Without metadata for a moment, nothing can be judged.
             let Some(meta) = meta else { return Ok(Opened::Page(self.nothing())) };
+            let before = StandingDamage::now(home, &ids);
+            self.standing = None;
             if let Opened::Gone(error) = self.survey(meta, home, ring_id)? {
                 return Ok(Opened::Gone(error));
             }
+            self.standing = before.filter(|_| self.damage.is_some());
             ids = pages::list(home).map_err(|e| ReadError::io(home, e))?;
         }
         self.follow(&ids, home, ring_id)?;

@@ -88,11 +88,19 @@ impl PageBytes for Bytes<'_> {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Surveys that this thread has made.
+    pub(crate) static SURVEYS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// What the ring in `home` holds, or the first thing that had been durable and is not there any more.
 ///
 /// # Errors
 /// [`ReadError::Io`] if a file cannot be read.
 pub(crate) fn survey(home: &Path, meta: &Meta) -> Result<Result<Survey, Damage>, ReadError> {
+    #[cfg(test)]
+    SURVEYS.set(SURVEYS.get() + 1);
     let (mut looks, mut listed) = (0, Vec::new());
     loop {
         looks += 1;
