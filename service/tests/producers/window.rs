@@ -4,31 +4,26 @@
 use crate::support::raw::{Raw, append};
 use crate::support::ring::{Place, payload, records};
 use crate::support::running::Running;
-use crate::support::wait::wait_until;
+use crate::support::wait::{DEADLINE, wait_until};
 use std::io::{ErrorKind, Write};
+use std::thread;
 use std::time::Duration;
 use waldo::client::wire::ErrorCode;
 use waldo::client::{Producer, ProducerError, ProducerOptions};
 use waldo::writer::Durability;
 use waldo_service::ServiceOptions;
 
-/// Sends batches of one record until the socket takes no more. Returns how many were sent as a whole.
+/// Sends batches of one record, and reads nothing, until the service closes the connection. Returns how many
+/// were sent as a whole. A full socket says nothing of the service, which may not have had its turn: so this
+/// waits in the write.
 fn flood(raw: &mut Raw) -> u64 {
-    raw.0.set_nonblocking(true).unwrap();
+    raw.0.set_write_timeout(Some(DEADLINE)).unwrap();
     let mut sent = 0;
     let frame = append(1, 0, &[b"flood 1".to_vec()]);
     loop {
-        match raw.0.write(&frame) {
-            Ok(len) if len == frame.len() => sent += 1,
-            Ok(_) => break,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                // The service may be about to read.
-                let mut poll =
-                    [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&raw.0), nix::poll::PollFlags::POLLOUT)];
-                if nix::poll::poll(&mut poll, 300_u16).unwrap() == 0 {
-                    break;
-                }
-            }
+        match raw.0.write_all(&frame) {
+            Ok(()) => sent += 1,
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => break,
             Err(error) => panic!("{error}"),
         }
     }
@@ -42,11 +37,14 @@ fn a_producer_that_never_reads_its_answers_is_held_back_and_cut_off() {
     let service = Running::start(&place, Durability::PageCache, options);
     let good = Producer::connect(place.socket(), ProducerOptions::default().name("good")).unwrap();
     let (mut bad, _) = Raw::greet(&place.socket(), None);
-    let sent = flood(&mut bad);
-    // Others are served meanwhile.
-    for number in 1..=100 {
-        good.append(&[payload("good", number)]).unwrap().wait().unwrap();
-    }
+    let sent = thread::scope(|scope| {
+        let flooding = scope.spawn(|| flood(&mut bad));
+        // Others are served meanwhile.
+        for number in 1..=100 {
+            good.append(&[payload("good", number)]).unwrap().wait().unwrap();
+        }
+        flooding.join().unwrap()
+    });
     wait_until("the service cuts it off", || service.counters().cut_off == 1);
     wait_until("its connection ends", || service.counters().connected == 1);
     assert_eq!(service.counters().errors(ErrorCode::TooSlow), 1);
