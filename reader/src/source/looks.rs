@@ -23,11 +23,13 @@ pub(super) struct Looks {
     glance: Mutex<Option<(Glance, u32)>>,
 }
 
-/// Link and metadata from outside. A start puts its number into the metadata, and mostly a new file in the
-/// place of the link.
+/// Link and metadata from outside, and whether a writer is at work. A start puts its number into the
+/// metadata, and mostly a new file in the place of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Glance {
     generation: u64,
+    /// Nobody stores this: a writer that is killed changes nothing else.
+    lively: bool,
     link: Option<Stamp>,
     meta: Stamp,
 }
@@ -36,7 +38,8 @@ impl Glance {
     /// What they are like now; `None` if that cannot be told.
     pub(super) fn of(seen: &Attachment) -> Option<Glance> {
         let meta = seen.home.stamp(names::META)?;
-        Some(Glance { generation: seen.generation, link: seen.home.stamp(names::LINK), meta })
+        let (generation, lively) = (seen.generation, seen.lively());
+        Some(Glance { generation, lively, link: seen.home.stamp(names::LINK), meta })
     }
 }
 

@@ -58,8 +58,11 @@ pub(crate) fn settled(control: &ControlMap, options: &AttachOptions) -> bool {
 /// says so with another number. So a segment that says "runs", "closed" or "failed" with a lower number than
 /// the metadata, which has to be read first, is of a start that is over, whatever its heartbeat says. A
 /// higher number than the metadata's, of a writer that is not alive, means that the files have been put back
-/// to an earlier state. Only while a writer reads the files may its segment still have the number of the one
-/// before: then it has to be alive.
+/// to an earlier state.
+///
+/// Only a writer that reads the files may have its number in the metadata and not yet in its segment. It has
+/// to have been seen at work within the last second ([`lively`]). That a dead one does not count as stalled
+/// yet is not enough: the log would stand still for that long.
 pub(crate) fn follows(control: &ControlMap, start: Option<u32>, options: &AttachOptions) -> bool {
     let Some(start) = start else { return true };
     let status = control.segment().status();

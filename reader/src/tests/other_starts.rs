@@ -212,6 +212,33 @@ fn a_start_that_died_in_recovery_is_not_waited_for_when_a_later_one_is_known() {
 }
 
 #[test]
+fn what_time_alone_will_change_is_not_taken_for_unchanged() {
+    const STALLED: Duration = Duration::from_secs(30);
+    // At work beyond doubt, and neither that nor stalled: the segment is the one to follow, for now.
+    for silence in [Duration::ZERO, Duration::from_secs(2)] {
+        let mut forge = Forge::live(PAGE, 4);
+        forge.append_n(5);
+        let options = AttachOptions::default().stalled_after(STALLED);
+        let ring = Ring::attach_with(forge.home(), options).unwrap();
+        let control = forge.control.take().unwrap();
+        std::fs::remove_file(forge.home().join("control.link")).unwrap();
+        let beat_ago = |age: Duration| {
+            let now = crate::clock::boottime_ns();
+            control.publisher().beat(now.saturating_sub(age.as_nanos() as u64));
+        };
+        beat_ago(silence);
+        let seen = ring.inner.current();
+        let same = ring.inner.refresh(&seen).unwrap();
+        assert!(Arc::ptr_eq(&same, &seen), "{silence:?}: the segment was left while its writer may be alive");
+        // Nothing changes but that time goes by.
+        beat_ago(2 * STALLED);
+        let next = ring.inner.refresh(&seen).unwrap();
+        let by_files = matches!(next.source, crate::source::Source::Files(_));
+        assert!(by_files, "{silence:?}: the first look after it has stalled");
+    }
+}
+
+#[test]
 fn nothing_is_said_of_a_start_that_is_over() {
     for (how, link) in ENDS.into_iter().flat_map(|how| LINKS.map(|link| (how, link))) {
         let mut forge = Forge::live(PAGE, 4);
