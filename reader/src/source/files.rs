@@ -5,7 +5,7 @@
 //! through `pread` into private memory. Later looks follow the log from there. The end of the good records
 //! counts as the watermark. If the log is damaged there, readers that have come that far get the error.
 //! Looking again costs a few system calls, so it is done at most every millisecond, and down to every 100 ms
-//! while nothing changes.
+//! while nothing changes; every second while the log is damaged.
 
 mod log_end;
 mod sealed;
@@ -13,6 +13,7 @@ mod standing_damage;
 pub(crate) mod survey;
 mod tip;
 
+use crate::clock::jittered;
 use crate::error::ReadError;
 use crate::source::link::read_meta_at;
 use crate::watermark::Watermark;
@@ -30,6 +31,8 @@ use waldo_shm_protocol::{Position, RingId};
 
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// The same while the log is damaged: somebody has to mend it, and thousands of followers wait for that.
+const DAMAGED_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Looks in a row that a starting writer may make worthless.
 const STARTS_MAX: u32 = 4;
 
@@ -134,13 +137,13 @@ impl FilesTail {
 
     /// How long to pause before it is worth while to look again.
     pub(crate) fn pause(&self) -> Duration {
-        pause(self.lock().quiet)
+        self.lock().pause
     }
 
     /// Whether enough time has passed since the last look.
     pub(crate) fn due(&self) -> bool {
         let tail = self.lock();
-        tail.looked.is_none_or(|at| at.elapsed() >= pause(tail.quiet))
+        tail.looked.is_none_or(|at| at.elapsed() >= tail.pause)
     }
 
     /// Looks at the files now. `true` if the watermark moved.
@@ -169,6 +172,7 @@ impl FilesTail {
         let moved = self.watermark.load(Ordering::Relaxed) != end.word()
             || self.durable.load(Ordering::Relaxed) != durable;
         tail.quiet = if moved { 0 } else { (tail.quiet + 1).min(16) };
+        tail.pause = jittered(pause(tail.quiet, tail.damage.is_some()));
         if let Some(meta) = &meta {
             self.epoch.store(meta.epoch, Ordering::Relaxed);
             self.closed.store(!meta.clean_end.is_none(), Ordering::Relaxed);
@@ -223,8 +227,8 @@ impl FilesTail {
     }
 }
 
-fn pause(quiet: u32) -> Duration {
-    PAUSE_MIN.saturating_mul(1 << quiet.min(7)).min(PAUSE_MAX)
+fn pause(quiet: u32, damaged: bool) -> Duration {
+    PAUSE_MIN.saturating_mul(1 << quiet.min(16)).min(if damaged { DAMAGED_PAUSE_MAX } else { PAUSE_MAX })
 }
 
 fn info(id: u64, summary: &PageSummary, page_len: u64, index_len: u64) -> PageInfo {

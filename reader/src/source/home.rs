@@ -8,12 +8,17 @@
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstatat, lstat};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Changed more lately, a file may be changed again without a difference in its [`Stamp`]: a file system's
+/// clock may not tell two changes apart that come soon after each other.
+const AT_REST: Duration = Duration::from_secs(2);
 
 /// Which inode something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,25 @@ impl From<FileStat> for Stamp {
             modified: (stat.st_mtime, stat.st_mtime_nsec),
             changed: (stat.st_ctime, stat.st_ctime_nsec),
         }
+    }
+}
+
+impl Stamp {
+    /// What the file at `path` is like; a symbolic link counts as itself. `None` if there is none, or nothing
+    /// can be learned about it.
+    pub(crate) fn at(path: &Path) -> Option<Stamp> {
+        lstat(path).ok().map(Stamp::from)
+    }
+
+    /// Whether the file has not been changed for so long that the next change is certain to show.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let since = |(seconds, _): (i64, i64)| {
+            let time =
+                SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))?;
+            time.elapsed().ok()
+        };
+        // A time in the future tells nothing.
+        [self.modified, self.changed].into_iter().all(|time| since(time).is_some_and(|age| age > AT_REST))
     }
 }
 

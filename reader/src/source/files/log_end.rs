@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RECORD_SIZE_LIMIT};
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::record::RecordFault;
@@ -42,6 +42,8 @@ pub(super) struct LogEnd {
     pub(super) looked: Option<Instant>,
     /// Looks in a row that found nothing new.
     pub(super) quiet: u32,
+    /// How long to pause after the last look.
+    pub(super) pause: Duration,
     /// The page the log ends in.
     pub(super) tip: Option<TipPage>,
     /// Sealed pages looked at so far.
@@ -73,7 +75,8 @@ impl LogEnd {
     ) -> Result<Extent, ReadError> {
         if let Some(meta) = meta.filter(|meta| meta.epoch != self.epoch) {
             // Another writer has come, and may have replaced files.
-            *self = LogEnd { looked: self.looked, quiet: self.quiet, epoch: meta.epoch, ..LogEnd::default() };
+            let LogEnd { looked, quiet, pause, .. } = *self;
+            *self = LogEnd { looked, quiet, pause, epoch: meta.epoch, ..LogEnd::default() };
         }
         let (mut listed, mut still, mut tries) = (Vec::new(), 0, 0);
         loop {
