@@ -2,7 +2,7 @@
 //!
 //! A query or a stream with records ready never returned to the executor. With two such loops on one thread
 //! the second one did not begin in 6 s, and no timer of the runtime ticked. With 31 readers on two threads,
-//! some made no progress for over 10 s.
+//! some made no progress for over 10 s. The same is true of appends that are done at once.
 #![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
 
 use futures_util::StreamExt;
@@ -71,6 +71,84 @@ async fn greedy_queries_let_a_timer_of_the_runtime_tick() {
 #[test]
 fn greedy_queries_let_each_other_run_on_a_plain_executor() {
     pollster::block_on(all_run(&tempfile::tempdir().unwrap(), async {}));
+}
+
+/// Appends again and again until `done`, and counts that.
+async fn greedy_appends(waldo: Waldo, payload: usize, count: &Cell<u32>, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < DEADLINE, "nothing else has run since this loop began");
+        let last = waldo.prev_seq_no().unwrap();
+        waldo.append(&[Log::new_owned(last + 1, last, vec![1; payload])]).await.unwrap();
+        count.set(count.get() + 1);
+    }
+}
+
+/// Two loops of appends, and whatever else is to run. Ends when all of them have run, each a second time
+/// after the others.
+async fn all_append(payload: usize, other: impl Future<Output = ()>) {
+    let home = tempfile::tempdir().unwrap();
+    let waldo = open(&home, 10).await;
+    let counts = [const { Cell::new(0) }; 2];
+    let ended = Cell::new(false);
+    let done = || ended.get() && counts.iter().all(|count| count.get() > 8);
+    let [first, second] = &counts;
+    join!(
+        greedy_appends(waldo.clone(), payload, first, done),
+        greedy_appends(waldo.clone(), payload, second, done),
+        async {
+            other.await;
+            ended.set(true);
+        },
+    );
+    let most = counts.iter().map(Cell::get).max().unwrap();
+    println!("{most} appends of {payload} bytes until all had run");
+    waldo.close().await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn greedy_appends_let_a_timer_of_the_runtime_tick() {
+    for payload in [10, 100_000] {
+        all_append(payload, async {
+            let mut timer = tokio::time::interval(Duration::from_millis(1));
+            for _ in 0..TICKS {
+                timer.tick().await;
+            }
+        })
+        .await;
+    }
+}
+
+#[test]
+fn greedy_appends_let_each_other_run_on_a_plain_executor() {
+    for payload in [10, 100_000] {
+        pollster::block_on(all_append(payload, async {}));
+    }
+}
+
+#[test]
+fn a_large_append_is_a_turn_by_itself() {
+    let home = tempfile::tempdir().unwrap();
+    pollster::block_on(async {
+        let waldo = open(&home, 10).await;
+        let appends = async |payload: usize, most: u32| {
+            // Who comes after the other has had as many appends as the other, or one less.
+            let (mine, others) = (Cell::new(0_u32), Cell::new(0_u32));
+            let one = async |mine: &Cell<u32>, others: &Cell<u32>, waldo: Waldo| {
+                while mine.get() < 50 {
+                    let last = waldo.prev_seq_no().unwrap();
+                    waldo.append(&[Log::new_owned(last + 1, last, vec![1; payload])]).await.unwrap();
+                    mine.set(mine.get() + 1);
+                    let ahead = mine.get().saturating_sub(others.get());
+                    assert!(ahead <= most, "{ahead} appends of {payload} bytes ahead of the other task");
+                }
+            };
+            join!(one(&mine, &others, waldo.clone()), one(&others, &mine, waldo.clone()));
+        };
+        appends(10, 8).await;
+        appends(100_000, 1).await;
+        waldo.close().await;
+    });
 }
 
 /// Reads all records, one in each batch.

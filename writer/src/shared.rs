@@ -33,6 +33,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use waldo_shm_protocol::Log;
 
+/// With [`Durability::Interval`] larger appends than this, in bytes of payload, are done by the committer if they
+/// come from a task: their flush is what the disk may not keep up with.
+const AT_ONCE_MAX: usize = 64 << 10;
+
 /// A [`Writer`] that any number of threads and async tasks append through. Clones share it.
 ///
 /// The ring is closed by [`SharedWriter::close`], or when the last clone is dropped, which blocks until then.
@@ -51,7 +55,7 @@ struct SharedInner {
     /// 0 stands for none: no record has that number. On a cache line of its own: it is stored with every
     /// append.
     tip: CachePadded<AtomicU64>,
-    sync: bool,
+    durability: Durability,
     linger: Duration,
     home: PathBuf,
     opened: OpenReport,
@@ -88,7 +92,7 @@ impl SharedWriter {
     pub fn new(writer: Writer) -> SharedWriter {
         let inner = Arc::new(SharedInner {
             tip: CachePadded::new(AtomicU64::new(writer.tip().unwrap_or(0))),
-            sync: writer.options().durability == Durability::Sync,
+            durability: writer.options().durability,
             linger: writer.options().linger,
             home: writer.home().to_owned(),
             opened: writer.open_report().clone(),
@@ -148,14 +152,21 @@ impl SharedWriter {
         }
     }
 
-    /// [`SharedWriter::append`] without blocking the thread for I/O: an append that need not be durable
-    /// is done at once, everything else by the committer. The payloads are copied then. An append that is
-    /// cancelled may still happen, as a whole or, if the writer fails, up to some record.
+    /// [`SharedWriter::append`] for tasks. If nobody else is at it, an append is done at once on the caller's
+    /// thread where that need not wait for the disk: of any size with [`Durability::PageCache`], up to 64 KiB
+    /// of payload with [`Durability::Interval`] (where the disk does not keep up, also such an append waits for
+    /// it on the caller's thread). Everything else is done by the committer, and the payloads are copied for
+    /// that.
+    ///
+    /// An append that is done at once returns without giving way to other tasks. A loop of them has to do that
+    /// itself, as `append` of the embedded API does.
+    ///
+    /// An append that is cancelled may still happen, as a whole or, if the writer fails, up to some record.
     ///
     /// # Errors
     /// As [`SharedWriter::append`].
     pub async fn append_async(&self, logs: &[Log<'_>]) -> Result<Appended, AppendError> {
-        if !self.0.inner.sync
+        if self.0.inner.at_once(|| logs.iter().map(|log| log.data().len()).sum())
             && let Some(outcome) = self.0.inner.try_now(|writer| writer.append(logs))
         {
             return outcome;
@@ -163,7 +174,7 @@ impl SharedWriter {
         self.ask(|reply| Work::append(logs, reply)).await
     }
 
-    /// [`SharedWriter::append_payloads`] without blocking the thread for I/O.
+    /// [`SharedWriter::append_payloads`] for tasks; see [`SharedWriter::append_async`].
     ///
     /// # Errors
     /// As [`SharedWriter::append`].
@@ -171,7 +182,7 @@ impl SharedWriter {
         &self,
         payloads: &[P],
     ) -> Result<Appended, AppendError> {
-        if !self.0.inner.sync
+        if self.0.inner.at_once(|| payloads.iter().map(|payload| payload.as_ref().len()).sum())
             && let Some(outcome) = self.0.inner.try_now(|writer| writer.append_payloads(payloads))
         {
             return outcome;
@@ -285,6 +296,15 @@ impl<T> Answer for Result<T, AppendError> {
 }
 
 impl SharedInner {
+    /// Whether an append of a task, of `bytes` of payload, is to be done on the caller's thread.
+    fn at_once(&self, bytes: impl FnOnce() -> usize) -> bool {
+        match self.durability {
+            Durability::Sync => false,
+            Durability::Interval(_) => bytes() <= AT_ONCE_MAX,
+            Durability::PageCache => true,
+        }
+    }
+
     /// Runs `append` on the caller's thread if nobody else is at it or waiting.
     fn try_now<T>(&self, append: impl FnOnce(&mut Writer) -> T) -> Option<T> {
         if !self.queue.is_empty() {

@@ -13,6 +13,7 @@ use super::SharedInner;
 use super::queue::{Reply, Request, Work, wake_client};
 use super::syncer::Syncer;
 use crate::error::AppendError;
+use crate::options::Durability;
 use crate::writer::{Appended, Writer};
 use std::sync::Arc;
 
@@ -97,7 +98,7 @@ pub(super) fn run(inner: &Arc<SharedInner>) {
         let Some(writer) = guard.as_mut() else { continue };
         let mut group = Group::default();
         group.stage(writer, requests);
-        while inner.sync
+        while inner.durability == Durability::Sync
             && group.bytes >= OVERLAP_MIN
             && group.only_appends()
             && let Some(syncer) = Syncer::started(&mut syncer, inner)

@@ -66,6 +66,32 @@ fn every_appender_gets_numbers_of_its_own() {
 }
 
 #[test]
+fn a_task_appends_at_once_what_need_not_wait_for_the_disk() {
+    let interval = Durability::Interval(std::time::Duration::from_secs(1));
+    let expected = [
+        (Durability::Sync, [false, false]),
+        (interval, [true, false]),
+        (Durability::PageCache, [true, true]),
+    ];
+    for (durability, at_once) in expected {
+        let home = Home::new();
+        let writer = SharedWriter::new(home.open(&small(Io::Auto, durability)));
+        for (bytes, at_once) in [64 << 10, (64 << 10) + 1].into_iter().zip(at_once) {
+            assert_eq!(writer.0.inner.at_once(|| bytes), at_once, "{durability:?}, {bytes} bytes");
+            // A page of this ring does not take as much in one record.
+            let payloads: Vec<_> =
+                [16 << 10, 16 << 10, 16 << 10, bytes - (48 << 10)].map(|len| vec![1; len]).into();
+            let before = writer.tip().unwrap_or(0);
+            let numbered = (before..).zip(&payloads);
+            let logs: Vec<_> =
+                numbered.map(|(prev, payload)| Log::new_borrowed(prev + 1, prev, payload)).collect();
+            assert_eq!(block_on(writer.append_async(&logs)).unwrap().last_seq_no, before + 4);
+            assert_eq!(block_on(writer.append_payloads_async(&payloads)).unwrap().last_seq_no, before + 8);
+        }
+    }
+}
+
+#[test]
 fn of_appends_that_compete_one_wins() {
     for options in regimes() {
         let home = Home::new();
