@@ -26,6 +26,7 @@
 
 mod backlog;
 mod backoff;
+mod connect;
 mod connection;
 mod error;
 mod options;
@@ -34,8 +35,10 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod waiters;
 pub mod wire;
 
+pub use connect::connect_at_once;
 pub use error::ProducerError;
 pub use options::ProducerOptions;
 pub use producer::Producer;

@@ -92,6 +92,7 @@ setters! {
 
 impl ServiceOptions {
     /// Sets [`ServiceOptions::group`].
+    #[must_use]
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());
         self

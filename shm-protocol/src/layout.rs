@@ -32,9 +32,33 @@ impl Table {
         }
         out
     }
+
+    /// Whether a document describes the structure as it is: its table stands under a heading of the third
+    /// level with title and size, and each field is named in the text below.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn check_document(&self, document: &str) -> Result<(), String> {
+        let heading = format!("\n### {} ({} bytes)\n", self.title, self.size);
+        let (_, section) =
+            document.split_once(&heading).ok_or_else(|| format!("there is no heading {}", heading.trim()))?;
+        let section = section.split_once("\n#").map_or(section, |(section, _)| section);
+        let expected = self.to_markdown();
+        // A row too many would go on where the expected table ends.
+        let prose = section.split_once(&format!("\n{expected}")).map(|(_, prose)| prose);
+        let Some(prose) = prose.filter(|prose| !prose.starts_with('|')) else {
+            return Err(format!("the table under {} should be\n{expected}", heading.trim()));
+        };
+        match self.fields.iter().find(|field| !prose.contains(&format!("`{}`", field.name))) {
+            Some(field) => Err(format!("{}: no word on {}", self.title, field.name)),
+            None => Ok(()),
+        }
+    }
 }
 
-/// Asserts size and offsets of a structure and keeps them as a [`Table`].
+/// Asserts size and offsets of a structure and keeps them as a [`Table`]. For the crates of Waldo.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! describe {
     ($name:ident, $title:literal, $size:literal, { $($field:ident: $offset:literal,)* }) => {
         #[cfg(not(loom))]
@@ -52,10 +76,11 @@ macro_rules! describe {
         }
     };
 }
-pub(crate) use describe;
+pub use describe;
 
 /// Turns names and offsets into fields: each ends where the next begins, so nothing is left unnamed.
-pub(crate) const fn sized<const N: usize>(fields: [(&'static str, usize); N], total: usize) -> [Field; N] {
+#[doc(hidden)]
+pub const fn sized<const N: usize>(fields: [(&'static str, usize); N], total: usize) -> [Field; N] {
     let mut out = [Field { name: "", offset: 0, size: 0 }; N];
     let mut i = 0;
     while i < N {

@@ -5,13 +5,13 @@
 //!               front                             ^ sent
 //! ```
 
+use super::waiters::Waiters;
 use super::wire::{
     APPEND_CONDITIONAL, APPEND_DURABLE, Ack, AppendFields, BATCH_RECORDS_MAX, FRAME_HEADER_LEN, Kind,
     Welcome, encode_append, finish_frame,
 };
 use super::{ProducerError, Stored};
 use std::collections::VecDeque;
-use std::task::Waker;
 
 /// What a waiting batch takes beside its frame, about.
 const BATCH_OVERHEAD: usize = 160;
@@ -82,7 +82,7 @@ pub(super) struct Backlog {
     /// The present connection is broken.
     pub(super) broken: Option<ProducerError>,
     /// Tasks that wait for space.
-    pub(super) wakers: Vec<Waker>,
+    pub(super) waiters: Waiters,
 }
 
 impl Backlog {
@@ -102,7 +102,7 @@ impl Backlog {
             closing: false,
             ended: None,
             broken: None,
-            wakers: Vec::new(),
+            waiters: Waiters::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! How a producer connects.
 
 use super::ProducerError;
-use super::wire::{NAME_LEN_MAX, WireFault};
+use super::wire::{WireFault, is_name};
 use std::time::Duration;
 
 /// Options of a [`Producer`](super::Producer).
@@ -18,7 +18,8 @@ pub struct ProducerOptions {
     pub checksums: bool,
     /// Bytes that may wait to be acknowledged; appends wait then. 8 MiB by default, at least 1.
     pub buffer_bytes: usize,
-    /// How long the first connection is tried, 5 s by default. Zero: once.
+    /// How long the first connection is tried, 5 s by default. Zero: once. A service that has taken the
+    /// connection may take 30 s more for its welcome.
     pub connect_timeout: Duration,
     /// How long a broken connection is tried anew before everything that waits fails. `None`, the default:
     /// for ever.
@@ -46,42 +47,49 @@ impl Default for ProducerOptions {
 
 impl ProducerOptions {
     /// Sets [`ProducerOptions::name`].
+    #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
     /// Sets [`ProducerOptions::durable`].
+    #[must_use]
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
         self
     }
 
     /// Sets [`ProducerOptions::checksums`].
+    #[must_use]
     pub fn checksums(mut self, checksums: bool) -> Self {
         self.checksums = checksums;
         self
     }
 
     /// Sets [`ProducerOptions::buffer_bytes`].
+    #[must_use]
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = bytes;
         self
     }
 
     /// Sets [`ProducerOptions::connect_timeout`].
+    #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
     /// Sets [`ProducerOptions::reconnect_for`].
+    #[must_use]
     pub fn reconnect_for(mut self, time: Option<Duration>) -> Self {
         self.reconnect_for = time;
         self
     }
 
     /// Sets [`ProducerOptions::backoff_min`] and [`ProducerOptions::backoff_max`].
+    #[must_use]
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         (self.backoff_min, self.backoff_max) = (min, max);
         self
@@ -90,7 +98,7 @@ impl ProducerOptions {
     pub(super) fn check(&self) -> Result<(), ProducerError> {
         let refuse = |reason: String| Err(ProducerError::Options { reason });
         if let Some(name) = &self.name
-            && (name.is_empty() || name.len() > NAME_LEN_MAX || name.chars().any(char::is_control))
+            && !is_name(name)
         {
             return refuse(format!("name is {name:?}: {}", WireFault::Name));
         }

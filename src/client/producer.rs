@@ -4,6 +4,7 @@ use super::backlog::{Backlog, NewBatch};
 use super::backoff::Backoff;
 use super::connection::{Opened, open};
 use super::session::{self, Session};
+use super::waiters::Waiter;
 use super::wire::Welcome;
 use super::{ProducerError, ProducerOptions, Ticket};
 use std::future::{Future, poll_fn};
@@ -127,13 +128,16 @@ impl Producer {
     /// As [`Producer::append`].
     pub async fn append_async<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Ticket, ProducerError> {
         let mut batch = Some(self.encode(payloads, None));
+        let mut waiter = Waiter::new(&self.shared);
         poll_fn(|context| {
             let mut backlog = self.shared.lock();
             let Some(waiting) = &batch else { return Poll::Ready(Err(ProducerError::Closed)) };
             match backlog.check(waiting).and_then(|()| backlog.check_space(waiting)) {
                 Ok(()) => {}
                 Err(ProducerError::Full { .. }) => {
-                    backlog.wakers.push(context.waker().clone());
+                    let before = waiter.wait(&mut backlog.waiters, context.waker());
+                    drop(backlog);
+                    drop(before);
                     return Poll::Pending;
                 }
                 Err(error) => return Poll::Ready(Err(error)),
@@ -144,6 +148,12 @@ impl Producer {
             }
         })
         .await
+    }
+
+    /// Appends that wait for space as tasks.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.lock().waiters.len()
     }
 
     fn encode<P: AsRef<[u8]>>(&self, payloads: &[P], expected: Option<u64>) -> NewBatch {

@@ -47,7 +47,7 @@ impl Session {
 
     /// Wakes those that wait for space.
     fn tell_of_space(&self) {
-        let wakers = std::mem::take(&mut self.lock().wakers);
+        let wakers = self.lock().waiters.take();
         self.space.notify_all();
         wakers.into_iter().for_each(|waker| wake_client(|| waker.wake()));
     }

@@ -6,9 +6,12 @@ use super::wire::{
     Ack, AppendFields, Batch, FRAME_HEADER_LEN, FrameHeader, Kind, VERSION, Welcome, begin_frame,
     finish_frame,
 };
-use super::{ProducerError, ProducerOptions};
-use std::io::Read;
+use super::{Producer, ProducerError, ProducerOptions};
+use std::future::Future;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 fn welcome(last_number: u64, window_batches: u32) -> Welcome {
@@ -173,4 +176,54 @@ fn options_that_cannot_work_are_refused() {
     assert!(refused(ProducerOptions::default().buffer_bytes(0)));
     assert!(refused(ProducerOptions::default().backoff(Duration::ZERO, Duration::ZERO)));
     assert!(ProducerOptions::default().name("x".repeat(64)).check().is_ok());
+}
+
+/// A service that says welcome and nothing else.
+fn mute_service(path: &Path) -> std::thread::JoinHandle<UnixStream> {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut out = Vec::new();
+        welcome(0, 4).encode(&mut out, false);
+        stream.write_all(&out).unwrap();
+        stream
+    })
+}
+
+#[test]
+fn an_append_that_waits_is_remembered_once_and_only_while_it_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let service = mute_service(&path);
+    let options = ProducerOptions::default().buffer_bytes(1);
+    let producer = Producer::connect(&path, options).unwrap();
+    let _ticket = producer.append(&[b"fills the buffer"]).unwrap();
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(producer.append_async(&[b"waits"]))).collect();
+    for _ in 0..100 {
+        for append in &mut waiting {
+            assert!(append.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        assert_eq!(producer.waiting(), 3);
+    }
+    waiting.truncate(1);
+    assert_eq!(producer.waiting(), 1, "appends that were given up are still remembered");
+    drop(waiting);
+    assert_eq!(producer.waiting(), 0);
+    drop(producer);
+    drop(service.join().unwrap());
+}
+
+#[test]
+fn a_service_that_takes_no_connection_is_tried_for_as_long_as_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let _stopped = UnixListener::bind(&path).unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = super::connect_at_once(&path) {
+        queued.push(stream);
+    }
+    let connect = || Producer::connect(&path, ProducerOptions::default().connect_timeout(Duration::ZERO));
+    let error = connect().unwrap_err();
+    let full = "its queue of connections is full";
+    assert!(matches!(error, ProducerError::Connect { .. }) && error.to_string().contains(full), "{error}");
 }

@@ -19,7 +19,6 @@ mod batch;
 mod fault;
 mod frame;
 mod hello;
-mod layout;
 mod reply;
 #[cfg(test)]
 mod tests;
@@ -27,7 +26,7 @@ mod tests;
 pub use batch::{APPEND_CONDITIONAL, APPEND_DURABLE, AppendFields, Batch, encode_append};
 pub use fault::WireFault;
 pub use frame::{FRAME_CHECKSUM, FrameHeader, Kind, RawFrameHeader, begin_frame, finish_frame};
-pub use hello::{HELLO_CHECKSUMS, HELLO_DURABLE, Hello, HelloFields, Welcome};
+pub use hello::{HELLO_CHECKSUMS, HELLO_DURABLE, Hello, HelloFields, Welcome, is_name};
 pub use reply::{ACK_DURABLE, Ack, ERROR_FATAL, ErrorCode, ErrorFields, ErrorFrame};
 
 /// The first bytes of every HELLO.

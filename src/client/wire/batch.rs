@@ -1,8 +1,8 @@
 //! APPEND: a batch of records.
 
 use super::frame::{Kind, begin_frame, finish_frame};
-use super::layout::describe;
 use super::{BATCH_RECORDS_MAX, WireFault};
+use waldo_shm_protocol::layout::describe;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Flag of APPEND: store the batch only behind record `previous`.

@@ -1,7 +1,7 @@
 //! What all frames begin with.
 
-use super::layout::describe;
 use super::{FRAME_HEADER_LEN, WireFault};
+use waldo_shm_protocol::layout::describe;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Flag in a frame's header: `checksum` holds one.

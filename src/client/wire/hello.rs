@@ -1,9 +1,9 @@
 //! HELLO and WELCOME: who is there, and what the limits are.
 
 use super::frame::{Kind, begin_frame, finish_frame};
-use super::layout::describe;
 use super::{MAGIC, NAME_LEN_MAX, VERSION, WireFault};
 use waldo_shm_protocol::RingId;
+use waldo_shm_protocol::layout::describe;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Flag of HELLO: every batch is to be acknowledged when it is durable.
@@ -42,8 +42,8 @@ pub struct Hello {
     pub checksums: bool,
 }
 
-/// Whether a producer may have this name.
-fn is_name(name: &str) -> bool {
+/// Whether a producer may have this name: 1 to [`NAME_LEN_MAX`] bytes, no control characters.
+pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= NAME_LEN_MAX && !name.chars().any(char::is_control)
 }
 

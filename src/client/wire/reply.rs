@@ -1,8 +1,8 @@
 //! ACK and ERROR: what became of a batch.
 
 use super::frame::{Kind, begin_frame, finish_frame};
-use super::layout::describe;
 use super::{TEXT_LEN_MAX, WireFault};
+use waldo_shm_protocol::layout::describe;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Flag of ACK: the batch is durable.
