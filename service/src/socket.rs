@@ -22,8 +22,9 @@ use nix::unistd::{Gid, Group, chown};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use waldo::client::connect_at_once;
 
 /// Longest path in bytes: what the system allows, less the end of the path that is used at first.
 const PATH_LEN_MAX: usize = 107 - NEW.len();
@@ -150,7 +151,7 @@ fn look(path: &Path) -> Result<Holder, ServiceError> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
+    match connect_at_once(path) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(Holder::LeftOver),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Holder::Nobody),
         // Also where it cannot be told, as without permission to connect: nobody's socket is taken on a

@@ -1,5 +1,6 @@
 //! One connection: HELLO, WELCOME, and frames as they come from the socket.
 
+use super::connect::connect_at_once;
 use super::wire::{
     ErrorCode, ErrorFrame, FRAME_HEADER_LEN, FrameHeader, Hello, Kind, REPLY_LEN_MAX, Welcome, WireFault,
 };
@@ -26,7 +27,7 @@ pub(super) struct Opened {
 /// Connects and exchanges HELLO and WELCOME.
 pub(super) fn open(path: &Path, options: &ProducerOptions) -> Result<Opened, ProducerError> {
     let broken = |source| connect_error(path, source);
-    let mut stream = UnixStream::connect(path).map_err(broken)?;
+    let mut stream = connect_at_once(path).map_err(broken)?;
     stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(broken)?;
     stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(broken)?;
     let hello = Hello { name: options.name.clone(), durable: options.durable, checksums: options.checksums };

@@ -1,6 +1,7 @@
 //! Two services that come for one path at the same time.
 
 use super::*;
+use std::os::unix::net::UnixStream;
 
 fn listener(path: &Path) -> UnixListener {
     UnixListener::bind(path).unwrap()
@@ -42,4 +43,22 @@ fn of_many_that_come_at_once_one_gets_the_path() {
     });
     assert_eq!(holders.count(), 1);
     assert!(UnixStream::connect(&path).is_ok());
+}
+
+#[test]
+fn a_service_that_is_stopped_holds_its_path_and_holds_nobody_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    // It takes no connection, and its queue is full.
+    let _stopped = listener(&path);
+    let mut waiting = Vec::new();
+    let full = loop {
+        match connect_at_once(&path) {
+            Ok(stream) => waiting.push(stream),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock, "{full}");
+    let outcome = bind(&path, &ServiceOptions::default());
+    assert!(matches!(outcome, Err(ServiceError::SocketHeld { .. })), "{outcome:?}");
 }
