@@ -25,10 +25,12 @@ pub(crate) use load::{Place, load};
 use crate::ServiceError;
 use crate::producers::Producers;
 use entry::{Header, put_name, put_void};
-use std::fs::{File, OpenOptions};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
 use zerocopy::IntoBytes;
 
 const NAME: &str = "producers.journal";
@@ -53,16 +55,12 @@ pub(crate) struct Journal {
     unsound: bool,
 }
 
-fn path_in(home: &Path) -> PathBuf {
-    home.join(NAME)
-}
-
 impl Journal {
     /// Writes a new journal that holds `producers`, in the place of the old one.
     pub(crate) fn create(place: Place, producers: &Producers) -> Result<Journal, ServiceError> {
         let (file, len) = write_new(&place, producers).map_err(|source| ServiceError::Journal {
             action: "write",
-            path: path_in(&place.home),
+            path: place.path(),
             source,
         })?;
         let reserved = len + RESERVE as u64;
@@ -128,12 +126,14 @@ fn write_new(place: &Place, producers: &Producers) -> io::Result<(File, u64)> {
     }
     let len = bytes.len() as u64;
     bytes.resize(bytes.len() + RESERVE, 0);
-    let new = place.home.join(NEW_NAME);
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    // Whatever is there under this name is left over.
+    match unlinkat(place.dir(), NEW_NAME, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let file = place.open_file(NEW_NAME, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)?;
     file.write_all_at(&bytes, 0)?;
     file.sync_all()?;
-    std::fs::rename(&new, path_in(&place.home))?;
-    File::open(&place.home)?.sync_all()?;
+    place.rename(NEW_NAME, NAME)?;
     Ok((file, len))
 }

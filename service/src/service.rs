@@ -133,7 +133,7 @@ impl Service {
 
 fn make_engine(writer: Writer, options: ServiceOptions) -> Result<Engine, ServiceError> {
     let ring_id = Ring::attach(writer.home())?.ring_id();
-    let place = Place { home: writer.home().to_owned(), ring_id, epoch: writer.open_report().epoch };
+    let place = Place::of(&writer, ring_id)?;
     let tip = writer.tip().unwrap_or(0);
     let mut producers = load(&place, tip)?.producers;
     let kept_ms = options.names_kept.as_millis() as u64;

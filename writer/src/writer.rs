@@ -26,6 +26,7 @@ use crate::recover::OpenReport;
 use pending_flush::PendingFlush;
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -133,6 +134,11 @@ impl Writer {
     /// The ring's directory.
     pub fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// The ring's directory as the writer has opened it, wherever it is by now; `None` on a disk without one.
+    pub fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.core.disk.directory()
     }
 
     /// The options in force.

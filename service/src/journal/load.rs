@@ -1,20 +1,72 @@
 //! Reading the journal at a start, and holding it against the log.
 
+use super::NAME;
 use super::entry::{Entry, HEADER_LEN, Header, MAGIC, take};
-use super::path_in;
 use crate::ServiceError;
 use crate::producers::Producers;
-use std::io::ErrorKind;
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::Mode;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
+use waldo::protocol::RingId;
 use waldo::reader::{Cursor, ReadError, Ring};
+use waldo::writer::Writer;
 use zerocopy::FromBytes;
 
 /// Where a journal belongs, and to which start of the ring's writer.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    pub(crate) home: PathBuf,
-    pub(crate) ring_id: [u8; 16],
+    home: PathBuf,
+    /// The directory that the ring's writer works in.
+    dir: Arc<File>,
+    pub(crate) ring_id: RingId,
     pub(crate) epoch: u32,
+}
+
+impl Place {
+    /// The directory that `writer` has opened, whose ring is `ring_id`.
+    pub(crate) fn of(writer: &Writer, ring_id: RingId) -> Result<Place, ServiceError> {
+        let home = writer.home().to_owned();
+        let dir = match writer.directory() {
+            Some(dir) => dir.try_clone_to_owned(),
+            None => File::open(&home).map(OwnedFd::from),
+        };
+        let dir = dir.map_err(|source| ServiceError::Journal {
+            action: "open the directory of",
+            path: home.join(NAME),
+            source,
+        })?;
+        Ok(Place { home, dir: Arc::new(File::from(dir)), ring_id, epoch: writer.open_report().epoch })
+    }
+
+    /// The journal's path, for messages only: the directory may have been renamed.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.home.join(NAME)
+    }
+
+    pub(super) fn dir(&self) -> &File {
+        &self.dir
+    }
+
+    /// Opens a regular file in the directory. Whatever else is there under this name is refused, and not
+    /// waited for.
+    pub(super) fn open_file(&self, name: &str, flags: OFlag) -> io::Result<File> {
+        let safe = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&*self.dir, name, flags | safe, Mode::from_bits_truncate(0o600))?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "this is not a regular file"));
+        }
+        Ok(file)
+    }
+
+    /// Gives file `from` the name `to`, durably.
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        renameat(&*self.dir, from, &*self.dir, to)?;
+        self.dir.sync_all()
+    }
 }
 
 /// What a journal said.
@@ -28,12 +80,14 @@ pub(crate) struct Loaded {
 /// Reads the journal of the ring, whose log ends with record `tip`. Without one, or with that of another
 /// ring, there are no producers.
 pub(crate) fn load(place: &Place, tip: u64) -> Result<Loaded, ServiceError> {
-    let path = path_in(&place.home);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
+    let path = place.path();
+    let mut bytes = Vec::new();
+    let read = place.open_file(NAME, OFlag::O_RDONLY).and_then(|mut file| file.read_to_end(&mut bytes));
+    match read {
+        Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Loaded::default()),
         Err(source) => return Err(ServiceError::Journal { action: "read", path, source }),
-    };
+    }
     let damaged = |reason: &str| ServiceError::JournalDamaged { path: path.clone(), reason: reason.into() };
     let Some((head, entries)) = bytes.split_at_checked(HEADER_LEN) else {
         return Err(damaged("it is shorter than its header"));

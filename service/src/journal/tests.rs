@@ -4,7 +4,9 @@ use super::entry::{Intent, put_intents, put_name};
 use super::load::replay;
 use super::*;
 use crate::producers::{Claim, Producer};
+use nix::sys::stat::Mode;
 use proptest::prelude::*;
+use std::path::Path;
 use std::time::Duration;
 use waldo::reader::Ring;
 use waldo::writer::{ControlPlace, Durability, Writer, WriterOptions};
@@ -52,7 +54,7 @@ impl Rings {
 
     fn place(&self, writer: &Writer) -> Place {
         let ring_id = Ring::attach(writer.home()).unwrap().ring_id();
-        Place { home: writer.home().to_owned(), ring_id, epoch: writer.open_report().epoch }
+        Place::of(writer, ring_id).unwrap()
     }
 
     fn load(&self, writer: &Writer) -> Producers {
@@ -111,7 +113,7 @@ fn a_journal_of_another_ring_or_none_names_nobody() {
     let rings = Rings::new();
     let writer = rings.open();
     assert_eq!(rings.load(&writer).len(), 0);
-    let place = Place { ring_id: [9; 16], ..rings.place(&writer) };
+    let place = Place::of(&writer, [9; 16]).unwrap();
     let mut journal = Journal::create(place, &Producers::default()).unwrap();
     journal.append(&name_entry(), false).unwrap();
     assert_eq!(rings.load(&writer).len(), 0);
@@ -122,7 +124,7 @@ fn a_damaged_header_is_told_and_a_torn_end_is_left_out() {
     let rings = Rings::new();
     rings.life(30);
     let writer = rings.open();
-    let path = path_in(writer.home());
+    let path = writer.home().join(NAME);
     let good = std::fs::read(&path).unwrap();
     for (at, bit) in [(0, 1), (9, 1), (25, 8)] {
         let mut bad = good.clone();
@@ -165,11 +167,11 @@ fn a_journal_that_was_written_anew_says_the_same() {
         number += 500;
         journal.append(&intent_entry(&claims), false).unwrap();
     }
-    let bytes = std::fs::read(path_in(writer.home())).unwrap();
+    let bytes = std::fs::read(writer.home().join(NAME)).unwrap();
     let replayed = replay(&bytes[entry::HEADER_LEN..]);
     assert_eq!((last(&replayed.producers), replayed.torn), (number - 1, 0));
     journal.compact(&replayed.producers).unwrap();
-    let bytes = std::fs::read(path_in(writer.home())).unwrap();
+    let bytes = std::fs::read(writer.home().join(NAME)).unwrap();
     assert_eq!(last(&replay(&bytes[entry::HEADER_LEN..]).producers), number - 1);
 }
 
@@ -196,4 +198,61 @@ proptest! {
     fn any_bytes_are_replayed_without_harm(bytes in any::<Vec<u8>>()) {
         let _ = replay(&bytes);
     }
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    let rings = Rings::new();
+    let writer = rings.open();
+    let place = rings.place(&writer);
+    let (path, new) = (writer.home().join(NAME), writer.home().join(NEW_NAME));
+    type Put = fn(&Path);
+    let put: [(&str, Put); 3] = [
+        ("FIFO", |path| nix::unistd::mkfifo(path, Mode::S_IRWXU).unwrap()),
+        ("link", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()),
+        ("directory", |path| std::fs::create_dir(path).unwrap()),
+    ];
+    for (what, put) in put {
+        put(&path);
+        // Nobody writes to the FIFO: to open it as others are opened never ends.
+        let error = load(&place, 0).unwrap_err();
+        assert!(
+            matches!(&error, ServiceError::Journal { path: named, .. } if *named == path),
+            "{what}: {error}"
+        );
+        std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path)).unwrap();
+
+        put(&new);
+        let written = Journal::create(rings.place(&writer), &Producers::default());
+        match what {
+            "directory" => {
+                assert!(written.is_err());
+                std::fs::remove_dir(&new).unwrap();
+            }
+            _ => {
+                written.unwrap();
+                assert!(std::fs::symlink_metadata(&path).unwrap().is_file(), "{what}");
+                std::fs::remove_file(&path).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn the_journal_stays_with_the_directory_that_the_writer_has_opened() {
+    let rings = Rings::new();
+    let writer = rings.open();
+    let place = rings.place(&writer);
+    let (home, moved) = (writer.home().to_owned(), writer.home().with_extension("moved"));
+    std::fs::rename(&home, &moved).unwrap();
+    std::fs::create_dir(&home).unwrap();
+    std::fs::write(home.join(NAME), "somebody else's").unwrap();
+    assert_eq!(load(&place, 0).unwrap().producers.len(), 0, "the journal of another ring was read");
+    let mut journal = Journal::create(place, &Producers::default()).unwrap();
+    journal.append(&name_entry(), true).unwrap();
+    journal.compact(&Producers::default()).unwrap();
+    assert_eq!(std::fs::read(home.join(NAME)).unwrap(), b"somebody else's");
+    assert!(moved.join(NAME).exists());
+    // The writer closes where it is.
+    std::fs::remove_file(home.join(NAME)).unwrap();
 }
