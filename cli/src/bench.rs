@@ -14,11 +14,11 @@ pub struct Args {
 
 /// Says where the measurements went.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let words: Vec<_> = args.args.iter().map(|word| word.to_string_lossy()).collect();
-    let words = words.join(" ");
+    let words = args.args.iter().map(|word| word.to_string_lossy());
+    let words: Vec<_> = ["cargo run --release -p waldo-suite --".into()].into_iter().chain(words).collect();
+    let command = words.join(" ");
     Err(Usage(format!(
-        "the measurements are a program of their own now, in a checkout of Waldo: \
-         `cargo run --release -p waldo-suite -- {words}`"
+        "the measurements are a program of their own now, in a checkout of Waldo: `{command}`"
     ))
     .into())
 }

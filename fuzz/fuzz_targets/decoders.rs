@@ -1,5 +1,6 @@
 //! libFuzzer over everything that decodes bytes and does nothing else.
 #![no_main]
+#![allow(dead_code, reason = "seeds are for the test of the same name")]
 
 #[path = "../../tests/fuzz/decoders.rs"]
 mod decoders;

@@ -1,13 +1,24 @@
 //! The systems that are compared, each in a file of its own, behind the same traits.
 
+#[cfg(feature = "iceoryx2")]
 mod iceoryx;
+#[cfg(not(all(feature = "iceoryx2", feature = "lmdb", feature = "redis")))]
+mod left_out;
+#[cfg(feature = "lmdb")]
 mod lmdb;
+#[cfg(feature = "redis")]
 mod redis;
 mod unix_socket;
 mod waldo;
 
 use crate::harness::spec::Spec;
 use crate::system::{Facts, Publisher, Server, Subscriber, System};
+#[cfg(not(feature = "iceoryx2"))]
+use left_out as iceoryx;
+#[cfg(not(feature = "lmdb"))]
+use left_out as lmdb;
+#[cfg(not(feature = "redis"))]
+use left_out as redis;
 
 /// What there is to say.
 pub fn facts(system: System) -> Facts {

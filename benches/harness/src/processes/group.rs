@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use signal_hook::SigId;
 use signal_hook::consts::SIGCHLD;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -37,6 +38,8 @@ pub struct ProcessGroup {
     orders: Option<ChildStdin>,
     /// A child has ended or stopped since it was last looked.
     child_changed: Arc<AtomicBool>,
+    /// What raises the flag.
+    handler: SigId,
 }
 
 impl ProcessGroup {
@@ -46,9 +49,9 @@ impl ProcessGroup {
         // Whoever started this program may have blocked it.
         SigSet::from_iter([Signal::SIGCHLD]).thread_unblock().context("cannot receive SIGCHLD")?;
         let child_changed = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register(SIGCHLD, Arc::clone(&child_changed))
+        let handler = signal_hook::flag::register(SIGCHLD, Arc::clone(&child_changed))
             .context("cannot install a signal handler")?;
-        Ok(ProcessGroup { program, running: HashMap::new(), orders: None, child_changed })
+        Ok(ProcessGroup { program, running: HashMap::new(), orders: None, child_changed, handler })
     }
 
     /// This program in a hidden role, to be given arguments and started. In a process group of its own, so
@@ -174,5 +177,7 @@ impl ProcessGroup {
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.shut_down();
+        // A command makes one group after the other, and each signal runs all handlers there are.
+        signal_hook::low_level::unregister(self.handler);
     }
 }

@@ -5,7 +5,7 @@ use crate::result_table::{Goal, Unit};
 use crate::ring;
 use crate::session::Session;
 use anyhow::Context;
-use rustix::fs::{Advice, fadvise};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::path::Path;
@@ -116,7 +116,8 @@ fn empty_cache(home: &Path) -> anyhow::Result<()> {
         // A file may just have got its name, and been a scratch file before.
         let Ok(file) = File::open(entry?.path()) else { continue };
         file.sync_data()?;
-        fadvise(&file, 0, None, Advice::DontNeed).context("cannot empty the page cache")?;
+        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
+            .context("cannot empty the page cache")?;
     }
     Ok(())
 }
