@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// Connects to the socket at `path` if that is possible at once. A service that is stopped, or too busy to take
-/// connections, has a queue of a fixed length; the system's own call waits for ever where it is full.
+/// Connects to the socket at `path` if that is possible at once. A service that is stopped, or too busy to
+/// take connections, has a queue of a fixed length; the system's own call waits for ever where it is full.
 ///
 /// # Errors
 /// What the system says: [`io::ErrorKind::WouldBlock`] if someone listens, but the queue of connections that

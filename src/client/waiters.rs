@@ -1,5 +1,5 @@
-//! Tasks that wait for space in the backlog. Each one is kept once, however often it is polled, and only as long
-//! as it waits.
+//! Tasks that wait for space in the backlog. Each one is kept once, however often it is polled, and only as
+//! long as it waits.
 
 use super::session::Session;
 use std::collections::HashMap;
@@ -35,8 +35,8 @@ impl<'a> Waiter<'a> {
         Waiter { session, number: None }
     }
 
-    /// Has `waker` woken when there is space, and gives back the one of before. That is to be dropped without the
-    /// lock: the last waker of a task may drop the task, and the task a `Waiter`.
+    /// Has `waker` woken when there is space, and gives back the one of before. That is to be dropped without
+    /// the lock: the last waker of a task may drop the task, and the task a `Waiter`.
     #[must_use]
     pub(super) fn wait(&mut self, waiters: &mut Waiters, waker: &Waker) -> Option<Waker> {
         let number = *self.number.get_or_insert_with(|| {

@@ -160,8 +160,8 @@ impl Waldo {
     /// [`AppendError::Sequence`].
     ///
     /// An append that need not be durable is done at once, on the caller's thread, if nobody else is at it. A
-    /// loop of such appends lets other tasks of its thread run after every eighth append, and after each one of
-    /// more than 64 KiB.
+    /// loop of such appends lets other tasks of its thread run after every eighth append, and after each one
+    /// of more than 64 KiB.
     ///
     /// Cancelling leaves either all of the records or none, or after a crash some of them, without a gap.
     ///
@@ -176,7 +176,8 @@ impl Waldo {
         }
         let _pending = Pending::new(&self.shared.pending_appends);
         let outcome = self.writer.append_async(logs).await;
-        // Not before: a caller that has just asked for the last record's number means to append behind that one.
+        // Not before: a caller that has just asked for the last record's number means to append behind that
+        // one.
         self.give_way(logs).await;
         Ok(outcome.map(drop)?)
     }

@@ -33,8 +33,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use waldo_shm_protocol::Log;
 
-/// With [`Durability::Interval`] larger appends than this, in bytes of payload, are done by the committer if they
-/// come from a task: their flush is what the disk may not keep up with.
+/// With [`Durability::Interval`] larger appends than this, in bytes of payload, are done by the committer if
+/// they come from a task: their flush is what the disk may not keep up with.
 const AT_ONCE_MAX: usize = 64 << 10;
 
 /// A [`Writer`] that any number of threads and async tasks append through. Clones share it.
@@ -154,12 +154,12 @@ impl SharedWriter {
 
     /// [`SharedWriter::append`] for tasks. If nobody else is at it, an append is done at once on the caller's
     /// thread where that need not wait for the disk: of any size with [`Durability::PageCache`], up to 64 KiB
-    /// of payload with [`Durability::Interval`] (where the disk does not keep up, also such an append waits for
-    /// it on the caller's thread). Everything else is done by the committer, and the payloads are copied for
-    /// that.
+    /// of payload with [`Durability::Interval`] (where the disk does not keep up, also such an append waits
+    /// for it on the caller's thread). Everything else is done by the committer, and the payloads are copied
+    /// for that.
     ///
-    /// An append that is done at once returns without giving way to other tasks. A loop of them has to do that
-    /// itself, as `append` of the embedded API does.
+    /// An append that is done at once returns without giving way to other tasks. A loop of them has to do
+    /// that itself, as `append` of the embedded API does.
     ///
     /// An append that is cancelled may still happen, as a whole or, if the writer fails, up to some record.
     ///

@@ -1,8 +1,8 @@
 //! Damage that stands: whether anything has been done about a damaged ring since it was surveyed.
 //!
-//! Whoever follows a damaged ring by its files looks about once a second whether somebody has mended the ring.
-//! A survey reads the pages; with thousands of followers that is all that the machine does. So they remember
-//! what the files were like, and survey again when one of them is not what it was.
+//! Whoever follows a damaged ring by its files looks about once a second whether somebody has mended the
+//! ring. A survey reads the pages; with thousands of followers that is all that the machine does. So they
+//! remember what the files were like, and survey again when one of them is not what it was.
 
 use crate::source::home::Stamp;
 use std::path::Path;
