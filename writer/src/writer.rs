@@ -4,6 +4,7 @@ mod entry;
 mod pending_flush;
 mod publish;
 mod put;
+mod recovery_heartbeat;
 mod start;
 #[cfg(test)]
 mod tests;

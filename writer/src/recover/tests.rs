@@ -2,6 +2,7 @@
 //! ran: a copy taken behind its back is what a crash of the machine leaves if nothing was lost, and damage is
 //! done to it.
 
+use crate::disk::faulty::FaultyDisk;
 use crate::disk::simulated::{Faults, Rng, SimDisk, State, Style, Styled};
 use crate::testing::*;
 use crate::{ControlPlace, Durability, Io, OpenError, Writer, WriterOptions};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::page::PageHeader;
 use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step};
+use waldo_shm_protocol::segment::STATUS_OFFSET;
 
 /// The last one is short, so that it can be torn at each of its bytes.
 const RECORDS: u64 = 61;
@@ -393,6 +395,40 @@ fn what_a_failed_flush_left_in_the_page_cache_only_is_written_again() {
         kept += u64::from(tip > 10);
     }
     assert!(kept > 5, "{kept}");
+}
+
+/// A writer that mended the files for longer than some intervals was taken for dead, and readers went by the
+/// files that it was changing.
+#[test]
+fn the_heart_beats_while_the_files_are_mended() {
+    let image = crashed(Io::Pwrite, 10);
+    let (page, offset, size) = *places(image.path()).last().unwrap();
+    overwrite(&image, page, offset + RECORD_HEADER_LEN as u64, &vec![0xa5; size - RECORD_HEADER_LEN]);
+    let segment = image.path().join("control");
+    let place = ControlPlace::Path(segment.clone());
+    let options = options(Io::Pwrite).heartbeat(Duration::from_millis(10)).control(place);
+    let disk = FaultyDisk::open(image.path());
+    let faults = Arc::clone(&disk.faults);
+    // The mended page is flushed before anything else is done.
+    faults.permit_syncs(Some(0));
+    let home = image.path().to_owned();
+    let opening = std::thread::spawn(move || Writer::open_on(home, Arc::new(disk), options));
+    let beat = || {
+        let bytes = fs::read(&segment).ok()?;
+        bytes.get(STATUS_OFFSET + 16..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
+    };
+    let (mut beats, mut last) = (0, None);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while beats < 5 {
+        assert!(!opening.is_finished(), "the recovery waited for no flush");
+        assert!(Instant::now() < deadline, "{beats} beats while the files are mended");
+        let now = beat();
+        beats += u32::from(now != last);
+        last = now;
+        std::thread::yield_now();
+    }
+    faults.permit_syncs(None);
+    assert!(opening.join().unwrap().unwrap().open_report().cut.is_some());
 }
 
 /// A start takes the note of the clean close before it back, before it does anything else: from then on the

@@ -1,5 +1,6 @@
 //! From a directory to a live writer.
 
+use super::recovery_heartbeat::RecoveryHeartbeat;
 use super::{Writer, sum_records};
 use crate::active::ActivePage;
 use crate::control::{self, Control, random_bytes};
@@ -64,6 +65,19 @@ pub(super) fn open_on(
 
     let control = Control::open(&*disk, &dir, &options, meta.meta.ring_id, shape)?;
     let epoch = survey.epoch_max.max(control.epoch_seen()) + 1;
+    let core = Arc::new(Core {
+        disk,
+        control,
+        waking: Waking::new(options.min_wake_interval),
+        poison: Default::default(),
+        unflushed: Default::default(),
+        positions: Default::default(),
+        durability: options.durability,
+        on_durable: Default::default(),
+    });
+    let (disk, control) = (&*core.disk, &core.control);
+    // Until all threads run.
+    let heartbeat = RecoveryHeartbeat::start(&core, options.heartbeat);
     let heartbeat_ns = u64::try_from(options.heartbeat.as_nanos()).unwrap_or(u64::MAX);
     let clean = survey.clean && !created;
     let cut = recover::raise_epoch(&mut meta, &options, geometry, epoch, &survey)
@@ -71,7 +85,7 @@ pub(super) fn open_on(
         .and_then(|()| {
             // Not before the number is taken for good: readers look at their place again when it changes.
             control.publisher().set_writer(epoch, std::process::id(), heartbeat_ns);
-            let cut = recover::mend(&*disk, &mut survey)?;
+            let cut = recover::mend(disk, &mut survey)?;
             recover::note_mended(&mut meta, &options, &survey)
                 .map_err(OpenError::io("write", disk.path(names::META)))?;
             Ok(cut)
@@ -93,19 +107,11 @@ pub(super) fn open_on(
         engine: engine.kind(),
         geometry_kept,
     };
-    let core = Arc::new(Core {
-        disk,
-        control,
-        waking: Waking::new(options.min_wake_interval),
-        poison: Default::default(),
-        unflushed: Default::default(),
-        positions: Default::default(),
-        durability: options.durability,
-        on_durable: Default::default(),
-    });
     let failed = Arc::clone(&core);
     let start = Start { core, engine, meta, geometry, shape, options, opened, lock, home: home.to_owned() };
-    start.go_live(survey).inspect_err(|error| {
+    let started = start.go_live(survey);
+    drop(heartbeat);
+    started.inspect_err(|error| {
         // Readers have been told of a writer that comes.
         failed.control.publisher().fail(error.errno() as u32);
         failed.control.wake_all();
