@@ -1,8 +1,8 @@
 //! Beats the heart while a writer reads and mends the files, before its notifier does.
 //!
-//! A recovery can take long: pages are removed and flushed, on a disk that others may keep busy. Readers take a
-//! writer for dead whose heart has not beaten for some intervals, and would go by the files, which are being
-//! changed under them.
+//! A recovery can take long: pages are removed and flushed, on a disk that others may keep busy. Readers take
+//! a writer for dead whose heart has not beaten for some intervals, and would go by the files, which are
+//! being changed under them.
 
 use crate::clock;
 use crate::core::Core;
