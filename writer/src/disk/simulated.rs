@@ -35,7 +35,7 @@ pub(crate) use choices::{Choices, Odometer, Rng, Style, Styled};
 pub(crate) use faults::{Faults, Lie};
 pub(crate) use state::{Known, Op, State};
 
-use super::{Disk, DiskFile};
+use super::{Allocation, Disk, DiskFile};
 use parking_lot::Mutex;
 use std::io;
 use std::os::fd::RawFd;
@@ -219,11 +219,11 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
-    fn allocate(&self, len: u64) -> io::Result<()> {
+    fn allocate(&self, len: u64) -> io::Result<Allocation> {
         let mut inner = self.disk.0.lock();
         inner.faults.space()?;
         inner.perform(Op::Allocate { inode: self.inode, len });
-        Ok(())
+        Ok(Allocation::Reserved)
     }
 
     fn size(&self) -> io::Result<u64> {

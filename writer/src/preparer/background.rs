@@ -301,7 +301,8 @@ impl Worker<'_> {
         let range = |page: &Page, from: u64| UpcomingRange {
             file: Arc::clone(&page.file),
             from,
-            to: page.header.geometry().records_limit(),
+            // Reading what was never written would bring nothing, in folios that small appends are slow in.
+            to: page.header.geometry().records_limit().min(page.unwritten()),
         };
         let mut ranges = vec![range(active, end.offset().into())];
         ranges.extend(state.ready.as_ref().map(|page| range(page, 0)));

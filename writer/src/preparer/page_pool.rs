@@ -214,7 +214,7 @@ impl PagePool {
                 }
             },
         };
-        Ok(Some(Trimmed { id, blank: Blank { scratch, file, recycled: true }, len }))
+        Ok(Some(Trimmed { id, blank: Blank { scratch, file, recycled: true, unwritten: u64::MAX }, len }))
     }
 
     /// Returns a trimmed page for recycling if it is wanted and nobody else has it, otherwise takes its name
