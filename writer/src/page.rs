@@ -121,14 +121,15 @@ impl PageTemplate {
         if self.durable { file.sync_data() } else { Ok(()) }
     }
 
-    /// Makes what of a retired page has left the page cache be there again, like a fresh one's bytes: zeros,
-    /// in large folios. Otherwise the first small append to each 4 KiB would wait for them to be read from
-    /// the disk, and they would come back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Only for
-    /// a file that nobody else has.
-    pub(crate) fn rezero(&self, file: &dyn DiskFile) -> io::Result<()> {
-        let len = self.geometry.page_len();
+    /// Makes what of a retired page has left the page cache be there again: zeros, in large folios. Otherwise
+    /// the first small append to each 4 KiB would wait for them to be read from the disk, and they would come
+    /// back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Returns where the first byte stands that
+    /// the page never held: what comes behind is left to the log. Only for a file that nobody else has.
+    pub(crate) fn rezero(&self, file: &dyn DiskFile) -> io::Result<u64> {
+        let unwritten = file.next_unwritten(PAGE_HEADER_LEN as u64)?;
+        let len = unwritten.min(self.geometry.page_len());
         if file.cached(0, len)? {
-            return Ok(());
+            return Ok(unwritten);
         }
         let mut piece = vec![0; ZERO_PIECE];
         // Somebody may still find this file under the name it had.
@@ -141,7 +142,10 @@ impl PageTemplate {
             }
             piece[..retired.len()].fill(0);
         }
-        if self.durable { file.sync_data() } else { Ok(()) }
+        if self.durable {
+            file.sync_data()?;
+        }
+        Ok(unwritten)
     }
 
     /// Makes page `id` out of `blank`, which is gone if that fails: half made, it is of no use.
