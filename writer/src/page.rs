@@ -123,8 +123,8 @@ impl PageTemplate {
 
     /// Makes what of a retired page has left the page cache be there again: zeros, in large folios. Otherwise
     /// the first small append to each 4 KiB would wait for them to be read from the disk, and they would come
-    /// back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Returns where the first byte stands that
-    /// the page never held: what comes behind is left to the log. Only for a file that nobody else has.
+    /// back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Returns where the first byte stands
+    /// that was never written: what lies behind it is left to the log. Only for a file that nobody else has.
     pub(crate) fn rezero(&self, file: &dyn DiskFile) -> io::Result<u64> {
         let unwritten = file.next_unwritten(PAGE_HEADER_LEN as u64)?;
         let len = unwritten.min(self.geometry.page_len());

@@ -2,7 +2,7 @@
 //!
 //! Two pages are kept beyond the ring: one *ready*, with its name, and one *blank*, which only lacks header
 //! and name. If pages fill up faster than this thread gets the processor, the appending thread names the
-//! blank one itself, which takes it less time than to wait. What takes long (allocating, zeroing) is never
+//! blank one itself, which takes it less time than to wait. What takes long (a new file, its blocks) is never
 //! between a rotation and its page unless both are gone.
 
 use super::page_pool::{PageFactory, PagePool};

@@ -169,7 +169,7 @@ mod tests {
             let options = WriterOptions { page_len: MIB, index_capacity: 256, ..regime.clone() };
             let mut writer: Writer = home.open(&options);
             let mut last = 0;
-            for step in 0..400 {
+            for step in 0..150 {
                 let count = [1, 3, 40, 1, 1, 150][step % 6];
                 let batch: Vec<_> = (last + 1..=last + count).map(payload).collect();
                 writer.append_payloads(&batch).unwrap();
