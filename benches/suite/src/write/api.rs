@@ -37,7 +37,7 @@ enum Handle {
 
 /// How often an append has waited.
 #[derive(Clone, Copy, Debug)]
-pub struct Waits {
+pub struct Waited {
     /// For the next page.
     pub pages: u64,
     /// For the disk, which did not keep up.
@@ -73,10 +73,10 @@ impl OpenRing {
     }
 
     /// What the writer has counted so far.
-    pub fn waits(&self) -> anyhow::Result<Waits> {
+    pub fn waits(&self) -> anyhow::Result<Waited> {
         let status = Ring::attach(&self.home)?;
         let count = |name| ring::counter(&status, name);
-        Ok(Waits { pages: count("rotation_stalls")?, disk: count("disk_waits")? })
+        Ok(Waited { pages: count("rotation_stalls")?, disk: count("disk_waits")? })
     }
 
     /// Everything is durable then.
