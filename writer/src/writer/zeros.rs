@@ -1,9 +1,10 @@
 //! Zeros in front of the log's end, in a page whose blocks are reserved and no more.
 //!
 //! A short append into such a block would have the kernel make memory for these 4 KiB alone, in a folio of
-//! that size, and a durable one would have it change the file's extents, which takes a commit of its journal.
-//! So the first short append to get there writes zeros behind itself, as far as one large folio goes. Long
-//! appends make large folios, and one commit, by themselves; zeros would only be written before they are.
+//! that size, and a durable one would have it flush a change of the file's extents too (a commit of the
+//! journal, where there is one). So the first short append to get there writes zeros behind itself, as far as
+//! one large folio goes. Long appends make large folios, and one such change, by themselves; zeros would only
+//! be written before they are.
 //!
 //! The appending thread does this itself. Any other would keep it from the file for as long, and would have
 //! to know at every moment how far the log has got (docs/PERFORMANCE.md, "Zeros ahead of the log").
@@ -15,7 +16,7 @@ use crate::error::AppendError;
 const LONG: u64 = 64 << 10;
 /// How far zeros go at most. This is the size of a folio, too.
 const COMMITTED_AHEAD: u64 = 128 << 10;
-/// The same where appends are durable: fewer commits are worth more there than the time that zeros take.
+/// The same where appends are durable: a flush less is worth more there than the time that zeros take.
 const DURABLE_AHEAD: u64 = 256 << 10;
 
 impl Writer {
