@@ -54,6 +54,15 @@ pub trait Disk: Send + Sync + 'static {
     }
 }
 
+/// What [`DiskFile::allocate`] could do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocation {
+    /// Blocks are reserved.
+    Reserved,
+    /// The file system cannot reserve any: only writing takes room.
+    LengthOnly,
+}
+
 /// An open file. There is exactly one of these per page in the writer, or the lease in
 /// [`DiskFile::if_unshared`] could never be had.
 pub trait DiskFile: Send + Sync + 'static {
@@ -73,10 +82,21 @@ pub trait DiskFile: Send + Sync + 'static {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Makes everything written so far durable. After an error nothing is known about any of it.
     fn sync_data(&self) -> io::Result<()>;
-    /// Gives the file blocks up to `len` bytes and makes it that long.
-    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// Makes the file `len` bytes long and reserves blocks for all of them, so that no write into them lacks
+    /// room later. What was never written reads as zeros.
+    fn allocate(&self, len: u64) -> io::Result<Allocation>;
     /// Length in bytes.
     fn size(&self) -> io::Result<u64>;
+    /// Where from `offset` on the first byte may be other than zero because something was written there;
+    /// `offset` itself where that cannot be told, the file's length if there is no such byte.
+    fn next_written(&self, offset: u64) -> io::Result<u64> {
+        Ok(offset)
+    }
+    /// Where from `offset` on the first byte stands that was never written, as far as the file system keeps
+    /// account of that; the file's length if there is no such byte or that cannot be told.
+    fn next_unwritten(&self, _offset: u64) -> io::Result<u64> {
+        self.size()
+    }
     /// Whether all of these bytes are in the page cache; `true` where that cannot be told.
     fn cached(&self, _offset: u64, _len: u64) -> io::Result<bool> {
         Ok(true)

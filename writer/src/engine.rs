@@ -76,7 +76,11 @@ impl<T> Engine<T> {
         lock: RawFd,
         scratch: Option<&Arc<dyn crate::disk::DiskFile>>,
     ) -> Result<Engine<T>, OpenError> {
-        let buffers = Buffers::allocate(options.buffers as usize, options.buffer_len, options.huge_buffers)?;
+        // More of a buffer is only used where writes go through the ring. Memory takes most of the time that
+        // opening takes.
+        let in_place = options.io != Io::Uring && !options.huge_buffers;
+        let len = if in_place { options.buffer_len.min(PIECE_IN_PLACE) } else { options.buffer_len };
+        let buffers = Buffers::allocate(options.buffers as usize, len, options.huge_buffers)?;
         let depth = options.queue_depth.min(u32::from(options.buffers));
         let uring = match options.io {
             Io::Pwrite => None,
@@ -94,7 +98,7 @@ impl<T> Engine<T> {
             front: 0,
             free: (0..options.buffers as usize).collect(),
             filling: None,
-            piece_len: options.buffer_len,
+            piece_len: len,
             buffers,
         };
         if let (Io::Auto, Some(scratch), Some(uring)) = (options.io, scratch, &mut engine.uring) {
@@ -107,14 +111,31 @@ impl<T> Engine<T> {
                 }
             }
         }
+        if !engine.gathers() && len < options.buffer_len {
+            engine.use_whole_buffers(options, depth, lock)?;
+        }
         #[cfg(test)]
         if let Some(wanted) = EngineOverride::in_force().filter(|_| options.io == Io::Uring) {
             engine.act_as(wanted);
         }
         if engine.gathers() {
-            engine.piece_len = options.buffer_len.min(PIECE_IN_PLACE);
+            engine.piece_len = engine.piece_len.min(PIECE_IN_PLACE);
         }
         Ok(engine)
+    }
+
+    /// Sets up the ring again, with buffers as long as they may be.
+    fn use_whole_buffers(
+        &mut self,
+        options: &WriterOptions,
+        depth: u32,
+        lock: RawFd,
+    ) -> Result<(), OpenError> {
+        self.uring = None;
+        self.buffers = Buffers::allocate(options.buffers as usize, options.buffer_len, options.huge_buffers)?;
+        self.piece_len = options.buffer_len;
+        self.uring = Uring::open(depth, &self.buffers, lock).inspect_err(without_uring).ok();
+        Ok(())
     }
 
     #[cfg(test)]

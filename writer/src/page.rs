@@ -1,9 +1,11 @@
 //! A page file in the writer's hands, and how one is made.
 
 use crate::clock;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Allocation, Disk, DiskFile};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::page::{IndexEntry, PageFooter, PageGeometry, PageHeader, PageSummary};
 use waldo_shm_protocol::{PageSeed, RingId, names};
 use zerocopy::IntoBytes;
@@ -14,18 +16,38 @@ pub(crate) struct Page {
     pub(crate) header: PageHeader,
     pub(crate) seed: PageSeed,
     pub(crate) file: Arc<dyn DiskFile>,
+    /// Where the first byte stands that was never written: blocks are reserved there, and no more. Only the
+    /// thread that appends moves it; others take it for a hint.
+    unwritten: AtomicU64,
 }
 
 impl Page {
-    pub(crate) fn new(header: PageHeader, file: Arc<dyn DiskFile>) -> Page {
+    fn new(header: PageHeader, file: Arc<dyn DiskFile>) -> Page {
         let fields = header.fields();
         let seed = PageSeed::new(&fields.ring_id, fields.page_id);
-        Page { id: fields.page_id, header, seed, file }
+        Page { id: fields.page_id, header, seed, file, unwritten: AtomicU64::new(u64::MAX) }
     }
 
     /// Opens the page that has this header.
     pub(crate) fn open(disk: &dyn Disk, header: PageHeader) -> io::Result<Page> {
         Ok(Page::new(header, disk.open(&names::page(header.fields().page_id))?))
+    }
+
+    /// Finds out how far the page was written from `end` on, where the log goes on in it.
+    pub(crate) fn find_unwritten(self, end: u64) -> Page {
+        // Where the file system does not say, appends do without zeros in front of them.
+        self.set_unwritten(self.file.next_unwritten(end).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// From here on nothing was ever written, but for index and footer.
+    #[inline]
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.unwritten.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_unwritten(&self, offset: u64) {
+        self.unwritten.store(offset, Ordering::Relaxed);
     }
 
     /// Writes index and footer behind the records.
@@ -60,18 +82,25 @@ impl PageTemplate {
         PageHeader::new(self.ring_id, id, self.geometry, self.epoch, clock::realtime_ns())
     }
 
-    /// Makes page `id` from nothing: allocated, zeroed, named.
+    /// Makes page `id` from nothing.
     pub(crate) fn fresh(&self, disk: &dyn Disk, id: u64) -> io::Result<Page> {
         self.name(disk, id, self.blank(disk, id)?)
     }
 
-    /// Makes a file that can become a page: allocated and zeroed. `number` tells it from others made so.
+    /// Makes a file that can become a page: blocks are reserved, so that a full disk is met now. What stands
+    /// in them comes into being as the log reaches them. `number` tells the file from others made so.
     pub(crate) fn blank(&self, disk: &dyn Disk, number: u64) -> io::Result<Blank> {
         let scratch = format!("{}fresh-{number:016x}", names::SCRATCH_PREFIX);
         let file = disk.create(&scratch, self.mode)?;
-        let blank = Blank { scratch, file, recycled: false };
-        match self.zero(&*blank.file) {
-            Ok(()) => Ok(blank),
+        let blank = Blank { scratch, file, recycled: false, unwritten: u64::MAX };
+        let reserved = match blank.file.allocate(self.geometry.page_len()) {
+            Ok(Allocation::Reserved) => Ok(PAGE_HEADER_LEN as u64),
+            // Then the zeros take the room.
+            Ok(Allocation::LengthOnly) => self.zero(&*blank.file).map(|()| u64::MAX),
+            Err(error) => Err(error),
+        };
+        match reserved {
+            Ok(unwritten) => Ok(Blank { unwritten, ..blank }),
             Err(error) => {
                 blank.discard(disk);
                 Err(error)
@@ -81,7 +110,6 @@ impl PageTemplate {
 
     fn zero(&self, file: &dyn DiskFile) -> io::Result<()> {
         let len = self.geometry.page_len();
-        file.allocate(len)?;
         let zeros = vec![0; ZERO_PIECE];
         let mut at = 0;
         while at < len {
@@ -93,14 +121,15 @@ impl PageTemplate {
         if self.durable { file.sync_data() } else { Ok(()) }
     }
 
-    /// Makes what of a retired page has left the page cache be there again, like a fresh one's bytes: zeros,
-    /// in large folios. Otherwise the first small append to each 4 KiB would wait for them to be read from
-    /// the disk, and they would come back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Only for
-    /// a file that nobody else has.
-    pub(crate) fn rezero(&self, file: &dyn DiskFile) -> io::Result<()> {
-        let len = self.geometry.page_len();
+    /// Makes what of a retired page has left the page cache be there again: zeros, in large folios. Otherwise
+    /// the first small append to each 4 KiB would wait for them to be read from the disk, and they would come
+    /// back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Returns where the first byte stands
+    /// that was never written: what lies behind it is left to the log. Only for a file that nobody else has.
+    pub(crate) fn rezero(&self, file: &dyn DiskFile) -> io::Result<u64> {
+        let unwritten = file.next_unwritten(PAGE_HEADER_LEN as u64)?;
+        let len = unwritten.min(self.geometry.page_len());
         if file.cached(0, len)? {
-            return Ok(());
+            return Ok(unwritten);
         }
         let mut piece = vec![0; ZERO_PIECE];
         // Somebody may still find this file under the name it had.
@@ -113,7 +142,10 @@ impl PageTemplate {
             }
             piece[..retired.len()].fill(0);
         }
-        if self.durable { file.sync_data() } else { Ok(()) }
+        if self.durable {
+            file.sync_data()?;
+        }
+        Ok(unwritten)
     }
 
     /// Makes page `id` out of `blank`, which is gone if that fails: half made, it is of no use.
@@ -131,7 +163,11 @@ impl PageTemplate {
             Ok(())
         };
         match name() {
-            Ok(()) => Ok(Page::new(header, blank.file)),
+            Ok(()) => {
+                let page = Page::new(header, blank.file);
+                page.set_unwritten(blank.unwritten);
+                Ok(page)
+            }
             Err(error) => {
                 blank.discard(disk);
                 Err(error)
@@ -146,6 +182,8 @@ pub(crate) struct Blank {
     pub(crate) file: Arc<dyn DiskFile>,
     /// It was a page before.
     pub(crate) recycled: bool,
+    /// Where the first byte stands that was never written.
+    pub(crate) unwritten: u64,
 }
 
 impl Blank {

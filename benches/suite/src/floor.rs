@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use waldo::protocol::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN, align_record};
 use waldo::protocol::record::FLAG_SEAL;
 
-/// The writer makes its pages in pieces of this size too: it decides how the page cache holds them.
+/// Decides how the page cache holds the files, as the writer's zeros do for its pages.
 const ZERO_PIECE: usize = 256 << 10;
 
 /// Files as a ring's pages are after the first lap: allocated, once written, in the page cache, flushed.
@@ -28,6 +28,19 @@ impl Files {
         let files: anyhow::Result<_> = (0..count).map(make).collect();
         let files = files.with_context(|| format!("cannot make the floor's files in {}", dir.display()))?;
         Ok(Files { files, len, current: 0, offset: 0 })
+    }
+
+    /// The same, but new: blocks are reserved, and nothing has been written.
+    pub fn reserve(dir: &Path, count: usize, len: u64) -> anyhow::Result<Files> {
+        let make = |n| reserve_file(&path(dir, n), len);
+        let files: anyhow::Result<_> = (0..count).map(make).collect();
+        let files = files.with_context(|| format!("cannot make the floor's files in {}", dir.display()))?;
+        Ok(Files { files, len, current: 0, offset: 0 })
+    }
+
+    /// All of them, for somebody else to flush.
+    pub fn duplicates(&self) -> io::Result<Vec<File>> {
+        self.files.iter().map(File::try_clone).collect()
     }
 
     /// The file and the offset for `bytes` more bytes.
@@ -70,14 +83,20 @@ pub fn path(dir: &Path, n: usize) -> PathBuf {
     dir.join(format!("file-{n}"))
 }
 
-/// One such file.
-pub fn make_file(path: &Path, len: u64) -> anyhow::Result<File> {
-    let zeros = vec![0; ZERO_PIECE];
+/// A new file, with blocks where the file system reserves them.
+fn reserve_file(path: &Path, len: u64) -> anyhow::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
     match fallocate(&file, FallocateFlags::empty(), 0, i64::try_from(len)?) {
         Err(nix::errno::Errno::EOPNOTSUPP) => file.set_len(len)?,
         outcome => outcome?,
     }
+    Ok(file)
+}
+
+/// A file that has been written once.
+pub fn make_file(path: &Path, len: u64) -> anyhow::Result<File> {
+    let zeros = vec![0; ZERO_PIECE];
+    let file = reserve_file(path, len)?;
     for at in (0..len).step_by(ZERO_PIECE) {
         let piece = (len - at).min(ZERO_PIECE as u64) as usize;
         file.write_all_at(&zeros[..piece], at)?;

@@ -19,6 +19,8 @@ pub enum Unit {
     Kib,
     /// A part of a whole, 0 to 1; more is better.
     Share,
+    /// A multiple of something; less is better.
+    Times,
 }
 
 impl Unit {
@@ -43,6 +45,8 @@ impl Unit {
             Unit::Rate => scaled(&[(1e6, "M/s"), (1e3, "k/s")], "/s"),
             Unit::Count => format!("{value}"),
             Unit::Kib => format!("{value:.0} KiB"),
+            Unit::Times => format!("{value:.2} x"),
+            Unit::Share if value > 0.0 && value < 0.001 => format!("{:.4} %", value * 100.0),
             Unit::Share => format!("{:.1} %", value * 100.0),
         }
     }
@@ -55,6 +59,7 @@ impl Unit {
             Unit::Count => "count",
             Unit::Kib => "KiB",
             Unit::Share => "share",
+            Unit::Times => "times",
         }
     }
 }

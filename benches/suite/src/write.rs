@@ -1,11 +1,14 @@
 //! `waldo-suite write`: appending, one at a time, in batches, by many at once, and while pages fill up.
 
+mod api;
 mod batch;
+mod first_lap;
 mod group;
 mod lone;
 mod recycling;
 mod rotation;
 mod stream;
+mod sustained;
 mod sweep;
 
 use super::ring;
@@ -32,6 +35,7 @@ Examples:
   waldo-suite write --regime lone,batch
   waldo-suite write --regime batch --size 100,1000,10000 --batch 256K
   waldo-suite write --regime group --producers 16 --depth 256 --io uring
+  waldo-suite write --regime first-lap,sustained --page-size 1G --ring-size 4 --seconds 5
   waldo-suite write --regime recycling --readers 1000,10000 --stopped 100 --page-every 20ms
   waldo-suite write --page-size 64M --seconds 5 --report results/write   with sweeps and plots")]
 pub struct Args {
@@ -83,6 +87,10 @@ enum WriteRegime {
     /// Each append's latency while pages fill up, with the next page ready and with pages made at the
     /// rotation.
     Rotation,
+    /// A new ring: how long it takes to open, and appends up to its last page, committed and durable.
+    FirstLap,
+    /// Lap after lap, with background flushes and rotations inside the time.
+    Sustained,
     /// What pages are made of: recycled or fresh ones, among readers, and after the page cache has let go of
     /// them.
     Recycling,
@@ -116,6 +124,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         WriteRegime::Durable,
         WriteRegime::Group,
         WriteRegime::Rotation,
+        WriteRegime::FirstLap,
+        WriteRegime::Sustained,
         WriteRegime::Recycling,
     ];
     let regimes: Vec<_> = all
@@ -139,6 +149,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
                 }
                 WriteRegime::Group => group::run(session, &case)?,
                 WriteRegime::Rotation => rotation::run(session, &case)?,
+                WriteRegime::FirstLap => first_lap::run(session, &case)?,
+                WriteRegime::Sustained => sustained::run(session, &case)?,
                 WriteRegime::Recycling => recycling::run(session, &case)?,
             }
             session.watch.step();

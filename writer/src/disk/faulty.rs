@@ -1,6 +1,6 @@
 //! A disk that fails on demand, for tests: the real one with faults in front.
 
-use super::{Disk, DiskFile, OsDisk};
+use super::{Allocation, Disk, DiskFile, OsDisk};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io;
@@ -223,8 +223,16 @@ impl DiskFile for FaultyFile {
         self.inner.sync_data()
     }
 
-    fn allocate(&self, len: u64) -> io::Result<()> {
+    fn allocate(&self, len: u64) -> io::Result<Allocation> {
         self.inner.allocate(len)
+    }
+
+    fn next_written(&self, offset: u64) -> io::Result<u64> {
+        self.inner.next_written(offset)
+    }
+
+    fn next_unwritten(&self, offset: u64) -> io::Result<u64> {
+        self.inner.next_unwritten(offset)
     }
 
     fn size(&self) -> io::Result<u64> {

@@ -5,8 +5,10 @@
 use super::directory::Directory;
 use super::lease::Lease;
 use super::proof::{LeaseProof, has_other_names};
-use super::{Disk, DiskFile, file_length};
+use super::{Allocation, Disk, DiskFile, file_length};
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::unistd::{Whence, lseek};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -90,7 +92,7 @@ impl DiskFile for OsFile {
 
     fn write_parts_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         file_length::block_signal();
-        let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let offset = file_offset(offset)?;
         Ok(nix::sys::uio::pwritev(&self.file, parts, offset)?)
     }
 
@@ -98,7 +100,7 @@ impl DiskFile for OsFile {
         file_length::block_signal();
         if self.dsync.load(Ordering::Relaxed) {
             let iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-            let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+            let offset = file_offset(offset)?;
             // SAFETY: `iov` describes `bytes`, which the kernel only reads and which lives through the call.
             let n = unsafe { libc::pwritev2(self.file.as_raw_fd(), &iov, 1, offset, libc::RWF_DSYNC) };
             match usize::try_from(n) {
@@ -124,18 +126,39 @@ impl DiskFile for OsFile {
         self.file.sync_data()
     }
 
-    fn allocate(&self, len: u64) -> io::Result<()> {
+    fn allocate(&self, len: u64) -> io::Result<Allocation> {
         file_length::block_signal();
-        let bytes = libc::off_t::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let bytes = file_offset(len)?;
         match fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {
-            // The zeros written next allocate as well.
-            Err(nix::errno::Errno::EOPNOTSUPP) => self.file.set_len(len),
-            other => Ok(other?),
+            Err(Errno::EOPNOTSUPP) => {
+                self.file.set_len(len)?;
+                Ok(Allocation::LengthOnly)
+            }
+            other => {
+                other?;
+                Ok(Allocation::Reserved)
+            }
         }
     }
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    fn next_written(&self, offset: u64) -> io::Result<u64> {
+        match lseek(&self.file, file_offset(offset)?, Whence::SeekData) {
+            // Nothing up to the end.
+            Err(Errno::ENXIO) => self.size(),
+            Err(Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(offset),
+            found => Ok(u64::try_from(found?).unwrap_or(offset)),
+        }
+    }
+
+    fn next_unwritten(&self, offset: u64) -> io::Result<u64> {
+        match lseek(&self.file, file_offset(offset)?, Whence::SeekHole) {
+            Err(Errno::ENXIO | Errno::EINVAL | Errno::EOPNOTSUPP) => self.size(),
+            found => Ok(u64::try_from(found?).unwrap_or(offset)),
+        }
     }
 
     fn cached(&self, offset: u64, len: u64) -> io::Result<bool> {
@@ -175,6 +198,10 @@ impl DiskFile for OsFile {
     fn fd(&self) -> Option<RawFd> {
         Some(self.file.as_raw_fd())
     }
+}
+
+fn file_offset(offset: u64) -> io::Result<libc::off_t> {
+    Ok(libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?)
 }
 
 /// The same number on every architecture.

@@ -20,6 +20,9 @@
 //! 8. A directory flush that failed may be tried again; what it was to make durable is not.
 //! 9. A process that is killed leaves the page cache as it is. A write that it was in may be there in part,
 //!    as a prefix. A write may also be short, and any call may be interrupted or fail without effect.
+//! 10. Where a file holds nothing but zeros is told rightly ([`DiskFile::next_written`]): recovery passes over
+//!     that. Where it was never written may be told wrong ([`DiskFile::next_unwritten`]): that only decides
+//!     how far zeros are written ahead of the log.
 //!
 //! Not modelled: a disk that lies about a flush (tests let it lie to remove a guard), and bytes that change
 //! by themselves.
@@ -35,7 +38,7 @@ pub(crate) use choices::{Choices, Odometer, Rng, Style, Styled};
 pub(crate) use faults::{Faults, Lie};
 pub(crate) use state::{Known, Op, State};
 
-use super::{Disk, DiskFile};
+use super::{Allocation, Disk, DiskFile};
 use parking_lot::Mutex;
 use std::io;
 use std::os::fd::RawFd;
@@ -219,11 +222,30 @@ impl DiskFile for SimFile {
         Ok(())
     }
 
-    fn allocate(&self, len: u64) -> io::Result<()> {
+    fn allocate(&self, len: u64) -> io::Result<Allocation> {
         let mut inner = self.disk.0.lock();
         inner.faults.space()?;
         inner.perform(Op::Allocate { inode: self.inode, len });
-        Ok(())
+        Ok(Allocation::Reserved)
+    }
+
+    fn next_written(&self, offset: u64) -> io::Result<u64> {
+        let mut inner = self.disk.0.lock();
+        inner.faults.call()?;
+        Ok(inner.state.file(self.inode).next_byte(offset))
+    }
+
+    /// Anything: whoever asks takes it for a hint.
+    fn next_unwritten(&self, offset: u64) -> io::Result<u64> {
+        let mut inner = self.disk.0.lock();
+        inner.faults.call()?;
+        let len = inner.state.file(self.inode).len();
+        let room = len.saturating_sub(offset);
+        Ok(match inner.faults.rng.below(3) {
+            0 => len,
+            1 => offset.min(len),
+            _ => offset.min(len) + inner.faults.rng.below(room.max(1)),
+        })
     }
 
     fn size(&self) -> io::Result<u64> {

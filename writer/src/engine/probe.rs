@@ -1,6 +1,7 @@
 //! Which writes are faster in place than through io_uring: measured at open, since it depends on the file
 //! system (ext4 and tmpfs hand every buffered write of io_uring to a kernel thread, XFS does not).
 
+use super::PIECE_IN_PLACE;
 use super::buffer::Buffers;
 use super::uring::Uring;
 use crate::disk::DiskFile;
@@ -8,7 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const SIZES: [usize; 4] = [128, 4096, 64 << 10, 1 << 20];
+/// The longest is the piece that streams are written in where that is done in place.
+const SIZES: [usize; 4] = [128, 4096, 64 << 10, PIECE_IN_PLACE];
 const ROUNDS: usize = 5;
 /// Pieces in flight and rounds for the question whether streams go in place: enough to tell, and no more,
 /// since these bytes are most of what the probe costs.
@@ -48,9 +50,10 @@ pub(super) fn measure(
     if SIZES.into_iter().rfind(|size| *size <= len) == Some(alone) {
         alone = usize::MAX;
     }
+    let len = len.min(PIECE_IN_PLACE);
     let pieces = depth.min(buffers.count()).min(STREAM_PIECES);
     let in_place = median::<STREAM_ROUNDS>(|| {
-        (0..pieces).try_for_each(|n| scratch.write_all_at(buffers.get(n), place(n, len)))
+        (0..pieces).try_for_each(|n| scratch.write_all_at(&buffers.get(n)[..len], place(n, len)))
     })?;
     let through_ring = median::<STREAM_ROUNDS>(|| {
         for n in 0..pieces {

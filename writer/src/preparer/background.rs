@@ -2,7 +2,7 @@
 //!
 //! Two pages are kept beyond the ring: one *ready*, with its name, and one *blank*, which only lacks header
 //! and name. If pages fill up faster than this thread gets the processor, the appending thread names the
-//! blank one itself, which takes it less time than to wait. What takes long (allocating, zeroing) is never
+//! blank one itself, which takes it less time than to wait. What takes long (a new file, its blocks) is never
 //! between a rotation and its page unless both are gone.
 
 use super::page_pool::{PageFactory, PagePool};
@@ -301,7 +301,8 @@ impl Worker<'_> {
         let range = |page: &Page, from: u64| UpcomingRange {
             file: Arc::clone(&page.file),
             from,
-            to: page.header.geometry().records_limit(),
+            // Reading what was never written would bring nothing, in folios that small appends are slow in.
+            to: page.header.geometry().records_limit().min(page.unwritten()),
         };
         let mut ranges = vec![range(active, end.offset().into())];
         ranges.extend(state.ready.as_ref().map(|page| range(page, 0)));

@@ -214,7 +214,7 @@ impl PagePool {
                 }
             },
         };
-        Ok(Some(Trimmed { id, blank: Blank { scratch, file, recycled: true }, len }))
+        Ok(Some(Trimmed { id, blank: Blank { scratch, file, recycled: true, unwritten: u64::MAX }, len }))
     }
 
     /// Returns a trimmed page for recycling if it is wanted and nobody else has it, otherwise takes its name
@@ -224,8 +224,8 @@ impl PagePool {
         let page_len = self.factory.template.geometry.page_len();
         let usable = trimmed.len == page_len && trimmed.blank.file.size().is_ok_and(|size| size == page_len);
         let retired = wanted && usable && retire_header(&trimmed.blank);
-        if retired && self.rezero(&trimmed.blank) {
-            return Some(trimmed.blank);
+        if retired && let Some(unwritten) = self.rezero(&trimmed.blank) {
+            return Some(Blank { unwritten, ..trimmed.blank });
         }
         if let Err(error) = self.factory.core.disk.remove(&trimmed.blank.scratch) {
             tracing::warn!("{} could not be removed: {error}", trimmed.blank.scratch);
@@ -236,12 +236,9 @@ impl PagePool {
         None
     }
 
-    fn rezero(&self, blank: &Blank) -> bool {
+    fn rezero(&self, blank: &Blank) -> Option<u64> {
         let rezeroed = self.factory.template.rezero(&*blank.file);
-        if let Err(error) = &rezeroed {
-            tracing::warn!("{} could not be recycled: {error}", blank.scratch);
-        }
-        rezeroed.is_ok()
+        rezeroed.inspect_err(|error| tracing::warn!("{} could not be recycled: {error}", blank.scratch)).ok()
     }
 
     /// Publishes what the ring takes on disk; `waiting` pages are beyond those in the ring.

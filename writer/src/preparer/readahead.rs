@@ -153,22 +153,23 @@ mod tests {
         let durability = Durability::Interval(Duration::from_secs(3600));
         let mut writer =
             home.open(&WriterOptions { page_len: PAGE, ring_size: 2, ..small(Io::Pwrite, durability) });
-        // A page of which half is written, and one that is ready behind it.
+        // A page of which half is written, and one that is ready behind it. Both have been written in full
+        // before, as other pages: where nothing was ever written there is nothing to come back.
         let payload = [0x5a; 1000];
-        while writer.committed().page() < 4 || u64::from(writer.committed().offset()) < PAGE / 2 {
+        while writer.committed().page() < 8 || u64::from(writer.committed().offset()) < PAGE / 2 {
             writer.append_payloads(&[payload]).unwrap();
         }
         writer.sync().unwrap();
         let core = writer.core();
         let deadline = Instant::now() + Duration::from_secs(20);
         let ready = loop {
-            match core.disk.open(&waldo_shm_protocol::names::page(5)) {
+            match core.disk.open(&waldo_shm_protocol::names::page(9)) {
                 Ok(file) => break file,
                 Err(error) => assert!(Instant::now() < deadline, "{error}"),
             }
         };
-        let active = core.disk.open(&waldo_shm_protocol::names::page(4)).unwrap();
-        for id in [4, 5] {
+        let active = core.disk.open(&waldo_shm_protocol::names::page(8)).unwrap();
+        for id in [8, 9] {
             let file = File::open(home.page(id)).unwrap();
             file.sync_data().unwrap();
             posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();

@@ -13,6 +13,7 @@ impl Writer {
         let len = self.engine.filled() as u64;
         if len > 0 {
             self.note_unsynced();
+            self.reach(len)?;
             let progress = self.progress();
             self.engine
                 .send(&self.active.page, self.piece_start, last, progress)
@@ -116,10 +117,11 @@ impl Writer {
         // What was put before an error has been given up with everything else.
         self.check_usable()?;
         self.end_pending_flush()?;
+        let len = self.engine.filled() as u64;
         let alone = self.unsynced.is_empty() && self.engine.durable_in_place();
-        if self.sync && alone && self.engine.filled() > 0 {
+        if self.sync && alone && len > 0 && !self.wants_zeros(len) {
+            self.reach(len)?;
             let progress = self.progress();
-            let len = self.engine.filled() as u64;
             self.engine
                 .write_durable(&self.active.page, self.piece_start)
                 .map_err(|error| self.failed("writing records durably", error))?;

@@ -222,6 +222,7 @@ impl Writer {
         }
         let len = self.engine.filled() as u64 + gather.bytes();
         self.note_unsynced();
+        self.reach(len)?;
         let progress = self.progress();
         self.engine
             .send_gathered(&self.active.page, self.piece_start, gather, progress)
@@ -246,6 +247,8 @@ impl Writer {
         let summary = self.active.summary;
         let seal = Seal::encode(self.active.page.seed, summary.end(), self.stamp);
         self.emit(seal.as_bytes())?;
+        // Nothing comes behind the seal, so nothing is to be made ready there.
+        self.active.page.set_unwritten(u64::MAX);
         self.send(false)?;
         if !self.sync {
             self.core.unflushed.add(Arc::clone(&page));

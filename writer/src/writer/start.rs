@@ -22,8 +22,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::meta::Meta;
-use waldo_shm_protocol::page::PageGeometry;
+use waldo_shm_protocol::page::{PageGeometry, PageHeader};
 use waldo_shm_protocol::record::Stamp;
 use waldo_shm_protocol::recovery::{FoundPage, Survey};
 use waldo_shm_protocol::segment::{PageInfo, SegmentGeometry, WriterState};
@@ -197,6 +198,11 @@ fn scratch(disk: &dyn Disk) -> std::io::Result<Arc<dyn DiskFile>> {
     Ok(scratch)
 }
 
+/// A page that has no records yet.
+fn open_empty(disk: &dyn Disk, header: PageHeader) -> std::io::Result<Page> {
+    Ok(Page::open(disk, header)?.find_unwritten(PAGE_HEADER_LEN as u64))
+}
+
 /// What has been started of a writer. Stopped and waited for when dropped: a thread that went on after a
 /// failed start would work without the lock.
 struct Started<'a> {
@@ -254,7 +260,7 @@ impl Start {
         let ready = survey
             .ready
             .filter(|ready| ready.id > active.page.id && ready.header.geometry() == self.geometry)
-            .map(|ready| Page::open(&*self.core.disk, ready.header))
+            .map(|ready| open_empty(&*self.core.disk, ready.header))
             .transpose()
             .map_err(OpenError::io("open", self.core.disk.path(&names::page(active.page.id + 1))))?;
         self.publish(&survey.pages, &active, tip);
@@ -304,6 +310,7 @@ impl Start {
             time_ahead_ns: 0,
             sync,
             putting: false,
+            zeros: Vec::new(),
             record_size_max,
             options: self.options,
             meta: self.meta,
@@ -328,6 +335,7 @@ impl Start {
         {
             let path = disk.path(&names::page(last.id));
             let page = Page::open(disk, last.header).map_err(OpenError::io("open", path))?;
+            let page = page.find_unwritten(last.summary.records_end);
             return Ok(ActivePage::resumed(Arc::new(page), last.summary, last.index));
         }
         let last = survey.pages.last();
@@ -336,7 +344,7 @@ impl Start {
         let ready = survey.ready.filter(|ready| ready.id == id && ready.header.geometry() == self.geometry);
         let path = disk.path(&names::page(id));
         let page = match ready {
-            Some(ready) => Page::open(disk, ready.header).map_err(OpenError::io("open", path))?,
+            Some(ready) => open_empty(disk, ready.header).map_err(OpenError::io("open", path))?,
             None => {
                 let template = PageTemplate { durable: true, ..template };
                 template.fresh(disk, id).map_err(OpenError::io("create", path))?

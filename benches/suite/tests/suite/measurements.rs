@@ -44,7 +44,17 @@ fn rows(result: &Value) -> Vec<&str> {
 #[test]
 fn writing_is_measured_in_every_regime() {
     let result = measure("write", &["--producers", "4", "--depth", "4"]);
-    for topic in ["lone", "batch", "lone, durable", "batch, durable", "group", "rotation", "recycling"] {
+    for topic in [
+        "lone",
+        "batch",
+        "lone, durable",
+        "batch, durable",
+        "group",
+        "rotation",
+        "first lap",
+        "sustained",
+        "recycling",
+    ] {
         assert!(rows(&result).contains(&topic), "{topic}");
     }
     assert_eq!(result["plots"].as_array().unwrap().len(), 5);

@@ -36,6 +36,16 @@ impl File {
         len
     }
 
+    /// Where the first byte stands that is not zero, or its sector if `offset` lies in front of that; the
+    /// file's length if there is none.
+    pub(super) fn next_byte(&self, offset: u64) -> u64 {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.cache.len());
+        match self.cache[from..].iter().position(|byte| *byte != 0) {
+            Some(at) => offset.max(((from + at) / SECTOR * SECTOR) as u64),
+            None => self.len(),
+        }
+    }
+
     pub(super) fn holds(&self, bytes: &[u8], offset: u64) -> bool {
         self.cache.get(offset as usize..).is_some_and(|rest| rest.starts_with(bytes))
     }
