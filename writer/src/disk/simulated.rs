@@ -20,9 +20,9 @@
 //! 8. A directory flush that failed may be tried again; what it was to make durable is not.
 //! 9. A process that is killed leaves the page cache as it is. A write that it was in may be there in part,
 //!    as a prefix. A write may also be short, and any call may be interrupted or fail without effect.
-//! 10. Where a file holds nothing but zeros is told rightly ([`DiskFile::next_written`]): recovery passes over
-//!     that. Where it was never written may be told wrong ([`DiskFile::next_unwritten`]): that only decides
-//!     how far zeros are written ahead of the log.
+//! 10. Where a file holds nothing but zeros is told rightly ([`DiskFile::next_written`]): recovery passes
+//!     over that. Where it was never written may be told wrong ([`DiskFile::next_unwritten`]): that only
+//!     decides how far zeros are written ahead of the log.
 //!
 //! Not modelled: a disk that lies about a flush (tests let it lie to remove a guard), and bytes that change
 //! by themselves.
