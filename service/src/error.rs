@@ -100,6 +100,13 @@ pub enum ServiceError {
     /// The ring's writer has failed, or could not be closed.
     #[error("{0}")]
     Writer(#[from] AppendError),
+    /// A thread that appends or answers panicked, which is a fault of this program. What was acknowledged is
+    /// stored.
+    #[error("the thread {thread} panicked: this is a fault of the service, its log says more")]
+    Panicked {
+        /// Its name.
+        thread: String,
+    },
     /// The system starts no thread.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),

@@ -1,0 +1,19 @@
+//! The program `waldo-service` as an operator meets it: real processes, real sockets, real signals.
+#![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
+
+mod check;
+mod deaf;
+mod logs;
+mod manager;
+#[path = "../producers/support/raw.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod raw;
+mod reload;
+#[path = "../producers/support/ring.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod ring;
+mod rings;
+mod signals;
+mod support;
+#[path = "../../../tests/processes/support/wait.rs"]
+mod wait;
