@@ -58,9 +58,8 @@ fn parse(
 
 /// Every listening socket that this process was started with, and its name (systemd: `FileDescriptorName=`).
 ///
-/// # Errors
-/// [`ServiceError::Activation`]: the variables make no sense, a descriptor is no listening Unix stream socket,
-/// or they were taken before.
+/// # Errors [`ServiceError::Activation`]: the variables make no sense, a descriptor is no listening Unix
+/// stream socket, or they were taken before.
 pub fn inherited_listeners() -> Result<Vec<(String, UnixListener)>, ServiceError> {
     let all = announced()?;
     if !all.is_empty() && TAKEN.swap(true, Ordering::Relaxed) {

@@ -4,7 +4,7 @@
 mod check;
 mod deaf;
 mod logs;
-mod manager;
+mod notify;
 #[path = "../producers/support/raw.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod raw;

@@ -21,10 +21,11 @@ const FORMAT_VARIABLE: &str = "WALDO_SERVICE_LOG_FORMAT";
 ///
 /// What to serve is named by flags, for one ring, or by a TOML file. A second writer of a ring is refused.
 ///
-/// Signals: SIGTERM and SIGINT end the service in good order, with everything acknowledged stored and durable; a
-/// second one ends it at once, which loses nothing that was acknowledged. SIGHUP reads the file again: the log's
-/// level, rings that are new, gone or have failed take effect, and the log says what needs a restart. A signal that
-/// was ignored at the start stays ignored (nohup). Nobody needs to read standard error.
+/// Signals: SIGTERM and SIGINT end the service in good order, with everything acknowledged stored and
+/// durable; a second one ends it at once, which loses nothing that was acknowledged. SIGHUP reads the file
+/// again: the log's level, rings that are new, gone or have failed take effect, and the log says what needs
+/// a restart. A signal that was ignored at the start stays ignored (nohup). Nobody needs to read standard
+/// error.
 #[derive(clap::Parser, Debug)]
 #[command(
     name = "waldo-service",
@@ -91,8 +92,8 @@ struct RingArgs {
     /// Group of the socket; this process's own by default.
     #[arg(long, value_name = "GROUP")]
     socket_group: Option<String>,
-    /// Pages in a ring that is made; beyond that the oldest is dropped. 8 by default. A ring that is there keeps
-    /// its own.
+    /// Pages in a ring that is made; beyond that the oldest is dropped. 8 by default. A ring that is there
+    /// keeps its own.
     #[arg(long, value_name = "PAGES")]
     ring_size: Option<u32>,
     /// Bytes of one page file of a ring that is made. 64M by default. A ring that is there keeps its own.

@@ -2,14 +2,14 @@
 //! socket each.
 //!
 //! Reading order: `args` and `config` (what to do), `supervisor` (doing it, until a signal comes), `hosted`
-//! (one ring), `http` (what others see of it), then `logging`, `signals` and `manager` (systemd).
+//! (one ring), `http` (what others see of it), then `logging`, `signals` and `notify` (systemd).
 
 mod args;
 mod config;
 mod hosted;
 mod http;
 mod logging;
-mod manager;
+mod notify;
 mod process;
 mod signals;
 mod supervisor;

@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::config::Config;
 use crate::http;
 use crate::logging::{self, Logging};
-use crate::manager::ServiceManager;
+use crate::notify::ServiceManager;
 use crate::signals::{Order, Signals};
 use crate::supervisor::Supervisor;
 use anyhow::Context;

@@ -58,7 +58,8 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Opens every ring; those at a time that the configuration names, since one disk is behind them as a rule.
+    /// Opens every ring; those at a time that the configuration names, since one disk is behind them as a
+    /// rule.
     ///
     /// # Errors
     /// The first that cannot be served. Then none is.
@@ -178,8 +179,8 @@ impl Supervisor {
         self.views.remove(name);
     }
 
-    /// Takes over what another configuration says of the rings: those that are gone from it end, those that are
-    /// new to it or have failed are opened. Says what needs a restart.
+    /// Takes over what another configuration says of the rings: those that are gone from it end, those that
+    /// are new to it or have failed are opened. Says what needs a restart.
     pub async fn reload(&mut self, config: &Config) {
         let gone = |name: &&String| !config.rings.iter().any(|ring| ring.name() == **name);
         let gone: Vec<String> = self.rings.keys().filter(gone).cloned().collect();
