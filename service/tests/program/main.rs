@@ -3,7 +3,15 @@
 
 mod check;
 mod deaf;
+#[path = "../../../tests/processes/support/disk_failure.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod disk_failure;
+mod failing;
+mod http;
 mod logs;
+#[path = "../../../tests/power_cuts/machine.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod machine;
 mod notify;
 #[path = "../producers/support/raw.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]

@@ -120,10 +120,6 @@ impl Program {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Waits for the end.
     pub fn ended(&mut self) -> ExitStatus {
         let mut status = None;

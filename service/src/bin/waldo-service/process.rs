@@ -11,7 +11,7 @@ use anyhow::Context;
 use nix::libc::SIGTERM;
 use std::time::Duration;
 use waldo_service::inherited_listeners;
-use waldo_terminal::failure::Outcome;
+use waldo_terminal::failure::{Outcome, chain};
 use waldo_terminal::notice;
 
 /// How long a thread that is stuck in a system call may hold up the end.
@@ -131,7 +131,7 @@ async fn reload(args: &Args, config: &mut Config, supervisor: &mut Supervisor, l
     if new.log.level != config.log.level
         && let Err(error) = logging.set_level(&new.log)
     {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", chain(&error));
     }
     if new.log.format != config.log.format {
         tracing::warn!("another [log] format takes effect at the next restart");

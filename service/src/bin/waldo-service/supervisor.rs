@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 use waldo_service::{ServiceCounters, ServiceError};
+use waldo_terminal::failure::chain;
 
 /// The rings as the metrics see them, in the order of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -203,7 +204,7 @@ impl Supervisor {
             }
             match self.open(ring, config.rings.len() == 1).await {
                 Ok(opened) => self.serve(opened),
-                Err(error) => tracing::error!(ring = name, "not served: {error:#}"),
+                Err(error) => tracing::error!(ring = name, "not served: {}", chain(&error)),
             }
         }
         self.failed = self.rings.values().any(|running| running.task.is_none());
