@@ -23,5 +23,6 @@ mod ring;
 mod rings;
 mod signals;
 mod support;
+mod units;
 #[path = "../../../tests/processes/support/wait.rs"]
 mod wait;

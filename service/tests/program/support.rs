@@ -5,6 +5,7 @@ use crate::wait::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -86,6 +87,8 @@ impl Program {
         let socket = place.dir().join("notify");
         let _ = std::fs::remove_file(&socket);
         let manager = UnixDatagram::bind(&socket).unwrap();
+        // For a service that runs as somebody else.
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o777)).unwrap();
         manager.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         let child = command.env("NOTIFY_SOCKET", &socket).stdout(Stdio::null()).spawn().unwrap();
         Program { child, manager, log }
@@ -118,6 +121,10 @@ impl Program {
 
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for the end.
