@@ -10,7 +10,7 @@ use signal_hook::consts::SIGTERM;
 use std::path::PathBuf;
 use waldo_terminal::failure::{Outcome, Usage};
 use waldo_terminal::interrupt::{Interrupt, Ready};
-use waldo_terminal::notice;
+use waldo_terminal::{notice, units};
 
 /// Run the writer of a ring until it is told to stop.
 ///
@@ -68,7 +68,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         notice!("waldo: serving {} until SIGTERM or Ctrl-C", home.display());
     }
     let mut sink = RingSink { writer, stored: Stored::default() };
-    let result = serve(&mut feed, &mut sink, source, &interrupt);
+    let result = serve(&mut feed, &mut sink, source, &interrupt, args.writer.quiet);
     let closed = sink.writer.close().context("cannot close the ring");
     feed.summary(&sink.stored);
     let outcome = result?;
@@ -81,14 +81,23 @@ fn serve(
     sink: &mut RingSink,
     source: Source,
     interrupt: &Interrupt,
+    quiet: bool,
 ) -> anyhow::Result<Outcome> {
     let signal = match feed.pump(sink, source, interrupt)? {
         Outcome::Interrupted(signal) => signal,
-        _ => loop {
-            if let Ready::Signal(signal) = interrupt.wait_readable(None, None)? {
-                break signal;
+        _ => {
+            if !quiet {
+                let records = units::count(sink.stored.records);
+                notice!(
+                    "waldo: the input has ended after {records} records; readers go on to see a live writer"
+                );
             }
-        },
+            loop {
+                if let Ready::Signal(signal) = interrupt.wait_readable(None, None)? {
+                    break signal;
+                }
+            }
+        }
     };
     Ok(if signal == SIGTERM { Outcome::Done } else { Outcome::Interrupted(signal) })
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
 
 mod check;
+mod containers;
 mod deaf;
 #[path = "../../../tests/processes/support/disk_failure.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
