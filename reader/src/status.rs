@@ -113,7 +113,8 @@ pub struct RingStatus {
 }
 
 impl RingStatus {
-    /// Bytes of page files between what is durable and what is committed; pages between the two count in full.
+    /// Bytes of page files between what is durable and what is committed; pages between the two count in
+    /// full.
     pub fn durable_lag_bytes(&self) -> u64 {
         let (durable, committed) = (self.durable, self.committed);
         let pages = committed.page().saturating_sub(durable.page());

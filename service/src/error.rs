@@ -1,5 +1,8 @@
 //! Why a service cannot start, or has ended.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;

@@ -47,8 +47,8 @@ fn the_configuration_that_comes_with_the_units_is_in_order() {
     assert!(output.status.success() && text.contains("ring orders: /var/lib/waldo/orders"), "{text}");
 }
 
-/// `ProcSubset=pid` and `ProtectProc=invisible`, `ProtectSystem=strict`, and a user of its own: what systemd makes
-/// of the unit, by hand. Needs root; says so where that is missing.
+/// `ProcSubset=pid` and `ProtectProc=invisible`, `ProtectSystem=strict`, and a user of its own: what systemd
+/// makes of the unit, by hand. Needs root; says so where that is missing.
 #[test]
 fn the_service_works_with_little_of_proc_a_read_only_root_and_no_privileges() {
     let place = Place::new();

@@ -1,7 +1,7 @@
 //! HTTP for those who watch the service: metrics, health, a page.
 //!
-//! Everything is read-only. Whoever can reach the port may be hostile all the same: connections are counted, and
-//! each must come to its end in time.
+//! Everything is read-only. Whoever can reach the port may be hostile all the same: connections are counted,
+//! and each must come to its end in time.
 
 mod events;
 mod health;
