@@ -2,6 +2,7 @@
 
 use crate::ring::Place;
 use crate::support::*;
+use crate::wait::wait_until;
 use nix::sys::signal::Signal;
 
 fn reload(place: &Place, program: &mut Program, text: &str) {
@@ -28,12 +29,13 @@ fn rings_come_and_go_without_disturbing_the_others() {
     producer.close().unwrap();
     // Other lines are no change.
     reload(&place, &mut program, &("\n\n".to_owned() + &orders));
+    wait_until("it is told", || program.log().matches("has been read again").count() == 2);
     assert!(!program.log().contains("next restart"), "{}", program.log());
 
     reload(&place, &mut program, &ring_table(&place, "orders", "producers_max = 7"));
-    assert!(program.log().contains("what has changed of this ring takes effect at the next restart"));
+    program.until_logged("what has changed of this ring takes effect at the next restart");
     reload(&place, &mut program, &("[http]\nlisten = \"127.0.0.1:1\"\n".to_owned() + &orders));
-    assert!(program.log().contains("another [http] takes effect at the next restart"));
+    program.until_logged("another [http] takes effect at the next restart");
     program.stop();
     assert_eq!(texts(&place.dir().join("orders")), ["before", "after"]);
     assert_eq!(texts(&place.dir().join("trades")), ["a trade"]);
@@ -46,11 +48,7 @@ fn a_file_that_is_not_in_order_changes_nothing() {
     let file = config_file(&place, &orders);
     let mut program = Program::start(&place, &["--config".into(), path(&file)]);
     reload(&place, &mut program, "[[ring]]\nhoem = \"/x\"\n");
-    assert!(
-        program.log().contains("service.toml:2: unknown key `hoem`: did you mean `home`?"),
-        "{}",
-        program.log()
-    );
+    program.until_logged("service.toml:2: unknown key `hoem`: did you mean `home`?");
     append(&place.dir().join("orders.sock"), "one");
     program.stop();
 }
