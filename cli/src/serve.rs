@@ -1,15 +1,16 @@
 //! `waldo serve`: a writer process that stays.
 
-use crate::append::Feed;
+mod service;
+
+use crate::append::{Feed, RingSink, Stored};
 use crate::input::Source;
 use crate::writer_args::{WriterArgs, payload_limit};
 use anyhow::Context;
 use signal_hook::consts::SIGTERM;
 use std::path::PathBuf;
-use waldo::writer::Writer;
-use waldo_terminal::failure::Outcome;
+use waldo_terminal::failure::{Outcome, Usage};
 use waldo_terminal::interrupt::{Interrupt, Ready};
-use waldo_terminal::notice;
+use waldo_terminal::{notice, units};
 
 /// Run the writer of a ring until it is told to stop.
 ///
@@ -22,40 +23,54 @@ use waldo_terminal::notice;
 /// the end. --long-lines chooses otherwise. A line without its newline, or half a frame, ends when the last
 /// program that has the FIFO open goes away. Nor does it matter to the service whether anybody reads its
 /// standard error.
+///
+/// With --socket, programs append over a Unix socket instead, each with acknowledgements and in any number
+/// (`waldo append --socket`, the library's `waldo::client`). That is the program waldo-service, which this
+/// command becomes; its --help says more.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   journalctl -f | waldo serve /var/tmp/ring
   waldo serve --fifo /run/app/log.fifo /var/tmp/ring   and then, from anywhere: echo hello > /run/app/log.fifo
+  waldo serve --socket /run/app/log.sock /var/tmp/ring
+  waldo serve --config /etc/waldo/service.toml --check
 
 Exit codes: 0 after SIGTERM, with everything appended; 1 failure; 2 wrong usage; 3 appended but for records that were
 refused; 130 after Ctrl-C, 129 after a hangup. SIGINT, SIGTERM and SIGHUP stay ignored if they were at the start (nohup).")]
 pub struct Args {
     /// Directory of the ring.
-    home: PathBuf,
+    #[arg(required_unless_present = "config")]
+    home: Option<PathBuf>,
     /// Read from this FIFO instead of standard input; made if it does not exist. Any number of programs may
     /// write into it, one after the other or together (lines up to 4096 bytes stay whole).
     #[arg(long, value_name = "PATH")]
     fifo: Option<PathBuf>,
+    #[command(flatten)]
+    service: service::ServiceArgs,
     #[command(flatten)]
     writer: WriterArgs,
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
+    if args.service.is_wanted() {
+        return Err(args.service.become_it(args.home.as_deref(), &args.writer));
+    }
+    let home = args.home.ok_or_else(|| Usage("name the ring".to_owned()))?;
     let interrupt = Interrupt::install()?;
     let source = match &args.fifo {
         Some(path) => Source::fifo(path)?,
         None => Source::stdin()?,
     };
-    let mut writer = args.writer.open(&args.home, true)?;
-    let mut feed = Feed::new(&args.writer, payload_limit(&args.home));
+    let writer = args.writer.open(&home, true)?;
+    let mut feed = Feed::new(&args.writer, payload_limit(&home));
     if !args.writer.quiet {
-        notice!("waldo: serving {} until SIGTERM or Ctrl-C", args.home.display());
+        notice!("waldo: serving {} until SIGTERM or Ctrl-C", home.display());
     }
-    let result = serve(&mut feed, &mut writer, source, &interrupt);
-    let closed = writer.close().context("cannot close the ring");
-    feed.summary();
+    let mut sink = RingSink { writer, stored: Stored::default() };
+    let result = serve(&mut feed, &mut sink, source, &interrupt, args.writer.quiet);
+    let closed = sink.writer.close().context("cannot close the ring");
+    feed.summary(&sink.stored);
     let outcome = result?;
     closed?;
     Ok(feed.judge(outcome))
@@ -63,17 +78,26 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
 
 fn serve(
     feed: &mut Feed<'_>,
-    writer: &mut Writer,
+    sink: &mut RingSink,
     source: Source,
     interrupt: &Interrupt,
+    quiet: bool,
 ) -> anyhow::Result<Outcome> {
-    let signal = match feed.pump(writer, source, interrupt)? {
+    let signal = match feed.pump(sink, source, interrupt)? {
         Outcome::Interrupted(signal) => signal,
-        _ => loop {
-            if let Ready::Signal(signal) = interrupt.wait_readable(None, None)? {
-                break signal;
+        _ => {
+            if !quiet {
+                let records = units::count(sink.stored.records);
+                notice!(
+                    "waldo: the input has ended after {records} records; readers go on to see a live writer"
+                );
             }
-        },
+            loop {
+                if let Ready::Signal(signal) = interrupt.wait_readable(None, None)? {
+                    break signal;
+                }
+            }
+        }
     };
     Ok(if signal == SIGTERM { Outcome::Done } else { Outcome::Interrupted(signal) })
 }

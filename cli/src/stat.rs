@@ -72,13 +72,6 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     }
 }
 
-/// Bytes of page files between two positions; the pages between them count in full.
-fn distance(from: Position, to: Position, page_len: u64) -> u64 {
-    let pages = to.page().saturating_sub(from.page());
-    (pages.saturating_mul(page_len).saturating_add(u64::from(to.offset())))
-        .saturating_sub(u64::from(from.offset()))
-}
-
 fn counter(status: &RingStatus, name: &str) -> u64 {
     status.counters.iter().find(|(n, _)| *n == name).map_or(0, |(_, value)| *value)
 }
@@ -96,7 +89,7 @@ fn describe_writer(status: &RingStatus) -> String {
 
 fn to_text(status: &RingStatus, before: Option<&RingStatus>, interval: Duration) -> String {
     let seq = |n: Option<u64>| n.map_or_else(|| "none".to_owned(), |n| n.to_string());
-    let lag = distance(status.durable, status.committed, status.page_len);
+    let lag = status.durable_lag_bytes();
     let control = match &status.control {
         ControlKind::Posix(name) => format!("shared memory {name}"),
         ControlKind::Path(path) => path.display().to_string(),
@@ -207,7 +200,7 @@ fn to_json(status: &RingStatus) -> Value {
         "control": control,
         "committed": position(status.committed),
         "durable": position(status.durable),
-        "durable_lag_bytes": distance(status.durable, status.committed, status.page_len),
+        "durable_lag_bytes": status.durable_lag_bytes(),
         "tip_seq_no": status.tip_seq_no,
         "oldest_seq_no": status.oldest_seq_no,
         "after_seq_no": status.after_seq_no,

@@ -2,6 +2,7 @@
 
 use crate::input::{Framing, Long};
 use anyhow::Context;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use waldo::reader::{AttachError, Ring};
@@ -11,6 +12,7 @@ use waldo_harness::scheduling::schedule_this_thread;
 use waldo_shm_protocol::limits::{PAYLOAD_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN, RING_SIZE_MAX};
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::names;
+use waldo_terminal::failure::Usage;
 use waldo_terminal::notice;
 use waldo_terminal::units::{self, parse_size};
 
@@ -74,6 +76,39 @@ impl WriterArgs {
     /// Bytes to read at a time, at most.
     pub fn batch(&self) -> usize {
         self.batch.clamp(4096, 1 << 30) as usize
+    }
+
+    /// The same for the program `waldo-service`.
+    ///
+    /// # Errors
+    /// A flag that it cannot do anything with.
+    pub fn for_service(&self) -> Result<Vec<OsString>, Usage> {
+        for (flag, given) in [
+            ("--framed", self.framed),
+            ("--resize", self.resize),
+            ("--scheduling", self.scheduling != Scheduling::Normal),
+            ("--long-lines", self.long_lines != Long::Error),
+        ] {
+            if given {
+                return Err(Usage(format!(
+                    "{flag} is not for a service: leave it out, or --socket and --config"
+                )));
+            }
+        }
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |flag: &str, value: Option<OsString>| {
+            if let Some(value) = value {
+                arguments.extend([flag.into(), value]);
+            }
+        };
+        add("--ring-size", self.ring_size.map(|pages| pages.to_string().into()));
+        add("--page-size", self.page_size.map(|bytes| bytes.to_string().into()));
+        add("--sync-interval", self.sync_interval.map(|ms| ms.to_string().into()));
+        add("--control", self.control.clone().map(Into::into));
+        if self.no_sync {
+            arguments.push("--no-sync".into());
+        }
+        Ok(arguments)
     }
 
     /// Opens the ring, making it if there is none. With `stays`, the control segment is left for the next

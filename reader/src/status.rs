@@ -111,3 +111,14 @@ pub struct RingStatus {
     /// Where this was read from.
     pub control: ControlKind,
 }
+
+impl RingStatus {
+    /// Bytes of page files between what is durable and what is committed; pages between the two count in
+    /// full.
+    pub fn durable_lag_bytes(&self) -> u64 {
+        let (durable, committed) = (self.durable, self.committed);
+        let pages = committed.page().saturating_sub(durable.page());
+        let to = pages.saturating_mul(self.page_len).saturating_add(u64::from(committed.offset()));
+        to.saturating_sub(u64::from(durable.offset()))
+    }
+}

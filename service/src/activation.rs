@@ -14,6 +14,9 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Relaxed: it guards nothing but itself.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// The first descriptor that is handed over.
 const FIRST: RawFd = 3;
 /// More than anybody hands over.
@@ -53,6 +56,31 @@ fn parse(
     Ok((FIRST..FIRST + count).map(named).collect())
 }
 
+/// Every listening socket that this process was started with, and its name (systemd: `FileDescriptorName=`).
+///
+/// # Errors [`ServiceError::Activation`]: the variables make no sense, a descriptor is no listening Unix
+/// stream socket, or they were taken before.
+pub fn inherited_listeners() -> Result<Vec<(String, UnixListener)>, ServiceError> {
+    let all = announced()?;
+    if !all.is_empty() && TAKEN.swap(true, Ordering::Relaxed) {
+        return refuse("the descriptors have been taken already");
+    }
+    let take = |Inherited { fd, name }| {
+        // SAFETY: whoever started this process gave it the descriptor for this purpose and said so, by the
+        // number of this very process; and it is taken once.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok((name, check(fd)?))
+    };
+    all.into_iter().map(take).collect()
+}
+
+/// What this process was started with, by its environment.
+fn announced() -> Result<Vec<Inherited>, ServiceError> {
+    let variable = |name| std::env::var(name).ok();
+    let (pid, fds, names) = (variable("LISTEN_PID"), variable("LISTEN_FDS"), variable("LISTEN_FDNAMES"));
+    parse(pid.as_deref(), fds.as_deref(), names.as_deref(), std::process::id())
+}
+
 /// The listening socket that this process was started with; `None` if it was not started with any. Of several
 /// the one named `name` counts (systemd: `FileDescriptorName=`); of one, its name does not matter.
 ///
@@ -60,10 +88,7 @@ fn parse(
 /// [`ServiceError::Activation`]: the variables make no sense, no descriptor has that name, the descriptor is
 /// no listening Unix stream socket, or it was taken before.
 pub fn inherited_listener(name: &str) -> Result<Option<UnixListener>, ServiceError> {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
-    let variable = |name| std::env::var(name).ok();
-    let (pid, fds, names) = (variable("LISTEN_PID"), variable("LISTEN_FDS"), variable("LISTEN_FDNAMES"));
-    let all = parse(pid.as_deref(), fds.as_deref(), names.as_deref(), std::process::id())?;
+    let all = announced()?;
     let found = match all.as_slice() {
         [] => return Ok(None),
         [one] => one,
@@ -72,7 +97,6 @@ pub fn inherited_listener(name: &str) -> Result<Option<UnixListener>, ServiceErr
             None => return refuse(format!("none of {} descriptors is named {name:?}", several.len())),
         },
     };
-    // Relaxed: it guards nothing but itself.
     if TAKEN.swap(true, Ordering::Relaxed) {
         return refuse("the descriptor has been taken already");
     }

@@ -1,5 +1,8 @@
 //! Why a service cannot start, or has ended.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -100,6 +103,13 @@ pub enum ServiceError {
     /// The ring's writer has failed, or could not be closed.
     #[error("{0}")]
     Writer(#[from] AppendError),
+    /// A thread that appends or answers panicked, which is a fault of this program. What was acknowledged is
+    /// stored.
+    #[error("the thread {thread} panicked: this is a fault of the service, its log says more")]
+    Panicked {
+        /// Its name.
+        thread: String,
+    },
     /// The system starts no thread.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),

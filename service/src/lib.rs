@@ -41,7 +41,7 @@ mod step;
 mod syncer;
 mod threads;
 
-pub use activation::inherited_listener;
+pub use activation::{inherited_listener, inherited_listeners};
 pub use counters::ServiceCounters;
 pub use error::ServiceError;
 pub use options::ServiceOptions;

@@ -98,7 +98,11 @@ impl ServiceOptions {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), ServiceError> {
+    /// Checks every value; the start of a service does that too.
+    ///
+    /// # Errors
+    /// [`ServiceError::Options`]: which value cannot work, and what could.
+    pub fn check(&self) -> Result<(), ServiceError> {
         let refuse = |reason: String| Err(ServiceError::Options { reason });
         if self.mode & !0o777 != 0 {
             return refuse(format!("mode is {:#o}, it must be 0 to 0777", self.mode));

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::{UnixListener as AsyncListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use waldo::client::wire::{AppendFields, ErrorCode, VERSION, Welcome};
 use waldo::protocol::limits::{PAYLOAD_LEN_MAX, RECORD_HEADER_LEN};
@@ -118,7 +118,11 @@ impl Service {
         // The socket is closed by now: who connects from here on is refused, and tries again later.
         drop(file);
         stop.send_replace(true);
-        let drained = async { while connections.join_next().await.is_some() {} };
+        let drained = async {
+            while let Some(ended) = connections.join_next().await {
+                tell_of_panic(ended);
+            }
+        };
         if timeout(engine.options.drain_timeout, drained).await.is_err() {
             tracing::warn!("{} producers did not take their last answers in time", connections.len());
             Counters::add(&engine.counters.cut_off, connections.len() as u64);
@@ -193,8 +197,14 @@ async fn accept(
     listener.set_nonblocking(true).map_err(failed)?;
     let listener = AsyncListener::from_std(listener).map_err(failed)?;
     loop {
-        while connections.try_join_next().is_some() {}
-        let stream = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(ended) = connections.join_next() => {
+                tell_of_panic(ended);
+                continue;
+            }
+        };
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {
                 continue;
@@ -216,6 +226,15 @@ async fn accept(
             connection::serve(shared, stream, stopping).await;
             drop(connected);
         });
+    }
+}
+
+/// A connection's task has ended. If it panicked, that producer alone is cut off.
+fn tell_of_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("the task of a connection panicked, which is a fault of the service: {error}");
     }
 }
 
@@ -248,12 +267,13 @@ fn refuse(engine: &Engine, stream: &UnixStream) {
 
 /// Ends the threads, and closes the ring.
 fn finish(engine: &Engine, threads: Threads) -> Result<ServiceCounters, ServiceError> {
-    threads.join();
+    let panicked = threads.join();
     let mut core = engine.core.lock();
     let Core { journal, producers, failed, .. } = &mut *core;
     if let Some(error) = failed.take() {
         return Err(error.into());
     }
+    panicked?;
     if let Err(error) = journal.compact(producers) {
         // What it holds is as good.
         tracing::warn!("the journal of producers cannot be written anew: {error}");

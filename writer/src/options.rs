@@ -171,8 +171,11 @@ impl Default for WriterOptions {
 pub(crate) const HUGE_PAGE_LEN: usize = 2 << 20;
 
 impl WriterOptions {
-    /// Checks every value and derives the lengths of pages and control segment.
-    pub(crate) fn check(&self) -> Result<(PageGeometry, SegmentGeometry), OpenError> {
+    /// Checks every value and derives the lengths of pages and control segment. Opening does that too.
+    ///
+    /// # Errors
+    /// [`OpenError::Options`]: which value cannot work, and what could.
+    pub fn check(&self) -> Result<(PageGeometry, SegmentGeometry), OpenError> {
         let refuse = |reason: String| Err(OpenError::Options { reason });
         if self.ring_size == 0 || self.ring_size > RING_SIZE_MAX {
             return refuse(format!("ring_size is {}, it must be 1 to {RING_SIZE_MAX}", self.ring_size));

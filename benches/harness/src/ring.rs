@@ -7,8 +7,7 @@ use waldo_terminal::failure::Usage;
 /// Index entries for a page of `page_len` bytes: the usual number, or fewer in a small page, where they would
 /// take the room of the records.
 pub fn index_capacity(page_len: u64) -> anyhow::Result<u32> {
-    let default = WriterOptions::default().index_capacity;
-    let fitting = u32::try_from(page_len / 1024).unwrap_or(u32::MAX).clamp(1, default);
+    let fitting = WriterOptions::default().page_len_with_fitting_index(page_len).index_capacity;
     match PageGeometry::new(page_len, fitting) {
         Some(_) => Ok(fitting),
         None => Err(Usage(format!(

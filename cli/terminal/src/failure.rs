@@ -92,7 +92,7 @@ fn program() -> String {
 }
 
 /// The error and its causes on one line, leaving out causes that a message already quotes.
-fn chain(error: &anyhow::Error) -> String {
+pub fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let next = cause.to_string();

@@ -124,6 +124,12 @@ fn limit(left: Option<Duration>) -> PollTimeout {
     left.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(round_up(time)).unwrap_or(PollTimeout::MAX))
 }
 
+/// Whether this process ignores `signal`. To be asked before a handler is installed: a process that was
+/// started with the signal ignored (`nohup`) is meant to go on ignoring it.
+pub fn is_ignored(signal: i32) -> bool {
+    is_in(ignored(), signal)
+}
+
 /// The signals that this process ignores, as a mask; none where the system does not say.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -11,6 +11,7 @@ mod inspect;
 #[path = "../../../tests/power_cuts/machine.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod machine;
+mod producers;
 mod round_trip;
 mod service;
 mod support;

@@ -143,6 +143,24 @@ fn one_client_does_not_end_the_service_for_the_others() {
     assert_eq!(lines(&home), "one\ntwo\n");
 }
 
+/// A service whose input had ended looked like one whose input says nothing.
+#[test]
+fn the_end_of_the_input_is_told_and_does_not_end_the_service() {
+    let place = Place::new();
+    let (home, log) = (place.join("ring"), place.join("log"));
+    let mut command = waldo();
+    command.arg("serve").args(SMALL).arg(&home).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut server = Bare::start(command.stderr(File::create(&log).unwrap()));
+    server.0.stdin.take().unwrap().write_all(b"one\ntwo").unwrap();
+    until("the end is told", || {
+        std::fs::read_to_string(&log).unwrap().contains("the input has ended after 2 records").then_some(())
+    });
+    assert_eq!(server.0.try_wait().unwrap(), None);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.code(), Some(0));
+    assert_eq!(lines(&home), "one\ntwo\n");
+}
+
 /// SIGTERM ended the service with what the pipe held unread, and gone.
 #[test]
 fn what_the_pipe_holds_is_appended_before_the_end() {

@@ -125,6 +125,10 @@ impl Process {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends its input and waits for it.
     pub fn finish(mut self) -> Done {
         drop(self.child.stdin.take());

@@ -18,6 +18,15 @@ impl WriterOptions {
         self
     }
 
+    /// The same, with this `page_len`, and in a small page with fewer index entries, which would take the
+    /// room of the records.
+    #[must_use]
+    pub fn page_len_with_fitting_index(self, page_len: u64) -> WriterOptions {
+        let fitting = u32::try_from(page_len / 1024).unwrap_or(u32::MAX);
+        let index_capacity = fitting.clamp(1, WriterOptions::default().index_capacity);
+        self.page_len(page_len).index_capacity(index_capacity)
+    }
+
     /// The same, with this `page_records_max`.
     #[must_use]
     pub fn page_records_max(mut self, page_records_max: u64) -> WriterOptions {

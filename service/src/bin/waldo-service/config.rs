@@ -1,0 +1,251 @@
+//! What the program is to do: the same from a TOML file and from the command line.
+
+mod check;
+mod read;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+use waldo::protocol::meta::Meta;
+use waldo::protocol::names;
+use waldo::writer::{ControlPlace, Durability, WriterOptions};
+use waldo_service::ServiceOptions;
+use waldo_terminal::units;
+
+pub use check::check;
+pub use read::{ConfigError, read};
+pub use value::{Bytes, Mode, Time, parse_bytes, parse_mode};
+
+/// A configuration. A test compares the keys with `docs/OPERATIONS.md`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub log: LogConfig,
+    pub http: HttpConfig,
+    #[serde(rename = "ring")]
+    pub rings: Vec<RingConfig>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// What is told: a level, or directives as in `RUST_LOG`.
+    pub level: Option<String>,
+    pub format: Option<LogFormat>,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// Lines on standard error.
+    #[default]
+    Text,
+    /// One JSON object a line on standard error.
+    Json,
+    /// To systemd's journal, with fields.
+    Journald,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Where metrics, health and the status page are served.
+    pub listen: Option<SocketAddr>,
+    /// `listen` may be an address that other machines reach.
+    pub remote: bool,
+}
+
+/// When an append is acknowledged and visible to readers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DurabilityKind {
+    /// When it survives power loss.
+    #[default]
+    Sync,
+    /// When it survives the death of the service; it is made durable at an interval.
+    Interval,
+    /// When it survives the death of the service.
+    PageCache,
+}
+
+/// `[[ring]]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RingConfig {
+    pub name: Option<String>,
+    pub home: Spanned<PathBuf>,
+    pub socket: Option<Spanned<PathBuf>>,
+    pub socket_mode: Option<Mode>,
+    pub socket_group: Option<String>,
+    pub ring_size: Option<u32>,
+    pub page_size: Option<Bytes>,
+    pub mode: Option<Mode>,
+    pub control: Option<PathBuf>,
+    #[serde(default)]
+    pub durability: DurabilityKind,
+    pub sync_interval: Option<Time>,
+    pub producers_max: Option<usize>,
+    pub frame_len_max: Option<Bytes>,
+    pub window_batches: Option<u32>,
+    pub window_bytes: Option<Bytes>,
+    pub queue_bytes: Option<Bytes>,
+    pub hello_timeout: Option<Time>,
+    pub stall_timeout: Option<Time>,
+    pub drain_timeout: Option<Time>,
+    pub names_max: Option<usize>,
+    pub names_kept: Option<Time>,
+    pub journal_growth: Option<Bytes>,
+}
+
+impl RingConfig {
+    /// A ring with everything at its default.
+    pub fn at(home: PathBuf, socket: Option<PathBuf>) -> RingConfig {
+        RingConfig {
+            name: None,
+            home: Spanned::new(0..0, home),
+            socket: socket.map(|path| Spanned::new(0..0, path)),
+            socket_mode: None,
+            socket_group: None,
+            ring_size: None,
+            page_size: None,
+            mode: None,
+            control: None,
+            durability: DurabilityKind::Sync,
+            sync_interval: None,
+            producers_max: None,
+            frame_len_max: None,
+            window_batches: None,
+            window_bytes: None,
+            queue_bytes: None,
+            hello_timeout: None,
+            stall_timeout: None,
+            drain_timeout: None,
+            names_max: None,
+            names_kept: None,
+            journal_growth: None,
+        }
+    }
+
+    /// Whether both say the same, wherever it stands.
+    pub fn says_the_same_as(&self, other: &RingConfig) -> bool {
+        let placeless = |ring: &RingConfig| {
+            let home = Spanned::new(0..0, ring.home().to_owned());
+            let socket = ring.socket().map(|path| Spanned::new(0..0, path.to_owned()));
+            RingConfig { home, socket, ..ring.clone() }
+        };
+        placeless(self) == placeless(other)
+    }
+
+    /// Directory of the ring.
+    pub fn home(&self) -> &Path {
+        self.home.as_ref()
+    }
+
+    /// Path of the producers' socket, if it is not handed over.
+    pub fn socket(&self) -> Option<&Path> {
+        self.socket.as_ref().map(|path| path.as_ref().as_path())
+    }
+
+    /// What the ring is called in logs and metrics: its directory's name if no other is given.
+    pub fn name(&self) -> String {
+        let of_home = || self.home().file_name().map(|name| name.to_string_lossy().into_owned());
+        self.name.clone().or_else(of_home).unwrap_or_else(|| "ring".to_owned())
+    }
+
+    /// How the ring is opened.
+    pub fn writer_options(&self) -> WriterOptions {
+        let mut options = WriterOptions::default().durability(self.durability());
+        options.ring_size = self.ring_size.unwrap_or(options.ring_size);
+        options.mode = self.mode.map_or(options.mode, |mode| mode.0);
+        if let Some(Bytes(len)) = self.page_size {
+            options = options.page_len_with_fitting_index(len);
+        }
+        match &self.control {
+            Some(path) => options.control(ControlPlace::Path(path.clone())),
+            None => options,
+        }
+    }
+
+    /// Opens with the ring's own geometry where the configuration names none.
+    pub fn writer_options_for(&self, meta: Option<&Meta>) -> WriterOptions {
+        let mut options = self.writer_options();
+        let Some(meta) = meta else { return options };
+        if self.ring_size.is_none() {
+            options.ring_size = meta.ring_size;
+        }
+        if self.page_size.is_none_or(|Bytes(len)| len == meta.geometry.page_len()) {
+            options.page_len = meta.geometry.page_len();
+            options.index_capacity = meta.geometry.index_capacity();
+        }
+        options
+    }
+
+    fn durability(&self) -> Durability {
+        match self.durability {
+            DurabilityKind::Sync => Durability::Sync,
+            DurabilityKind::PageCache => Durability::PageCache,
+            DurabilityKind::Interval => {
+                Durability::Interval(self.sync_interval.map_or(value::SYNC_INTERVAL, |time| time.0))
+            }
+        }
+    }
+
+    /// How producers are treated.
+    pub fn service_options(&self) -> ServiceOptions {
+        let default = ServiceOptions::default();
+        let bytes = |own: Option<Bytes>, other: usize| {
+            own.map_or(other, |Bytes(len)| usize::try_from(len).unwrap_or(usize::MAX))
+        };
+        let time = |own: Option<Time>, other| own.map_or(other, |time| time.0);
+        let options = default
+            .clone()
+            .mode(self.socket_mode.map_or(default.mode, |mode| mode.0))
+            .producers_max(self.producers_max.unwrap_or(default.producers_max))
+            .frame_len_max(bytes(self.frame_len_max, default.frame_len_max))
+            .window_batches(self.window_batches.unwrap_or(default.window_batches))
+            .window_bytes(bytes(self.window_bytes, default.window_bytes))
+            .queue_bytes(bytes(self.queue_bytes, default.queue_bytes))
+            .hello_timeout(time(self.hello_timeout, default.hello_timeout))
+            .stall_timeout(time(self.stall_timeout, default.stall_timeout))
+            .drain_timeout(time(self.drain_timeout, default.drain_timeout))
+            .names_max(self.names_max.unwrap_or(default.names_max))
+            .names_kept(time(self.names_kept, default.names_kept))
+            .journal_growth(self.journal_growth.map_or(default.journal_growth, |bytes| bytes.0));
+        match &self.socket_group {
+            Some(group) => options.group(group),
+            None => options,
+        }
+    }
+
+    /// The metadata of the ring, if there is one.
+    pub fn meta(&self) -> Option<Meta> {
+        std::fs::read(self.home().join(names::META)).ok().and_then(|file| Meta::check(&file).ok())
+    }
+
+    /// One line on what will be served.
+    pub fn describe(&self) -> String {
+        let meta = self.meta();
+        let options = self.writer_options_for(meta.as_ref());
+        let (made, pages, len) = match &meta {
+            Some(meta) => ("is there", meta.ring_size, meta.geometry.page_len()),
+            None => ("will be made", options.ring_size, options.page_len),
+        };
+        let socket = match self.socket() {
+            Some(path) => path.display().to_string(),
+            None => "the socket that the service is started with".to_owned(),
+        };
+        format!(
+            "ring {}: {} ({made}: {pages} pages of {}), producers at {socket}",
+            self.name(),
+            self.home().display(),
+            units::bytes(len)
+        )
+    }
+}

@@ -1,0 +1,90 @@
+//! Values that a person writes as text: sizes, times, permission bits.
+
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::time::Duration;
+use waldo_terminal::units::parse_size;
+
+/// The interval of `durability = "interval"` if none is given.
+pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A number of bytes: `4096`, or `"64M"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+/// A time: `"100ms"`, `"10s"`, `"7days"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time(pub Duration);
+
+/// Permission bits: `"0660"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+/// Reads permission bits, octal as in chmod.
+pub fn parse_mode(text: &str) -> Result<Mode, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    match u32::from_str_radix(digits, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(Mode(mode)),
+        _ => Err(format!("`{text}` are no permission bits: write them as for chmod, like 0660")),
+    }
+}
+
+/// Reads a time.
+pub fn parse_duration(text: &str) -> Result<Time, String> {
+    humantime::parse_duration(text)
+        .map(Time)
+        .map_err(|error| format!("`{text}` is no time: write it like 100ms, 10s or 7days ({error})"))
+}
+
+/// Reads a number of bytes.
+pub fn parse_bytes(text: &str) -> Result<Bytes, String> {
+    parse_size(text).map(Bytes)
+}
+
+/// Takes a string, and for sizes a number.
+struct Text<T> {
+    parse: fn(&str) -> Result<T, String>,
+    number: Option<fn(u64) -> T>,
+    expected: &'static str,
+}
+
+impl<T> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).map_err(E::custom)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        match (self.number, u64::try_from(number)) {
+            (Some(make), Ok(number)) => Ok(make(number)),
+            _ => Err(E::invalid_type(Unexpected::Signed(number), &self)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+        let expected = "a size: a number of bytes, or a string like \"64M\"";
+        from.deserialize_any(Text { parse: parse_bytes, number: Some(Bytes), expected })
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
+        let expected = "a time: a string like \"100ms\" or \"10s\"";
+        from.deserialize_any(Text { parse: parse_duration, number: None, expected })
+    }
+}
+
+impl<'de> Deserialize<'de> for Mode {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Mode, D::Error> {
+        let expected = "permission bits: a string like \"0660\"";
+        from.deserialize_any(Text { parse: parse_mode, number: None, expected })
+    }
+}

@@ -1,0 +1,140 @@
+//! One ring that is served.
+
+use crate::config::RingConfig;
+use anyhow::Context;
+use parking_lot::Mutex;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use waldo::reader::{Ring, RingStatus};
+use waldo::writer::{OpenReport, Writer};
+use waldo_service::{Service, ServiceCounters, ServiceError, Watch};
+use waldo_terminal::units;
+
+/// How a ring is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RingState {
+    /// Producers may append.
+    Serving,
+    /// It has ended by itself, for this reason.
+    Failed(String),
+    /// It was told to end.
+    Stopped,
+}
+
+/// What others see of a ring: the metrics, the status page.
+#[derive(Debug)]
+pub struct RingView {
+    pub name: String,
+    pub home: PathBuf,
+    pub socket: Option<PathBuf>,
+    pub state: Mutex<RingState>,
+    ring: Ring,
+    watch: Watch,
+}
+
+impl RingView {
+    /// What the service has done.
+    pub fn counters(&self) -> ServiceCounters {
+        self.watch.counters()
+    }
+
+    /// How the ring and its writer are: what `waldo stat` shows.
+    pub fn status(&self) -> Option<RingStatus> {
+        self.ring.status().ok()
+    }
+
+    /// How it is.
+    pub fn state(&self) -> RingState {
+        self.state.lock().clone()
+    }
+}
+
+/// A ring that is open, and whose producers can connect.
+#[derive(Debug)]
+pub struct HostedRing {
+    pub view: Arc<RingView>,
+    pub config: RingConfig,
+    service: Service,
+}
+
+/// Has a ring end when it is used or dropped.
+pub type Stopper = oneshot::Sender<()>;
+
+impl HostedRing {
+    /// Opens the ring and its socket. Blocks: a ring that was not closed is read.
+    ///
+    /// # Errors
+    /// Which of the two cannot be had, and why.
+    pub fn open(config: RingConfig, inherited: Option<UnixListener>) -> anyhow::Result<HostedRing> {
+        let home = config.home().to_owned();
+        let options = config.writer_options_for(config.meta().as_ref());
+        let writer = Writer::open(&home, options)
+            .with_context(|| format!("cannot open the ring {} for writing", home.display()))?;
+        tell_of_opening(&config, &writer);
+        let ring = Ring::attach(&home)?;
+        let serving = || format!("cannot serve the ring {}", home.display());
+        let service = match (inherited, config.socket()) {
+            (Some(listener), _) => Service::on_listener(writer, listener, config.service_options()),
+            (None, Some(path)) => Service::bind(writer, path, config.service_options()),
+            (None, None) => {
+                anyhow::bail!(
+                    "the ring {} has no socket: name one (--socket PATH, or socket = in the file), or have the service \
+                     started with one (systemd: a socket unit)",
+                    home.display()
+                )
+            }
+        };
+        let service = service.with_context(serving)?;
+        let view = RingView {
+            name: config.name(),
+            socket: config.socket().map(ToOwned::to_owned),
+            state: Mutex::new(RingState::Serving),
+            watch: service.watch(),
+            home,
+            ring,
+        };
+        Ok(HostedRing { view: Arc::new(view), config, service })
+    }
+
+    /// Serves producers until `stop` is used, or the ring fails.
+    ///
+    /// # Errors
+    /// Why the ring has failed.
+    pub async fn run(self, stop: oneshot::Receiver<()>) -> Result<ServiceCounters, ServiceError> {
+        let until = async {
+            let _ = stop.await;
+        };
+        self.service.run(until).await
+    }
+}
+
+fn tell_of_opening(config: &RingConfig, writer: &Writer) {
+    let OpenReport { created, clean, tip, .. } = writer.open_report();
+    let (ring, home) = (config.name(), config.home().display());
+    match (*created, *clean) {
+        (true, _) => tracing::info!(ring, "made the ring {home}"),
+        (false, true) => {
+            tracing::info!(ring, "opened the ring {home}, its last record is {}", tip.unwrap_or(0))
+        }
+        (false, false) => tracing::warn!(
+            ring,
+            "opened the ring {home}, which had not been closed; its last record is {}",
+            tip.unwrap_or(0)
+        ),
+    }
+    if let Some(cut) = &writer.open_report().cut {
+        tracing::warn!(ring, "records that were not whole or not durable were cut off: {cut:?}");
+    }
+    if writer.open_report().geometry_kept {
+        let own = writer.options();
+        tracing::warn!(
+            ring,
+            "the ring keeps its {} pages of {}; to change it stop the service, and append nothing by `waldo append \
+             --resize --ring-size N --page-size SIZE {home}`",
+            own.ring_size,
+            units::bytes(own.page_len)
+        );
+    }
+}

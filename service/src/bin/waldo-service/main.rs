@@ -1,0 +1,54 @@
+//! `waldo-service`: the writer of one or several rings, to which any number of programs append over a Unix
+//! socket each.
+//!
+//! Reading order: `args` and `config` (what to do), `supervisor` (doing it, until a signal comes), `hosted`
+//! (one ring), `http` (what others see of it), then `logging`, `signals` and `notify` (systemd).
+
+mod args;
+mod config;
+mod hosted;
+mod http;
+mod logging;
+mod notify;
+mod process;
+mod signals;
+mod supervisor;
+
+use clap::Parser;
+use config::Config;
+use std::process::ExitCode;
+use waldo_terminal::failure::{self, Outcome, Usage};
+
+fn main() -> ExitCode {
+    match args::Args::try_parse() {
+        Ok(args) => failure::exit_code(run(&args)),
+        Err(error) => failure::usage(&error),
+    }
+}
+
+fn run(args: &args::Args) -> anyhow::Result<Outcome> {
+    let config = args.config().map_err(|error| Usage(error.to_string()))?;
+    if args.check {
+        print_plan(&config)?;
+        return Ok(Outcome::Done);
+    }
+    process::run(args, config)
+}
+
+/// What `--check` says if everything is in order.
+fn print_plan(config: &Config) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut text = String::new();
+    for ring in &config.rings {
+        text.push_str(&ring.describe());
+        text.push('\n');
+    }
+    match &config.http.listen {
+        Some(address) => text.push_str(&format!("metrics and status: http://{address}/\n")),
+        None => {
+            text.push_str("metrics and status: none ([http] listen = \"127.0.0.1:9464\" turns them on)\n")
+        }
+    }
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failure::output_error)
+}

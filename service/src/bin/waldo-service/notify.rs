@@ -1,0 +1,87 @@
+//! What a service manager is told: systemd's notifications. Without `NOTIFY_SOCKET` nobody is.
+//!
+//! A manager that does not read its socket must not stop the service, so a thread of its own sends.
+
+use sd_notify::NotifyState;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+
+/// Messages that wait for the manager, at most. Those beyond are dropped: the next ones say the same.
+const QUEUE_MAX: usize = 64;
+
+#[derive(Debug)]
+enum Message {
+    Ready(String),
+    Reloading,
+    Stopping,
+    Watchdog,
+    Status(String),
+}
+
+/// The way to the service manager.
+#[derive(Clone, Debug)]
+pub struct ServiceManager(Option<SyncSender<Message>>);
+
+impl ServiceManager {
+    /// Finds out whether there is one.
+    pub fn find() -> ServiceManager {
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return ServiceManager(None);
+        }
+        let (sender, messages) = sync_channel::<Message>(QUEUE_MAX);
+        let thread = std::thread::Builder::new().name("waldo-manager".into());
+        let started = thread.spawn(move || messages.into_iter().for_each(|message| send(&message)));
+        ServiceManager(started.is_ok().then_some(sender))
+    }
+
+    fn tell(&self, message: Message) {
+        if let Some(sender) = &self.0 {
+            let _ = sender.try_send(message);
+        }
+    }
+
+    /// Everything is served.
+    pub fn ready(&self, status: impl Into<String>) {
+        self.tell(Message::Ready(status.into()));
+    }
+
+    /// A reload begins; [`ServiceManager::ready`] ends it.
+    pub fn reloading(&self) {
+        self.tell(Message::Reloading);
+    }
+
+    /// The end begins.
+    pub fn stopping(&self) {
+        self.tell(Message::Stopping);
+    }
+
+    /// The service is alive.
+    pub fn watchdog(&self) {
+        self.tell(Message::Watchdog);
+    }
+
+    /// For people.
+    pub fn status(&self, text: impl Into<String>) {
+        self.tell(Message::Status(text.into()));
+    }
+
+    /// How often [`ServiceManager::watchdog`] should be called, if at all: twice as often as is asked for.
+    pub fn watchdog_interval(&self) -> Option<Duration> {
+        self.0.as_ref()?;
+        sd_notify::watchdog_enabled().map(|limit| limit / 2).filter(|interval| !interval.is_zero())
+    }
+}
+
+fn send(message: &Message) {
+    let sent = match message {
+        Message::Ready(status) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]),
+        Message::Reloading => NotifyState::monotonic_usec_now()
+            .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+        Message::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        Message::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
+        Message::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
+    };
+    if let Err(error) = sent {
+        tracing::debug!("the service manager cannot be told {message:?}: {error}");
+    }
+}

@@ -1,0 +1,148 @@
+//! The process from its start to its end.
+
+use crate::args::Args;
+use crate::config::Config;
+use crate::http;
+use crate::logging::{self, Logging};
+use crate::notify::ServiceManager;
+use crate::signals::{Order, Signals};
+use crate::supervisor::Supervisor;
+use anyhow::Context;
+use nix::libc::SIGTERM;
+use std::time::Duration;
+use waldo_service::inherited_listeners;
+use waldo_terminal::failure::{Outcome, chain};
+use waldo_terminal::notice;
+
+/// How long a thread that is stuck in a system call may hold up the end.
+const BLOCKING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Serves until a signal comes, or no ring is left.
+///
+/// # Errors
+/// What cannot be served at the start, or has failed since.
+pub fn run(args: &Args, config: Config) -> anyhow::Result<Outcome> {
+    notice::ready();
+    let logging = logging::start(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the runtime")?;
+    let outcome = runtime.block_on(serve(args, config, &logging));
+    runtime.shutdown_timeout(BLOCKING_PATIENCE);
+    outcome
+}
+
+async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Result<Outcome> {
+    let mut signals = Signals::install()?;
+    let manager = ServiceManager::find();
+    // Taken first: a port that is in use is told before anything else has begun.
+    let listener = http::bind(&config.http).await?;
+    manager.status("opening the rings");
+    let inherited = inherited_listeners()?;
+    let mut supervisor = tokio::select! {
+        supervisor = Supervisor::start(&config, inherited) => supervisor?,
+        signal = stop_signal(&mut signals) => return Ok(outcome_of(signal)),
+    };
+    if let Some(listener) = listener {
+        let address = listener.local_addr()?;
+        tracing::info!("metrics and status at http://{address}/");
+        watch_over("the HTTP server", tokio::spawn(http::serve(listener, supervisor.views.clone())));
+    }
+    if let Some(interval) = manager.watchdog_interval() {
+        let manager = manager.clone();
+        watch_over(
+            "the watchdog",
+            tokio::spawn(async move {
+                let mut ticks = tokio::time::interval(interval);
+                loop {
+                    ticks.tick().await;
+                    manager.watchdog();
+                }
+            }),
+        );
+    }
+    manager.ready(summary(&config));
+    let signal = loop {
+        tokio::select! {
+            more = supervisor.watch() => if !more { break None },
+            order = signals.next() => match order {
+                Order::Stop(signal) => break Some(signal),
+                Order::Reload => {
+                    manager.reloading();
+                    reload(args, &mut config, &mut supervisor, logging).await;
+                    manager.ready(summary(&config));
+                }
+            },
+        }
+    };
+    manager.stopping();
+    if signal.is_some() {
+        tracing::info!("ending in good order; a second signal ends at once");
+    }
+    supervisor.stop().await;
+    match signal {
+        _ if supervisor.failed => anyhow::bail!("a ring has failed: the log says which and why"),
+        Some(signal) => Ok(outcome_of(signal)),
+        None => Ok(Outcome::Done),
+    }
+}
+
+async fn stop_signal(signals: &mut Signals) -> i32 {
+    loop {
+        match signals.next().await {
+            Order::Stop(signal) => return signal,
+            Order::Reload => tracing::info!("there is nothing to reload before everything has been opened"),
+        }
+    }
+}
+
+fn outcome_of(signal: i32) -> Outcome {
+    if signal == SIGTERM { Outcome::Done } else { Outcome::Interrupted(signal) }
+}
+
+fn summary(config: &Config) -> String {
+    match config.rings.as_slice() {
+        [one] => format!("serving the ring {}", one.home().display()),
+        several => format!("serving {} rings", several.len()),
+    }
+}
+
+/// A task that should not end before the process does. If it panics, the others go on, and the log says so.
+fn watch_over(what: &'static str, task: tokio::task::JoinHandle<()>) {
+    tokio::spawn(async move {
+        if let Err(error) = task.await {
+            tracing::error!("{what} has ended: {error}");
+        }
+    });
+}
+
+/// Takes over what can be taken over, and says what cannot. With a file that is not in order nothing changes.
+async fn reload(args: &Args, config: &mut Config, supervisor: &mut Supervisor, logging: &Logging) {
+    if args.file().is_none() {
+        tracing::warn!("there is nothing to reload: the service was started without --config");
+        return;
+    }
+    let new = match args.config() {
+        Ok(new) => new,
+        Err(error) => {
+            tracing::error!("the configuration is not in order, the old one stays in force: {error}");
+            return;
+        }
+    };
+    if new.log.level != config.log.level
+        && let Err(error) = logging.set_level(&new.log)
+    {
+        tracing::error!("{}", chain(&error));
+    }
+    if new.log.format != config.log.format {
+        tracing::warn!("another [log] format takes effect at the next restart");
+    }
+    if new.http != config.http {
+        tracing::warn!("another [http] takes effect at the next restart");
+    }
+    supervisor.reload(&new).await;
+    // These two stay in force as they were at the start.
+    let (format, http) = (config.log.format, config.http.clone());
+    *config = Config { http, ..new };
+    config.log.format = format;
+    tracing::info!("the configuration has been read again");
+}

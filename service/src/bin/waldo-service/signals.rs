@@ -1,0 +1,80 @@
+//! Signals: what ends the service, and what has it read its file again.
+
+use anyhow::Context;
+use nix::libc::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use waldo_terminal::interrupt::is_ignored;
+
+/// A signal that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// End in good order; the signal's number.
+    Stop(i32),
+    /// Read the configuration again.
+    Reload,
+}
+
+/// The signals that the service listens to. One that it was started with as ignored is not among them.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    /// Installs the handlers.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn install() -> anyhow::Result<Signals> {
+        let install = || -> std::io::Result<Signals> {
+            // A file that may not grow any more is an error of the write then, and not a signal that kills.
+            signal_hook::flag::register(SIGXFSZ, Arc::default())?;
+            Ok(Signals {
+                terminate: listen_and_exit_at_the_second(SIGTERM)?,
+                interrupt: listen_and_exit_at_the_second(SIGINT)?,
+                hangup: listen(SIGHUP)?,
+            })
+        };
+        install().context("cannot install a signal handler")
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Order {
+        tokio::select! {
+            () = receive(&mut self.terminate) => Order::Stop(SIGTERM),
+            () = receive(&mut self.interrupt) => Order::Stop(SIGINT),
+            () = receive(&mut self.hangup) => Order::Reload,
+        }
+    }
+}
+
+fn listen(number: i32) -> std::io::Result<Option<Signal>> {
+    if is_ignored(number) { Ok(None) } else { signal(SignalKind::from_raw(number)).map(Some) }
+}
+
+/// The handler itself ends the process at the second SIGTERM or SIGINT: whatever holds up the end cannot hold
+/// up that.
+fn listen_and_exit_at_the_second(number: i32) -> std::io::Result<Option<Signal>> {
+    static SECOND: std::sync::OnceLock<Arc<AtomicBool>> = std::sync::OnceLock::new();
+    let second = SECOND.get_or_init(Arc::default);
+    if is_ignored(number) {
+        return Ok(None);
+    }
+    signal_hook::flag::register_conditional_shutdown(number, 128 + number, Arc::clone(second))?;
+    signal_hook::flag::register(number, Arc::clone(second))?;
+    listen(number)
+}
+
+async fn receive(signal: &mut Option<Signal>) {
+    let received = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if received.is_none() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,212 @@
+//! All rings of the process: starting them, a reload, their end.
+
+use crate::config::{Config, RingConfig};
+use crate::hosted::{HostedRing, RingState, RingView, Stopper};
+use anyhow::Context;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio::task::{Id, JoinError, JoinSet};
+use waldo_service::{ServiceCounters, ServiceError};
+use waldo_terminal::failure::chain;
+
+/// The rings as the metrics see them, in the order of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct RingViews(Arc<Mutex<Vec<Arc<RingView>>>>);
+
+impl RingViews {
+    /// All of them, those that have failed included.
+    pub fn all(&self) -> Vec<Arc<RingView>> {
+        self.0.lock().clone()
+    }
+
+    fn put(&self, view: Arc<RingView>) {
+        let mut views = self.0.lock();
+        match views.iter_mut().find(|other| other.name == view.name) {
+            Some(place) => *place = view,
+            None => views.push(view),
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        self.0.lock().retain(|view| view.name != name);
+    }
+}
+
+/// A ring that runs.
+#[derive(Debug)]
+struct Running {
+    config: RingConfig,
+    view: Arc<RingView>,
+    stop: Option<Stopper>,
+    task: Option<Id>,
+}
+
+type Ended = Result<ServiceCounters, ServiceError>;
+
+/// Starts, watches and ends rings.
+#[derive(Debug, Default)]
+pub struct Supervisor {
+    rings: HashMap<String, Running>,
+    tasks: JoinSet<Ended>,
+    /// Sockets that the process was started with, by their names.
+    inherited: Vec<(String, UnixListener)>,
+    pub views: RingViews,
+    /// A ring has ended by itself.
+    pub failed: bool,
+}
+
+impl Supervisor {
+    /// Opens every ring; those at a time that the configuration names, since one disk is behind them as a
+    /// rule.
+    ///
+    /// # Errors
+    /// The first that cannot be served. Then none is.
+    pub async fn start(
+        config: &Config,
+        inherited: Vec<(String, UnixListener)>,
+    ) -> anyhow::Result<Supervisor> {
+        let mut all = Supervisor { inherited, ..Supervisor::default() };
+        all.check_inherited(config)?;
+        let mut opened = Vec::new();
+        for ring in &config.rings {
+            opened.push(all.open(ring, config.rings.len() == 1).await?);
+        }
+        opened.into_iter().for_each(|ring| all.serve(ring));
+        Ok(all)
+    }
+
+    /// Nobody would listen on a socket that belongs to no ring, and whoever connects would wait for ever.
+    fn check_inherited(&self, config: &Config) -> anyhow::Result<()> {
+        if config.rings.len() == 1 && self.inherited.len() == 1 {
+            return Ok(());
+        }
+        for (name, _) in &self.inherited {
+            if !config.rings.iter().any(|ring| ring.name() == *name) {
+                let known: Vec<String> = config.rings.iter().map(RingConfig::name).collect();
+                anyhow::bail!(
+                    "the service was started with a socket that is named {name:?}, and no ring has this name: give it the \
+                     name of one of them (systemd: FileDescriptorName=): {}",
+                    known.join(", ")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&self, config: &RingConfig, only_one: bool) -> anyhow::Result<HostedRing> {
+        let name = config.name();
+        let inherited = match self.inherited.as_slice() {
+            [(_, one)] if only_one => Some(one),
+            several => several.iter().find(|(other, _)| *other == name).map(|(_, listener)| listener),
+        };
+        // A copy, so that the ring can be opened again after a failure.
+        let inherited =
+            inherited.map(UnixListener::try_clone).transpose().context("cannot copy a descriptor")?;
+        let config = config.clone();
+        tokio::task::spawn_blocking(move || HostedRing::open(config, inherited))
+            .await
+            .context("opening the ring panicked")?
+    }
+
+    fn serve(&mut self, ring: HostedRing) {
+        let (stop, stopped) = oneshot::channel();
+        let (view, config, name) = (Arc::clone(&ring.view), ring.config.clone(), ring.view.name.clone());
+        match &view.socket {
+            Some(path) => tracing::info!(ring = name, "producers may connect to {}", path.display()),
+            None => tracing::info!(ring = name, "producers may connect to the socket that was handed over"),
+        }
+        self.views.put(Arc::clone(&view));
+        let task = self.tasks.spawn(ring.run(stopped)).id();
+        self.rings.insert(name, Running { config, view, stop: Some(stop), task: Some(task) });
+    }
+
+    /// Waits until a ring has ended by itself, and tells. `false` when none is left.
+    pub async fn watch(&mut self) -> bool {
+        if let Some(ended) = self.tasks.join_next_with_id().await {
+            self.note(ended);
+        }
+        !self.tasks.is_empty()
+    }
+
+    fn note(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        let (id, outcome) = match ended {
+            Ok((id, outcome)) => (id, outcome.map_err(|error| error.to_string())),
+            Err(error) => (error.id(), Err(format!("its task panicked: {error}"))),
+        };
+        let Some((name, running)) = self.rings.iter_mut().find(|(_, running)| running.task == Some(id))
+        else {
+            return;
+        };
+        running.task = None;
+        let asked_for = running.stop.is_none();
+        let state = match outcome {
+            Ok(counters) if asked_for => {
+                tracing::info!(
+                    ring = name,
+                    "closed: {} records were stored, everything is durable",
+                    counters.records
+                );
+                RingState::Stopped
+            }
+            Ok(_) => RingState::Failed("it ended by itself".to_owned()),
+            Err(error) => RingState::Failed(error),
+        };
+        if let RingState::Failed(why) = &state {
+            tracing::error!(ring = name, "the ring is served no more: {why}");
+            self.failed = true;
+        }
+        *running.view.state.lock() = state;
+    }
+
+    /// Ends every ring in good order: what was acknowledged is durable then.
+    pub async fn stop(&mut self) {
+        self.rings.values_mut().for_each(|running| drop(running.stop.take()));
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            self.note(ended);
+        }
+    }
+
+    async fn stop_one(&mut self, name: &str) {
+        let Some(running) = self.rings.get_mut(name) else { return };
+        drop(running.stop.take());
+        while self.rings.get(name).is_some_and(|running| running.task.is_some()) {
+            let Some(ended) = self.tasks.join_next_with_id().await else { break };
+            self.note(ended);
+        }
+        self.rings.remove(name);
+        self.views.remove(name);
+    }
+
+    /// Takes over what another configuration says of the rings: those that are gone from it end, those that
+    /// are new to it or have failed are opened. Says what needs a restart.
+    pub async fn reload(&mut self, config: &Config) {
+        let gone = |name: &&String| !config.rings.iter().any(|ring| ring.name() == **name);
+        let gone: Vec<String> = self.rings.keys().filter(gone).cloned().collect();
+        for name in gone {
+            tracing::info!(ring = name, "the configuration names the ring no more: it ends");
+            self.stop_one(&name).await;
+        }
+        for ring in &config.rings {
+            let name = ring.name();
+            if let Some(running) = self.rings.get(&name)
+                && running.task.is_some()
+            {
+                if !running.config.says_the_same_as(ring) {
+                    tracing::warn!(
+                        ring = name,
+                        "what has changed of this ring takes effect at the next restart"
+                    );
+                }
+                continue;
+            }
+            match self.open(ring, config.rings.len() == 1).await {
+                Ok(opened) => self.serve(opened),
+                Err(error) => tracing::error!(ring = name, "not served: {}", chain(&error)),
+            }
+        }
+        self.failed = self.rings.values().any(|running| running.task.is_none());
+    }
+}

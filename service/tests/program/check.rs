@@ -1,0 +1,88 @@
+//! `--check`, and wrong usage.
+
+use crate::ring::Place;
+use crate::support::*;
+
+fn run(args: &[String]) -> (i32, String, String) {
+    let output = waldo_service().args(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_file_that_is_in_order_is_described_and_nothing_is_made() {
+    let place = Place::new();
+    let file = config_file(&place, &ring_table(&place, "orders", ""));
+    let (code, out, err) = run(&["--config".into(), path(&file), "--check".into()]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("ring orders: ") && out.contains("will be made: 4 pages of 1.00 MiB"), "{out}");
+    assert!(!place.dir().join("orders").exists());
+}
+
+#[test]
+fn a_file_that_is_not_in_order_is_refused_with_lines_whether_checked_or_run() {
+    let place = Place::new();
+    let file = config_file(&place, &ring_table(&place, "orders", "sockt = \"/x\""));
+    for more in [&["--check".to_owned()][..], &[]] {
+        let args = [&["--config".into(), path(&file)], more].concat();
+        let (code, _, err) = run(&args);
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("service.toml:8: unknown key `sockt`: did you mean `socket`?"), "{err}");
+    }
+    let missing = path(&place.dir().join("none.toml"));
+    let (code, _, err) = run(&["--config".into(), missing]);
+    assert!(code == 2 && err.contains("cannot be read"), "{err}");
+}
+
+#[test]
+fn what_is_missing_or_contradicts_itself_is_wrong_usage() {
+    for (args, wanted) in [
+        (&[][..], "name a ring"),
+        (&["ring", "--config", "file"], "cannot be used with"),
+        (&["--config", "file", "--ring-size", "4"], "cannot be used with"),
+        (&["ring", "--page-size", "5000", "--socket", "s"], "page_len must be"),
+        (&["ring", "--socket", "s", "--socket-mode", "rw"], "write them as for chmod"),
+        (&["ring", "--socket", "s", "--log-level", "loud"], "log level"),
+        (&["ring", "--socket", "s", "--http", "0.0.0.0:1"], "other machines"),
+    ] {
+        let args: Vec<String> = args.iter().chain(&["--check"]).map(|arg| (*arg).to_owned()).collect();
+        let (code, _, err) = run(&args);
+        assert!(code == 2 && err.contains(wanted), "{args:?}: {code} {err}");
+    }
+}
+
+#[test]
+fn the_environment_names_the_file_and_counts_for_more_than_it() {
+    let place = Place::new();
+    let file = config_file(&place, &ring_table(&place, "orders", ""));
+    let run = |name: &str, value: &str| {
+        let mut command = waldo_service();
+        command.arg("--check").env("WALDO_SERVICE_CONFIG", &file).env(name, value);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, text) = run("WALDO_SERVICE_HTTP", "127.0.0.1:9999");
+    assert!(code == Some(0) && text.contains("http://127.0.0.1:9999/"), "{text}");
+    for (name, value) in
+        [("WALDO_SERVICE_HTTP", "nine"), ("WALDO_SERVICE_LOG_FORMAT", "xml"), ("RUST_LOG", "loud")]
+    {
+        let (code, text) = run(name, value);
+        assert!(code == Some(2) && text.contains(value), "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_start_that_cannot_be_is_a_failure_that_says_why() {
+    let place = Place::new();
+    let _first = Program::start(&place, &small(&place));
+    let (code, _, err) = run(&small(&place));
+    assert!(code == 1 && err.contains("there can be only one writer"), "{err}");
+    // Another ring on the same socket.
+    let other = path(&place.dir().join("other"));
+    let args: Vec<String> = vec![other, "--socket".into(), path(&place.socket()), "--no-sync".into()];
+    let (code, _, err) = run(&[args, vec!["--control".into(), path(&place.dir().join("c"))]].concat());
+    assert!(code == 1 && err.contains("is held by a live service"), "{err}");
+    let none: Vec<String> = vec![path(&place.dir().join("third")), "--no-sync".into()];
+    let (code, _, err) = run(&[none, vec!["--control".into(), path(&place.dir().join("d"))]].concat());
+    assert!(code == 1 && err.contains("has no socket"), "{err}");
+}
