@@ -17,7 +17,7 @@ use waldo_terminal::{failure, notice};
 Try it:
   waldo demo                                 a thousand readers check every byte of what one writer appends
   journalctl -f | waldo serve /var/tmp/ring  feed a ring
-  waldo tail /var/tmp/ring --follow          follow it, from as many processes as you like
+  waldo tail /var/tmp/ring -n 10 -f          follow it, from as many processes as you like
   waldo stat /var/tmp/ring                   how it is
 
 Exit codes: 0 fine; 1 failure, damage to the ring included; 2 wrong usage; 3 everything was done but for records

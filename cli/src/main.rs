@@ -4,11 +4,13 @@
 //! interrupt (130 after Ctrl-C).
 
 mod append;
+mod attach;
 mod bench;
 mod commands;
 mod demo;
 mod input;
 mod inspect;
+mod moment;
 mod output;
 mod repair;
 mod serve;

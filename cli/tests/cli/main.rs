@@ -14,6 +14,9 @@ mod machine;
 mod round_trip;
 mod service;
 mod support;
+mod tail;
+mod tail_follows;
+mod terminal;
 #[path = "../../../tests/processes/support/wait.rs"]
 mod wait;
 
