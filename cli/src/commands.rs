@@ -1,7 +1,8 @@
 //! The subcommands, and how they end.
 
-use crate::{append, bench, demo, inspect, repair, serve, stat, tail, verify};
-use clap::{Parser, Subcommand};
+use crate::version;
+use crate::{append, bench, completions, demo, inspect, man, repair, serve, stat, tail, verify};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use waldo_terminal::{failure, notice};
 
@@ -12,7 +13,8 @@ use waldo_terminal::{failure, notice};
 #[derive(Parser)]
 #[command(
     name = "waldo",
-    version,
+    version = version::SHORT,
+    long_version = version::LONG,
     after_help = "\
 Try it:
   waldo demo                                 a thousand readers check every byte of what one writer appends
@@ -41,6 +43,8 @@ enum Command {
     Verify(verify::Args),
     Repair(repair::Args),
     Inspect(inspect::Args),
+    Completions(completions::Args),
+    Man(man::Args),
     #[command(hide = true)]
     Bench(bench::Args),
 }
@@ -61,6 +65,8 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(args),
         Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Completions(args) => completions::run(args, &mut Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
         Command::Bench(args) => bench::run(args),
     };
     failure::exit_code(result)

@@ -117,7 +117,7 @@ fn follow_rings(args: &Args, follower: &mut Follower<'_>, interrupt: &Interrupt)
     };
     let options = ReaderOptions::default()
         .visibility(if args.which.durable { Visibility::Durable } else { Visibility::Committed })
-        .integrity(args.reading.integrity())
+        .integrity(args.checking.integrity())
         .on_lapped(args.following.on_lapped.into());
     let mut start = Start { args, options: &options, anew: false, waited: false };
     loop {
@@ -142,8 +142,8 @@ fn follow_rings(args: &Args, follower: &mut Follower<'_>, interrupt: &Interrupt)
     }
 }
 
-/// The error, or, if it comes of the ring being removed, that. The files of a ring go one after the other, and
-/// what a reader meets in between may look like damage.
+/// The error, or, if it comes of the ring being removed, that. The files of a ring go one after the other,
+/// and what a reader meets in between may look like damage.
 fn explain_removal(
     ring: &Ring,
     error: anyhow::Error,

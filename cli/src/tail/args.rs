@@ -51,19 +51,19 @@ pub struct Args {
     /// Directory of the ring.
     pub home: PathBuf,
     #[command(flatten)]
-    pub which: Which,
+    pub which: Selection,
     #[command(flatten)]
     pub following: Following,
     #[command(flatten)]
-    pub reading: Reading,
+    pub checking: Checking,
     #[command(flatten)]
     pub printing: Printing,
 }
 
-/// Which records.
+/// Selection records.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Which records")]
-pub struct Which {
+#[command(next_help_heading = "Selection records")]
+pub struct Selection {
     /// The last N of those wanted; `+N`: all from the record with number N on, as --from.
     #[arg(short = 'n', long, value_name = "[+]N", allow_hyphen_values = true)]
     pub lines: Option<Lines>,
@@ -127,7 +127,7 @@ pub struct Following {
 
 /// What is checked.
 #[derive(clap::Args)]
-pub struct Reading {
+pub struct Checking {
     /// What is checked of each record before it is printed: `structure` (length, kind, the chain of sequence
     /// numbers), `headers` (also the header's checksum and epoch), `payloads` (also every byte of the
     /// payload).
@@ -142,8 +142,8 @@ pub struct Reading {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Output")]
 pub struct Printing {
-    /// `text` (the payload and a newline), `json` (an object a line), `hex` (a dump), `raw` (the payload behind
-    /// its length, as `waldo append --framed` reads it), or a template: '{seq} {time} {payload}'.
+    /// `text` (the payload and a newline), `json` (an object a line), `hex` (a dump), `raw` (the payload
+    /// behind its length, as `waldo append --framed` reads it), or a template: '{seq} {time} {payload}'.
     #[arg(short = 'o', long, default_value = "text")]
     pub format: Format,
     /// Colours: what --grep has found, numbers and times of templates, escapes.
@@ -182,7 +182,7 @@ pub enum Lapped {
     Tip,
 }
 
-impl Reading {
+impl Checking {
     /// The same for the library.
     pub fn integrity(&self) -> Integrity {
         match self.check {

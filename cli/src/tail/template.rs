@@ -74,7 +74,7 @@ impl FromStr for Template {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Template, String> {
-        let mut reading = Reading::default();
+        let mut reading = TemplateReader::default();
         let mut chars = text.chars();
         let mut newline = true;
         while let Some(char) = chars.next() {
@@ -114,13 +114,13 @@ impl FromStr for Template {
 }
 
 #[derive(Default)]
-struct Reading {
+struct TemplateReader {
     pieces: Vec<Piece>,
     /// Behind the last piece.
     text: String,
 }
 
-impl Reading {
+impl TemplateReader {
     fn finish_text(&mut self) {
         if !self.text.is_empty() {
             self.pieces.push(Piece::Text(std::mem::take(&mut self.text)));

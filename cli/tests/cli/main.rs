@@ -1,6 +1,7 @@
 //! The `waldo` command as a user meets it: real processes, real files.
 #![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
 
+mod about;
 mod demo;
 #[path = "../../../tests/processes/support/disk_failure.rs"]
 mod disk_failure;
