@@ -1,7 +1,7 @@
 //! The subcommands, and how they end.
 
 use crate::version;
-use crate::{append, bench, completions, demo, inspect, man, repair, serve, stat, tail, verify};
+use crate::{append, bench, completions, demo, gc, inspect, ls, man, repair, rm, serve, stat, tail, verify};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use waldo_terminal::{failure, notice};
@@ -43,6 +43,9 @@ enum Command {
     Verify(verify::Args),
     Repair(repair::Args),
     Inspect(inspect::Args),
+    Ls(ls::Args),
+    Rm(rm::Args),
+    Gc(gc::Args),
     Completions(completions::Args),
     Man(man::Args),
     #[command(hide = true)]
@@ -65,6 +68,9 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(args),
         Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Ls(args) => ls::run(args),
+        Command::Rm(args) => rm::run(args),
+        Command::Gc(args) => gc::run(args),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
         Command::Man(args) => man::run(&args, Cli::command()),
         Command::Bench(args) => bench::run(args),

@@ -1,7 +1,7 @@
 //! `waldo tail`: the records of a ring on standard output, or for a command.
 
 mod args;
-mod escape;
+pub mod escape;
 mod exec;
 mod filter;
 mod follow;
@@ -36,6 +36,7 @@ use waldo_terminal::failure::{Outcome, Usage};
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::notice;
 use watch::Watch;
+use words::Overtaken;
 
 /// How often a follower that goes on with a ring made anew looks whether there is one.
 const RETRY: Duration = Duration::from_secs(1);
@@ -149,9 +150,14 @@ fn explain_removal(
     error: anyhow::Error,
     interrupt: &Interrupt,
 ) -> anyhow::Result<anyhow::Error> {
-    use ReadError::{Control, Corrupt, Io, Page};
+    use ReadError::{Diverged, ForeignCheckpoint, Gone, Replaced};
     let home = ring.home().to_path_buf();
-    if !matches!(error.downcast_ref(), Some(Io { .. } | Page { .. } | Corrupt { .. } | Control { .. })) {
+    let clear = match error.downcast_ref() {
+        Some(Gone { .. } | Replaced { .. } | ForeignCheckpoint { .. } | Diverged { .. }) => true,
+        Some(_) => false,
+        None => !error.is::<Overtaken>(),
+    };
+    if clear {
         return Ok(error);
     }
     for _ in 0..REMOVAL_LOOKS {

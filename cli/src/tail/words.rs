@@ -1,5 +1,6 @@
 //! What happens to a ring, in the words of this command.
 
+use std::fmt;
 use waldo::reader::{ReadError, WriterStatus};
 use waldo_terminal::units;
 
@@ -22,16 +23,29 @@ pub fn describe(status: &WriterStatus) -> Option<String> {
     })
 }
 
+/// The ring has overtaken the reader.
+#[derive(Debug)]
+pub struct Overtaken(String);
+
+impl fmt::Display for Overtaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Overtaken {}
+
 /// The library's message, in the words of this command where its remedy is another one.
 pub fn explain(error: ReadError) -> anyhow::Error {
     match error {
         ReadError::Lapped { requested, oldest, lost } => {
             let lost = lost.map_or(String::new(), |n| format!(", so {n} records are lost to this reader"));
-            anyhow::anyhow!(
+            Overtaken(format!(
                 "the ring has overtaken this reader: what follows record {requested} has been dropped{lost}; the oldest \
                  record left is {oldest}. Go on with `--from {oldest}`, or let `--on-lapped oldest` (or `tip`) go \
                  on by itself"
-            )
+            ))
+            .into()
         }
         other => other.into(),
     }

@@ -12,6 +12,7 @@ mod inspect;
 #[path = "../../../tests/power_cuts/machine.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod machine;
+mod rings;
 mod round_trip;
 mod service;
 mod support;
