@@ -1,7 +1,10 @@
 //! The subcommands, and how they end.
 
 use crate::version;
-use crate::{append, bench, completions, demo, gc, inspect, ls, man, repair, rm, serve, stat, tail, verify};
+use crate::{
+    append, bench, completions, demo, gc, inspect, ls, man, repair, replay, rm, serve, snapshot, stat, tail,
+    verify,
+};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use waldo_terminal::{failure, notice};
@@ -43,6 +46,8 @@ enum Command {
     Verify(verify::Args),
     Repair(repair::Args),
     Inspect(inspect::Args),
+    Snapshot(snapshot::Args),
+    Replay(replay::Args),
     Ls(ls::Args),
     Rm(rm::Args),
     Gc(gc::Args),
@@ -68,6 +73,8 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(args),
         Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
         Command::Ls(args) => ls::run(args),
         Command::Rm(args) => rm::run(args),
         Command::Gc(args) => gc::run(args),

@@ -8,7 +8,7 @@ mod follow;
 mod format;
 mod paint;
 mod progress;
-mod range;
+pub mod range;
 mod sink;
 mod start;
 mod template;
