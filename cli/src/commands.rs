@@ -1,7 +1,11 @@
 //! The subcommands, and how they end.
 
-use crate::{append, bench, demo, inspect, repair, serve, stat, tail, verify};
-use clap::{Parser, Subcommand};
+use crate::version;
+use crate::{
+    append, bench, completions, demo, gc, inspect, ls, man, repair, replay, rm, serve, snapshot, stat, tail,
+    verify,
+};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use waldo_terminal::{failure, notice};
 
@@ -12,12 +16,13 @@ use waldo_terminal::{failure, notice};
 #[derive(Parser)]
 #[command(
     name = "waldo",
-    version,
+    version = version::SHORT,
+    long_version = version::LONG,
     after_help = "\
 Try it:
   waldo demo                                 a thousand readers check every byte of what one writer appends
   journalctl -f | waldo serve /var/tmp/ring  feed a ring
-  waldo tail /var/tmp/ring --follow          follow it, from as many processes as you like
+  waldo tail /var/tmp/ring -n 10 -f          follow it, from as many processes as you like
   waldo stat /var/tmp/ring                   how it is
 
 Exit codes: 0 fine; 1 failure, damage to the ring included; 2 wrong usage; 3 everything was done but for records
@@ -41,6 +46,13 @@ enum Command {
     Verify(verify::Args),
     Repair(repair::Args),
     Inspect(inspect::Args),
+    Snapshot(snapshot::Args),
+    Replay(replay::Args),
+    Ls(ls::Args),
+    Rm(rm::Args),
+    Gc(gc::Args),
+    Completions(completions::Args),
+    Man(man::Args),
     #[command(hide = true)]
     Bench(bench::Args),
 }
@@ -61,6 +73,13 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(args),
         Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
+        Command::Ls(args) => ls::run(args),
+        Command::Rm(args) => rm::run(args),
+        Command::Gc(args) => gc::run(args),
+        Command::Completions(args) => completions::run(args, &mut Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
         Command::Bench(args) => bench::run(args),
     };
     failure::exit_code(result)

@@ -4,17 +4,28 @@
 //! interrupt (130 after Ctrl-C).
 
 mod append;
+mod attach;
 mod bench;
 mod commands;
+mod completions;
 mod demo;
+mod gc;
 mod input;
 mod inspect;
+mod ls;
+mod machine;
+mod man;
+mod moment;
 mod output;
 mod repair;
+mod replay;
+mod rm;
 mod serve;
+mod snapshot;
 mod stat;
 mod tail;
 mod verify;
+mod version;
 mod writer_args;
 
 use std::process::ExitCode;

@@ -1,13 +1,14 @@
 //! Records handed out together.
 
 use crate::batch_storage::BatchStorage;
+use crate::checkpoint::Checkpoint;
 use crate::error::ReadError;
 use crate::passed::Passed;
 use std::fmt;
 use std::iter::FusedIterator;
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::record::{Frame, RawRecord};
-use waldo_shm_protocol::{Log, RecordFault, record};
+use waldo_shm_protocol::{Log, RecordFault, RingId, record};
 
 /// One or more consecutive records of one page. They stay what they are while it lives, even after the page
 /// has been trimmed; cheap to clone and to send elsewhere.
@@ -189,6 +190,16 @@ impl<'b> Record<'b> {
     #[inline]
     pub fn data(&self) -> &'b [u8] {
         self.data
+    }
+
+    /// A checkpoint of this very record, of the ring with this identity: [`Reader::checkpoint`] as it would
+    /// be if the batch ended here.
+    ///
+    /// [`Reader::checkpoint`]: crate::Reader::checkpoint
+    #[inline]
+    pub fn checkpoint(&self, ring_id: RingId) -> Checkpoint {
+        let (epoch, checksum) = (self.epoch(), self.header.checksum());
+        Checkpoint { ring_id, seq_no: self.seq_no(), epoch, checksum }
     }
 
     /// The same as a [`Log`] that borrows the payload and carries its stored hash; reads no payload.

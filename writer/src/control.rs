@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "maps the control segment for writing")]
 
 mod boot;
-mod left_over;
+pub(crate) mod left_over;
 mod life;
 mod link_file;
 mod object;

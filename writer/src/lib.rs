@@ -29,8 +29,10 @@ mod poison;
 mod positions;
 mod preparer;
 mod recover;
+pub mod removal;
 pub mod repair;
 mod scheduling;
+pub mod segments;
 mod shared;
 #[cfg(test)]
 mod testing;

@@ -64,6 +64,8 @@ pub struct Writer {
     tip: Option<u64>,
     /// What every record of an append carries.
     stamp: Stamp,
+    /// The time that the caller gives the records of the append that is running.
+    given_time_ns: Option<u64>,
     /// By how much the stamp's time was ahead of the clock at the last append.
     time_ahead_ns: u64,
     sync: bool,
@@ -162,6 +164,19 @@ impl Writer {
         let appended = self.stage(logs.iter().map(Entry::from))?;
         self.finish()?;
         Ok(appended)
+    }
+
+    /// [`Writer::append`] of records that have their time as well, in nanoseconds since 1970: those of
+    /// another ring, say. A time before that of the last record is not possible; the last record's stands
+    /// for it.
+    ///
+    /// # Errors
+    /// As [`Writer::append`].
+    pub fn append_at(&mut self, time_ns: u64, logs: &[Log<'_>]) -> Result<Appended, AppendError> {
+        self.given_time_ns = Some(time_ns);
+        let appended = self.append(logs);
+        self.given_time_ns = None;
+        appended
     }
 
     /// Appends payloads under the next free numbers: tip + 1 and so on, from 1 in an empty ring.

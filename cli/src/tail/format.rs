@@ -1,12 +1,19 @@
-//! What a record looks like on standard output.
+//! How records are printed: the choice, and printing them.
 
+use crate::moment;
+use crate::tail::escape::{escape, escape_json, highlight};
+use crate::tail::paint::{DIM, FIELD, RESET};
+use crate::tail::template::{Field, Piece, Template};
 use base64::Engine;
+use jiff::tz::TimeZone;
+use regex::bytes::Regex;
 use std::io::Write;
+use std::str::FromStr;
 use waldo::reader::Record;
 use waldo_terminal::units;
 
 /// How records are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The payload and a newline, nothing else.
     Text,
@@ -16,14 +23,49 @@ pub enum Format {
     Hex,
     /// The payload behind its length (u32 little-endian), as `waldo append --framed` reads it.
     Raw,
+    /// As the user lays it out.
+    Template(Template),
 }
 
-impl Format {
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Format, String> {
+        Ok(match text {
+            "text" => Format::Text,
+            "json" => Format::Json,
+            "hex" => Format::Hex,
+            "raw" => Format::Raw,
+            text if text.contains(['{', '}']) => Format::Template(text.parse()?),
+            _ => {
+                return Err(
+                    "use text, json, hex, raw, or a template like '{seq} {time} {payload}'".to_owned()
+                );
+            }
+        })
+    }
+}
+
+/// Prints records.
+pub struct Renderer {
+    /// The layout.
+    pub format: Format,
+    /// Nothing that a terminal obeys gets through.
+    pub escapes: bool,
+    /// With colours.
+    pub colours: bool,
+    /// What is to be seen in payloads.
+    pub highlight: Option<Regex>,
+    /// The zone of `{local}`.
+    pub zone: TimeZone,
+}
+
+impl Renderer {
     /// Puts the record at the end of `out`.
-    pub fn render(self, record: &Record<'_>, out: &mut Vec<u8>) {
-        match self {
+    pub fn render(&self, record: &Record<'_>, out: &mut Vec<u8>) {
+        match &self.format {
             Format::Text => {
-                out.extend_from_slice(record.data());
+                self.payload(record.data(), out);
                 out.push(b'\n');
             }
             Format::Raw => {
@@ -32,16 +74,85 @@ impl Format {
                 out.extend_from_slice(record.data());
             }
             Format::Json => {
+                let start = out.len();
                 json(record.seq_no(), record.prev_seq_no(), record.time_ns(), record.data(), out);
+                self.tame_json(start, out);
             }
-            Format::Hex => {
-                let time = units::timestamp(record.time_ns());
-                put(
-                    out,
-                    format_args!("# seq {} time {time} length {}\n", record.seq_no(), record.data().len()),
-                );
-                hexdump(record.data(), out);
+            Format::Hex => self.hex(record, out),
+            Format::Template(template) => {
+                for piece in &template.pieces {
+                    match piece {
+                        Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
+                        Piece::Field(field) => self.field(*field, record, out),
+                    }
+                }
             }
+        }
+    }
+
+    fn payload(&self, data: &[u8], out: &mut Vec<u8>) {
+        match &self.highlight {
+            _ if self.escapes => escape(data, self.colours, self.highlight.as_ref(), out),
+            Some(regex) if self.colours => highlight(data, regex, out),
+            _ => out.extend_from_slice(data),
+        }
+    }
+
+    fn hex(&self, record: &Record<'_>, out: &mut Vec<u8>) {
+        let time = units::timestamp(record.time_ns());
+        let (before, after) = if self.colours { (DIM, RESET) } else { ("", "") };
+        put(
+            out,
+            format_args!(
+                "{before}# seq {} time {time} length {}{after}\n",
+                record.seq_no(),
+                record.data().len()
+            ),
+        );
+        hexdump(record.data(), out);
+    }
+
+    fn field(&self, field: Field, record: &Record<'_>, out: &mut Vec<u8>) {
+        let (data, time) = (record.data(), record.time_ns());
+        let base64 = || base64::engine::general_purpose::STANDARD.encode(data);
+        match field {
+            Field::Seq => self.painted(record.seq_no(), out),
+            Field::Prev => self.painted(record.prev_seq_no(), out),
+            Field::Time => self.painted(units::timestamp(time), out),
+            Field::Local => self.painted(moment::local(time, &self.zone), out),
+            Field::Unix => {
+                let (seconds, nanos) = (time / 1_000_000_000, time % 1_000_000_000);
+                self.painted(format_args!("{seconds}.{nanos:09}"), out);
+            }
+            Field::Payload => self.payload(data, out),
+            Field::Len => put(out, format_args!("{}", data.len())),
+            Field::Json => {
+                let start = out.len();
+                // Writing a string into a vector cannot fail.
+                let _ = serde_json::to_writer(&mut *out, &*String::from_utf8_lossy(data));
+                self.tame_json(start, out);
+            }
+            Field::Hex => put(out, format_args!("{}", units::hex(data))),
+            Field::Base64 => put(out, format_args!("{}", base64())),
+            Field::Epoch => put(out, format_args!("{}", record.epoch())),
+        }
+    }
+
+    fn painted(&self, value: impl std::fmt::Display, out: &mut Vec<u8>) {
+        match self.colours {
+            true => put(out, format_args!("{FIELD}{value}{RESET}")),
+            false => put(out, format_args!("{value}")),
+        }
+    }
+
+    /// Escapes what stands behind `start`, if that is wanted.
+    fn tame_json(&self, start: usize, out: &mut Vec<u8>) {
+        if self.escapes
+            && let Ok(text) = std::str::from_utf8(&out[start..])
+        {
+            let tame = escape_json(text);
+            out.truncate(start);
+            out.extend_from_slice(tame.as_bytes());
         }
     }
 }
@@ -64,7 +175,7 @@ fn json(seq_no: u64, prev_seq_no: u64, time_ns: u64, data: &[u8], out: &mut Vec<
 }
 
 /// Sixteen bytes a line: offset, hexadecimal, and what is printable.
-pub fn hexdump(data: &[u8], out: &mut Vec<u8>) {
+fn hexdump(data: &[u8], out: &mut Vec<u8>) {
     for (row, line) in data.chunks(16).enumerate() {
         put(out, format_args!("{:08x} ", row * 16));
         for i in 0..16 {

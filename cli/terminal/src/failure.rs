@@ -42,13 +42,14 @@ impl fmt::Display for OutputClosed {
 
 impl std::error::Error for OutputClosed {}
 
-/// A signal with this number came while nobody took what was to be printed.
+/// A signal with this number came while the command waited for somebody else: for whoever takes what is to be
+/// printed, for a ring that is not made yet, for a command that it runs.
 #[derive(Debug)]
 pub struct Ended(pub i32);
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ended by signal {} while standard output took nothing", self.0)
+        write!(f, "ended by signal {} while waiting", self.0)
     }
 }
 
@@ -65,6 +66,15 @@ pub fn output_error(error: io::Error) -> anyhow::Error {
 
 /// Reports an error and turns everything into an exit code.
 pub fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
+    ExitCode::from(code(result))
+}
+
+/// Reports an error and ends the process, from whatever thread.
+pub fn exit(result: anyhow::Result<Outcome>) -> ! {
+    std::process::exit(code(result).into())
+}
+
+fn code(result: anyhow::Result<Outcome>) -> u8 {
     let interrupted = |signal: i32| u8::try_from(128 + signal).unwrap_or(u8::MAX);
     let code = match result {
         Ok(Outcome::Done) => 0,
@@ -81,7 +91,7 @@ pub fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
         },
     };
     notice::finish(notice::PATIENCE);
-    ExitCode::from(code)
+    code
 }
 
 /// The name that this program was started by.

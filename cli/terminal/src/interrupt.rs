@@ -105,6 +105,22 @@ impl Interrupt {
         }
     }
 
+    /// Waits until a signal comes, and gives its number, or until nobody can read `output` any more.
+    pub fn wait_hangup(&self, output: Option<BorrowedFd<'_>>) -> anyhow::Result<Option<i32>> {
+        loop {
+            if let Some(signal) = self.signal() {
+                return Ok(Some(signal));
+            }
+            let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
+            fds.extend(output.map(|fd| PollFd::new(fd, PollFlags::empty())));
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) if fds.get(1).and_then(PollFd::any) == Some(true) => return Ok(None),
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => return Err(anyhow::Error::new(errno).context("cannot wait for a signal")),
+            }
+        }
+    }
+
     /// Sleeps for `time`, or until a signal comes; gives its number then.
     pub fn sleep(&self, time: Duration) -> anyhow::Result<Option<i32>> {
         self.wait_readable(None, Some(time))?;

@@ -1,7 +1,6 @@
 //! What goes wrong is said in words that help, with the right exit code.
 
 use crate::support::*;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 #[test]
@@ -16,6 +15,13 @@ fn nonsense_on_the_command_line_is_code_2() {
         &["tail"],
         &["tail", ring, "--from", "nowhere"],
         &["tail", ring, "--format", "xml"],
+        &["tail", ring, "--format", "{sequence}"],
+        &["tail", ring, "--since", "the day before yesterday"],
+        &["tail", ring, "--lines", "ten"],
+        &["tail", ring, "--lines", "+3", "--from", "4"],
+        &["tail", ring, "--grep", "(unclosed"],
+        &["tail", ring, "--checkpoint-every", "1"],
+        &["tail", ring, "--wait=soon"],
         &["append", ring, "--page-size", "12Q"],
         &["append", ring, "--page-size", "1000"],
         &["append", ring, "--no-sync", "--sync-interval", "5"],
@@ -125,19 +131,6 @@ fn a_lapped_reader_is_told_where_to_go_on() {
     assert_eq!((on.code, &on.stdout), (0, &all.stdout), "{}", on.stderr);
     assert!(on.stderr.contains("overtaken"), "{}", on.stderr);
     assert!(all.text().ends_with("4999\n5000\n"));
-}
-
-/// Flips a bit in the first place where `needle` stands in a page.
-fn damage(home: &std::path::Path, needle: &[u8]) -> PathBuf {
-    for entry in std::fs::read_dir(home).unwrap().flatten() {
-        let bytes = std::fs::read(entry.path()).unwrap();
-        if let Some(at) = bytes.windows(needle.len()).position(|w| w == needle) {
-            let file = std::fs::OpenOptions::new().write(true).open(entry.path()).unwrap();
-            file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap();
-            return entry.path();
-        }
-    }
-    panic!("no page holds the bytes that were appended");
 }
 
 #[test]

@@ -10,7 +10,8 @@ fn tail_follows_what_another_process_appends() {
     let mut writer = Process::start(waldo().arg("append").args(SMALL).arg(&home));
     writer.write(b"first\n");
     until_tip(&home, 1);
-    let mut reader = Process::start(waldo().args(["tail", "--follow", "--count", "1003"]).arg(&home));
+    let mut reader =
+        Process::start(waldo().args(["tail", "--from", "oldest", "--follow", "--count", "1003"]).arg(&home));
     writer.write(b"second\n");
     until_tip(&home, 2);
     let mut expected = b"first\nsecond\n".to_vec();
@@ -29,7 +30,8 @@ fn tail_follows_what_another_process_appends() {
 fn tail_goes_on_when_the_writer_comes_back() {
     let place = Place::new();
     let home = place.ring("ring", b"one\n");
-    let mut reader = Process::start(waldo().args(["tail", "--follow", "--count", "3"]).arg(&home));
+    let mut reader =
+        Process::start(waldo().args(["tail", "-n", "+1", "--follow", "--count", "3"]).arg(&home));
     for line in ["two\n", "three\n"] {
         assert_eq!(run(waldo().arg("append").arg(&home), line.as_bytes()).code, 0);
     }
@@ -43,7 +45,7 @@ fn ctrl_c_ends_a_follower_with_130() {
     let home = place.ring("ring", b"one\n");
     let out = place.join("out");
     let mut command = waldo();
-    command.args(["tail", "--follow"]).arg(&home).stdout(std::fs::File::create(&out).unwrap());
+    command.args(["tail", "--follow", "-n", "1"]).arg(&home).stdout(std::fs::File::create(&out).unwrap());
     let mut child = command.spawn().unwrap();
     // Its output shows that it has installed its handler and is idle.
     until("the record is printed", || (std::fs::read(&out).unwrap() == b"one\n").then_some(()));

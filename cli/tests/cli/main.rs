@@ -1,6 +1,8 @@
 //! The `waldo` command as a user meets it: real processes, real files.
 #![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
 
+mod about;
+mod copies;
 mod demo;
 #[path = "../../../tests/processes/support/disk_failure.rs"]
 mod disk_failure;
@@ -12,9 +14,13 @@ mod inspect;
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod machine;
 mod producers;
+mod rings;
 mod round_trip;
 mod service;
 mod support;
+mod tail;
+mod tail_follows;
+mod terminal;
 #[path = "../../../tests/processes/support/wait.rs"]
 mod wait;
 

@@ -216,7 +216,7 @@ fn output_that_nobody_takes_can_be_ended() {
     let home = place.ring("ring", text.as_bytes());
     for (args, signal, code) in [
         (&["tail"][..], Signal::SIGTERM, 143),
-        (&["tail", "--follow"], Signal::SIGINT, 130),
+        (&["tail", "--follow", "--from", "oldest"], Signal::SIGINT, 130),
         (&["stat", "--watch", "--interval", "0.01"], Signal::SIGTERM, 143),
     ] {
         let (kept, out) = pipe();

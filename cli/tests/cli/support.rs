@@ -3,6 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -221,4 +222,17 @@ pub fn processes_with(word: &Path) -> Vec<i32> {
             args.windows(needle.len()).any(|w| w == needle).then_some(pid)
         })
         .collect()
+}
+
+/// Flips a bit in the first place where `needle` stands in a page.
+pub fn damage(home: &Path, needle: &[u8]) -> PathBuf {
+    for entry in std::fs::read_dir(home).unwrap().flatten() {
+        let bytes = std::fs::read(entry.path()).unwrap();
+        if let Some(at) = bytes.windows(needle.len()).position(|w| w == needle) {
+            let file = std::fs::OpenOptions::new().write(true).open(entry.path()).unwrap();
+            file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap();
+            return entry.path();
+        }
+    }
+    panic!("no page holds the bytes that were appended");
 }

@@ -1,16 +1,17 @@
 //! Segments whose ring is gone: each takes a megabyte of /dev/shm until the next reboot. Whoever makes a new
 //! segment removes them first.
 
-use super::object::{self, OwnSegment};
+use super::link_file;
+use super::object::{self, OwnSegment, posix_name};
 use crate::disk::{Directory, nobody_else_has};
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::meta::{META_LEN, Meta};
-use waldo_shm_protocol::names;
 use waldo_shm_protocol::segment::SegmentIdentity;
+use waldo_shm_protocol::{RingId, names};
 
 /// Objects that are looked at, so that opening a ring does not take long among many.
 const LOOKED_AT_MAX: usize = 1024;
@@ -53,6 +54,79 @@ fn remove_if_left_over(link: &Link) -> std::io::Result<bool> {
         removed = object::remove(link, [stat.dev(), stat.ino()]);
     })?;
     removed.map(|()| unused)
+}
+
+/// A POSIX object that bears the name of a control segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentEntry {
+    /// Its name, without the slash.
+    pub name: String,
+    /// The memory that it takes, in bytes.
+    pub bytes: u64,
+    /// The user it belongs to.
+    pub owner: u32,
+    /// What it says; `None` if it cannot be read, or is no control segment.
+    pub content: Option<SegmentContent>,
+}
+
+/// What a control segment says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentContent {
+    /// The ring.
+    pub ring_id: RingId,
+    /// The directory that it was made for, when it was made.
+    pub home: PathBuf,
+    /// Whether that ring is certainly not there any more.
+    pub is_gone: bool,
+}
+
+/// All of them, by name.
+pub(crate) fn list() -> io::Result<Vec<SegmentEntry>> {
+    let entries = fs::read_dir("/dev/shm")?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut found: Vec<_> = names.filter(|name| name.starts_with("waldo-")).filter_map(entry).collect();
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+fn entry(name: String) -> Option<SegmentEntry> {
+    let link = Link::Posix(format!("/{name}"));
+    let stat = fs::symlink_metadata(object::path_of(&link)).ok().filter(fs::Metadata::is_file)?;
+    let content = || {
+        let file = object::open(&link, false).ok()??;
+        let head = object::read_head(&file, stat.len()).ok()?.filter(|head| head.magic)?;
+        let home = object::read_home_path(&file)?;
+        let is_gone = is_gone(&home, &head.identity);
+        Some(SegmentContent { ring_id: head.identity.ring_id, home, is_gone })
+    };
+    let content = content();
+    Some(SegmentEntry { name, bytes: stat.blocks() * 512, owner: stat.uid(), content })
+}
+
+/// Removes the object of this name as [`sweep`] would. `false` if it is to stay.
+pub(crate) fn remove(name: &str) -> io::Result<bool> {
+    remove_if_left_over(&Link::Posix(format!("/{name}")))
+}
+
+/// Removes the segment of the ring in `dir`, whose lock the caller holds: of this user, and made for this
+/// ring (if that is known) in this directory. Gives its name.
+pub(crate) fn remove_of(dir: &Directory, ring_id: Option<RingId>) -> io::Result<Option<String>> {
+    let home = dir.object()?;
+    let link = link_file::read(dir).or_else(|| Some(Link::Posix(posix_name(&ring_id?, home))));
+    let Some(link) = link else { return Ok(None) };
+    let Some(file) = object::open(&link, false)? else { return Ok(None) };
+    let stat = file.metadata()?;
+    if !stat.is_file() || stat.uid() != nix::unistd::geteuid().as_raw() {
+        return Ok(None);
+    }
+    let head = object::read_head(&file, stat.len())?.filter(|head| head.magic && head.identity.home == home);
+    if head.is_none_or(|head| ring_id.is_some_and(|ring_id| head.identity.ring_id != ring_id)) {
+        return Ok(None);
+    }
+    object::remove(&link, [stat.dev(), stat.ino()])?;
+    Ok(Some(object::path_of(&link).display().to_string()))
 }
 
 /// Whether the ring is certainly not at this path any more. Numbers of inodes are used again, so its

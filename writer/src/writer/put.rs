@@ -59,7 +59,7 @@ impl Writer {
     }
 
     fn begin_append(&mut self) {
-        let now = clock::realtime_ns();
+        let now = self.given_time_ns.unwrap_or_else(clock::realtime_ns);
         let ahead_ns = self.stamp.time_ns.saturating_sub(now);
         if ahead_ns > 0 || self.time_ahead_ns > 0 {
             self.note_time_ahead(ahead_ns);

@@ -306,6 +306,7 @@ impl Start {
             first_page: survey.pages.first().map_or(active.page.id, |found| found.id),
             records: sum_records(active.summary.records_before, active.summary.records),
             tip,
+            given_time_ns: None,
             stamp: Stamp { time_ns: last_time_ns, durable: Position::NONE, epoch: self.opened.epoch },
             time_ahead_ns: 0,
             sync,

@@ -1,0 +1,141 @@
+//! `waldo gc`: what nobody needs any more, removed.
+
+use crate::machine::{homes_below, newest_time, state};
+use crate::output::Output;
+use crate::rm::{EXTRAS, describe, explain};
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use waldo::protocol::names;
+use waldo::reader::Ring;
+use waldo::writer::removal;
+use waldo::writer::segments::{self, SegmentEntry};
+use waldo_terminal::failure::Outcome;
+use waldo_terminal::interrupt::Interrupt;
+use waldo_terminal::{notice, units};
+
+/// Say what nobody needs any more, and remove it with --apply.
+///
+/// That is, first, control segments in /dev/shm whose ring is gone. A segment stays if it belongs to
+/// another user, if its ring may still be there, or if any process has it open or mapped, in this container
+/// or another one.
+///
+/// Second, with --unused-for and directories to look into: rings to which nothing has been appended for
+/// that long. A ring stays if a writer lives, if it belongs to another user, if it is damaged, or if it is
+/// a backup that `waldo repair` has made. Rings are removed as by `waldo rm`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  waldo gc                                          what would be removed
+  waldo gc --apply                                  left-over control segments
+  waldo gc --unused-for 30days /var/lib/rings --apply
+
+Exit codes: 0 done, or nothing to do; 1 something could not be removed or looked at; 2 wrong usage.")]
+pub struct Args {
+    /// Where to look for rings that are not used, in and below.
+    #[arg(requires = "unused_for")]
+    dirs: Vec<PathBuf>,
+    /// Rings whose newest record is older than this: `30days`, `12h`.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "dirs")]
+    unused_for: Option<Duration>,
+    /// Remove it.
+    #[arg(long)]
+    apply: bool,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> anyhow::Result<Outcome> {
+    let interrupt = Interrupt::install()?;
+    let mut out = Output::stdout(&interrupt)?;
+    let (mut found, mut whole) = (0_u64, true);
+    for segment in segments::list().context("cannot read /dev/shm")?.iter().filter(|entry| is_garbage(entry))
+    {
+        match collect_segment(segment, args.apply) {
+            Ok(text) => out.print(&text)?,
+            Err(error) => {
+                notice!("waldo: cannot remove /dev/shm/{}: {error}", segment.name);
+                whole = false;
+            }
+        }
+        found += 1;
+    }
+    if let Some(age) = args.unused_for {
+        for home in homes_below(&args.dirs)? {
+            if let Some(signal) = interrupt.signal() {
+                return Ok(Outcome::Interrupted(signal));
+            }
+            match collect_ring(&home, age, args.apply) {
+                Ok(Some(text)) => {
+                    out.print(&text)?;
+                    found += 1;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    notice!("waldo: {}: left alone: {error:#}", home.display());
+                    whole = false;
+                }
+            }
+        }
+    }
+    let end = match (found, args.apply) {
+        (0, _) => "nothing to remove\n",
+        (_, false) => "nothing was removed; --apply does it\n",
+        (_, true) => "",
+    };
+    out.print(end)?;
+    Ok(if whole { Outcome::Done } else { Outcome::Bad })
+}
+
+fn is_garbage(segment: &SegmentEntry) -> bool {
+    let ours = segment.owner == nix::unistd::geteuid().as_raw();
+    ours && segment.content.as_ref().is_some_and(|content| content.is_gone)
+}
+
+fn collect_segment(segment: &SegmentEntry, apply: bool) -> std::io::Result<String> {
+    let home = segment.content.as_ref().map(|content| content.home.display().to_string());
+    let about = format!(
+        "the segment /dev/shm/{}, {}: its ring {} is gone",
+        segment.name,
+        units::bytes(segment.bytes),
+        home.unwrap_or_default()
+    );
+    Ok(match apply {
+        false => format!("would remove {about}\n"),
+        true if segments::remove_left_over(&segment.name)? => format!("removed {about}\n"),
+        true => format!("left {about}, but a process still has it\n"),
+    })
+}
+
+/// What was done about a ring, if anything had to be.
+fn collect_ring(home: &Path, age: Duration, apply: bool) -> anyhow::Result<Option<String>> {
+    use std::os::unix::fs::MetadataExt;
+    let stat = std::fs::symlink_metadata(home)?;
+    if stat.uid() != nix::unistd::geteuid().as_raw() || is_backup(home) {
+        return Ok(None);
+    }
+    let ring = Ring::attach(home)?;
+    let status = ring.status()?;
+    let newest = match newest_time(&ring, &status)? {
+        Some(time_ns) => SystemTime::UNIX_EPOCH + Duration::from_nanos(time_ns),
+        None => std::fs::symlink_metadata(home.join(names::META))?.modified()?,
+    };
+    let idle = SystemTime::now().duration_since(newest).unwrap_or_default();
+    if idle < age || ["live", "recovering"].contains(&state(&status)) {
+        return Ok(None);
+    }
+    drop(ring);
+    let removed = if apply { removal::remove(home, &EXTRAS) } else { removal::plan(home, &EXTRAS) };
+    let removed = removed.map_err(|error| anyhow::anyhow!(explain(&error)))?;
+    let mut text = describe(&removed, home, !apply);
+    text.insert_str(
+        text.find('\n').unwrap_or(text.len()),
+        &format!("; unused for {}", units::duration(idle)),
+    );
+    Ok(Some(text))
+}
+
+/// Whether `waldo repair` has made it: it puts what it removes beside the ring.
+fn is_backup(home: &Path) -> bool {
+    let name = home.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.rsplit_once("-backup-").is_some_and(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()))
+}

@@ -1,0 +1,205 @@
+//! `waldo ls`, `rm` and `gc`: the rings of a machine, and what is left of them.
+
+use crate::support::*;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+/// The rows of `ls` whose ring is in this place.
+fn listed(place: &Place, dirs: &[&Path]) -> Vec<Value> {
+    let done = run(waldo().args(["ls", "--json"]).args(dirs), b"");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let rows = done.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    rows.filter(|row| row["home"].as_str().is_some_and(|home| Path::new(home).starts_with(place.path())))
+        .collect()
+}
+
+fn exists_in_shm(name: &str) -> bool {
+    Path::new("/dev/shm").join(name.trim_start_matches('/')).exists()
+}
+
+/// A ring whose writer was killed, and the name of its segment.
+fn killed(home: &Path) -> String {
+    let mut writer = Process::start(waldo().arg("append").args(SMALL).arg(home));
+    writer.write(b"one\ntwo\n");
+    until_tip(home, 2);
+    let segment = segment_name(home).unwrap();
+    writer.signal(nix::sys::signal::Signal::SIGKILL);
+    writer.wait();
+    segment
+}
+
+#[test]
+fn rings_are_listed_with_their_state() {
+    let place = Place::new();
+    let closed = place.ring("deep/down/closed", b"1\n2\n3\n");
+    let live = place.join("live");
+    let mut writer = Process::start(waldo().arg("append").args(SMALL).arg(&live));
+    writer.write(b"one\n");
+    until_tip(&live, 1);
+    let damaged = place.ring("damaged", b"x\n");
+    fs::write(damaged.join("ring.meta"), "nonsense").unwrap();
+    symlink(place.path(), place.join("deep/loop")).unwrap();
+    // With a writer, by its segment alone.
+    let rows = listed(&place, &[]);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!((&rows[0]["state"], &rows[0]["tip_seq_no"]), (&"live".into(), &1.into()));
+    assert!(rows[0]["pid"].as_u64().is_some());
+    // Others, and this one once, in the directory given.
+    let rows = listed(&place, &[place.path()]);
+    let states: Vec<_> =
+        rows.iter().map(|row| (row["home"].as_str().unwrap(), row["state"].as_str().unwrap())).collect();
+    let path = |home: &Path| home.to_str().unwrap().to_owned();
+    let expected = [(path(&damaged), "unreadable"), (path(&closed), "closed"), (path(&live), "live")];
+    assert_eq!(states, expected.iter().map(|(home, state)| (home.as_str(), *state)).collect::<Vec<_>>());
+    assert_eq!((&rows[1]["oldest_seq_no"], &rows[1]["tip_seq_no"]), (&1.into(), &3.into()));
+    let table = run(waldo().arg("ls").arg(place.join("deep")), b"");
+    assert!(table.text().starts_with("STATE") && table.text().contains("1 to 3"), "{}", table.text());
+    let nowhere = run(waldo().arg("ls").arg(place.join("nowhere")), b"");
+    assert!(nowhere.code == 1 && nowhere.stderr.contains("nowhere"), "{}", nowhere.stderr);
+    assert_eq!(writer.finish().code, 0);
+}
+
+#[test]
+fn a_ring_is_removed_with_its_segment_and_nothing_else() {
+    let place = Place::new();
+    let home = place.join("ring");
+    let segment = killed(&home);
+    assert!(exists_in_shm(&segment));
+    // The kernel lets go of a killed writer's lock a moment later.
+    let planned = until("nobody holds the lock", || {
+        let planned = run(waldo().args(["rm", "--dry-run"]).arg(&home), b"");
+        (planned.code == 0).then_some(planned)
+    });
+    assert!(planned.text().starts_with("would remove the ring"), "{}", planned.text());
+    assert!(home.join("ring.meta").exists() && exists_in_shm(&segment));
+    // What is not the ring's stays, whatever its name: another ring's page, links, directories.
+    let other = place.ring("other", b"other\n");
+    let page = "page-0000000000000001";
+    fs::copy(other.join(page), home.join("page-00000000000000ff")).unwrap();
+    symlink(other.join(page), home.join("page-00000000000000fe")).unwrap();
+    symlink(&other, home.join("scratch-link")).unwrap();
+    fs::create_dir(home.join("scratch-dir")).unwrap();
+    fs::write(home.join("notes.txt"), "mine").unwrap();
+    fs::write(home.join("producers.journal"), "the service's").unwrap();
+    let done = run(waldo().arg("rm").arg(&home), b"");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(
+        done.text().contains("notes.txt, page-00000000000000fe, page-00000000000000ff"),
+        "{}",
+        done.text()
+    );
+    let mut left: Vec<_> =
+        fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(
+        left,
+        ["notes.txt", "page-00000000000000fe", "page-00000000000000ff", "scratch-dir", "scratch-link"]
+    );
+    assert!(!exists_in_shm(&segment));
+    assert_eq!(run(waldo().arg("tail").arg(&other), b"").text(), "other\n");
+    // Nothing else in it: the directory goes too.
+    let alone = place.ring("alone", b"x\n");
+    assert_eq!(run(waldo().args(["rm", "-q"]).arg(&alone), b"").text(), "");
+    assert!(!alone.exists());
+}
+
+#[test]
+fn only_rings_are_removed_and_none_that_is_written() {
+    let place = Place::new();
+    let home = place.join("ring");
+    let mut writer = Process::start(waldo().arg("append").args(SMALL).arg(&home));
+    writer.write(b"one\n");
+    until_tip(&home, 1);
+    let link = place.join("link");
+    symlink(&home, &link).unwrap();
+    let empty = place.join("empty");
+    fs::create_dir(&empty).unwrap();
+    fs::write(empty.join("page-0000000000000001"), "a page of a book").unwrap();
+    for (path, why) in [
+        (&home, "stop that writer first"),
+        (&link, "is a symbolic link"),
+        (&place.join("link/"), "is a symbolic link"),
+        (&empty, "no ring here"),
+        (&place.join("nowhere"), "nowhere"),
+    ] {
+        for args in [&["rm"][..], &["rm", "--dry-run"]] {
+            let done = run(waldo().args(args).arg(path), b"");
+            assert!(done.code == 1 && done.stderr.contains(why), "{path:?}: {} {}", done.code, done.stderr);
+        }
+    }
+    writer.write(b"two\n");
+    until_tip(&home, 2);
+    assert_eq!(writer.finish().code, 0);
+    assert_eq!(run(waldo().arg("tail").arg(&home), b"").text(), "one\ntwo\n");
+    assert!(empty.join("page-0000000000000001").exists() && !empty.join("writer.lock").exists());
+    // One that cannot be removed keeps none of the others.
+    let done = run(waldo().arg("rm").arg(&empty).arg(&home), b"");
+    assert_eq!((done.code, home.exists()), (1, false), "{}", done.stderr);
+}
+
+/// As if it had been interrupted behind the first step.
+#[test]
+fn an_interrupted_removal_is_finished_by_the_next_one() {
+    let place = Place::new();
+    let home = place.ring("ring", b"x\n");
+    fs::remove_file(home.join("ring.meta")).unwrap();
+    assert_eq!(run(waldo().arg("tail").arg(&home), b"").code, 1);
+    let done = run(waldo().arg("rm").arg(&home), b"");
+    assert!(done.code == 0 && done.text().contains("the remains of a ring"), "{}", done.stderr);
+    assert!(!home.exists());
+}
+
+#[test]
+fn segments_whose_ring_is_gone_are_collected() {
+    let place = Place::new();
+    let (gone, stays) = (place.join("gone"), place.join("stays"));
+    let (left_over, used) = (killed(&gone), killed(&stays));
+    fs::remove_dir_all(&gone).unwrap();
+    let rows = listed(&place, &[]);
+    let state = |home: &Path| {
+        rows.iter()
+            .find(|row| row["home"].as_str() == home.to_str())
+            .map(|row| row["state"].as_str().unwrap())
+    };
+    assert_eq!(state(&gone), Some("gone"), "{rows:?}");
+    let name = left_over.trim_start_matches('/');
+    let planned = run(waldo().arg("gc"), b"");
+    assert!(planned.code == 0 && planned.text().contains(name), "{}", planned.text());
+    assert!(planned.text().ends_with("nothing was removed; --apply does it\n"), "{}", planned.text());
+    assert!(exists_in_shm(&left_over));
+    // Somebody has it open still: a reader, in whatever container.
+    let held = fs::File::open(Path::new("/dev/shm").join(name)).unwrap();
+    let refused = run(waldo().args(["gc", "--apply"]), b"");
+    assert!(refused.text().contains("but a process still has it"), "{}", refused.text());
+    assert!(exists_in_shm(&left_over));
+    drop(held);
+    let done = run(waldo().args(["gc", "--apply"]), b"");
+    assert!(done.code == 0 && done.text().contains(name), "{} {}", done.text(), done.stderr);
+    assert!(!exists_in_shm(&left_over) && exists_in_shm(&used));
+    let _ = nix::sys::mman::shm_unlink(used.as_str());
+}
+
+#[test]
+fn rings_that_nobody_writes_are_collected_when_that_is_asked_for() {
+    let place = Place::new();
+    let old = place.ring("rings/old", b"x\n");
+    let backup = place.ring("rings/old-backup-1", b"x\n");
+    let live = place.join("rings/live");
+    let mut writer = Process::start(waldo().arg("append").args(SMALL).arg(&live));
+    writer.write(b"one\n");
+    until_tip(&live, 1);
+    let gc =
+        |args: &[&str]| run(waldo().args(["gc", "--unused-for"]).args(args).arg(place.join("rings")), b"");
+    let young = gc(&["1h", "--apply"]);
+    assert!(!young.text().contains("rings/old"), "{}", young.text());
+    let planned = gc(&["0s"]);
+    assert!(planned.code == 0 && planned.text().contains("would remove the ring"), "{}", planned.stderr);
+    assert!(old.exists());
+    let done = gc(&["0s", "--apply"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(!old.exists() && backup.exists() && live.exists(), "{}", done.text());
+    assert_eq!(writer.finish().code, 0);
+    assert_eq!(run(waldo().args(["gc", "--unused-for", "1h"]), b"").code, 2);
+}

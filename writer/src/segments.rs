@@ -1,0 +1,27 @@
+//! The control segments of this machine, for whoever looks after it.
+//!
+//! A segment whose writer was killed stays, so that readers go on at once with the next writer. One whose
+//! ring has been removed stays as well, and takes a megabyte of memory until somebody removes it: the next
+//! writer of any ring of that user, or [`remove_left_over`].
+
+pub use crate::control::left_over::{SegmentContent, SegmentEntry};
+
+use crate::control::left_over;
+use std::io;
+
+/// The POSIX objects that bear the name of a control segment, as far as this user may see them.
+///
+/// # Errors
+/// If `/dev/shm` cannot be read.
+pub fn list() -> io::Result<Vec<SegmentEntry>> {
+    left_over::list()
+}
+
+/// Removes the object of this name if it is a control segment of this user, its ring is certainly not at its
+/// place any more, and nobody has it open or mapped. All of that is looked at anew. `false` if it stays.
+///
+/// # Errors
+/// What the system says.
+pub fn remove_left_over(name: &str) -> io::Result<bool> {
+    left_over::remove(name)
+}
