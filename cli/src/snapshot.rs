@@ -7,7 +7,6 @@ mod ring_image;
 
 use crate::attach::{Patience, attach, parse_patience};
 use crate::output::Output;
-use anyhow::bail;
 use ring_image::RingImage;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -70,13 +69,6 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         directory::write(&mut image, &args.to, &interrupt)?;
     }
     let (first, last) = image.copied();
-    if last < image.tip() {
-        bail!(
-            "{}: the ring says that it ends at record {}, and does at {last}",
-            args.home.display(),
-            image.tip()
-        );
-    }
     if !args.quiet {
         let records = match first {
             Some(first) => format!("records {first} to {last}"),

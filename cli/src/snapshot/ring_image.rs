@@ -24,8 +24,6 @@ pub struct RingImage {
     mode: u32,
     /// Where the copy ends.
     end: Position,
-    /// The newest record's number; 0 if there is none.
-    tip: u64,
     /// Pages that have not been copied yet. A page that anybody has open is not used again.
     pages: VecDeque<OpenPage>,
     /// How many there were.
@@ -61,6 +59,7 @@ impl RingImage {
             if meta.ring_id != ring.ring_id() {
                 bail!("{}: another ring is here now", home.display());
             }
+            // Of a writer that goes on, the number is that of the end or of a record behind.
             let (end, tip) = (status.committed, status.tip_seq_no.unwrap_or(0));
             let pages = match tip {
                 0 => Some(VecDeque::new()),
@@ -70,7 +69,7 @@ impl RingImage {
                 check_end(ring, tip)?;
                 let end = if tip == 0 { Position::NONE } else { end };
                 let count = pages.len();
-                return Ok(RingImage { meta, mode, end, tip, pages, count, first: None, last: None });
+                return Ok(RingImage { meta, mode, end, pages, count, first: None, last: None });
             }
         }
         bail!("{}: the ring goes round faster than its pages can be opened", home.display());
@@ -112,11 +111,6 @@ impl RingImage {
     /// Permissions of the ring's files.
     pub fn mode(&self) -> u32 {
         self.mode
-    }
-
-    /// The newest record when the copy began; 0 if there was none.
-    pub fn tip(&self) -> u64 {
-        self.tip
     }
 
     /// How many pages there are.
