@@ -20,6 +20,7 @@ mod output;
 mod repair;
 mod replay;
 mod rm;
+mod room;
 mod serve;
 mod snapshot;
 mod stat;

@@ -1,6 +1,7 @@
 //! The arguments of every command that writes, and opening the ring with them.
 
 use crate::input::{Framing, Long};
+use crate::room::tell_if_short;
 use anyhow::Context;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -139,6 +140,9 @@ impl WriterArgs {
         let writer = Writer::open(home, options)
             .with_context(|| format!("cannot open the ring {} for writing", home.display()))?;
         notice::ready();
+        if there.is_none() {
+            tell_if_short(home, ring_size, page_len);
+        }
         schedule_this_thread(self.scheduling)?;
         Ok(writer)
     }

@@ -247,3 +247,23 @@ fn a_ring_keeps_its_size_unless_a_change_is_asked_for() {
     assert_eq!((done.code, shape()), (0, (2, 16384)), "{}", done.stderr);
     assert!(done.stderr.contains("are dropped (pages 1 to"), "{}", done.stderr);
 }
+
+/// Whoever makes a ring that does not fit would hear of it when the disk is full.
+#[test]
+fn a_ring_that_will_not_fit_on_its_disk_is_told_so() {
+    let place = Place::new();
+    let made = |name: &str, pages: &str| {
+        let args = ["append", "--page-size", "1M", "--ring-size", pages];
+        let done = run(waldo().args(args).arg(place.join(name)), b"x\n");
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        done.stderr
+    };
+    let stat = nix::sys::statvfs::statvfs(place.path()).unwrap();
+    let room = stat.blocks_available() * stat.fragment_size() as u64;
+    // Pages of a megabyte: as many as there can be may fit on a large disk.
+    let (large, small) = (65_536, 2);
+    assert_eq!(made("large", &large.to_string()).contains("when the ring is full"), (large << 20) > room);
+    assert!(!made("small", &small.to_string()).contains("when the ring is full"));
+    // It is there: nobody is told again.
+    assert!(!made("large", &large.to_string()).contains("when the ring is full"));
+}

@@ -216,7 +216,7 @@ fn a_checkpoint_of_nothing_misses_nothing() {
 #[test]
 fn a_follower_that_is_killed_repeats_no_more_than_was_not_in_its_checkpoint() {
     let place = Place::new();
-    let text: String = (0..3000).map(|n| format!("{n}\n")).collect();
+    let text: String = (0..50_000).map(|n| format!("{n}\n")).collect();
     let home = place.ring("ring", text.as_bytes());
     let mut all: Vec<u32> = Vec::new();
     let args = ["--from", "oldest", "-f", "--checkpoint", "progress", "--checkpoint-every", "1"];
