@@ -6,10 +6,10 @@ mod exec;
 mod filter;
 mod follow;
 mod format;
+mod outlet;
 mod paint;
 mod progress;
 pub mod range;
-mod sink;
 mod start;
 mod template;
 mod watch;
@@ -24,9 +24,9 @@ use filter::Filter;
 use follow::Follower;
 use format::{Format, Renderer};
 use jiff::tz::TimeZone;
+use outlet::Sink;
 use progress::Progress;
 use range::Lines;
-use sink::Sink;
 use start::Start;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         highlight: filter.highlight(),
         zone: TimeZone::system(),
     };
-    let (sink, output) = match &args.printing.exec {
+    let (outlet, output) = match &args.printing.exec {
         Some(command) => (to_command(&args, command.clone(), &interrupt), None),
         None => {
             let out = Output::stdout(&interrupt)?;
@@ -70,7 +70,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let progress = args.following.checkpoint.as_deref();
     let progress = progress.map(|path| Progress::new(path, args.following.checkpoint_every));
     let mut follower =
-        Follower::new(&args, sink, renderer, filter, progress, watch.as_ref(), interrupt.as_ref());
+        Follower::new(&args, outlet, renderer, filter, progress, watch.as_ref(), interrupt.as_ref());
     let result = follow_rings(&args, &mut follower, &interrupt);
     // What was read before an error is still printed, and counts.
     let finished = follower.finish();

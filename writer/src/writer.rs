@@ -6,6 +6,7 @@ mod publish;
 mod put;
 mod recovery_heartbeat;
 mod start;
+mod started;
 #[cfg(test)]
 mod tests;
 mod zeros;

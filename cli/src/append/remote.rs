@@ -2,6 +2,7 @@
 
 use super::feed::Feed;
 use super::sink::{Sink, Stored, payload_bytes};
+use crate::attach::{Patience, parse_patience};
 use crate::input::Source;
 use crate::writer_args::WriterArgs;
 use anyhow::Context as _;
@@ -57,19 +58,6 @@ pub struct RemoteArgs {
     wait: Option<Patience>,
 }
 
-/// How long a service that is not there is waited for; `None`: for ever.
-#[derive(Clone, Copy, Debug)]
-struct Patience(Option<Duration>);
-
-fn parse_patience(text: &str) -> Result<Patience, String> {
-    if text == "forever" {
-        return Ok(Patience(None));
-    }
-    let time = humantime::parse_duration(text);
-    time.map(|time| Patience(Some(time)))
-        .map_err(|_| format!("`{text}` is no time: write 30s, 5m or forever"))
-}
-
 impl RemoteArgs {
     /// The socket, if the records go to a service.
     ///
@@ -89,7 +77,11 @@ impl RemoteArgs {
     }
 
     fn options(&self) -> ProducerOptions {
-        let Patience(patience) = self.wait.unwrap_or(Patience(Some(Duration::from_secs(5))));
+        let patience = match self.wait {
+            None => Some(Duration::from_secs(5)),
+            Some(Patience::For(time)) => Some(time),
+            Some(Patience::Forever) => None,
+        };
         let options = ProducerOptions::default()
             .durable(self.durable)
             .connect_timeout(patience.unwrap_or(Duration::MAX))

@@ -4,8 +4,8 @@ use crate::moment;
 use crate::tail::args::Args;
 use crate::tail::filter::Filter;
 use crate::tail::format::Renderer;
+use crate::tail::outlet::Outlet;
 use crate::tail::progress::Progress;
-use crate::tail::sink::Sink;
 use crate::tail::start::Start;
 use crate::tail::watch::Watch;
 use crate::tail::words::{describe, explain};
@@ -20,7 +20,7 @@ const NOTICE: Duration = Duration::from_millis(100);
 
 /// Hands records on.
 pub struct Follower<'a> {
-    sink: Sink<'a>,
+    outlet: Outlet<'a>,
     renderer: Renderer,
     filter: Filter,
     progress: Option<Progress>,
@@ -47,7 +47,7 @@ impl<'a> Follower<'a> {
     /// With `watch` it follows, without it ends at the newest record.
     pub fn new(
         args: &Args,
-        sink: Sink<'a>,
+        outlet: Outlet<'a>,
         renderer: Renderer,
         filter: Filter,
         progress: Option<Progress>,
@@ -55,7 +55,7 @@ impl<'a> Follower<'a> {
         interrupt: &'a Interrupt,
     ) -> Follower<'a> {
         let (until, left) = (args.which.until, args.which.count);
-        Follower { sink, renderer, filter, progress, watch, interrupt, until, left }
+        Follower { outlet, renderer, filter, progress, watch, interrupt, until, left }
     }
 
     /// Whether it goes on at the end of the log.
@@ -118,15 +118,15 @@ impl<'a> Follower<'a> {
                 return Ok(More::Enough);
             }
             if self.filter.wants(record.data()) {
-                self.sink.put(record.seq_no(), |out| self.renderer.render(&record, out));
+                self.outlet.put(record.seq_no(), |out| self.renderer.render(&record, out));
                 self.left = self.left.map(|n| n - 1);
             }
             if let Some(progress) = &mut self.progress {
                 progress.note(ring_id, &record);
             }
-            if self.sink.is_full() {
+            if self.outlet.is_full() {
                 self.flush()?;
-                let counts = self.sink.is_command();
+                let counts = self.outlet.is_command();
                 if let Some(progress) = &mut self.progress {
                     if counts { progress.save()? } else { progress.save_now_and_then()? }
                 }
@@ -141,7 +141,7 @@ impl<'a> Follower<'a> {
     /// Sleeps until there is something to do.
     fn idle(&mut self, reader: &mut Reader) -> anyhow::Result<()> {
         self.flush()?;
-        if self.sink.is_command() {
+        if self.outlet.is_command() {
             self.finish()?;
         }
         let time = self.until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default());
@@ -165,11 +165,11 @@ impl<'a> Follower<'a> {
     /// # Errors
     /// [`OutputClosed`] if nobody reads any more what is printed.
     pub fn check_output(&self) -> anyhow::Result<()> {
-        if self.sink.is_closed() { Err(OutputClosed.into()) } else { Ok(()) }
+        if self.outlet.is_closed() { Err(OutputClosed.into()) } else { Ok(()) }
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
-        let result = self.sink.flush();
+        let result = self.outlet.flush();
         if result.is_err()
             && let Some(progress) = &mut self.progress
         {

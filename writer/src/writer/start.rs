@@ -1,6 +1,7 @@
 //! From a directory to a live writer.
 
 use super::recovery_heartbeat::RecoveryHeartbeat;
+use super::started::Started;
 use super::{Writer, sum_records};
 use crate::active::ActivePage;
 use crate::control::{self, Control, random_bytes};
@@ -21,7 +22,6 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::{PageGeometry, PageHeader};
@@ -201,34 +201,6 @@ fn scratch(disk: &dyn Disk) -> std::io::Result<Arc<dyn DiskFile>> {
 /// A page that has no records yet.
 fn open_empty(disk: &dyn Disk, header: PageHeader) -> std::io::Result<Page> {
     Ok(Page::open(disk, header)?.find_unwritten(PAGE_HEADER_LEN as u64))
-}
-
-/// What has been started of a writer. Stopped and waited for when dropped: a thread that went on after a
-/// failed start would work without the lock.
-struct Started<'a> {
-    core: &'a Core,
-    preparer: Option<Preparer>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Started<'_> {
-    /// All of it has been started.
-    fn keep(mut self) -> Option<(Preparer, Vec<JoinHandle<()>>)> {
-        Some((self.preparer.take()?, std::mem::take(&mut self.threads)))
-    }
-}
-
-impl Drop for Started<'_> {
-    fn drop(&mut self) {
-        let Some(preparer) = &self.preparer else { return };
-        self.core.waking.stop();
-        self.core.unflushed.stop();
-        preparer.stop();
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has said so on stderr.
-            let _ = thread.join();
-        }
-    }
 }
 
 struct Start {

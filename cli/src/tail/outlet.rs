@@ -5,7 +5,7 @@ use crate::tail::exec::{BYTES, Exec, Handful};
 use waldo_terminal::interrupt::Interrupt;
 
 /// Takes what is printed, in pieces.
-pub enum Sink<'a> {
+pub enum Outlet<'a> {
     /// Standard output.
     Stdout(Output<'a>),
     /// A command, run for each batch.
@@ -23,13 +23,13 @@ pub enum Sink<'a> {
     },
 }
 
-impl Sink<'_> {
+impl Outlet<'_> {
     /// Prints record `seq_no` by way of `render`.
     #[inline]
     pub fn put(&mut self, seq_no: u64, render: impl FnOnce(&mut Vec<u8>)) {
         match self {
-            Sink::Stdout(out) => render(out.buffer()),
-            Sink::Command { input, handful, .. } => {
+            Outlet::Stdout(out) => render(out.buffer()),
+            Outlet::Command { input, handful, .. } => {
                 render(input);
                 if handful.records == 0 {
                     handful.first = seq_no;
@@ -39,12 +39,12 @@ impl Sink<'_> {
         }
     }
 
-    /// Whether it is time to [`Sink::flush`].
+    /// Whether it is time to [`Outlet::flush`].
     #[inline]
     pub fn is_full(&self) -> bool {
         match self {
-            Sink::Stdout(out) => out.is_full(),
-            Sink::Command { input, handful, records_max, .. } => {
+            Outlet::Stdout(out) => out.is_full(),
+            Outlet::Command { input, handful, records_max, .. } => {
                 input.len() >= BYTES || handful.records >= *records_max
             }
         }
@@ -52,7 +52,7 @@ impl Sink<'_> {
 
     /// Whether every flush is a success that counts by itself.
     pub fn is_command(&self) -> bool {
-        matches!(self, Sink::Command { .. })
+        matches!(self, Outlet::Command { .. })
     }
 
     /// Hands on what has been put. When it returns, that has been taken.
@@ -61,8 +61,8 @@ impl Sink<'_> {
     /// As [`Output::flush`] and [`Exec::run`].
     pub fn flush(&mut self) -> anyhow::Result<()> {
         match self {
-            Sink::Stdout(out) => out.flush(),
-            Sink::Command { exec, interrupt, input, handful, .. } => {
+            Outlet::Stdout(out) => out.flush(),
+            Outlet::Command { exec, interrupt, input, handful, .. } => {
                 if handful.records == 0 {
                     return Ok(());
                 }
@@ -77,8 +77,8 @@ impl Sink<'_> {
     /// Whether nobody takes anything any more.
     pub fn is_closed(&self) -> bool {
         match self {
-            Sink::Stdout(out) => out.is_closed(),
-            Sink::Command { .. } => false,
+            Outlet::Stdout(out) => out.is_closed(),
+            Outlet::Command { .. } => false,
         }
     }
 }
