@@ -24,7 +24,7 @@ use filter::Filter;
 use follow::Follower;
 use format::{Format, Renderer};
 use jiff::tz::TimeZone;
-use outlet::Sink;
+use outlet::Outlet;
 use progress::Progress;
 use range::Lines;
 use start::Start;
@@ -62,7 +62,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         None => {
             let out = Output::stdout(&interrupt)?;
             let output = out.descriptor()?;
-            (Sink::Stdout(out), Some(output))
+            (Outlet::Stdout(out), Some(output))
         }
     };
     let following = args.following.follow || args.following.retry;
@@ -98,8 +98,8 @@ fn check(args: &Args, terminal: bool) -> anyhow::Result<Filter> {
     Filter::new(which.grep.as_deref(), which.ignore_case, which.invert_match)
 }
 
-fn to_command<'a>(args: &Args, command: std::ffi::OsString, interrupt: &'a Interrupt) -> Sink<'a> {
-    Sink::Command {
+fn to_command<'a>(args: &Args, command: std::ffi::OsString, interrupt: &'a Interrupt) -> Outlet<'a> {
+    Outlet::Command {
         exec: Exec { command, home: args.home.clone() },
         interrupt,
         input: Vec::new(),
