@@ -59,16 +59,6 @@ fn beside_a_writer(place: &Place, look: impl FnOnce(&Path)) {
     assert!(child.0.wait().unwrap().success());
 }
 
-/// A process that does not outlive a test that fails.
-struct Killed(std::process::Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Every record of the copy is what its number says, and none is missing between the first and the last.
 fn check_numbers(home: &Path) -> u64 {
     let done = run(waldo().args(["tail", "--format", "{seq} {payload}"]).arg(home), b"");
