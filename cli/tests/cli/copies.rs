@@ -38,6 +38,7 @@ fn beside_a_writer(place: &Place, look: impl FnOnce(&Path)) {
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
+    let mut child = Killed(child);
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let stopped = stop.clone();
     let feeding = std::thread::spawn(move || {
@@ -45,7 +46,9 @@ fn beside_a_writer(place: &Place, look: impl FnOnce(&Path)) {
         while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
             let lines: String = (n + 1..=n + 500).map(|n| format!("{n}\n")).collect();
             n += 500;
-            std::io::Write::write_all(&mut input, lines.as_bytes()).unwrap();
+            if std::io::Write::write_all(&mut input, lines.as_bytes()).is_err() {
+                return;
+            }
         }
     });
     // It has gone round once.
@@ -53,7 +56,7 @@ fn beside_a_writer(place: &Place, look: impl FnOnce(&Path)) {
     look(&home);
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     feeding.join().unwrap();
-    assert!(child.wait().unwrap().success());
+    assert!(child.0.wait().unwrap().success());
 }
 
 /// Every record of the copy is what its number says, and none is missing between the first and the last.

@@ -236,3 +236,13 @@ pub fn damage(home: &Path, needle: &[u8]) -> PathBuf {
     }
     panic!("no page holds the bytes that were appended");
 }
+
+/// A process that does not outlive a test that fails.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -8,12 +8,12 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 const SIZE: Winsize = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
 
 /// A `tail` on a terminal of its own, and the other end of that.
-fn on_terminal(home: &Path, args: &[&str], variables: &[(&str, &str)]) -> (Child, OwnedFd) {
+fn on_terminal(home: &Path, args: &[&str], variables: &[(&str, &str)]) -> (Killed, OwnedFd) {
     let pty = openpty(&SIZE, None).unwrap();
     let child = waldo()
         .arg("tail")
@@ -27,7 +27,7 @@ fn on_terminal(home: &Path, args: &[&str], variables: &[(&str, &str)]) -> (Child
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    (child, pty.master)
+    (Killed(child), pty.master)
 }
 
 /// What it shows, to its end.
@@ -36,7 +36,7 @@ fn shown(home: &Path, args: &[&str], variables: &[(&str, &str)]) -> (Option<i32>
     let mut shown = Vec::new();
     // The terminal ends with an error when its last program has gone.
     let _ = File::from(master).read_to_end(&mut shown);
-    let code = until("it ends", || child.try_wait().unwrap()).code();
+    let code = until("it ends", || child.0.try_wait().unwrap()).code();
     (code, String::from_utf8_lossy(&shown).into_owned())
 }
 
@@ -90,7 +90,7 @@ fn a_terminal_that_takes_nothing_does_not_keep_it_from_ending() {
             last = now;
             (same > 20).then_some(())
         });
-        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
-        assert_eq!(until("it ends", || child.try_wait().unwrap()).code(), Some(code), "{args:?}");
+        kill(Pid::from_raw(child.0.id() as i32), signal).unwrap();
+        assert_eq!(until("it ends", || child.0.try_wait().unwrap()).code(), Some(code), "{args:?}");
     }
 }
