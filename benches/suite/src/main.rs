@@ -48,7 +48,7 @@ const ROLES: [Role; 8] = [
     version,
     after_help = "\
 Examples:
-  waldo-suite write                                   what appending costs, in less than a minute
+  waldo-suite write                                   what appending costs, in a few minutes
   waldo-suite write --page-size 64M --seconds 5       the sizes that the goals are given for
   waldo-suite latency --report results/latency        with plots, in results/latency.html
   waldo-suite open --size 1G,3G --dir /mnt/data       on the file system of that directory"

@@ -16,9 +16,9 @@ use waldo_harness::results::histogram::Latency;
 
 /// Appends of one round that take one record each, in a row of a second or more.
 const LONE: usize = 100_000;
-const LONE_DURABLE: usize = 1000;
+const LONE_DURABLE: usize = 300;
 /// What is appended durably in batches in one round, at most.
-const DURABLE_BYTES: u64 = 256 << 20;
+const DURABLE_BYTES: u64 = 128 << 20;
 /// Time for opening a new ring.
 const OPEN_GOAL_NS: f64 = 5e6;
 
