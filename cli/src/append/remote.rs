@@ -290,3 +290,18 @@ impl Bell {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_fits_a_frame_in_bytes_and_in_records() {
+        let empty: &[u8] = b"";
+        assert_eq!(batch_len(&vec![empty; 70_000], 2 << 20), BATCH_RECORDS_MAX);
+        let record: &[u8] = &[0; 96];
+        assert_eq!(batch_len(&[record; 20], 1000), 10);
+        // The service says what is wrong with it.
+        assert_eq!(batch_len(&[record; 2], 50), 1);
+    }
+}

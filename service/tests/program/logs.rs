@@ -2,9 +2,11 @@
 
 use crate::ring::Place;
 use crate::support::*;
+use crate::wait::wait_until;
 use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
-use std::process::Stdio;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
 
 fn pipe() -> (OwnedFd, OwnedFd) {
     nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap()
@@ -82,4 +84,33 @@ fn a_journal_that_is_not_there_is_told_at_the_start() {
     let output = waldo_service().args(small(&place)).args(["--log-format", "journald"]).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && err.contains("choose the log format text or json"), "{err}");
+}
+
+/// A journal of the test's own, seen by the service alone.
+#[test]
+fn the_journal_gets_the_ring_as_a_field() {
+    let place = Place::new();
+    let journal = place.dir().join("journal");
+    std::fs::create_dir(&journal).unwrap();
+    let socket = UnixDatagram::bind(journal.join("socket")).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && \
+                  mount --bind $1/journal /run/systemd/journal && exec \"${@:2}\"";
+    command.args(["--mount", "bash", "-c", script, "bash"]).arg(place.dir());
+    command.arg(waldo_service().get_program()).args(small(&place)).args(["--log-format", "journald"]);
+    if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|done| done.success()) {
+        println!("left out: no namespaces here (not root?)");
+        return;
+    }
+    let program = Program::start_command(&place, &mut command);
+    let mut entries = Vec::new();
+    wait_until("the entry comes", || {
+        let mut bytes = [0; 8192];
+        while let Ok(len) = socket.recv(&mut bytes) {
+            entries.push(String::from_utf8_lossy(&bytes[..len]).into_owned());
+        }
+        entries.iter().any(|entry| entry.contains("producers may connect") && entry.contains("WALDO_RING"))
+    });
+    assert_eq!(program.stop(), "", "nothing goes to standard error");
 }

@@ -1,6 +1,7 @@
 //! The program `waldo-service` as an operator meets it: real processes, real sockets, real signals.
 #![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
 
+mod browser;
 mod check;
 mod containers;
 mod deaf;

@@ -154,7 +154,7 @@ impl Drop for Program {
 
 /// Appends one record and waits until it is acknowledged.
 pub fn append(socket: &Path, text: &str) {
-    let options = ProducerOptions::default().connect_timeout(DEADLINE);
+    let options = ProducerOptions::default().connect_timeout(DEADLINE).reconnect_for(Some(DEADLINE));
     let producer = Producer::connect(socket, options).unwrap();
     producer.append(&[text]).unwrap().wait().unwrap();
     producer.close().unwrap();

@@ -51,6 +51,7 @@ pub fn start(config: &LogConfig) -> anyhow::Result<Logging> {
         LogFormat::Json => lines().json().flatten_event(true).boxed(),
         LogFormat::Journald => tracing_journald::layer()
             .context("there is no systemd journal here: choose the log format text or json")?
+            .with_field_prefix(Some("WALDO".to_owned()))
             .boxed(),
     };
     tracing_subscriber::registry().with(filter).with(layer).init();
