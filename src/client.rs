@@ -35,6 +35,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod waiter;
 mod waiters;
 pub mod wire;
 

@@ -4,7 +4,7 @@ use super::backlog::{Backlog, NewBatch};
 use super::backoff::Backoff;
 use super::connection::{Opened, open};
 use super::session::{self, Session};
-use super::waiters::Waiter;
+use super::waiter::Waiter;
 use super::wire::Welcome;
 use super::{ProducerError, ProducerOptions, Ticket};
 use std::future::{Future, poll_fn};

@@ -1,7 +1,6 @@
 //! Tasks that wait for space in the backlog. Each one is kept once, however often it is polled, and only as
 //! long as it waits.
 
-use super::session::Session;
 use std::collections::HashMap;
 use std::task::Waker;
 
@@ -18,41 +17,23 @@ impl Waiters {
         self.wakers.drain().map(|(_, waker)| waker).collect()
     }
 
+    /// Has `waker` woken when there is space, and gives back the one of before.
+    pub(super) fn put(&mut self, number: u64, waker: &Waker) -> Option<Waker> {
+        self.wakers.insert(number, waker.clone())
+    }
+
+    /// A number for one that waits.
+    pub(super) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(super) fn forget(&mut self, number: u64) -> Option<Waker> {
+        self.wakers.remove(&number)
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.wakers.len()
-    }
-}
-
-/// One append that may have to wait. It is forgotten when it is dropped.
-pub(super) struct Waiter<'a> {
-    session: &'a Session,
-    number: Option<u64>,
-}
-
-impl<'a> Waiter<'a> {
-    pub(super) fn new(session: &'a Session) -> Waiter<'a> {
-        Waiter { session, number: None }
-    }
-
-    /// Has `waker` woken when there is space, and gives back the one of before. That is to be dropped without
-    /// the lock: the last waker of a task may drop the task, and the task a `Waiter`.
-    #[must_use]
-    pub(super) fn wait(&mut self, waiters: &mut Waiters, waker: &Waker) -> Option<Waker> {
-        let number = *self.number.get_or_insert_with(|| {
-            waiters.next += 1;
-            waiters.next
-        });
-        waiters.wakers.insert(number, waker.clone())
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        if let Some(number) = self.number {
-            // As above: the guard goes at the end of the statement, the waker after it.
-            let waker = self.session.lock().waiters.wakers.remove(&number);
-            drop(waker);
-        }
     }
 }
