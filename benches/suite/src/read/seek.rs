@@ -3,8 +3,10 @@
 use super::filled;
 use crate::comparison::{SplitMix64, ns_per_call};
 use crate::result_table::{Goal, Unit};
+use crate::ring::COMMITTED;
 use crate::session::Session;
 use crate::{floor, ring, system};
+use pollster::block_on;
 use std::hint::black_box;
 use waldo::protocol::RawRecord;
 use waldo::protocol::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN};
@@ -14,7 +16,7 @@ use waldo::reader::{Cursor, ReaderOptions, Ring};
 pub fn run(session: &mut Session, sizes: &[usize]) -> anyhow::Result<()> {
     session.sheet.topic(
         "seek",
-        "Reader::seek to a random number, and that record; floor: arithmetic gives its place in a plain mapping, two \
+        "Reader::seek to a random number, and that record, and Waldo::query for the same; floor: arithmetic gives its place in a plain mapping, two \
          loads",
     );
     sizes.iter().try_for_each(|payload_len| one_record(session, *payload_len))
@@ -70,5 +72,23 @@ fn one_record(session: &mut Session, payload_len: usize) -> anyhow::Result<()> {
     drop(reader);
     writer.close()?;
     session.sheet.duel(&name, Unit::Ns, &duel, Goal::AtMost(1000.0));
+
+    // As a program asks that uses the embedded API.
+    let options = ring::options(&session.plan, &area, COMMITTED);
+    let mut waldo = block_on(waldo::Waldo::open_with(area.home(), options))?;
+    let mut dice = SplitMix64(1);
+    let mut ours = || {
+        ns_per_call(n, 50, |_| {
+            let seq_no = 1 + dice.below(tip);
+            let found = block_on(waldo.query(waldo::Cursor::From(seq_no), false))?;
+            let record = found.into_iter().next();
+            anyhow::ensure!(record.is_some_and(|log| log.seq_no() == seq_no), "record {seq_no} is not there");
+            Ok(())
+        })
+    };
+    let name = format!("{name}, Waldo::query");
+    let duel = session.compare(&name, &mut ours, &mut bare)?;
+    block_on(waldo.close());
+    session.sheet.duel(&name, Unit::Ns, &duel, Goal::AtMost(1500.0));
     Ok(())
 }
