@@ -54,7 +54,6 @@ fn each_record_counts_once_however_often_the_consumer_is_killed() {
         }
         consumer.kill();
     }
-    drop(append);
     let tip = writer.tip().unwrap();
     let consumer = start();
     until("the consumer has read everything", || place_of(&database) == tip);
