@@ -62,3 +62,20 @@ fn each_record_counts_once_however_often_the_consumer_is_killed() {
     assert_eq!(accounts(&database), expected);
     writer.close().unwrap();
 }
+
+#[test]
+fn of_two_consumers_one_ends_and_each_record_counts_once() {
+    let place = Place::new();
+    let database = place.path("accounts.db");
+    let mut writer = Writer::open(place.ring(), WriterOptions::default().page_len(1 << 20)).unwrap();
+    let mut consumers =
+        [(); 2].map(|()| Running::start(program("to_sqlite").arg(place.ring()).arg(&database)));
+    until("one of both gives way", || {
+        writer.append_payloads(&["ann 1"]).unwrap();
+        consumers.iter_mut().filter_map(|consumer| consumer.is_running().then_some(())).count() == 1
+    });
+    let tip = writer.tip().unwrap();
+    until("the other one has read everything", || place_of(&database) == tip);
+    assert_eq!(accounts(&database), BTreeMap::from([("ann".to_owned(), tip as i64)]));
+    writer.close().unwrap();
+}
