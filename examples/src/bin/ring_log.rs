@@ -1,7 +1,8 @@
 //! The log of a program, kept in a ring: `tracing` events go there in any format that tracing-subscriber has.
 //!
 //! Logging never makes the program wait. An event that finds no room is dropped and counted, and the log
-//! itself says how many were dropped. Follow the log with `waldo tail -f HOME`, from as many terminals as you like.
+//! itself says how many were dropped. Follow the log with `waldo tail -f HOME`, from as many terminals as you
+//! like.
 
 use anyhow::Result;
 use clap::Parser;
