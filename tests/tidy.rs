@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The crates of the workspace.
-const MANIFESTS: [&str; 9] = [
+const MANIFESTS: [&str; 10] = [
     "Cargo.toml",
     "shm-protocol/Cargo.toml",
     "writer/Cargo.toml",
@@ -16,9 +16,10 @@ const MANIFESTS: [&str; 9] = [
     "cli/terminal/Cargo.toml",
     "benches/harness/Cargo.toml",
     "benches/suite/Cargo.toml",
+    "examples/Cargo.toml",
 ];
 /// Where their sources are.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "src",
     "shm-protocol/src",
     "writer/src",
@@ -28,6 +29,7 @@ const SOURCES: [&str; 9] = [
     "cli/terminal/src",
     "benches/harness/src",
     "benches/suite/src",
+    "examples/src",
 ];
 
 /// Longest file, function and comment line.
@@ -79,6 +81,7 @@ fn the_crates_depend_on_each_other_as_the_architecture_says() {
     let program = ["waldo", "waldo-harness", "waldo-shm-protocol", "waldo-terminal"];
     assert_eq!(edges(&root.join("cli/Cargo.toml")), set(&program));
     assert_eq!(edges(&root.join("benches/suite/Cargo.toml")), set(&program));
+    assert_eq!(edges(&root.join("examples/Cargo.toml")), set(&["waldo"]));
 }
 
 #[test]
