@@ -1,5 +1,5 @@
-//! A root with the package, the shared libraries that its programs need, and nothing else: no shell, no users but
-//! the package's own.
+//! A root with the package, the shared libraries that its programs need, and nothing else: no shell, no users
+//! but the package's own.
 
 use crate::layout;
 use nix::mount::{MsFlags, mount};

@@ -1,8 +1,9 @@
-//! The package in a clean root, as somebody meets it who has just installed it: the unit's command is killed and started
-//! again while producers append and readers follow, all of them with the command `waldo`.
+//! The package in a clean root, as somebody meets it who has just installed it: the unit's command is killed
+//! and started again while producers append and readers follow, all of them with the command `waldo`.
 //!
-//! `cargo test` lays out the programs that have just been built, by the package's own list of files. The long run
-//! takes the package itself: `WALDO_PACKAGE=FILE.deb cargo test --package waldo-cli --test package -- --nocapture`.
+//! `cargo test` lays out the programs that have just been built, by the package's own list of files. The long
+//! run takes the package itself:
+//! `WALDO_PACKAGE=FILE.deb cargo test --package waldo-cli --test package -- --nocapture`.
 #![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
 
 mod clean_root;
