@@ -63,7 +63,7 @@ fn writing_is_measured_in_every_regime() {
 #[test]
 fn reading_is_measured() {
     // One after the other, so that it shows which of them does not end, should one not.
-    for (regime, count) in [("seek", 2), ("scan", 12), ("streams", 1), ("memory", 3)] {
+    for (regime, count) in [("seek", 4), ("scan", 12), ("streams", 1), ("memory", 3)] {
         let result = measure("read", &["--size", "64,1000", "--regime", regime]);
         assert_eq!(rows(&result).iter().filter(|topic| **topic == regime).count(), count, "{regime}");
     }
