@@ -27,6 +27,8 @@ impl Browser {
         command.args(["-c", script, "bash", name, "--headless=new", "--no-sandbox", "--disable-gpu"]);
         command.args(["--disable-dev-shm-usage", "--remote-debugging-pipe", "--window-size=1100,700"]);
         command.arg(format!("--user-data-dir={}", place.dir().join("browser").display()));
+        // It leaves a socket behind where temporary files are, and nobody removes it.
+        command.env("TMPDIR", place.dir());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (sender, output) = channel();
