@@ -8,6 +8,8 @@
 //! while nothing changes; every second while the log is damaged.
 
 mod log_end;
+#[cfg(test)]
+pub(crate) mod meanwhile;
 mod sealed;
 mod standing_damage;
 pub(crate) mod survey;
@@ -35,6 +37,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 const DAMAGED_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Looks in a row that a starting writer may make worthless.
 const STARTS_MAX: u32 = 4;
+/// The same where damage was found, which may be what that writer was mending. Each look more takes a start.
+const STARTS_MAX_DAMAGED: u32 = 1000;
 
 /// The end of a ring's log as its files show it.
 #[derive(Debug)]
@@ -137,13 +141,13 @@ impl FilesTail {
 
     /// How long to pause before it is worth while to look again.
     pub(crate) fn pause(&self) -> Duration {
-        self.lock().pause
+        self.lock().pause.max(PAUSE_MIN)
     }
 
     /// Whether enough time has passed since the last look.
     pub(crate) fn due(&self) -> bool {
         let tail = self.lock();
-        tail.looked.is_none_or(|at| at.elapsed() >= tail.pause)
+        tail.looked.is_none_or(|at| at.elapsed() >= tail.pause.max(PAUSE_MIN))
     }
 
     /// Looks at the files now. `true` if the watermark moved.
@@ -163,7 +167,8 @@ impl FilesTail {
             // A writer raises its number before it changes anything. What was read meanwhile is neither old
             // nor new.
             let undisturbed = |meta: &Meta| read_meta(&self.home).is_none_or(|now| now.epoch == meta.epoch);
-            if tries >= STARTS_MAX || meta.as_ref().is_none_or(undisturbed) {
+            let most = if tail.damage.is_some() { STARTS_MAX_DAMAGED } else { STARTS_MAX };
+            if tries >= most || meta.as_ref().is_none_or(undisturbed) {
                 break (extent, meta);
             }
         };

@@ -1,11 +1,14 @@
 //! Damage in the page that the log ends in, without a control segment to say where that is.
 
 use crate::source::Source;
+use crate::source::files::meanwhile::{Moment, let_happen};
 use crate::source::home::Stamp;
 use crate::testing::{DEADLINE, Forge, drain, numbers};
 use crate::{Cursor, ReadError, Reader};
+use std::cell::{Cell, RefCell};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
@@ -216,4 +219,103 @@ fn damage_that_stands_is_surveyed_once_and_a_mend_is_noticed() {
         };
         assert_eq!(drain(&mut reader), expected, "{mended_by}");
     }
+}
+
+/// A byte in the header of record `seq`, and what it is.
+fn byte_of(forge: &Forge, seq: u64) -> (u64, u64, [u8; 1]) {
+    let victim = &forge.log[seq as usize - 1];
+    let (at, mut byte) = (victim.offset + 16, [0]);
+    std::fs::File::open(forge.page_path(victim.page)).unwrap().read_exact_at(&mut byte, at).unwrap();
+    (victim.page, at, byte)
+}
+
+/// Torture met it once in 10,000 kills: a reader walked to the end of the log and was held up there. A writer
+/// appended meanwhile, and what it wrote behind said that the record where the walk had ended was durable.
+#[test]
+fn a_writer_that_appends_between_two_reads_damages_nothing() {
+    let mut forge = Forge::new(16384, 4);
+    forge.append_n(5);
+    let ring = forge.attach();
+    let seen = ring.inner.current();
+    let Source::Files(files) = &seen.source else { panic!("there is no segment") };
+    files.look().unwrap();
+    forge.append_n(1);
+    forge.durable = forge.position();
+    forge.append_n(3);
+    let (page, at, byte) = byte_of(&forge, 6);
+    forge.damage(page, at, b"Z");
+    let file = std::fs::OpenOptions::new().write(true).open(forge.page_path(page)).unwrap();
+    let written = Rc::new(Cell::new(false));
+    let done = Rc::clone(&written);
+    let_happen(move |moment| {
+        if moment == Moment::Walked {
+            file.write_all_at(&byte, at).unwrap();
+            done.set(true);
+        }
+    });
+    files.look().unwrap();
+    assert!(written.get(), "the look did not go behind the end of the log");
+    assert!(!files.damaged(), "a record that has come meanwhile was taken for damage");
+    let_happen(|_| {});
+    files.look().unwrap();
+    assert_eq!(drain(&mut ring.reader(Cursor::Oldest).unwrap()), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}
+
+/// The same in a survey: whatever it calls damage is elsewhere when it looks again.
+#[test]
+fn what_is_damaged_elsewhere_at_each_survey_is_no_damage() {
+    const SURVEYS: u64 = 30;
+    let mut forge = Forge::new(16384, 4);
+    forge.append_n(SURVEYS + 10);
+    forge.meta.durable = forge.position();
+    forge.write_meta();
+    let bytes: Vec<_> = (1..=SURVEYS).map(|seq| byte_of(&forge, seq)).collect();
+    let file = std::fs::OpenOptions::new().write(true).open(forge.page_path(1)).unwrap();
+    forge.damage(1, bytes[0].1, b"Z");
+    let surveyed = Rc::new(Cell::new(0));
+    let count = Rc::clone(&surveyed);
+    let_happen(move |moment| {
+        if moment == Moment::Surveyed {
+            let n = count.get();
+            let (_, at, byte) = bytes[n];
+            file.write_all_at(&byte, at).unwrap();
+            if let Some((_, at, _)) = bytes.get(n + 1) {
+                file.write_all_at(b"Z", *at).unwrap();
+            }
+            count.set(n + 1);
+        }
+    });
+    let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
+    let_happen(|_| {});
+    assert_eq!(surveyed.get() as u64, SURVEYS);
+    assert_eq!(drain(&mut reader), (1..=SURVEYS + 10).collect::<Vec<_>>());
+}
+
+/// Writers that die at once, one after the other, while each of them mends the files.
+#[test]
+fn what_is_damaged_while_writers_start_is_looked_at_again() {
+    const STARTS: u32 = 60;
+    let mut forge = Forge::new(16384, 4);
+    forge.append_n(10);
+    forge.meta.durable = forge.position();
+    forge.write_meta();
+    let (page, at, byte) = byte_of(&forge, 6);
+    forge.damage(page, at, b"Z");
+    let forge = Rc::new(RefCell::new(forge));
+    let (starting, starts) = (Rc::clone(&forge), Rc::new(Cell::new(0)));
+    let count = Rc::clone(&starts);
+    let_happen(move |moment| {
+        if moment == Moment::Surveyed && count.get() < STARTS {
+            starting.borrow_mut().start_unseen();
+            count.set(count.get() + 1);
+            if count.get() == STARTS {
+                starting.borrow().damage(page, at, &byte);
+            }
+        }
+    });
+    let home = forge.borrow().home().to_owned();
+    let mut reader = crate::Ring::attach(home).unwrap().reader(Cursor::Oldest).unwrap();
+    assert_eq!(starts.get(), STARTS);
+    assert_eq!(drain(&mut reader), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    let_happen(|_| {});
 }

@@ -256,15 +256,22 @@ impl LogEnd {
         ring_id: &RingId,
         home: &Path,
     ) -> Result<(), ReadError> {
-        let Some(tip) = &self.tip else { return Ok(()) };
+        let Some(tip) = &mut self.tip else { return Ok(()) };
         let Some(fault) = tip.fault.filter(|_| !tip.sealed) else { return Ok(()) };
         if self.searched == Some((end, fault)) {
             return Ok(());
         }
+        #[cfg(test)]
+        super::meanwhile::happens(super::meanwhile::Moment::Walked);
         let from = tip.scan.offset();
         let to = tip.header.fields().records_limit.min(from + NEXT_RECORD_MAX);
         let beyond = look_beyond(&Bytes(&tip.file), PageSeed::new(ring_id, tip.id), from, to)
             .map_err(|e| ReadError::io(home.join(names::page(tip.id)), e))?;
+        // A writer may have come so far since the walk: then the record is there by now.
+        tip.walk(home)?;
+        if tip.sealed || tip.scan.offset() != from || tip.fault != Some(fault) {
+            return Ok(());
+        }
         self.searched = Some((end, fault));
         self.durable = self.durable.max(beyond.durable);
         if judge::stop(end, self.durable, false) == StopVerdict::Damage {

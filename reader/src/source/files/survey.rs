@@ -18,10 +18,12 @@ use waldo_shm_protocol::recovery::{
 use waldo_shm_protocol::scan::PayloadCheck;
 use waldo_shm_protocol::{PageSeed, Position, RingId, names};
 
-/// Surveys in a row that find damage before that is believed. A writer at work changes files meanwhile, and a
-/// directory that is listed meanwhile may show an older page and not a newer one.
+/// Surveys in a row that find damage before that is believed, the last two at the same place. A writer at work
+/// changes files meanwhile, and a directory that is listed meanwhile may show an older page and not a newer
+/// one.
 const LOOKS: u32 = 8;
-/// The same if the page that is damaged has been trimmed since, or has come since if it is missing.
+/// The same if the damage is elsewhere each time, or its page has been trimmed since, or has come since if it
+/// is missing.
 const TRIM_LOOKS: u32 = 1000;
 
 /// The page files in a directory.
@@ -101,7 +103,7 @@ thread_local! {
 pub(crate) fn survey(home: &Path, meta: &Meta) -> Result<Result<Survey, Damage>, ReadError> {
     #[cfg(test)]
     SURVEYS.set(SURVEYS.get() + 1);
-    let (mut looks, mut listed) = (0, Vec::new());
+    let (mut looks, mut listed, mut before) = (0, Vec::new(), None);
     loop {
         looks += 1;
         match recovery::survey(&Directory(home), meta) {
@@ -109,11 +111,15 @@ pub(crate) fn survey(home: &Path, meta: &Meta) -> Result<Result<Survey, Damage>,
             Err(SurveyError::Damage(damage)) => {
                 let ids = pages::list(home).unwrap_or_default();
                 // Only a writer at work explains anything: in a ring that stays as it is, damage is damage.
-                let explained = ids != listed && explained(&ids, &damage) && looks < TRIM_LOOKS;
-                if !explained && looks >= LOOKS {
+                // What moves on is where a writer appends: a record behind it was read, and it was not yet.
+                let stays = before.replace(damage) == Some(damage);
+                let explained = ids != listed && explained(&ids, &damage) || !stays;
+                if looks >= LOOKS && (!explained || looks >= TRIM_LOOKS) {
                     return Ok(Err(damage));
                 }
                 listed = ids;
+                #[cfg(test)]
+                super::meanwhile::happens(super::meanwhile::Moment::Surveyed);
                 std::thread::yield_now();
             }
             Err(SurveyError::Io { page, source, .. }) => {

@@ -1,0 +1,25 @@
+//! What a writer does to the files between two reads of one look: tests decide it.
+
+use std::cell::RefCell;
+
+/// Between which reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// A survey has found damage.
+    Surveyed,
+    /// The end of the good records has been found, and what stands behind it is looked at next.
+    Walked,
+}
+
+thread_local! {
+    static DOES: RefCell<Option<Box<dyn FnMut(Moment)>>> = const { RefCell::new(None) };
+}
+
+/// Has `does` called by this thread's looks, in place of what was to be called before.
+pub(crate) fn let_happen(does: impl FnMut(Moment) + 'static) {
+    DOES.with(|slot| *slot.borrow_mut() = Some(Box::new(does)));
+}
+
+pub(super) fn happens(moment: Moment) {
+    DOES.with(|slot| slot.borrow_mut().iter_mut().for_each(|does| does(moment)));
+}
