@@ -18,9 +18,9 @@ use waldo_shm_protocol::recovery::{
 use waldo_shm_protocol::scan::PayloadCheck;
 use waldo_shm_protocol::{PageSeed, Position, RingId, names};
 
-/// Surveys in a row that find damage before that is believed, the last two at the same place. A writer at work
-/// changes files meanwhile, and a directory that is listed meanwhile may show an older page and not a newer
-/// one.
+/// Surveys in a row that find damage before that is believed, the last two at the same place. A writer at
+/// work changes files meanwhile, and a directory that is listed meanwhile may show an older page and not a
+/// newer one.
 const LOOKS: u32 = 8;
 /// The same if the damage is elsewhere each time, or its page has been trimmed since, or has come since if it
 /// is missing.
