@@ -132,7 +132,6 @@ fn a_large_append_is_a_turn_by_itself() {
     pollster::block_on(async {
         let waldo = open(&home, 10).await;
         let appends = async |payload: usize, most: u32| {
-            // Who comes after the other has had as many appends as the other, or one less.
             let (mine, others) = (Cell::new(0_u32), Cell::new(0_u32));
             let one = async |mine: &Cell<u32>, others: &Cell<u32>, waldo: Waldo| {
                 while mine.get() < 50 {

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use waldo_reader::{Batch, Reader, Ring, Turn, WriterStatus};
 use waldo_shm_protocol::Log;
@@ -27,14 +27,7 @@ pub struct Waldo {
     /// The reader of the last query, which is at the right place if the next one goes on there.
     reader: Option<Reader>,
     turn: Turn,
-    /// Appends since this task gave way to others.
-    appends: AtomicU32,
 }
-
-/// Appends that do not wait for anything, in a row. As many as steps of a [`Turn`].
-const APPENDS_MAX: u32 = 8;
-/// An append of more bytes, headers included, is a turn by itself: it takes as long as many small ones.
-const TURN_BYTES: usize = 64 << 10;
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -120,14 +113,7 @@ impl Waldo {
             let _ = done.send(open());
         })?;
         let (writer, ring) = opened.await.map_err(|_| io::Error::other("opening was given up"))??;
-        Ok(Waldo {
-            writer,
-            ring,
-            shared: Arc::default(),
-            reader: None,
-            turn: Turn::default(),
-            appends: AtomicU32::new(0),
-        })
+        Ok(Waldo { writer, ring, shared: Arc::default(), reader: None, turn: Turn::default() })
     }
 
     /// What the storage holds; `None` before the first record.
@@ -175,11 +161,8 @@ impl Waldo {
             return Ok(());
         }
         let _pending = Pending::new(&self.shared.pending_appends);
-        let outcome = self.writer.append_async(logs).await;
-        // Not before: a caller that has just asked for the last record's number means to append behind that
-        // one.
-        self.give_way(logs).await;
-        Ok(outcome.map(drop)?)
+        self.writer.append_async(logs).await?;
+        Ok(())
     }
 
     /// As many contiguous records as is efficient, from `cursor` on. With `waiting` it waits until there is
@@ -209,18 +192,6 @@ impl Waldo {
                 self.reader = Some(reader);
                 outcome.map(QueryLogs)
             }
-        }
-    }
-
-    /// Lets other tasks run, if this one has gone on for long enough.
-    async fn give_way(&self, logs: &[Log<'_>]) {
-        let in_a_row = self.appends.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let mut bytes = logs.iter().map(Log::size);
-        let is_long =
-            bytes.try_fold(0, |sum, size| Some(sum + size).filter(|sum| *sum <= TURN_BYTES)).is_none();
-        if in_a_row >= APPENDS_MAX || is_long {
-            self.appends.store(0, Ordering::Relaxed);
-            Turn::ended().take().await;
         }
     }
 
@@ -301,7 +272,6 @@ impl Clone for Waldo {
             reader: None,
             // A task that queries through a new clone each time gives way each time.
             turn: Turn::ended(),
-            appends: AtomicU32::new(APPENDS_MAX - 1),
         }
     }
 }

@@ -23,25 +23,31 @@ use crate::writer::{Appended, Entry, Writer};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use queue::{Queue, Work};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use waldo_shm_protocol::Log;
 
-/// With [`Durability::Interval`] larger appends than this, in bytes of payload, are done by the committer if
-/// they come from a task: their flush is what the disk may not keep up with.
+/// More bytes of payload than this take as long as many small appends. A task that has appended them at once
+/// gives way to others; with [`Durability::Interval`] the committer appends them, since their flush is what
+/// the disk may not keep up with.
 const AT_ONCE_MAX: usize = 64 << 10;
+/// Appends that a task does at once before it gives way to others.
+const IN_A_ROW_MAX: u32 = 8;
 
 /// A [`Writer`] that any number of threads and async tasks append through. Clones share it.
 ///
 /// The ring is closed by [`SharedWriter::close`], or when the last clone is dropped, which blocks until then.
-#[derive(Clone)]
-pub struct SharedWriter(Arc<Handle>);
+pub struct SharedWriter {
+    handle: Arc<Handle>,
+    /// Appends of a task that were done at once, since it gave way to others.
+    in_a_row: AtomicU32,
+}
 
 struct Handle {
     inner: Arc<SharedInner>,
@@ -106,27 +112,28 @@ impl SharedWriter {
                 .spawn(move || commit::run(&inner))
                 .unwrap_or_else(|error| panic!("cannot start the committer thread: {error}"))
         };
-        SharedWriter(Arc::new(Handle { inner, committer: Mutex::new(Some(committer)) }))
+        let handle = Arc::new(Handle { inner, committer: Mutex::new(Some(committer)) });
+        SharedWriter { handle, in_a_row: AtomicU32::new(0) }
     }
 
     /// The last record's sequence number; `None` if there is none. One load.
     pub fn tip(&self) -> Option<u64> {
-        Some(self.0.inner.tip.load(Ordering::Relaxed)).filter(|tip| *tip > 0)
+        Some(self.handle.inner.tip.load(Ordering::Relaxed)).filter(|tip| *tip > 0)
     }
 
     /// What was found when the ring was opened.
     pub fn open_report(&self) -> &OpenReport {
-        &self.0.inner.opened
+        &self.handle.inner.opened
     }
 
     /// The ring's directory.
     pub fn home(&self) -> &Path {
-        &self.0.inner.home
+        &self.handle.inner.home
     }
 
     /// Requests that wait for the committer, now.
     pub fn queued(&self) -> usize {
-        self.0.inner.queue.len()
+        self.handle.inner.queue.len()
     }
 
     /// Appends records that have their numbers; see [`Writer::append`]. Of appends that compete for the same
@@ -135,7 +142,7 @@ impl SharedWriter {
     /// # Errors
     /// As [`Writer::append`], and [`AppendError::Closed`].
     pub fn append(&self, logs: &[Log<'_>]) -> Result<Appended, AppendError> {
-        match self.0.inner.try_now(|writer| writer.append(logs)) {
+        match self.handle.inner.try_now(|writer| writer.append(logs)) {
             Some(outcome) => outcome,
             None => self.ask_blocking(|reply| Work::append(logs, reply)),
         }
@@ -146,7 +153,7 @@ impl SharedWriter {
     /// # Errors
     /// As [`SharedWriter::append`].
     pub fn append_payloads<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Appended, AppendError> {
-        match self.0.inner.try_now(|writer| writer.append_payloads(payloads)) {
+        match self.handle.inner.try_now(|writer| writer.append_payloads(payloads)) {
             Some(outcome) => outcome,
             None => self.ask_blocking(|reply| Work::append_payloads(payloads, reply)),
         }
@@ -158,20 +165,19 @@ impl SharedWriter {
     /// for it on the caller's thread). Everything else is done by the committer, and the payloads are copied
     /// for that.
     ///
-    /// An append that is done at once returns without giving way to other tasks. A loop of them has to do
-    /// that itself, as `append` of the embedded API does.
+    /// A loop of appends that are done at once lets other tasks of its thread run after every eighth, and
+    /// after each one of more than 64 KiB.
     ///
     /// An append that is cancelled may still happen, as a whole or, if the writer fails, up to some record.
     ///
     /// # Errors
     /// As [`SharedWriter::append`].
     pub async fn append_async(&self, logs: &[Log<'_>]) -> Result<Appended, AppendError> {
-        if self.0.inner.at_once(|| logs.iter().map(|log| log.data().len()).sum())
-            && let Some(outcome) = self.0.inner.try_now(|writer| writer.append(logs))
-        {
-            return outcome;
+        let bytes = || logs.iter().map(|log| log.data().len()).sum();
+        match self.at_once(bytes, |writer| writer.append(logs)).await {
+            Some(outcome) => outcome,
+            None => self.ask(|reply| Work::append(logs, reply)).await,
         }
-        self.ask(|reply| Work::append(logs, reply)).await
     }
 
     /// [`SharedWriter::append_payloads`] for tasks; see [`SharedWriter::append_async`].
@@ -182,12 +188,11 @@ impl SharedWriter {
         &self,
         payloads: &[P],
     ) -> Result<Appended, AppendError> {
-        if self.0.inner.at_once(|| payloads.iter().map(|payload| payload.as_ref().len()).sum())
-            && let Some(outcome) = self.0.inner.try_now(|writer| writer.append_payloads(payloads))
-        {
-            return outcome;
+        let bytes = || payloads.iter().map(|payload| payload.as_ref().len()).sum();
+        match self.at_once(bytes, |writer| writer.append_payloads(payloads)).await {
+            Some(outcome) => outcome,
+            None => self.ask(|reply| Work::append_payloads(payloads, reply)).await,
         }
-        self.ask(|reply| Work::append_payloads(payloads, reply)).await
     }
 
     /// Queues records that have their numbers, and returns without waiting for anything; the payloads are
@@ -214,9 +219,9 @@ impl SharedWriter {
         work: impl FnOnce(oneshot::Sender<Result<Appended, AppendError>>) -> Work,
     ) -> Result<Ticket, AppendError> {
         // Before the payloads are copied; it may be full again by the time they are.
-        self.0.inner.queue.check_space()?;
+        self.handle.inner.queue.check_space()?;
         let (reply, answer) = oneshot::channel();
-        self.0.inner.queue.try_push(work(reply))?;
+        self.handle.inner.queue.try_push(work(reply))?;
         Ok(Ticket(answer))
     }
 
@@ -258,12 +263,38 @@ impl SharedWriter {
         }
     }
 
+    /// Appends on the caller's thread, if it may be done there and nobody else is at it. The caller gives way
+    /// to other tasks afterwards if that is due. Not before: a task that has just asked for the last record's
+    /// number means to append behind that one.
+    async fn at_once(
+        &self,
+        bytes: impl FnOnce() -> usize,
+        append: impl FnOnce(&mut Writer) -> Result<Appended, AppendError>,
+    ) -> Option<Result<Appended, AppendError>> {
+        let inner = &self.handle.inner;
+        if inner.durability == Durability::Sync {
+            return None;
+        }
+        let bytes = bytes();
+        if inner.durability != Durability::PageCache && bytes > AT_ONCE_MAX {
+            return None;
+        }
+        let outcome = inner.try_now(append)?;
+        let in_a_row = self.in_a_row.load(Ordering::Relaxed) + 1;
+        let is_over = in_a_row >= IN_A_ROW_MAX || bytes > AT_ONCE_MAX;
+        self.in_a_row.store(if is_over { 0 } else { in_a_row }, Ordering::Relaxed);
+        if is_over {
+            give_way().await;
+        }
+        Some(outcome)
+    }
+
     fn ask_blocking<T>(&self, work: impl FnOnce(oneshot::Sender<T>) -> Work) -> T
     where
         T: Answer,
     {
         let (reply, answer) = oneshot::channel();
-        match self.0.inner.queue.push_blocking(work(reply)) {
+        match self.handle.inner.queue.push_blocking(work(reply)) {
             Ok(()) => answer.recv().unwrap_or_else(|_| T::closed()),
             Err(_) => T::closed(),
         }
@@ -276,12 +307,25 @@ impl SharedWriter {
         let (reply, answer) = oneshot::channel();
         let work = work(reply);
         async move {
-            match self.0.inner.queue.push(work).await {
+            match self.handle.inner.queue.push(work).await {
                 Ok(()) => answer.await.unwrap_or_else(|_| T::closed()),
                 Err(_) => T::closed(),
             }
         }
     }
+}
+
+/// Pending once: the executor runs the other tasks that are ready.
+async fn give_way() {
+    let mut gave_way = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut gave_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What a request is answered with.
@@ -296,15 +340,6 @@ impl<T> Answer for Result<T, AppendError> {
 }
 
 impl SharedInner {
-    /// Whether an append of a task, of `bytes` of payload, is to be done on the caller's thread.
-    fn at_once(&self, bytes: impl FnOnce() -> usize) -> bool {
-        match self.durability {
-            Durability::Sync => false,
-            Durability::Interval(_) => bytes() <= AT_ONCE_MAX,
-            Durability::PageCache => true,
-        }
-    }
-
     /// Runs `append` on the caller's thread if nobody else is at it or waiting.
     fn try_now<T>(&self, append: impl FnOnce(&mut Writer) -> T) -> Option<T> {
         if !self.queue.is_empty() {
@@ -336,6 +371,13 @@ impl Drop for Handle {
             // If it panicked it has said so; the writer was closed by the unwinding.
             let _ = committer.join();
         }
+    }
+}
+
+impl Clone for SharedWriter {
+    fn clone(&self) -> SharedWriter {
+        // A task that appends through a new clone each time gives way each time.
+        SharedWriter { handle: Arc::clone(&self.handle), in_a_row: AtomicU32::new(IN_A_ROW_MAX - 1) }
     }
 }
 

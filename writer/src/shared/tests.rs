@@ -9,6 +9,7 @@ use crate::{AppendError, Durability, Io, Log, SharedWriter};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use waldo_shm_protocol::segment::Counter;
 
@@ -65,6 +66,19 @@ fn every_appender_gets_numbers_of_its_own() {
     }
 }
 
+/// How often a future is pending before it is ready.
+fn pending_polls<T>(future: impl Future<Output = T>) -> (usize, T) {
+    let mut future = pin!(future);
+    let mut polls = 0;
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => return (polls, value),
+            Poll::Pending => polls += 1,
+        }
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_task_appends_at_once_what_need_not_wait_for_the_disk() {
     let interval = Durability::Interval(std::time::Duration::from_secs(1));
@@ -77,7 +91,6 @@ fn a_task_appends_at_once_what_need_not_wait_for_the_disk() {
         let home = Home::new();
         let writer = SharedWriter::new(home.open(&small(Io::Auto, durability)));
         for (bytes, at_once) in [64 << 10, (64 << 10) + 1].into_iter().zip(at_once) {
-            assert_eq!(writer.0.inner.at_once(|| bytes), at_once, "{durability:?}, {bytes} bytes");
             // A page of this ring does not take as much in one record.
             let payloads: Vec<_> =
                 [16 << 10, 16 << 10, 16 << 10, bytes - (48 << 10)].map(|len| vec![1; len]).into();
@@ -85,10 +98,47 @@ fn a_task_appends_at_once_what_need_not_wait_for_the_disk() {
             let numbered = (before..).zip(&payloads);
             let logs: Vec<_> =
                 numbered.map(|(prev, payload)| Log::new_borrowed(prev + 1, prev, payload)).collect();
-            assert_eq!(block_on(writer.append_async(&logs)).unwrap().last_seq_no, before + 4);
-            assert_eq!(block_on(writer.append_payloads_async(&payloads)).unwrap().last_seq_no, before + 8);
+            let counted = |appended: Result<crate::Appended, AppendError>, before: u32| {
+                let counted = writer.in_a_row.load(Ordering::Relaxed) != before;
+                assert_eq!(counted, at_once, "{durability:?}, {bytes} bytes");
+                appended.unwrap().last_seq_no
+            };
+            let in_a_row = || {
+                writer.in_a_row.store(3, Ordering::Relaxed);
+                3
+            };
+            let n = in_a_row();
+            assert_eq!(counted(block_on(writer.append_async(&logs)), n), before + 4);
+            let n = in_a_row();
+            assert_eq!(counted(block_on(writer.append_payloads_async(&payloads)), n), before + 8);
         }
     }
+}
+
+#[test]
+fn a_task_that_appends_at_once_gives_way_now_and_then() {
+    let home = Home::new();
+    let writer = SharedWriter::new(home.open(&small(Io::Auto, Durability::PageCache)));
+    let one = |writer: &SharedWriter| {
+        let tip = writer.tip().unwrap_or(0);
+        let (polls, outcome) = pending_polls(writer.append_async(&[Log::new_borrowed(tip + 1, tip, b"one")]));
+        assert_eq!(outcome.unwrap().last_seq_no, tip + 1);
+        polls
+    };
+    let another = |writer: &SharedWriter| {
+        let (polls, outcome) = pending_polls(writer.append_payloads_async(&[b"another"]));
+        outcome.unwrap();
+        polls
+    };
+    for append in [&one as &dyn Fn(&SharedWriter) -> usize, &another] {
+        let polls = || append(&writer);
+        assert_eq!([(); 16].map(|()| polls()), [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
+        // A task that takes a new clone for each append.
+        assert_eq!([(); 2].map(|()| append(&writer.clone())), [1, 1]);
+    }
+    let large = vec![vec![1; 16 << 10]; 5];
+    assert_eq!([(); 2].map(|()| pending_polls(writer.append_payloads_async(&large)).0), [1, 1]);
+    writer.close().unwrap();
 }
 
 #[test]
@@ -124,7 +174,7 @@ fn what_waits_together_shares_a_flush() {
         let home = Home::new();
         let writer = SharedWriter::new(home.open(&small(io, Durability::Sync)));
         // While somebody holds the writer, everybody else queues up.
-        let mut guard = writer.0.inner.writer.lock();
+        let mut guard = writer.handle.inner.writer.lock();
         let before = {
             let inner = guard.as_mut().unwrap();
             inner.core_counter(Counter::Flushes)
@@ -141,7 +191,7 @@ fn what_waits_together_shares_a_flush() {
             }
             drop(guard);
         });
-        let guard = writer.0.inner.writer.lock();
+        let guard = writer.handle.inner.writer.lock();
         let flushes = guard.as_ref().unwrap().core_counter(Counter::Flushes) - before;
         assert_eq!(flushes, 1, "twenty appends, one flush");
     }
@@ -151,7 +201,7 @@ fn a_refused_append_does_not_spoil_the_others_of_its_group() {
     for io in Io::ALL {
         let home = Home::new();
         let writer = SharedWriter::new(home.open(&small(io, LAZY)));
-        let guard = writer.0.inner.writer.lock();
+        let guard = writer.handle.inner.writer.lock();
         let (good, bad) = std::thread::scope(|scope| {
             let other = writer.clone();
             let bad = scope
@@ -229,7 +279,7 @@ fn a_full_queue_refuses_those_who_do_not_want_to_wait() {
         let payload = vec![7; 1_000_000];
         let mut tickets = Vec::new();
         // Nobody can take from the queue.
-        let busy = writer.0.inner.writer.lock();
+        let busy = writer.handle.inner.writer.lock();
         let error = loop {
             match writer.try_append_payloads(&[&payload]) {
                 Ok(ticket) => tickets.push(ticket),
@@ -265,7 +315,7 @@ fn lingering_gathers_appends_into_one_flush_and_holds_nobody_up_who_asks() {
         let options = crate::WriterOptions { linger, ..small(io, Durability::Sync) };
         let writer = SharedWriter::new(home.open(&options));
         let flushes = || {
-            let guard = writer.0.inner.writer.lock();
+            let guard = writer.handle.inner.writer.lock();
             guard.as_ref().unwrap().core_counter(Counter::Flushes)
         };
         // On a machine that is busy enough ten appends may take longer than lingering does.

@@ -77,7 +77,7 @@ fn a_failed_write_fails_all_that_were_put_with_it_and_all_that_come() {
         faults.divert([Some(full.into())]);
         faults.write.store(libc::ENOSPC as u64, std::sync::atomic::Ordering::Relaxed);
         // The committer takes all of them at once: the first one is in the buffer when the second one fails.
-        let busy = writer.0.inner.writer.lock();
+        let busy = writer.handle.inner.writer.lock();
         let mut tickets = vec![writer.try_append_payloads(&[b"y"]).unwrap()];
         tickets.extend((0..4).map(|n| writer.try_append_payloads(&batch(n)).unwrap()));
         drop(busy);

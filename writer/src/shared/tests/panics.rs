@@ -27,7 +27,7 @@ fn a_panicking_waker_does_not_end_the_committer() {
         let waker = Waker::from(Arc::clone(&panicking));
         let (append, sync) = {
             // Both are queued, and nobody is at work on them, before their wakers are known to the committer.
-            let busy = writer.0.inner.writer.lock();
+            let busy = writer.handle.inner.writer.lock();
             let mut append = Box::pin(writer.append_payloads_async(&[b"a"]));
             let mut sync = Box::pin(writer.sync_async());
             assert!(append.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
