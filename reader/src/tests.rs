@@ -3,6 +3,7 @@
 mod cursors;
 mod damaged;
 mod follow;
+mod holes;
 mod hostile;
 mod model;
 mod moved;

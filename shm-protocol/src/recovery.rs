@@ -23,6 +23,7 @@ mod findings;
 pub mod judge;
 mod page_walk;
 mod source;
+mod sparse;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -31,4 +32,5 @@ pub use damage::{Damage, DamageKind, SurveyError};
 pub use evidence::{Beyond, look_beyond};
 pub use page_walk::{PageRead, first_predecessor, read_footer, read_page};
 pub use source::{PageBytes, RingFiles};
+pub use sparse::Sparse;
 pub use survey::{FoundPage, LeftOver, ReadyPage, Survey, Torn, survey};

@@ -1,12 +1,13 @@
 //! One page, walked from its first record to its end.
 
 use super::{Damage, VerifyError};
-use crate::pages::opening::read_at;
+use crate::source::files::survey::Bytes;
 use std::fs::File;
 use std::path::Path;
 use waldo_shm_protocol::limits::{INDEX_ENTRY_LEN, PAGE_FOOTER_LEN};
 use waldo_shm_protocol::page::{IndexEntry, PageFault, PageFooter, PageHeader, PageSummary};
 use waldo_shm_protocol::record::{RecordFault, Seal};
+use waldo_shm_protocol::recovery::{PageBytes, Sparse};
 use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step, WINDOW_MIN};
 
 const WINDOW: usize = 4 * WINDOW_MIN;
@@ -21,7 +22,7 @@ pub(super) enum End {
 
 /// A walk through a page file.
 pub(super) struct PageWalk<'a> {
-    file: &'a File,
+    file: Sparse<Bytes<&'a File>>,
     path: &'a Path,
     header: &'a PageHeader,
     scan: PageScan,
@@ -43,8 +44,16 @@ impl<'a> PageWalk<'a> {
         end: Option<u64>,
     ) -> PageWalk<'a> {
         let scan = PageScan::new(header, prev, epoch, PayloadCheck::Verify);
-        let mut walk =
-            PageWalk { file, path, header, scan, end, index: Vec::new(), met: 0, payload_bytes: 0 };
+        let mut walk = PageWalk {
+            file: Sparse::new(Bytes(file)),
+            path,
+            header,
+            scan,
+            end,
+            index: Vec::new(),
+            met: 0,
+            payload_bytes: 0,
+        };
         if let Ok(footer) = walk.footer() {
             walk.index = walk.read_index(&footer).unwrap_or_default();
         }
@@ -63,12 +72,15 @@ impl<'a> PageWalk<'a> {
         self.header.geometry().footer_offset()
     }
 
+    /// Where reading ends at the latest.
     fn limit(&self) -> u64 {
-        self.header.fields().records_limit
+        let limit = self.header.fields().records_limit;
+        self.end.map_or(limit, |end| end.min(limit))
     }
 
     fn read(&self, bytes: &mut [u8], offset: u64) -> Result<usize, VerifyError> {
-        read_at(self.file, bytes, offset)
+        self.file
+            .read_up_to(bytes, offset)
             .map_err(|source| VerifyError::Io { path: self.path.to_path_buf(), source })
     }
 

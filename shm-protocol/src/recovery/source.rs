@@ -36,4 +36,22 @@ pub trait PageBytes {
     /// # Errors
     /// What the system says.
     fn read_up_to(&self, bytes: &mut [u8], offset: u64) -> Result<usize, Self::Error>;
+
+    /// Where the first byte from `offset` on stands that was ever written: the end of the file if there is
+    /// none, `offset` itself where that is not known.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn next_written(&self, offset: u64) -> Result<u64, Self::Error> {
+        Ok(offset)
+    }
+
+    /// Where the first byte from `offset` on stands that was never written: the end of the file if there is
+    /// none, or that is not known.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn next_unwritten(&self, _offset: u64) -> Result<u64, Self::Error> {
+        self.size()
+    }
 }

@@ -15,7 +15,7 @@ use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RECORD_SIZE_LIMIT};
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::record::RecordFault;
 use waldo_shm_protocol::recovery::judge::{self, StopVerdict};
-use waldo_shm_protocol::recovery::{Damage, DamageKind, look_beyond};
+use waldo_shm_protocol::recovery::{Damage, DamageKind, Sparse, look_beyond};
 use waldo_shm_protocol::{PageSeed, Position, RingId, names};
 
 /// Looks in a row whose pages may be gone when they are opened again, though the directory is as it was.
@@ -265,7 +265,7 @@ impl LogEnd {
         super::meanwhile::happens(super::meanwhile::Moment::Walked);
         let from = tip.scan.offset();
         let to = tip.header.fields().records_limit.min(from + NEXT_RECORD_MAX);
-        let beyond = look_beyond(&Bytes(&tip.file), PageSeed::new(ring_id, tip.id), from, to)
+        let beyond = look_beyond(&Sparse::new(Bytes(&tip.file)), PageSeed::new(ring_id, tip.id), from, to)
             .map_err(|e| ReadError::io(home.join(names::page(tip.id)), e))?;
         // A writer may have come so far since the walk: then the record is there by now.
         tip.walk(home)?;

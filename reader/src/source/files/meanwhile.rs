@@ -11,8 +11,10 @@ pub(crate) enum Moment {
     Walked,
 }
 
+type Deed = Box<dyn FnMut(Moment)>;
+
 thread_local! {
-    static DOES: RefCell<Option<Box<dyn FnMut(Moment)>>> = const { RefCell::new(None) };
+    static DOES: RefCell<Option<Deed>> = const { RefCell::new(None) };
 }
 
 /// Has `does` called by this thread's looks, in place of what was to be called before.

@@ -4,6 +4,9 @@
 use crate::error::ReadError;
 use crate::pages::opening::read_at;
 use crate::pages::{self, Opened};
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
+use std::borrow::Borrow;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,7 +16,7 @@ use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::record::{Frame, PageEnd, Seal, Stamp};
 use waldo_shm_protocol::recovery::judge::{self, StopVerdict};
 use waldo_shm_protocol::recovery::{
-    self, Damage, DamageKind, PageBytes, RingFiles, Survey, SurveyError, first_predecessor, read_page,
+    self, Damage, DamageKind, PageBytes, RingFiles, Sparse, Survey, SurveyError, first_predecessor, read_page,
 };
 use waldo_shm_protocol::scan::PayloadCheck;
 use waldo_shm_protocol::{PageSeed, Position, RingId, names};
@@ -29,21 +32,18 @@ const TRIM_LOOKS: u32 = 1000;
 /// The page files in a directory.
 struct Directory<'a>(&'a Path);
 
-/// A page file, open.
-pub(crate) struct Bytes<'a>(pub(crate) &'a File);
-
-/// The same, with the file.
-struct Owned(File);
+/// A page file, open: borrowed or owned.
+pub(crate) struct Bytes<F>(pub(crate) F);
 
 impl RingFiles for Directory<'_> {
     type Error = io::Error;
-    type Page = Owned;
+    type Page = Sparse<Bytes<File>>;
 
     fn page_ids(&self) -> io::Result<Vec<u64>> {
         pages::list(self.0)
     }
 
-    fn open_page(&self, id: u64) -> io::Result<Option<Owned>> {
+    fn open_page(&self, id: u64) -> io::Result<Option<Sparse<Bytes<File>>>> {
         let open = |flags| {
             let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | flags;
             OpenOptions::new().read(true).custom_flags(flags).open(self.0.join(names::page(id)))
@@ -62,31 +62,51 @@ impl RingFiles for Directory<'_> {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "this is not a regular file"));
         }
-        Ok(Some(Owned(file)))
+        Ok(Some(Sparse::new(Bytes(file))))
     }
 }
 
-impl PageBytes for Owned {
+impl<F: Borrow<File>> PageBytes for Bytes<F> {
     type Error = io::Error;
 
     fn size(&self) -> io::Result<u64> {
-        Bytes(&self.0).size()
+        Ok(self.0.borrow().metadata()?.len())
     }
 
     fn read_up_to(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        Bytes(&self.0).read_up_to(bytes, offset)
+        read_at(self.0.borrow(), bytes, offset)
+    }
+
+    fn next_written(&self, offset: u64) -> io::Result<u64> {
+        match seek(self.0.borrow(), offset, Whence::SeekData)? {
+            Found::At(at) => Ok(at),
+            // Nothing up to the end.
+            Found::Nowhere => self.size(),
+            Found::Unknown => Ok(offset),
+        }
+    }
+
+    fn next_unwritten(&self, offset: u64) -> io::Result<u64> {
+        match seek(self.0.borrow(), offset, Whence::SeekHole)? {
+            Found::At(at) => Ok(at),
+            Found::Nowhere | Found::Unknown => self.size(),
+        }
     }
 }
 
-impl PageBytes for Bytes<'_> {
-    type Error = io::Error;
+/// What a file system says of data and holes.
+enum Found {
+    At(u64),
+    Nowhere,
+    Unknown,
+}
 
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
-    fn read_up_to(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        read_at(self.0, bytes, offset)
+fn seek(file: &File, offset: u64, whence: Whence) -> io::Result<Found> {
+    let from = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    match lseek(file, from, whence) {
+        Err(Errno::ENXIO) => Ok(Found::Nowhere),
+        Err(Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(Found::Unknown),
+        found => Ok(u64::try_from(found?).map_or(Found::Unknown, Found::At)),
     }
 }
 
@@ -147,7 +167,7 @@ pub(crate) fn torn_seal(home: &Path, ring_id: &RingId, id: u64, offset: u64) -> 
         _ => None,
     };
     let ((file, header), (next_file, next_header)) = (open(id)?, open(id + 1)?);
-    let read = read_page(&Bytes(&file), &header, None, PayloadCheck::Verify).ok()?;
+    let read = read_page(&Sparse::new(Bytes(&file)), &header, None, PayloadCheck::Verify).ok()?;
     let (last, records) = (read.summary.last_seq_no, read.summary.records);
     let goes_on = records > 0 && first_predecessor(&Bytes(&next_file), &next_header).ok()? == Some(last);
     let here = Position::new(id, offset)?;

@@ -1,5 +1,6 @@
 //! The page that the log ends in.
 
+use super::survey::Bytes;
 use crate::error::ReadError;
 use crate::pages::{self, Opened};
 use crate::source::home::Object;
@@ -8,6 +9,7 @@ use std::path::Path;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::page::PageHeader;
 use waldo_shm_protocol::record::RecordFault;
+use waldo_shm_protocol::recovery::{PageBytes, Sparse};
 use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step, WINDOW_MIN};
 use waldo_shm_protocol::{Position, RingId, names};
 
@@ -59,6 +61,7 @@ impl TipPage {
             return Ok(());
         }
         let limit = self.header.fields().records_limit;
+        let bytes = Sparse::new(Bytes(&self.file));
         let mut window = Vec::new();
         let mut start = self.scan.offset();
         loop {
@@ -66,7 +69,8 @@ impl TipPage {
             let want = if window.is_empty() { PAGE_HEADER_LEN } else { WINDOW };
             let want = want.min(usize::try_from(limit.saturating_sub(start)).unwrap_or(0));
             window.resize(want.max(1), 0);
-            let got = pages::opening::read_at(&self.file, &mut window[..want], start)
+            let got = bytes
+                .read_up_to(&mut window[..want], start)
                 .map_err(|e| ReadError::io(home.join(names::page(self.id)), e))?;
             let before = self.scan.offset();
             loop {
