@@ -33,8 +33,15 @@ impl Page {
         Ok(Page::new(header, disk.open(&names::page(header.fields().page_id))?))
     }
 
-    /// Finds out how far the page was written from `end` on, where the log goes on in it.
-    pub(crate) fn find_unwritten(self, end: u64) -> Page {
+    /// Takes a page up that an earlier start has made, where the log goes on in it at `end`. A copy of a ring
+    /// may have holes where the original had blocks.
+    pub(crate) fn taken_up(self, end: u64) -> Page {
+        if let Err(error) = self.file.allocate(self.header.geometry().page_len()) {
+            tracing::warn!(
+                "page {}: its blocks cannot be reserved, so appends may meet a full disk: {error}",
+                self.id
+            );
+        }
         // Where the file system does not say, appends do without zeros in front of them.
         self.set_unwritten(self.file.next_unwritten(end).unwrap_or(u64::MAX));
         self
@@ -126,6 +133,7 @@ impl PageTemplate {
     /// back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Returns where the first byte stands
     /// that was never written: what lies behind it is left to the log. Only for a file that nobody else has.
     pub(crate) fn rezero(&self, file: &dyn DiskFile) -> io::Result<u64> {
+        file.allocate(self.geometry.page_len())?;
         let unwritten = file.next_unwritten(PAGE_HEADER_LEN as u64)?;
         let len = unwritten.min(self.geometry.page_len());
         if file.cached(0, len)? {

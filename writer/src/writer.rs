@@ -72,8 +72,6 @@ pub struct Writer {
     sync: bool,
     /// An append is putting records; still so when one begins if the one before panicked.
     putting: bool,
-    /// What is written in front of the log's end; empty until that is needed.
-    zeros: Vec<u8>,
     record_size_max: u64,
     options: WriterOptions,
     meta: MetaFile,

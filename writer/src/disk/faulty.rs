@@ -14,6 +14,8 @@ use std::sync::{Arc, OnceLock};
 pub(crate) struct Faults {
     /// Every write of a page.
     pub(crate) write: AtomicU64,
+    /// Every write of a page that is nothing but zeros.
+    pub(crate) zeros: AtomicU64,
     /// Every flush of a page, RWF_DSYNC writes included (the bytes get into the page cache).
     pub(crate) sync: AtomicU64,
     /// Making a new page file.
@@ -191,6 +193,9 @@ impl DiskFile for FaultyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         if self.page {
             Faults::check(&self.faults.write)?;
+            if bytes.iter().all(|byte| *byte == 0) {
+                Faults::check(&self.faults.zeros)?;
+            }
         }
         self.inner.write_at(self.faults.piece(bytes)?, offset)
     }

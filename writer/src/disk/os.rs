@@ -12,7 +12,7 @@ use nix::unistd::{Whence, lseek};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -127,6 +127,10 @@ impl DiskFile for OsFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<Allocation> {
+        let found = self.file.metadata()?;
+        if found.len() >= len && found.blocks() * 512 >= found.len() {
+            return Ok(Allocation::Reserved);
+        }
         file_length::block_signal();
         let bytes = file_offset(len)?;
         match fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {

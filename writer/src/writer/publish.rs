@@ -13,7 +13,7 @@ impl Writer {
         let len = self.engine.filled() as u64;
         if len > 0 {
             self.note_unsynced();
-            self.reach(len)?;
+            self.reach(len);
             let progress = self.progress();
             self.engine
                 .send(&self.active.page, self.piece_start, last, progress)
@@ -120,7 +120,7 @@ impl Writer {
         let len = self.engine.filled() as u64;
         let alone = self.unsynced.is_empty() && self.engine.durable_in_place();
         if self.sync && alone && len > 0 && !self.wants_zeros(len) {
-            self.reach(len)?;
+            self.reach(len);
             let progress = self.progress();
             self.engine
                 .write_durable(&self.active.page, self.piece_start)

@@ -222,7 +222,7 @@ impl Writer {
         }
         let len = self.engine.filled() as u64 + gather.bytes();
         self.note_unsynced();
-        self.reach(len)?;
+        self.reach(len);
         let progress = self.progress();
         self.engine
             .send_gathered(&self.active.page, self.piece_start, gather, progress)

@@ -200,7 +200,7 @@ fn scratch(disk: &dyn Disk) -> std::io::Result<Arc<dyn DiskFile>> {
 
 /// A page that has no records yet.
 fn open_empty(disk: &dyn Disk, header: PageHeader) -> std::io::Result<Page> {
-    Ok(Page::open(disk, header)?.find_unwritten(PAGE_HEADER_LEN as u64))
+    Ok(Page::open(disk, header)?.taken_up(PAGE_HEADER_LEN as u64))
 }
 
 struct Start {
@@ -283,7 +283,6 @@ impl Start {
             time_ahead_ns: 0,
             sync,
             putting: false,
-            zeros: Vec::new(),
             record_size_max,
             options: self.options,
             meta: self.meta,
@@ -308,7 +307,7 @@ impl Start {
         {
             let path = disk.path(&names::page(last.id));
             let page = Page::open(disk, last.header).map_err(OpenError::io("open", path))?;
-            let page = page.find_unwritten(last.summary.records_end);
+            let page = page.taken_up(last.summary.records_end);
             return Ok(ActivePage::resumed(Arc::new(page), last.summary, last.index));
         }
         let last = survey.pages.last();
