@@ -38,7 +38,7 @@ enum Action {
         #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
         rate: u64,
     },
-    /// Reads quotes until the last one, and prints each one's latency in nanoseconds
+    /// Reads quotes until the publisher closes the ring, and prints each one's latency in nanoseconds
     Subscribe {
         /// Directory of the ring
         home: PathBuf,
@@ -54,8 +54,6 @@ enum Action {
 struct Quote {
     instrument: u64,
     price: i64,
-    /// How many quotes are still to come.
-    left: u64,
 }
 
 /// A subscriber process. A publisher that fails leaves none behind.
@@ -94,7 +92,7 @@ impl Subscriber {
 
 fn run(home: &Path, sleepers: usize, quotes: u64, rate: u64) -> Result<()> {
     // A quote that survives the publisher's death is good enough: no append waits for the disk.
-    let options = WriterOptions::default().durability(Durability::PageCache).page_len(8 << 20);
+    let options = WriterOptions::default().durability(Durability::PageCache).page_len(1 << 20);
     let mut writer = Writer::open(home, options)?;
     let spinning = vec![Subscriber::start(home, true)?];
     let sleeping = (0..sleepers).map(|_| Subscriber::start(home, false)).collect::<Result<Vec<_>>>()?;
@@ -102,9 +100,11 @@ fn run(home: &Path, sleepers: usize, quotes: u64, rate: u64) -> Result<()> {
     for n in 0..quotes {
         let due = start + Duration::from_nanos(n * 1_000_000_000 / rate);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let quote = Quote { instrument: n % 50, price: 10_000 + (n % 7) as i64, left: quotes - 1 - n };
+        let quote = Quote { instrument: n % 50, price: 10_000 + (n % 7) as i64 };
         writer.append_payloads(&[quote.as_bytes()])?;
     }
+    // That is how subscribers learn that nothing more comes, those included that the ring has overtaken.
+    writer.close()?;
     for (kind, subscribers) in [("spinning", spinning), ("sleeping", sleeping)] {
         let count = subscribers.len();
         let mut all = Vec::new();
@@ -122,7 +122,7 @@ fn run(home: &Path, sleepers: usize, quotes: u64, rate: u64) -> Result<()> {
             us(1.0)
         );
     }
-    Ok(writer.close()?)
+    Ok(())
 }
 
 fn subscribe(home: &Path, spin: bool) -> Result<()> {
@@ -132,21 +132,24 @@ fn subscribe(home: &Path, spin: bool) -> Result<()> {
     let mut reader = Ring::attach(home)?.reader_with(Cursor::Tip, options)?;
     println!("ready");
     let mut latencies = Vec::new();
-    'quotes: loop {
+    let mut closed = false;
+    loop {
         while let Some(batch) = reader.poll()? {
             for record in &batch {
                 // The writer stamps each record with the system's clock.
                 let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
                 latencies.push(now.saturating_sub(record.time_ns()));
-                let quote = Quote::read_from_bytes(record.data())
+                // A strategy would look at the quote's instrument and price here.
+                let _quote = Quote::read_from_bytes(record.data())
                     .map_err(|_| anyhow!("record {} is no quote", record.seq_no()))?;
-                // A strategy would look at quote.instrument and quote.price here.
-                if quote.left == 0 {
-                    break 'quotes;
-                }
             }
         }
+        if closed {
+            break;
+        }
         match reader.wait(None)? {
+            // What it appended last may have come since the look.
+            Wakeup::Writer(WriterStatus::Closed) => closed = true,
             Wakeup::Writer(status) if status != WriterStatus::Live => bail!("the publisher is {status}"),
             _ => {}
         }

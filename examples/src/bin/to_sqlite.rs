@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use futures_util::StreamExt;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,6 +39,10 @@ const SCHEMA: &str = "
         id INTEGER PRIMARY KEY CHECK (id = 1),
         ring BLOB NOT NULL, seq_no INTEGER NOT NULL, epoch INTEGER NOT NULL, checksum INTEGER NOT NULL
     ) STRICT;";
+
+/// A sum that is no integer of 64 bits any more is refused by the table.
+const ADD: &str =
+    "INSERT INTO account VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET balance = balance + ?2";
 
 fn open(args: &Args) -> Result<Connection> {
     let database = Connection::open(&args.database)?;
@@ -78,11 +82,13 @@ fn store(
             eprintln!("record {} is not of the form ACCOUNT AMOUNT: passed over", record.seq_no());
             continue;
         };
-        transaction
-            .prepare_cached(
-                "INSERT INTO account VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET balance = balance + ?2",
-            )?
-            .execute(params![account, amount])?;
+        let added = transaction.prepare_cached(ADD)?.execute(params![account, amount]);
+        match added {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                eprintln!("record {} is too much for {account}: passed over", record.seq_no());
+            }
+            other => drop(other?),
+        }
     }
     let last = last.context("a batch without records")?;
     transaction.execute(

@@ -30,8 +30,9 @@ fn each_record_counts_once_however_often_the_consumer_is_killed() {
     let options = WriterOptions::default().durability(Durability::Sync).page_len(1 << 20);
     let mut writer = Writer::open(place.ring(), options).unwrap();
     // Reported, and in the way of nothing.
-    writer.append_payloads(&["nonsense"]).unwrap();
-    let mut expected = BTreeMap::new();
+    let most = format!("rich {}", i64::MAX);
+    writer.append_payloads(&["nonsense", &most, "rich 1"]).unwrap();
+    let mut expected = BTreeMap::from([("rich".to_owned(), i64::MAX)]);
     let mut append = |random: &mut Random| {
         let mut records = Vec::new();
         for _ in 0..1 + random.below(20) {

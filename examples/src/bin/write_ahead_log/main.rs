@@ -9,7 +9,7 @@ mod map;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use map::{CHANGE_LEN_MAX, Change, State};
+use map::{CHANGE_LEN_MAX, Change, State, with_suffix};
 use std::convert::Infallible;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ enum Role {
 
 /// Where the leader saves its map: beside the ring.
 fn leaders_file(home: &Path) -> PathBuf {
-    home.with_extension("map.json")
+    with_suffix(home, ".map.json")
 }
 
 fn lead(home: &Path) -> Result<()> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use waldo::reader::{Batch, Checkpoint, Cursor, ReadError, Reader, ReaderOptions, Ring, Visibility};
 
 /// A map is saved after this many changes of at most this many bytes: 2 MiB with the headers of the records.
@@ -45,7 +45,7 @@ impl State {
     /// Replaces the file in one step: after a crash it holds the old map or the new one.
     pub(crate) fn save(&mut self, path: &Path) -> Result<()> {
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let scratch = path.with_extension("new");
+        let scratch = with_suffix(path, ".new");
         let mut file =
             File::create(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
         file.write_all(&serde_json::to_vec(self)?)?;
@@ -91,4 +91,11 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// `with_extension` would give `wal.v1` and `wal.v2` one file.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }

@@ -79,34 +79,34 @@ impl<F: Borrow<File>> PageBytes for Bytes<F> {
 
     fn next_written(&self, offset: u64) -> io::Result<u64> {
         match seek(self.0.borrow(), offset, Whence::SeekData)? {
-            Found::At(at) => Ok(at),
+            Extents::At(at) => Ok(at),
             // Nothing up to the end.
-            Found::Nowhere => self.size(),
-            Found::Unknown => Ok(offset),
+            Extents::Nowhere => self.size(),
+            Extents::Unknown => Ok(offset),
         }
     }
 
     fn next_unwritten(&self, offset: u64) -> io::Result<u64> {
         match seek(self.0.borrow(), offset, Whence::SeekHole)? {
-            Found::At(at) => Ok(at),
-            Found::Nowhere | Found::Unknown => self.size(),
+            Extents::At(at) => Ok(at),
+            Extents::Nowhere | Extents::Unknown => self.size(),
         }
     }
 }
 
 /// What a file system says of data and holes.
-enum Found {
+enum Extents {
     At(u64),
     Nowhere,
     Unknown,
 }
 
-fn seek(file: &File, offset: u64, whence: Whence) -> io::Result<Found> {
+fn seek(file: &File, offset: u64, whence: Whence) -> io::Result<Extents> {
     let from = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     match lseek(file, from, whence) {
-        Err(Errno::ENXIO) => Ok(Found::Nowhere),
-        Err(Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(Found::Unknown),
-        found => Ok(u64::try_from(found?).map_or(Found::Unknown, Found::At)),
+        Err(Errno::ENXIO) => Ok(Extents::Nowhere),
+        Err(Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(Extents::Unknown),
+        found => Ok(u64::try_from(found?).map_or(Extents::Unknown, Extents::At)),
     }
 }
 
