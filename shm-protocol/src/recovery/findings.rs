@@ -88,6 +88,17 @@ impl Survey {
         self.pages.iter().rev().map(|page| page.summary.last_seq_no).find(|seq_no| *seq_no > 0)
     }
 
+    /// What is left over, in the order in which it has to be removed.
+    ///
+    /// A crash may come in between, and a power cut may take back the last removals. What is left must be the
+    /// same log with fewer left-overs, not one with a gap: so pages behind the log go the newest first, and
+    /// pages before the log the oldest first.
+    pub fn removals(&self) -> impl Iterator<Item = &LeftOver> {
+        let first = self.pages.first().map_or(0, |page| page.id);
+        let older = self.left_overs.iter().filter(move |page| page.id < first);
+        older.chain(self.left_overs.iter().rev().filter(move |page| page.id >= first))
+    }
+
     /// Page files that are left over and hold records.
     pub fn pages_lost(&self) -> u64 {
         self.left_overs.iter().filter(|page| page.holds_records).count() as u64

@@ -185,7 +185,9 @@ impl<R: RingFiles> Surveyor<'_, R> {
         !self.meta.trims_early || first <= self.durable.page().max(1)
     }
 
-    /// The pages that are the log.
+    /// The pages that are the log: of the runs that there are, the one with the most records, and of equally
+    /// long ones the newest. A survey after any part of the removals comes to the same run then
+    /// ([`Survey::removals`]).
     fn longest_run(&self, closed: bool) -> Result<Run, SurveyError<R::Error>> {
         let mut best = Run::default();
         let mut run = Run::default();
@@ -208,9 +210,8 @@ impl<R: RingFiles> Surveyor<'_, R> {
                     // Damage further on is still damage, say a page that belongs to another ring.
                     continue;
                 }
-                // Of two equally long runs the newer one counts.
                 let done = std::mem::take(&mut run);
-                if done.records() > best.records() {
+                if done.records() >= best.records() {
                     best = done;
                 }
             }

@@ -372,6 +372,42 @@ fn without_anything_durable_the_longest_run_counts() {
     assert_eq!(run(early(3, 8, &old).without_record(4, 0)), [5, 6, 7, 8]);
 }
 
+/// Whatever is left of the pages, and wherever a crash stops the removal of what is left over, the next
+/// survey comes to the same log: otherwise records would come back that the last one had given up, or go that
+/// it had kept.
+#[test]
+fn a_removal_that_stops_half_way_leaves_the_same_log() {
+    let old = |_| at(2, Ring::offset(1));
+    for (first, durable) in [(9, &old as &dyn Fn(u64) -> Position), (9, &never), (1, &never), (2, &old)] {
+        let mut whole = Ring::new(first, first + 5, durable);
+        whole.meta.trims_early = true;
+        // Each page is whole, without its header, without a record in the middle, or without its first one.
+        for spoilt in 0..4_u32.pow(6) {
+            let mut ring = whole.clone();
+            for n in 0..6 {
+                ring = match spoilt >> (2 * n) & 3 {
+                    0 => ring,
+                    1 => ring.without_header(first + n),
+                    2 => ring.without_record(first + n, 1),
+                    _ => ring.without_record(first + n, 0),
+                };
+            }
+            let Ok(found) = ring.survey() else { continue };
+            ring.meta.durable = found.durable;
+            for page in found.removals() {
+                ring.files.remove(&page.id);
+                let again = ring.survey().map(|survey| (pages(&survey), survey.tip(), survey.next_id));
+                let expected = (pages(&found), found.tip(), found.next_id);
+                if !expected.0.is_empty() {
+                    assert_eq!(again, Ok(expected), "pages from {first}, {spoilt:#x}, page {} gone", page.id);
+                } else {
+                    assert_eq!(again.map(|again| again.0), Ok(vec![]), "{first}, {spoilt:#x}, {}", page.id);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_ring_that_was_closed_is_believed_only_if_it_is_as_it_was() {
     let end = at(4, Ring::offset(2));

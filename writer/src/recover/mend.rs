@@ -41,18 +41,11 @@ pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, 
 }
 
 /// Removes files that are no part of the log. Returns whether there were any.
-///
-/// A crash may come in between, and a power cut may take back the last removals. What is left must be the
-/// same ring with fewer left-overs, not one with a gap: so pages behind the log go the newest first, and
-/// pages before the log the oldest first.
 fn remove_left_overs(disk: &dyn Disk, survey: &Survey) -> Result<bool, OpenError> {
     let list = disk.list().map_err(OpenError::io("list", disk.path("")))?;
     let scratch = list.into_iter().filter(|name| name.starts_with(names::SCRATCH_PREFIX));
-    let first = survey.pages.first().map_or(0, |page| page.id);
-    let older = survey.left_overs.iter().filter(|page| page.id < first);
-    let newer = survey.left_overs.iter().rev().filter(|page| page.id >= first);
     let mut removed = false;
-    for name in scratch.chain(older.chain(newer).map(|page| names::page(page.id))) {
+    for name in scratch.chain(survey.removals().map(|page| names::page(page.id))) {
         removed = true;
         match disk.remove(&name) {
             // The control segment's link has used the same scratch name meanwhile, and put it in its place.
