@@ -48,16 +48,19 @@ fn waldo_and_sockets_deliver_everything() {
 }
 
 #[test]
+#[cfg(feature = "lmdb")]
 fn lmdb_delivers_everything() {
     delivers("lmdb");
 }
 
 #[test]
+#[cfg(feature = "iceoryx2")]
 fn iceoryx2_delivers_everything() {
     delivers("iceoryx2");
 }
 
 #[test]
+#[cfg(feature = "redis")]
 fn redis_delivers_everything_or_the_table_says_how_to_install_it() {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&path).any(|dir| dir.join("redis-server").is_file()) {

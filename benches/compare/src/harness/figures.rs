@@ -1,8 +1,7 @@
 //! What was measured, and medians of it.
 
+use super::quantiles::Quantiles;
 use super::spec::Phase;
-use super::spread::Quantiles;
-use super::usage::Memory;
 use crate::system::System;
 use serde::Serialize;
 
@@ -28,6 +27,19 @@ pub struct PhaseFigures {
     pub lost: f64,
     /// Records that arrived damaged, twice or out of order.
     pub bad: f64,
+}
+
+/// Memory of a process in KiB: medians of what [`waldo_harness::processes::memory::Memory`] says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Memory {
+    /// Its heap, stacks and the like: what files and shared memory have no part in.
+    pub own: f64,
+    /// Pages that no other process has mapped, of files and shared memory too.
+    pub private: f64,
+    /// Those, and its share of the others.
+    pub proportional: f64,
+    /// Page tables.
+    pub tables: f64,
 }
 
 /// One system with one number of subscribers.

@@ -1,7 +1,6 @@
 //! What the processes of a round tell the harness, a line of JSON each.
 
 use super::spec::Phase;
-use super::spread::Counts;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use waldo_harness::processes::event_log::EventWriter;
@@ -44,8 +43,8 @@ pub struct Published {
     pub begun_ns: u64,
     /// When the system had taken the last.
     pub ended_ns: u64,
-    /// Nanoseconds per record.
-    pub cost: Counts,
+    /// Nanoseconds per record, as [`Latency::to_text`](waldo_harness::results::histogram::Latency::to_text) writes them.
+    pub cost: String,
 }
 
 /// A phase as one subscriber saw it.
@@ -63,8 +62,8 @@ pub struct Received {
     pub at_ns: u64,
     /// CPU time since the phase's first record.
     pub cpu_ns: u64,
-    /// Nanoseconds from publishing to receipt, of sampled records.
-    pub delay: Counts,
+    /// Nanoseconds from publishing to receipt, of sampled records, written likewise.
+    pub delay: String,
 }
 
 impl Note {

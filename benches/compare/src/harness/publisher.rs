@@ -3,11 +3,11 @@
 use super::notes::{Note, Published};
 use super::record::{Press, Stamp};
 use super::spec::{Phase, Spec};
-use super::spread::Spread;
 use crate::system::Publisher;
 use std::time::{Duration, Instant};
 use waldo_harness::processes::child::now_ns;
 use waldo_harness::processes::event_log::EventWriter;
+use waldo_harness::results::histogram::Latency;
 
 /// How often it says that it is still at it.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ pub fn publish(spec: &Spec, events: &mut EventWriter) -> anyhow::Result<()> {
 impl Desk<'_> {
     /// Record by record. One that is late is published at once, so the rate is kept as long as it can be.
     fn paced(&mut self, phase: Phase, count: u64, rate: u64, limit: Duration) -> anyhow::Result<Published> {
-        let mut cost = Spread::new()?;
+        let mut cost = Latency::of_two_digits();
         let begun_ns = now_ns();
         let begun = Instant::now();
         let mut done = 0;
@@ -66,12 +66,12 @@ impl Desk<'_> {
             }
         }
         self.publisher.drain()?;
-        Ok(Published { phase, records: done, begun_ns, ended_ns: now_ns(), cost: cost.counts() })
+        Ok(Published { phase, records: done, begun_ns, ended_ns: now_ns(), cost: cost.to_text() })
     }
 
     /// In batches, one after the other.
     fn flood(&mut self, phase: Phase, count: u64) -> anyhow::Result<Published> {
-        let mut cost = Spread::new()?;
+        let mut cost = Latency::of_two_digits();
         let begun_ns = now_ns();
         let begun = Instant::now();
         let mut done = 0;
@@ -86,7 +86,7 @@ impl Desk<'_> {
             }
         }
         self.publisher.drain()?;
-        Ok(Published { phase, records: done, begun_ns, ended_ns: now_ns(), cost: cost.counts() })
+        Ok(Published { phase, records: done, begun_ns, ended_ns: now_ns(), cost: cost.to_text() })
     }
 
     /// Makes `many` records.
@@ -100,11 +100,11 @@ impl Desk<'_> {
         }
     }
 
-    fn hand_over(&mut self, cost: &mut Spread) -> anyhow::Result<()> {
+    fn hand_over(&mut self, cost: &mut Latency) -> anyhow::Result<()> {
         let begun = Instant::now();
         self.publisher.publish(&self.records)?;
         let took = begun.elapsed();
-        cost.add(took.as_nanos() as u64 / self.records.len().max(1) as u64);
+        cost.record_ns(took.as_nanos() as u64 / self.records.len().max(1) as u64);
         if self.told.elapsed() > SIGN_OF_LIFE {
             self.told = Instant::now();
             Note::Alive.post(self.events)?;

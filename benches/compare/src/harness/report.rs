@@ -196,7 +196,7 @@ impl Report<'_> {
         for cell in cells {
             let ours = waldo(cells, cell);
             let attach = cell.attach_ns.map(|ns| with_ratio(ns, ours.and_then(|o| o.attach_ns), units::time));
-            let memory = |get: fn(&super::usage::Memory) -> f64| {
+            let memory = |get: fn(&super::figures::Memory) -> f64| {
                 let theirs = cell.memory.as_ref().map(get);
                 let ours = ours.and_then(|ours| ours.memory.as_ref()).map(get);
                 theirs.map_or_else(|| "see below".into(), |value| with_ratio(value, ours, units::memory))

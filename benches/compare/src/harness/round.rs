@@ -1,12 +1,12 @@
 //! One round: one system, one number of subscribers, all phases.
 
-use super::figures::{Cell, PhaseFigures, median};
+use super::figures::{Cell, Memory, PhaseFigures, median};
 use super::notes::{Note, Published, Received};
+use super::quantiles::Quantiles;
 use super::role::{PUBLISH, SERVE, SUBSCRIBE};
 use super::scratch::Scratch;
 use super::spec::{Phase, Spec};
-use super::spread::Spread;
-use super::usage::{Memory, cpu_ns, memory};
+use super::usage::cpu_ns;
 use anyhow::{Context, bail};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use waldo_harness::processes::child::now_ns;
 use waldo_harness::processes::event_log::EventLog;
 use waldo_harness::processes::group::{ProcessGroup, Role};
+use waldo_harness::processes::memory;
+use waldo_harness::results::histogram::Latency;
 use waldo_terminal::interrupt::Interrupt;
 
 /// How often the harness looks at the log of events.
@@ -170,10 +172,10 @@ impl Round<'_> {
         let publisher_cpu = cpu(&pids).saturating_sub(cpu_before);
         self.wait("the publisher's report", |round| usize::from(round.published.is_some()), 1)?;
         let published = self.published.take().context("the publisher has no report")?;
-        let mut delay = Spread::new()?;
-        self.received.iter().for_each(|received| delay.merge(&received.delay));
-        let mut cost = Spread::new()?;
-        cost.merge(&published.cost);
+        let mut delay = Latency::of_two_digits();
+        self.received.iter().try_for_each(|received| delay.add_text(&received.delay))?;
+        let mut cost = Latency::of_two_digits();
+        cost.add_text(&published.cost)?;
         let sum = |of: fn(&Received) -> u64| self.received.iter().map(of).sum::<u64>() as f64;
         let last_ns = self.received.iter().map(|received| received.at_ns).max().unwrap_or(0);
         let per_second =
@@ -183,8 +185,8 @@ impl Round<'_> {
             records: published.records as f64,
             published_per_s: per_second(published.records as f64, published.ended_ns),
             delivered_per_s: per_second(all, last_ns),
-            publish_ns: cost.quantiles().unwrap_or_default(),
-            delay_ns: delay.quantiles().unwrap_or_default(),
+            publish_ns: Quantiles::of(&cost),
+            delay_ns: Quantiles::of(&delay),
             publisher_cpu_ns: publisher_cpu as f64 / published.records.max(1) as f64,
             subscriber_cpu_ns: sum(|received| received.cpu_ns) / all.max(1.0),
             lost: sum(|received| received.lost),
@@ -195,10 +197,12 @@ impl Round<'_> {
     /// Medians over some of the subscribers.
     fn memory(&self) -> anyhow::Result<Memory> {
         let step = self.subscribers.len().div_ceil(MEMORY_SAMPLE).max(1);
-        let sample: Result<Vec<Memory>, _> =
-            self.subscribers.iter().step_by(step).map(|pid| memory(*pid)).collect();
+        let sample: Result<Vec<memory::Memory>, _> =
+            (self.subscribers.iter().step_by(step)).map(|pid| memory::Memory::of(&pid.to_string())).collect();
         let sample = sample.context("cannot look at a subscriber's memory")?;
-        let of = |get: fn(&Memory) -> f64| median(sample.iter().map(get).collect()).unwrap_or(0.0);
+        let of = |get: fn(&memory::Memory) -> u64| {
+            median(sample.iter().map(|memory| get(memory) as f64).collect()).unwrap_or(0.0)
+        };
         Ok(Memory {
             own: of(|m| m.own),
             private: of(|m| m.private),

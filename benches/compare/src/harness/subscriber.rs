@@ -3,11 +3,10 @@
 use super::notes::{Note, Received};
 use super::record;
 use super::spec::{Phase, Spec};
-use super::spread::Spread;
-use super::usage::own_cpu_ns;
 use std::time::{Duration, Instant};
-use waldo_harness::processes::child::now_ns;
+use waldo_harness::processes::child::{cpu_ns, now_ns};
 use waldo_harness::processes::event_log::EventWriter;
+use waldo_harness::results::histogram::Latency;
 
 /// How often it says that it is still at it.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
@@ -24,7 +23,7 @@ struct Tally {
     lost: u64,
     bad: u64,
     begun_cpu_ns: u64,
-    delay: Spread,
+    delay: Latency,
     complete: Vec<Received>,
 }
 
@@ -68,7 +67,7 @@ impl Tally {
             lost: 0,
             bad: 0,
             begun_cpu_ns: 0,
-            delay: Spread::new()?,
+            delay: Latency::of_two_digits(),
             complete: Vec::new(),
         })
     }
@@ -80,13 +79,13 @@ impl Tally {
         };
         if self.phase != Some(stamp.phase) {
             self.phase = Some(stamp.phase);
-            self.begun_cpu_ns = own_cpu_ns();
+            self.begun_cpu_ns = cpu_ns();
         }
         self.lost += stamp.number - self.expected;
         self.expected = stamp.number + 1;
         self.records += 1;
         if stamp.phase == Phase::Paced || stamp.number % SAMPLE == 0 || stamp.last {
-            self.delay.add(now_ns().saturating_sub(stamp.sent_ns));
+            self.delay.record_ns(now_ns().saturating_sub(stamp.sent_ns));
         }
         if stamp.last {
             self.complete.push(Received {
@@ -95,8 +94,8 @@ impl Tally {
                 lost: std::mem::take(&mut self.lost),
                 bad: std::mem::take(&mut self.bad),
                 at_ns: now_ns(),
-                cpu_ns: own_cpu_ns().saturating_sub(self.begun_cpu_ns),
-                delay: self.delay.take(),
+                cpu_ns: cpu_ns().saturating_sub(self.begun_cpu_ns),
+                delay: self.delay.take_text(),
             });
         }
     }

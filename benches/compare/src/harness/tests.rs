@@ -2,10 +2,11 @@
 
 use super::figures::{Cell, PhaseFigures, median};
 use super::losses::losses;
+use super::quantiles::Quantiles;
 use super::record::{Press, Stamp, read};
 use super::spec::Phase;
-use super::spread::Spread;
 use crate::system::System;
+use waldo_harness::results::histogram::Latency;
 
 #[test]
 fn a_record_is_read_as_it_was_made() {
@@ -28,15 +29,15 @@ fn a_record_is_read_as_it_was_made() {
 #[test]
 fn spreads_add_up_across_processes() {
     let (mut one, mut two, mut all) =
-        (Spread::new().unwrap(), Spread::new().unwrap(), Spread::new().unwrap());
-    (1..=100).for_each(|value| one.add(value));
-    (901..=1000).for_each(|value| two.add(value));
-    all.merge(&one.take());
-    all.merge(&two.take());
-    let quantiles = all.quantiles().unwrap();
+        (Latency::of_two_digits(), Latency::of_two_digits(), Latency::of_two_digits());
+    (1..=100).for_each(|value| one.record_ns(value));
+    (901..=1000).for_each(|value| two.record_ns(value));
+    all.add_text(&one.take_text()).unwrap();
+    all.add_text(&two.take_text()).unwrap();
+    let quantiles = Quantiles::of(&all);
     assert!((99.0..=101.0).contains(&quantiles.p50), "{quantiles:?}");
     assert!((990.0..=1010.0).contains(&quantiles.max), "{quantiles:?}");
-    assert_eq!(one.quantiles(), None);
+    assert_eq!(Quantiles::of(&one), Quantiles::default());
 }
 
 #[test]

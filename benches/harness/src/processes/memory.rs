@@ -6,6 +6,8 @@ use std::io;
 /// Memory of one process in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
+    /// Its heap, stacks and the like: what files and shared memory have no part in.
+    pub own: u64,
     /// Its own pages, which no other process shares.
     pub private: u64,
     /// Its own pages and its share of the shared ones.
@@ -20,6 +22,7 @@ impl Memory {
         let maps = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
         let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
         Ok(Memory {
+            own: kib(&maps, "Anonymous:"),
             private: kib(&maps, "Private_Clean:") + kib(&maps, "Private_Dirty:"),
             proportional: kib(&maps, "Pss:"),
             tables: kib(&status, "VmPTE:"),

@@ -38,6 +38,15 @@ impl Latency {
         }
     }
 
+    /// With nothing in it, for two digits of each: tens of KiB.
+    pub fn of_two_digits() -> Latency {
+        match Histogram::new_with_bounds(1, NS_MAX, 2) {
+            Ok(histogram) => Latency(histogram),
+            // As above.
+            Err(error) => unreachable!("{error}"),
+        }
+    }
+
     /// Counts one latency.
     pub fn record(&mut self, latency: Duration) {
         self.record_ns(u64::try_from(latency.as_nanos()).unwrap_or(NS_MAX));
@@ -97,6 +106,13 @@ impl Latency {
             // Writing to a string does not fail.
             let _ = write!(text, "{space}{}:{}", step.value_iterated_to(), step.count_at_value());
         }
+        text
+    }
+
+    /// The same, and nothing is left.
+    pub fn take_text(&mut self) -> String {
+        let text = self.to_text();
+        self.0.reset();
         text
     }
 
