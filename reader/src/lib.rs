@@ -30,6 +30,8 @@ mod clock;
 mod error;
 mod futex;
 mod lapse;
+#[cfg(test)]
+mod meanwhile;
 mod options;
 mod pace;
 mod pages;

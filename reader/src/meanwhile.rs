@@ -1,10 +1,13 @@
-//! What a writer does to the files between two reads of one look: tests decide it.
+//! What a writer does between two steps of a reader: tests decide it.
 
 use std::cell::RefCell;
 
-/// Between which reads.
+/// Between which steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
+    /// The watermark has been loaded, and the epoch is loaded next: where a writer's restart is most
+    /// dangerous.
+    Loaded,
     /// A survey has found damage.
     Surveyed,
     /// The end of the good records has been found, and what stands behind it is looked at next.
@@ -17,11 +20,11 @@ thread_local! {
     static DOES: RefCell<Option<Deed>> = const { RefCell::new(None) };
 }
 
-/// Has `does` called by this thread's looks, in place of what was to be called before.
+/// Has `does` called by this thread's readers, in place of what was to be called before.
 pub(crate) fn let_happen(does: impl FnMut(Moment) + 'static) {
     DOES.with(|slot| *slot.borrow_mut() = Some(Box::new(does)));
 }
 
-pub(super) fn happens(moment: Moment) {
+pub(crate) fn happens(moment: Moment) {
     DOES.with(|slot| slot.borrow_mut().iter_mut().for_each(|does| does(moment)));
 }

@@ -40,10 +40,6 @@ pub struct Reader {
     pub(crate) window: PageWindow,
     lapses: Lapses,
     pub(crate) pace: Pace,
-    /// Runs between the load of the watermark and that of the epoch: where a writer's restart is most
-    /// dangerous.
-    #[cfg(test)]
-    pub(crate) in_between: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Reader {
@@ -58,8 +54,6 @@ impl Reader {
             options,
             lapses: Lapses::default(),
             pace: Pace::new(epoch),
-            #[cfg(test)]
-            in_between: None,
         }
     }
 
@@ -92,9 +86,7 @@ impl Reader {
             // too, and looks whether the place still holds before reading on.
             let watermark = self.watermark();
             #[cfg(test)]
-            if let Some(in_between) = self.in_between.take() {
-                in_between();
-            }
+            crate::meanwhile::happens(crate::meanwhile::Moment::Loaded);
             match self.attend()? {
                 SourceCheck::Same => {}
                 SourceCheck::Moved => continue,

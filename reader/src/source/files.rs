@@ -8,8 +8,6 @@
 //! while nothing changes; every second while the log is damaged.
 
 mod log_end;
-#[cfg(test)]
-pub(crate) mod meanwhile;
 mod sealed;
 mod standing_damage;
 pub(crate) mod survey;

@@ -1,7 +1,7 @@
 //! Damage in the page that the log ends in, without a control segment to say where that is.
 
+use crate::meanwhile::{Moment, let_happen};
 use crate::source::Source;
-use crate::source::files::meanwhile::{Moment, let_happen};
 use crate::source::home::Stamp;
 use crate::testing::{DEADLINE, Forge, drain, numbers};
 use crate::{Cursor, ReadError, Reader};

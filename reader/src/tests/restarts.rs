@@ -1,7 +1,10 @@
 //! Writers that come after others, and what they may have done to the log.
 
+use crate::meanwhile::{Moment, let_happen};
 use crate::testing::{Forge, drain};
 use crate::{AttachOptions, Cursor, ReadError, Reader, ReaderOptions, Ring, Wakeup, WriterStatus};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use waldo_shm_protocol::segment::WriterState;
@@ -61,15 +64,16 @@ fn a_writer_that_comes_between_two_loads_is_not_taken_for_the_one_before() {
     let mut reader = forge.attach().reader(Cursor::Oldest).unwrap();
     assert_eq!(drain(&mut reader).len(), 5);
     forge.append_n(1);
-    reader.in_between = Some(Box::new(move || {
-        replace_files(&forge, &other);
-        publish(&forge, &other);
-        // The ring stays until the end of the test.
-        std::mem::forget((forge.control.take(), forge.dir));
-    }));
-    let home = reader.ring.home.clone();
+    let both = Rc::new(RefCell::new((forge, other)));
+    let (rings, mut comes) = (Rc::clone(&both), true);
+    let_happen(move |moment| {
+        let (forge, other) = &mut *rings.borrow_mut();
+        if moment == Moment::Loaded && std::mem::take(&mut comes) {
+            replace_files(forge, other);
+            publish(forge, other);
+        }
+    });
     let polled = reader.poll();
-    std::fs::remove_dir_all(home).unwrap();
     assert!(matches!(polled, Err(ReadError::Rewound { seq_no: Some(5), .. })), "{polled:?}");
 }
 

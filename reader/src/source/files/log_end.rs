@@ -262,7 +262,7 @@ impl LogEnd {
             return Ok(());
         }
         #[cfg(test)]
-        super::meanwhile::happens(super::meanwhile::Moment::Walked);
+        crate::meanwhile::happens(crate::meanwhile::Moment::Walked);
         let from = tip.scan.offset();
         let to = tip.header.fields().records_limit.min(from + NEXT_RECORD_MAX);
         let beyond = look_beyond(&Sparse::new(Bytes(&tip.file)), PageSeed::new(ring_id, tip.id), from, to)

@@ -139,7 +139,7 @@ pub(crate) fn survey(home: &Path, meta: &Meta) -> Result<Result<Survey, Damage>,
                 }
                 listed = ids;
                 #[cfg(test)]
-                super::meanwhile::happens(super::meanwhile::Moment::Surveyed);
+                crate::meanwhile::happens(crate::meanwhile::Moment::Surveyed);
                 std::thread::yield_now();
             }
             Err(SurveyError::Io { page, source, .. }) => {
