@@ -43,7 +43,8 @@ pub struct Published {
     pub begun_ns: u64,
     /// When the system had taken the last.
     pub ended_ns: u64,
-    /// Nanoseconds per record, as [`Latency::to_text`](waldo_harness::results::histogram::Latency::to_text) writes them.
+    /// Nanoseconds per record, as
+    /// [`Latency::to_text`](waldo_harness::results::histogram::Latency::to_text) writes them.
     pub cost: String,
 }
 
