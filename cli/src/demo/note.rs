@@ -67,8 +67,8 @@ fn render(note: &Note) -> String {
         Note::Attached { reader } => format!("attached {reader}"),
         Note::Seen { reader, seq_no } => format!("seen {reader} {seq_no}"),
         Note::Verified { reader, sum, at_ns, memory } => format!(
-            "verified {reader} {} {} {:032x} {at_ns} {} {} {}",
-            sum.records, sum.bytes, sum.hash, memory.private, memory.proportional, memory.tables
+            "verified {reader} {} {} {:032x} {at_ns} {} {} {} {}",
+            sum.records, sum.bytes, sum.hash, memory.own, memory.private, memory.proportional, memory.tables
         ),
         Note::Failed { reader, error } => format!("failed {reader} {}", error.replace('\n', " ")),
         Note::Written { records } => format!("written {records}"),
@@ -99,6 +99,7 @@ fn parse(line: &str) -> Option<Note> {
             },
             at_ns: number(word())?,
             memory: Memory {
+                own: number(word())?,
                 private: number(word())?,
                 proportional: number(word())?,
                 tables: number(word())?,
@@ -124,7 +125,7 @@ mod tests {
     #[test]
     fn notes_round_trip() {
         let sum = Sum { records: 3, bytes: 4, hash: 5 };
-        let memory = Memory { private: 1, proportional: 2, tables: 3 };
+        let memory = Memory { own: 4, private: 1, proportional: 2, tables: 3 };
         for note in [
             Note::Attached { reader: 1 },
             Note::Seen { reader: 2, seq_no: 9 },
