@@ -10,6 +10,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ const QUEUE_MAX: usize = 1024;
 
 /// How long the end of a command waits for the last lines to be written, at most.
 pub const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Lines dropped so far. Relaxed: the number stands for itself.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 static NOTICES: OnceLock<Notices> = OnceLock::new();
 
@@ -53,6 +57,11 @@ macro_rules! notice {
 /// inherit.
 pub fn ready() {
     notices();
+}
+
+/// How many lines were dropped because nobody read them.
+pub fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
 }
 
 /// Waits until everything has been written, `patience` at most.
@@ -110,6 +119,7 @@ fn queue(line: Vec<u8>) {
         write_if_possible(&line);
     } else if queue.lines.len() >= QUEUE_MAX {
         queue.dropped += 1;
+        DROPPED.fetch_add(1, Ordering::Relaxed);
     } else {
         if queue.dropped > 0 {
             let lost = format!("waldo: {} lines of this log were dropped: nobody read it\n", queue.dropped);

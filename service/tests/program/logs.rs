@@ -86,10 +86,12 @@ fn a_journal_that_is_not_there_is_told_at_the_start() {
     assert!(output.status.code() == Some(1) && err.contains("choose the log format text or json"), "{err}");
 }
 
-/// A journal of the test's own, seen by the service alone.
-#[test]
-fn the_journal_gets_the_ring_as_a_field() {
-    let place = Place::new();
+/// A journal of the test's own, which the service alone sees. `None`, and a word about it, without namespaces.
+fn with_journal(place: &Place, more: &[&str]) -> Option<(UnixDatagram, Command)> {
+    if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|done| done.success()) {
+        println!("left out: no namespaces here (not root?)");
+        return None;
+    }
     let journal = place.dir().join("journal");
     std::fs::create_dir(&journal).unwrap();
     let socket = UnixDatagram::bind(journal.join("socket")).unwrap();
@@ -98,11 +100,18 @@ fn the_journal_gets_the_ring_as_a_field() {
     let script = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && \
                   mount --bind $1/journal /run/systemd/journal && exec \"${@:2}\"";
     command.args(["--mount", "bash", "-c", script, "bash"]).arg(place.dir());
-    command.arg(waldo_service().get_program()).args(small(&place)).args(["--log-format", "journald"]);
-    if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|done| done.success()) {
-        println!("left out: no namespaces here (not root?)");
-        return;
-    }
+    command
+        .arg(waldo_service().get_program())
+        .args(small(place))
+        .args(["--log-format", "journald"])
+        .args(more);
+    Some((socket, command))
+}
+
+#[test]
+fn the_journal_gets_the_ring_as_a_field() {
+    let place = Place::new();
+    let Some((socket, mut command)) = with_journal(&place, &[]) else { return };
     let program = Program::start_command(&place, &mut command);
     let mut entries = Vec::new();
     wait_until("the entry comes", || {
@@ -113,4 +122,22 @@ fn the_journal_gets_the_ring_as_a_field() {
         entries.iter().any(|entry| entry.contains("producers may connect") && entry.contains("WALDO_RING"))
     });
     assert_eq!(program.stop(), "", "nothing goes to standard error");
+}
+
+#[test]
+fn a_journal_that_is_stopped_holds_up_neither_the_start_nor_an_append_nor_the_end() {
+    let place = Place::new();
+    let Some((socket, mut command)) = with_journal(&place, &["--log-level", "trace"]) else { return };
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.set_nonblocking(true).unwrap();
+    // Not one more entry goes in, and nobody takes any.
+    while sender.send_to(b"A=b\n", place.dir().join("journal/socket")).is_ok() {}
+    let mut program = Program::spawn(&place, &mut command);
+    program.until_told("READY=1");
+    for number in 0..20 {
+        append(&place.socket(), &number.to_string());
+    }
+    program.stop();
+    assert_eq!(texts(&place.home()).len(), 20);
+    drop(socket);
 }

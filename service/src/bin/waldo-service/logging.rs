@@ -1,16 +1,18 @@
 //! The log: text, JSON or journald, with a level that can be changed while the service runs.
 //!
 //! Text and JSON go through the queue of [`waldo_terminal::notice`], so that a standard error that nobody
-//! reads neither ends nor blocks the service.
+//! reads neither ends nor blocks the service; for the journal see [`crate::journald`].
 
 use crate::config::{LogConfig, LogFormat};
+use crate::journald::{self, Journald};
 use anyhow::Context;
 use std::io::IsTerminal;
+use std::path::Path;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
-use waldo_terminal::notice::LogLines;
+use waldo_terminal::notice::{self, LogLines};
 
 const LEVEL: &str = "info";
 
@@ -35,6 +37,11 @@ pub fn parse(level: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(level).map_err(|error| format!("{error}; {HINT}"))
 }
 
+/// Lines and entries of the log that were dropped because nobody took them.
+pub fn dropped() -> u64 {
+    notice::dropped() + journald::dropped()
+}
+
 fn filter(config: &LogConfig) -> anyhow::Result<EnvFilter> {
     parse(config.level.as_deref().unwrap_or(LEVEL)).map_err(anyhow::Error::msg)
 }
@@ -49,9 +56,8 @@ pub fn start(config: &LogConfig) -> anyhow::Result<Logging> {
     let layer: Box<dyn Layer<_> + Send + Sync> = match config.format.unwrap_or_default() {
         LogFormat::Text => lines().with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines().json().flatten_event(true).boxed(),
-        LogFormat::Journald => tracing_journald::layer()
+        LogFormat::Journald => Journald::at(Path::new(journald::SOCKET))
             .context("there is no systemd journal here: choose the log format text or json")?
-            .with_field_prefix(Some("WALDO".to_owned()))
             .boxed(),
     };
     tracing_subscriber::registry().with(filter).with(layer).init();

@@ -2,12 +2,13 @@
 //! socket each.
 //!
 //! Reading order: `args` and `config` (what to do), `supervisor` (doing it, until a signal comes), `hosted`
-//! (one ring), `http` (what others see of it), then `logging`, `signals` and `notify` (systemd).
+//! (one ring), `http` (what others see of it), then `logging`, `journald`, `signals` and `notify` (systemd).
 
 mod args;
 mod config;
 mod hosted;
 mod http;
+mod journald;
 mod logging;
 mod notify;
 mod process;

@@ -190,6 +190,11 @@ const METRICS: &[Metric] = &[
     ),
     metric("waldo_producers_errors_total", "Errors sent to producers, by code.", Origin::Errors),
     metric(
+        "waldo_log_dropped_total",
+        "Lines and entries of the log that nobody took.",
+        Origin::Process(|| whole(Some(crate::logging::dropped()))),
+    ),
+    metric(
         "process_start_time_seconds",
         "When the process started, since 1970.",
         Origin::Process(start_time),
@@ -201,6 +206,7 @@ const METRICS: &[Metric] = &[
         Origin::Process(process::memory),
     ),
     metric("process_open_fds", "Open descriptors.", Origin::Process(process::descriptors)),
+    metric("process_max_fds", "Descriptors that may be open.", Origin::Process(process::descriptors_max)),
 ];
 
 /// The page that Prometheus reads.
@@ -290,7 +296,7 @@ mod process {
     //! What the system says of this process.
 
     use super::Number;
-    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
     use nix::sys::time::TimeValLike;
 
     pub fn cpu_seconds() -> Option<Number> {
@@ -310,5 +316,9 @@ mod process {
         // One of them is that of the look itself.
         let count = std::fs::read_dir("/proc/self/fd").ok()?.count();
         Some(Number::Whole(count.saturating_sub(1) as u64))
+    }
+
+    pub fn descriptors_max() -> Option<Number> {
+        getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| Number::Whole(soft))
     }
 }
