@@ -66,15 +66,24 @@ pub fn output_error(error: io::Error) -> anyhow::Error {
 
 /// Reports an error and turns everything into an exit code.
 pub fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
-    ExitCode::from(code(result))
+    exit_code_by(result, code_of)
+}
+
+/// The same for a program that tells more kinds of errors apart.
+pub fn exit_code_by(result: anyhow::Result<Outcome>, of: impl FnOnce(&anyhow::Error) -> u8) -> ExitCode {
+    ExitCode::from(code(result, of))
 }
 
 /// Reports an error and ends the process, from whatever thread.
 pub fn exit(result: anyhow::Result<Outcome>) -> ! {
-    std::process::exit(code(result).into())
+    std::process::exit(code(result, code_of).into())
 }
 
-fn code(result: anyhow::Result<Outcome>) -> u8 {
+fn code_of(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() { 2 } else { 1 }
+}
+
+fn code(result: anyhow::Result<Outcome>, of: impl FnOnce(&anyhow::Error) -> u8) -> u8 {
     let interrupted = |signal: i32| u8::try_from(128 + signal).unwrap_or(u8::MAX);
     let code = match result {
         Ok(Outcome::Done) => 0,
@@ -86,7 +95,7 @@ fn code(result: anyhow::Result<Outcome>) -> u8 {
             Some(Ended(signal)) => interrupted(*signal),
             None => {
                 notice!("{}: {}", program(), chain(&error));
-                if error.is::<Usage>() { 2 } else { 1 }
+                of(&error)
             }
         },
     };

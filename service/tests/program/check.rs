@@ -76,13 +76,38 @@ fn a_start_that_cannot_be_is_a_failure_that_says_why() {
     let place = Place::new();
     let _first = Program::start(&place, &small(&place));
     let (code, _, err) = run(&small(&place));
-    assert!(code == 1 && err.contains("there can be only one writer"), "{err}");
+    assert!(code == 4 && err.contains("there can be only one writer"), "{err}");
     // Another ring on the same socket.
     let other = path(&place.dir().join("other"));
     let args: Vec<String> = vec![other, "--socket".into(), path(&place.socket()), "--no-sync".into()];
     let (code, _, err) = run(&[args, vec!["--control".into(), path(&place.dir().join("c"))]].concat());
-    assert!(code == 1 && err.contains("is held by a live service"), "{err}");
+    assert!(code == 4 && err.contains("is held by a live service"), "{err}");
     let none: Vec<String> = vec![path(&place.dir().join("third")), "--no-sync".into()];
     let (code, _, err) = run(&[none, vec!["--control".into(), path(&place.dir().join("d"))]].concat());
-    assert!(code == 1 && err.contains("has no socket"), "{err}");
+    assert!(code == 2 && err.contains("has no socket"), "{err}");
+}
+
+/// Needs root, to have a user who may do less.
+#[test]
+fn a_start_that_needs_a_person_has_a_code_of_its_own() {
+    let place = Place::new();
+    std::fs::create_dir(place.home()).unwrap();
+    std::fs::write(place.home().join("ring.meta"), "not a ring").unwrap();
+    let (code, _, err) = run(&small(&place));
+    assert!(code == 3 && err.contains("cannot open the ring"), "{code} {err}");
+    std::fs::remove_dir_all(place.home()).unwrap();
+    std::fs::write(place.socket(), "a file").unwrap();
+    let (code, _, err) = run(&small(&place));
+    assert!(code == 3 && err.contains("is no socket"), "{code} {err}");
+
+    let other = Place::new();
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    let output = command.arg(waldo_service().get_program()).args(small(&other)).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    if err.contains("setpriv: ") {
+        println!("left out: this user cannot become another (not root?)");
+        return;
+    }
+    assert!(output.status.code() == Some(3) && err.contains("Permission denied"), "{err}");
 }

@@ -98,7 +98,7 @@ fn a_home_that_cannot_be_written_is_told() {
         return;
     }
     let mut program = Program::spawn(&place, &mut command);
-    assert_eq!(program.ended().code(), Some(1));
+    assert_eq!(program.ended().code(), Some(3));
     let log = program.log();
     assert!(log.contains("cannot open the ring") && log.contains("Read-only file system"), "{log}");
 }

@@ -184,7 +184,7 @@ fn a_port_in_use_is_told_at_the_start_and_nothing_else_has_begun() {
     let address = taken.local_addr().unwrap().to_string();
     let output = waldo_service().args(small(&place)).args(["--http", &address]).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(4));
     assert!(
         err.contains(&format!("cannot serve metrics on {address}: another program has this port")),
         "{err}"

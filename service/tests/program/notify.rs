@@ -91,6 +91,6 @@ fn each_ring_takes_the_socket_of_its_name() {
     assert!(place.dir().join("orders.sock").exists(), "the file is not the service's");
 
     let mut program = Program::spawn(&place, &mut activated("quotes:other", &sockets, &args));
-    assert_eq!(program.ended().code(), Some(1));
+    assert_eq!(program.ended().code(), Some(2));
     assert!(program.log().contains("no ring has this name"), "{}", program.log());
 }

@@ -25,7 +25,7 @@ fn one_ring_that_cannot_be_opened_ends_the_start_and_leaves_no_socket() {
     let file = config_file(&place, &(ring_table(&place, "orders", "") + &ring_table(&place, "quotes", "")));
     let mut command = waldo_service();
     let mut program = Program::spawn(&place, command.args(["--config".into(), path(&file)]));
-    assert_eq!(program.ended().code(), Some(1));
+    assert_eq!(program.ended().code(), Some(3));
     assert!(program.log().contains("cannot open the ring"), "{}", program.log());
     assert!(!place.dir().join("orders.sock").exists());
 }

@@ -51,7 +51,13 @@ Every key is in docs/OPERATIONS.md.
 Environment: WALDO_SERVICE_CONFIG (the file, if neither HOME nor --config is given), WALDO_SERVICE_HTTP,
 WALDO_SERVICE_LOG_FORMAT and RUST_LOG (the log's level) count for more than the file, and flags for more than these.
 
-Exit codes: 0 after SIGTERM; 1 failure; 2 wrong usage or configuration; 130 after Ctrl-C. Standard error says why."
+Exit codes (standard error says why):
+  0    ended in good order by SIGTERM
+  1    a failure that may pass: the disk is full, a ring has failed. Start it again
+  2    wrong usage or configuration
+  3    a person is needed: damage, no permission, something is in the way. Starting again does not help
+  4    another process has the ring, a socket or the port. Start it again
+  130  ended in good order by SIGINT (Ctrl-C); 128 + n at once by a second signal"
 )]
 pub struct Args {
     /// Directory of the ring. Made if it is not there.

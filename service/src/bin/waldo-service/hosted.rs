@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use waldo::reader::{Ring, RingStatus};
 use waldo::writer::{OpenReport, Writer};
 use waldo_service::{Service, ServiceCounters, ServiceError, Watch};
+use waldo_terminal::failure::Usage;
 use waldo_terminal::units;
 
 /// How a ring is.
@@ -79,11 +80,12 @@ impl HostedRing {
             (Some(listener), _) => Service::on_listener(writer, listener, config.service_options()),
             (None, Some(path)) => Service::bind(writer, path, config.service_options()),
             (None, None) => {
-                anyhow::bail!(
+                return Err(Usage(format!(
                     "the ring {} has no socket: name one (--socket PATH, or socket = in the file), or have the service \
                      started with one (systemd: a socket unit)",
                     home.display()
-                )
+                ))
+                .into());
             }
         };
         let service = service.with_context(serving)?;

@@ -50,10 +50,12 @@ pub async fn bind(config: &HttpConfig) -> anyhow::Result<Option<TcpListener>> {
     let Some(address) = config.listen else { return Ok(None) };
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(Some(listener)),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => anyhow::bail!(
-            "cannot serve metrics on {address}: another program has this port. Stop it (`ss -ltnp` names it), or choose \
-             another port (--http, or [http] listen)"
-        ),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(error).with_context(|| {
+            format!(
+                "cannot serve metrics on {address}: another program has this port. Stop it (`ss -ltnp` names it), or \
+                 choose another port (--http, or [http] listen)"
+            )
+        }),
         Err(error) => Err(error).with_context(|| format!("cannot serve metrics on {address}")),
     }
 }

@@ -2,10 +2,12 @@
 //! socket each.
 //!
 //! Reading order: `args` and `config` (what to do), `supervisor` (doing it, until a signal comes), `hosted`
-//! (one ring), `http` (what others see of it), then `logging`, `journald`, `signals` and `notify` (systemd).
+//! (one ring), `http` (what others see of it), then `logging`, `journald`, `signals`, `exit` and `notify`
+//! (systemd).
 
 mod args;
 mod config;
+mod exit;
 mod hosted;
 mod http;
 mod journald;
@@ -22,7 +24,7 @@ use waldo_terminal::failure::{self, Outcome, Usage};
 
 fn main() -> ExitCode {
     match args::Args::try_parse() {
-        Ok(args) => failure::exit_code(run(&args)),
+        Ok(args) => failure::exit_code_by(run(&args), exit::code_of),
         Err(error) => failure::usage(&error),
     }
 }

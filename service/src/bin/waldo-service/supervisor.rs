@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 use waldo_service::{ServiceCounters, ServiceError};
-use waldo_terminal::failure::chain;
+use waldo_terminal::failure::{Usage, chain};
 
 /// The rings as the metrics see them, in the order of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -86,11 +86,12 @@ impl Supervisor {
         for (name, _) in &self.inherited {
             if !config.rings.iter().any(|ring| ring.name() == *name) {
                 let known: Vec<String> = config.rings.iter().map(RingConfig::name).collect();
-                anyhow::bail!(
+                return Err(Usage(format!(
                     "the service was started with a socket that is named {name:?}, and no ring has this name: give it the \
                      name of one of them (systemd: FileDescriptorName=): {}",
                     known.join(", ")
-                );
+                ))
+                .into());
             }
         }
         Ok(())
