@@ -93,4 +93,11 @@ fn each_ring_takes_the_socket_of_its_name() {
     let mut program = Program::spawn(&place, &mut activated("quotes:other", &sockets, &args));
     assert_eq!(program.ended().code(), Some(2));
     assert!(program.log().contains("no ring has this name"), "{}", program.log());
+
+    // A socket that was handed over counts for more than the file, and the log does not say otherwise.
+    let table = |name| ring_table(&place, name, "").replace(".sock\"", ".unused\"");
+    config_file(&place, &(table("orders") + &table("quotes")));
+    let log = Program::start_command(&place, &mut activated("quotes:orders", &sockets, &args)).stop();
+    assert!(log.contains("`socket` of the configuration is not used"), "{log}");
+    assert!(log.contains(&format!("may connect to {}", path(&place.dir().join("orders.sock")))), "{log}");
 }

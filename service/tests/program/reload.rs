@@ -1,5 +1,7 @@
 //! SIGHUP: what is taken over, and what is only told.
 
+use crate::deaf::fill_with_answers;
+use crate::http::{get, start};
 use crate::ring::Place;
 use crate::support::*;
 use crate::wait::wait_until;
@@ -33,7 +35,7 @@ fn rings_come_and_go_without_disturbing_the_others() {
     assert!(!program.log().contains("next restart"), "{}", program.log());
 
     reload(&place, &mut program, &ring_table(&place, "orders", "producers_max = 7"));
-    program.until_logged("what has changed of this ring takes effect at the next restart");
+    program.until_logged("what has changed of this ring takes effect at the next restart: producers_max");
     reload(&place, &mut program, &("[http]\nlisten = \"127.0.0.1:1\"\n".to_owned() + &orders));
     program.until_logged("another [http] takes effect at the next restart");
     program.stop();
@@ -49,8 +51,66 @@ fn a_file_that_is_not_in_order_changes_nothing() {
     let mut program = Program::start(&place, &["--config".into(), path(&file)]);
     reload(&place, &mut program, "[[ring]]\nhoem = \"/x\"\n");
     program.until_logged("service.toml:2: unknown key `hoem`: did you mean `home`?");
+    program.signal(Signal::SIGHUP);
+    program.until_told(&format!(
+        "STATUS=serving the ring {}; the configuration is not in order, the old one stays in force",
+        place.dir().join("orders").display()
+    ));
     append(&place.dir().join("orders.sock"), "one");
     program.stop();
+}
+
+#[test]
+fn a_ring_that_cannot_be_opened_at_a_reload_is_shown_and_the_others_go_on() {
+    let place = Place::new();
+    let (orders, quotes) = (ring_table(&place, "orders", ""), ring_table(&place, "quotes", ""));
+    let (mut program, address) = start(&place, &orders);
+    std::fs::write(place.dir().join("quotes.sock"), "in the way").unwrap();
+    config_file(&place, &(orders.clone() + &quotes));
+    program.signal(Signal::SIGHUP);
+    program.until_told("STATUS=serving 1 of 2 rings; failed: quotes");
+    let (code, _, why) = get(&address, "GET /healthz");
+    assert!(code == 503 && why.starts_with("ring quotes: ") && why.contains("is no socket"), "{why}");
+    let (_, _, metrics) = get(&address, "GET /metrics");
+    assert!(metrics.contains("waldo_ring_up{ring=\"quotes\"} 0\n"), "{metrics}");
+    append(&place.dir().join("orders.sock"), "one");
+    std::fs::remove_file(place.dir().join("quotes.sock")).unwrap();
+    program.signal(Signal::SIGHUP);
+    program.until_told("STATUS=serving 2 rings");
+    append(&place.dir().join("quotes.sock"), "a quote");
+    assert_eq!(get(&address, "GET /healthz").0, 200);
+    program.stop();
+}
+
+/// Otherwise nobody would start it again.
+#[test]
+fn a_reload_that_leaves_no_ring_ends_the_service_with_an_error() {
+    let place = Place::new();
+    let file = config_file(&place, &ring_table(&place, "orders", ""));
+    let mut program = Program::start(&place, &["--config".into(), path(&file)]);
+    std::fs::write(place.dir().join("quotes.sock"), "in the way").unwrap();
+    config_file(&place, &ring_table(&place, "quotes", ""));
+    program.signal(Signal::SIGHUP);
+    assert_eq!(program.ended().code(), Some(1), "{}", program.log());
+}
+
+/// The ring that ends waits for a producer that does not take its answers.
+#[test]
+fn a_signal_to_end_counts_during_a_reload() {
+    let place = Place::new();
+    let slow = ring_table(&place, "orders", "drain_timeout = \"1h\"\nstall_timeout = \"1h\"");
+    let quotes = ring_table(&place, "quotes", "");
+    let file = config_file(&place, &(slow + &quotes));
+    let mut program = Program::start(&place, &["--config".into(), path(&file)]);
+    let _deaf = fill_with_answers(&place.dir().join("orders.sock"));
+    config_file(&place, &quotes);
+    program.signal(Signal::SIGHUP);
+    program.until_logged("it ends");
+    program.signal(Signal::SIGTERM);
+    program.until_told("STOPPING=1");
+    wait_until("the other ring ends in good order", || !place.dir().join("quotes.sock").exists());
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.ended().code(), Some(143), "{}", program.log());
 }
 
 #[test]

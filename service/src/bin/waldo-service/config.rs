@@ -133,14 +133,26 @@ impl RingConfig {
         }
     }
 
-    /// Whether both say the same, wherever it stands.
-    pub fn says_the_same_as(&self, other: &RingConfig) -> bool {
-        let placeless = |ring: &RingConfig| {
-            let home = Spanned::new(0..0, ring.home().to_owned());
-            let socket = ring.socket().map(|path| Spanned::new(0..0, path.to_owned()));
-            RingConfig { home, socket, ..ring.clone() }
+    /// The keys of which the two say something else, wherever these stand. A test knows of a key that is
+    /// forgotten here.
+    pub fn changed_keys(&self, other: &RingConfig) -> Vec<&'static str> {
+        let mut changed = Vec::new();
+        let mut compare = |key, same: bool| {
+            if !same {
+                changed.push(key);
+            }
         };
-        placeless(self) == placeless(other)
+        compare("home", self.home() == other.home());
+        compare("socket", self.socket() == other.socket());
+        macro_rules! compare_all {
+            ($($key:ident)*) => { $(compare(stringify!($key), self.$key == other.$key);)* };
+        }
+        compare_all! {
+            name socket_mode socket_group ring_size page_size mode control durability sync_interval
+            producers_max frame_len_max window_batches window_bytes queue_bytes hello_timeout stall_timeout
+            drain_timeout names_max names_kept journal_growth
+        }
+        changed
     }
 
     /// Directory of the ring.

@@ -31,19 +31,30 @@ pub struct RingView {
     pub home: PathBuf,
     pub socket: Option<PathBuf>,
     pub state: Mutex<RingState>,
-    ring: Ring,
-    watch: Watch,
+    /// Both are there if the ring could be opened.
+    opened: Option<(Ring, Watch)>,
 }
 
 impl RingView {
+    /// A ring that could not be opened.
+    pub fn of_unopened(config: &RingConfig, why: String) -> RingView {
+        RingView {
+            name: config.name(),
+            home: config.home().to_owned(),
+            socket: config.socket().map(ToOwned::to_owned),
+            state: Mutex::new(RingState::Failed(why)),
+            opened: None,
+        }
+    }
+
     /// What the service has done.
     pub fn counters(&self) -> ServiceCounters {
-        self.watch.counters()
+        self.opened.as_ref().map(|(_, watch)| watch.counters()).unwrap_or_default()
     }
 
     /// How the ring and its writer are: what `waldo stat` shows.
     pub fn status(&self) -> Option<RingStatus> {
-        self.ring.status().ok()
+        self.opened.as_ref()?.0.status().ok()
     }
 
     /// How it is.
@@ -76,9 +87,21 @@ impl HostedRing {
         tell_of_opening(&config, &writer);
         let ring = Ring::attach(&home)?;
         let serving = || format!("cannot serve the ring {}", home.display());
-        let service = match (inherited, config.socket()) {
-            (Some(listener), _) => Service::on_listener(writer, listener, config.service_options()),
-            (None, Some(path)) => Service::bind(writer, path, config.service_options()),
+        let (socket, service) = match (inherited, config.socket()) {
+            (Some(listener), own) => {
+                let socket =
+                    listener.local_addr().ok().and_then(|at| at.as_pathname().map(ToOwned::to_owned));
+                if own.is_some() && own != socket.as_deref() {
+                    tracing::warn!(
+                        ring = config.name(),
+                        "`socket` of the configuration is not used: the service was started with a socket for this ring"
+                    );
+                }
+                (socket, Service::on_listener(writer, listener, config.service_options()))
+            }
+            (None, Some(path)) => {
+                (Some(path.to_owned()), Service::bind(writer, path, config.service_options()))
+            }
             (None, None) => {
                 return Err(Usage(format!(
                     "the ring {} has no socket: name one (--socket PATH, or socket = in the file), or have the service \
@@ -91,11 +114,10 @@ impl HostedRing {
         let service = service.with_context(serving)?;
         let view = RingView {
             name: config.name(),
-            socket: config.socket().map(ToOwned::to_owned),
+            socket,
             state: Mutex::new(RingState::Serving),
-            watch: service.watch(),
+            opened: Some((ring, service.watch())),
             home,
-            ring,
         };
         Ok(HostedRing { view: Arc::new(view), config, service })
     }

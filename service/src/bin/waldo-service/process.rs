@@ -40,7 +40,7 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
     let inherited = inherited_listeners()?;
     let mut supervisor = tokio::select! {
         supervisor = Supervisor::start(&config, inherited) => supervisor?,
-        signal = stop_signal(&mut signals) => return Ok(outcome_of(signal)),
+        signal = signals.next_stop() => return Ok(outcome_of(signal)),
     };
     if let Some(listener) = listener {
         let address = listener.local_addr()?;
@@ -60,16 +60,26 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
             }),
         );
     }
-    manager.ready(summary(&config));
+    manager.ready(supervisor.summary());
     let signal = loop {
         tokio::select! {
-            more = supervisor.watch() => if !more { break None },
+            more = supervisor.watch() => {
+                if !more {
+                    break None;
+                }
+                manager.status(supervisor.summary());
+            }
             order = signals.next() => match order {
                 Order::Stop(signal) => break Some(signal),
                 Order::Reload => {
                     manager.reloading();
-                    reload(args, &mut config, &mut supervisor, logging).await;
-                    manager.ready(summary(&config));
+                    // Rings may take minutes to open or to end: that holds up nobody who wants an end.
+                    tokio::select! {
+                        outcome = reload(args, &mut config, &mut supervisor, logging) => {
+                            manager.ready(supervisor.summary() + outcome);
+                        }
+                        signal = signals.next_stop() => break Some(signal),
+                    }
                 }
             },
         }
@@ -86,24 +96,8 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
     }
 }
 
-async fn stop_signal(signals: &mut Signals) -> i32 {
-    loop {
-        match signals.next().await {
-            Order::Stop(signal) => return signal,
-            Order::Reload => tracing::info!("there is nothing to reload before everything has been opened"),
-        }
-    }
-}
-
 fn outcome_of(signal: i32) -> Outcome {
     if signal == SIGTERM { Outcome::Done } else { Outcome::Interrupted(signal) }
-}
-
-fn summary(config: &Config) -> String {
-    match config.rings.as_slice() {
-        [one] => format!("serving the ring {}", one.home().display()),
-        several => format!("serving {} rings", several.len()),
-    }
 }
 
 /// A task that should not end before the process does. If it panics, the others go on, and the log says so.
@@ -116,16 +110,22 @@ fn watch_over(what: &'static str, task: tokio::task::JoinHandle<()>) {
 }
 
 /// Takes over what can be taken over, and says what cannot. With a file that is not in order nothing changes.
-async fn reload(args: &Args, config: &mut Config, supervisor: &mut Supervisor, logging: &Logging) {
+/// Gives a remark for the service manager, empty if all is well.
+async fn reload(
+    args: &Args,
+    config: &mut Config,
+    supervisor: &mut Supervisor,
+    logging: &Logging,
+) -> &'static str {
     if args.file().is_none() {
         tracing::warn!("there is nothing to reload: the service was started without --config");
-        return;
+        return "";
     }
     let new = match args.config() {
         Ok(new) => new,
         Err(error) => {
             tracing::error!("the configuration is not in order, the old one stays in force: {error}");
-            return;
+            return "; the configuration is not in order, the old one stays in force";
         }
     };
     if new.log.level != config.log.level
@@ -145,4 +145,5 @@ async fn reload(args: &Args, config: &mut Config, supervisor: &mut Supervisor, l
     *config = Config { http, ..new };
     config.log.format = format;
     tracing::info!("the configuration has been read again");
+    ""
 }

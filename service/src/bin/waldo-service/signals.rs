@@ -1,5 +1,8 @@
 //! Signals: what ends the service, and what has it read its file again.
 
+#[cfg(test)]
+mod tests;
+
 use anyhow::Context;
 use nix::libc::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use std::sync::Arc;
@@ -22,6 +25,8 @@ pub struct Signals {
     terminate: Option<Signal>,
     interrupt: Option<Signal>,
     hangup: Option<Signal>,
+    /// A reload was asked for while that could not be.
+    reload_later: bool,
 }
 
 impl Signals {
@@ -37,6 +42,7 @@ impl Signals {
                 terminate: listen_and_exit_at_the_second(SIGTERM)?,
                 interrupt: listen_and_exit_at_the_second(SIGINT)?,
                 hangup: listen(SIGHUP)?,
+                reload_later: false,
             })
         };
         install().context("cannot install a signal handler")
@@ -44,6 +50,26 @@ impl Signals {
 
     /// Waits for the next one.
     pub async fn next(&mut self) -> Order {
+        if std::mem::take(&mut self.reload_later) {
+            return Order::Reload;
+        }
+        self.receive().await
+    }
+
+    /// Waits for one that ends the service, and keeps one that asks for a reload for later.
+    pub async fn next_stop(&mut self) -> i32 {
+        loop {
+            match self.receive().await {
+                Order::Stop(signal) => return signal,
+                Order::Reload => {
+                    tracing::info!("the configuration will be read again when the rings have been opened");
+                    self.reload_later = true;
+                }
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Order {
         tokio::select! {
             () = receive(&mut self.terminate) => Order::Stop(SIGTERM),
             () = receive(&mut self.interrupt) => Order::Stop(SIGINT),

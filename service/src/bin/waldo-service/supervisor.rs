@@ -162,6 +162,36 @@ impl Supervisor {
         *running.view.state.lock() = state;
     }
 
+    /// A ring that should be served and is not: health and metrics show it, and the next reload tries again.
+    fn note_unopened(&mut self, config: &RingConfig, why: String) {
+        let name = config.name();
+        tracing::error!(ring = name, "not served: {why}");
+        let view = Arc::new(RingView::of_unopened(config, why));
+        self.views.put(Arc::clone(&view));
+        self.rings.insert(name, Running { config: config.clone(), view, stop: None, task: None });
+    }
+
+    /// What is served, in a line.
+    pub fn summary(&self) -> String {
+        let mut failed: Vec<&str> = self
+            .rings
+            .iter()
+            .filter(|(_, ring)| ring.task.is_none())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        failed.sort_unstable();
+        match (self.rings.len(), failed.as_slice()) {
+            (1, []) => {
+                let homes = self.rings.values().map(|ring| ring.config.home().display().to_string());
+                format!("serving the ring {}", homes.collect::<String>())
+            }
+            (all, []) => format!("serving {all} rings"),
+            (all, failed) => {
+                format!("serving {} of {all} rings; failed: {}", all - failed.len(), failed.join(", "))
+            }
+        }
+    }
+
     /// Ends every ring in good order: what was acknowledged is durable then.
     pub async fn stop(&mut self) {
         self.rings.values_mut().for_each(|running| drop(running.stop.take()));
@@ -195,17 +225,19 @@ impl Supervisor {
             if let Some(running) = self.rings.get(&name)
                 && running.task.is_some()
             {
-                if !running.config.says_the_same_as(ring) {
+                let changed = running.config.changed_keys(ring);
+                if !changed.is_empty() {
                     tracing::warn!(
                         ring = name,
-                        "what has changed of this ring takes effect at the next restart"
+                        "what has changed of this ring takes effect at the next restart: {}",
+                        changed.join(", ")
                     );
                 }
                 continue;
             }
             match self.open(ring, config.rings.len() == 1).await {
                 Ok(opened) => self.serve(opened),
-                Err(error) => tracing::error!(ring = name, "not served: {}", chain(&error)),
+                Err(error) => self.note_unopened(ring, chain(&error)),
             }
         }
         self.failed = self.rings.values().any(|running| running.task.is_none());

@@ -55,6 +55,10 @@ fn a_file_says_everything_that_can_be_said() {
     assert_eq!(service.names_kept, Duration::from_secs(24 * 3600));
     assert_eq!(service.hello_timeout + service.stall_timeout, service.drain_timeout);
     assert_eq!(service.journal_growth, 8192);
+    // A reload tells every key that has changed.
+    let keys = text.split_once("[[ring]]").unwrap().1.matches(" = ").count();
+    assert_eq!(ring.changed_keys(&RingConfig::at("/elsewhere".into(), None)).len(), keys);
+    assert!(ring.changed_keys(ring).is_empty());
 }
 
 #[test]
