@@ -1,5 +1,8 @@
 //! How a service treats its producers.
 
+#[cfg(test)]
+mod tests;
+
 use crate::ServiceError;
 use crate::producers::CLAIMS_MAX;
 use std::time::Duration;
@@ -96,6 +99,13 @@ impl ServiceOptions {
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());
         self
+    }
+
+    /// Names that were used later than this are remembered, in milliseconds since 1970.
+    pub(crate) fn names_kept_since(&self, now_ms: u64) -> u64 {
+        // A time that is longer than any clock means for ever.
+        let kept_ms = u64::try_from(self.names_kept.as_millis()).unwrap_or(u64::MAX);
+        now_ms.saturating_sub(kept_ms)
     }
 
     /// Checks every value; the start of a service does that too.

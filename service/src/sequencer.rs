@@ -67,8 +67,7 @@ fn tidy_up(engine: &Engine, core: &mut Core) {
     if core.journal.growth() < engine.options.journal_growth {
         return;
     }
-    let kept_ms = engine.options.names_kept.as_millis() as u64;
-    core.producers.forget_unused(now_ms().saturating_sub(kept_ms));
+    core.producers.forget_unused(engine.options.names_kept_since(now_ms()));
     let Core { journal, producers, .. } = core;
     if let Err(error) = journal.compact(producers) {
         tracing::warn!("the journal of producers cannot be written anew: {error}");

@@ -9,6 +9,9 @@ use waldo_terminal::units::parse_size;
 /// The interval of `durability = "interval"` if none is given.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Longer times are a slip, and clocks cannot be set so far ahead.
+const TIME_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
 /// A number of bytes: `4096`, or `"64M"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);
@@ -32,9 +35,12 @@ pub fn parse_mode(text: &str) -> Result<Mode, String> {
 
 /// Reads a time.
 pub fn parse_duration(text: &str) -> Result<Time, String> {
-    humantime::parse_duration(text)
-        .map(Time)
-        .map_err(|error| format!("`{text}` is no time: write it like 100ms, 10s or 7days ({error})"))
+    let time = humantime::parse_duration(text)
+        .map_err(|error| format!("`{text}` is no time: write it like 100ms, 10s or 7days ({error})"))?;
+    if time > TIME_MAX {
+        return Err(format!("`{text}` is too long: at most 100years"));
+    }
+    Ok(Time(time))
 }
 
 /// Reads a number of bytes.
