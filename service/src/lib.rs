@@ -20,14 +20,16 @@
 //! half record. A producer with a name may send a batch as often as it likes: it is stored once, also when
 //! the service was killed in between.
 //!
-//! Reading order: `service` (the socket and the connections), `connection`, `threads` (those that append),
-//! `engine`, `sequencer`, `completer`, `syncer`, then `producers` and `journal` (what is remembered of
-//! names).
+//! Reading order: `service` (the socket and the connections), `accept`, `connection`, `threads` (those that
+//! append), `engine`, `sequencer`, `completer`, `syncer`, then `producers` and `journal` (what is remembered
+//! of names).
 
+mod accept;
 mod activation;
 mod completer;
 mod connection;
 mod counters;
+mod descriptors;
 mod engine;
 mod error;
 mod journal;

@@ -1,6 +1,6 @@
 //! [`Service`]: the socket, the connections, and their end.
 
-use crate::connection;
+use crate::accept::{accept, listen, tell_of_panic};
 use crate::counters::{Counters, ServiceCounters};
 use crate::engine::{Core, Engine};
 use crate::journal::{Journal, Place, load};
@@ -9,24 +9,18 @@ use crate::threads::{Closer, Threads};
 use crate::{ServiceError, ServiceOptions};
 use parking_lot::Mutex;
 use std::future::Future;
-use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-use tokio::net::{UnixListener as AsyncListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
-use waldo::client::wire::{AppendFields, ErrorCode, VERSION, Welcome};
+use waldo::client::wire::{AppendFields, VERSION, Welcome};
 use waldo::protocol::limits::{PAYLOAD_LEN_MAX, RECORD_HEADER_LEN};
 use waldo::protocol::page::PageGeometry;
 use waldo::reader::Ring;
 use waldo::writer::{Durability, SharedWriter, Writer, WriterOptions};
-
-/// After an error of accept() that more files would cure.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Takes records from producers and appends them to one ring.
 ///
@@ -36,8 +30,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Service {
     closer: Closer,
     threads: Threads,
-    listener: UnixListener,
+    /// Before the listener, so that the file goes first.
     file: Option<SocketFile>,
+    listener: UnixListener,
 }
 
 /// Reads a service's counters, also while it runs.
@@ -52,6 +47,14 @@ impl Watch {
 }
 
 impl Service {
+    /// Says whether a socket could have this path, without looking at what is there.
+    ///
+    /// # Errors
+    /// [`ServiceError::Options`] or [`ServiceError::PathTooLong`].
+    pub fn check_path(path: impl AsRef<Path>) -> Result<(), ServiceError> {
+        socket::check_path(path.as_ref())
+    }
+
     /// Serves `writer`'s ring on a socket at `path`. A socket there that nobody listens on is replaced.
     /// Producers may connect from now on; they are served by [`Service::run`].
     ///
@@ -105,18 +108,24 @@ impl Service {
     /// # Errors
     /// [`ServiceError::Writer`] if the ring's writer failed; the counters are read by [`Service::watch`].
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<ServiceCounters, ServiceError> {
-        let Service { closer, threads, listener, file } = self;
+        let Service { closer, threads, file, listener } = self;
         let engine = Arc::clone(&closer.0);
         let (stop, stopping) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut broken = engine.broken.subscribe();
-        let outcome = tokio::select! {
-            outcome = accept(&engine, listener, &mut connections, &stopping) => outcome,
-            _ = broken.wait_for(|broken| *broken) => Ok(()),
-            () = shutdown => Ok(()),
-        };
-        // The socket is closed by now: who connects from here on is refused, and tries again later.
+        let listener = listen(listener);
+        // Behind the listener, so that the file goes first, also if this future is dropped.
+        let file = file;
+        if let Ok(listener) = &listener {
+            tokio::select! {
+                () = accept(&engine, listener, &mut connections, &stopping) => {}
+                _ = broken.wait_for(|broken| *broken) => {}
+                () = shutdown => {}
+            }
+        }
+        // Who connects from here on is refused, and tries again later.
         drop(file);
+        let outcome = listener.map(drop);
         stop.send_replace(true);
         let drained = async {
             while let Some(ended) = connections.join_next().await {
@@ -140,8 +149,7 @@ fn make_engine(writer: Writer, options: ServiceOptions) -> Result<Engine, Servic
     let place = Place::of(&writer, ring_id)?;
     let tip = writer.tip().unwrap_or(0);
     let mut producers = load(&place, tip)?.producers;
-    let kept_ms = options.names_kept.as_millis() as u64;
-    producers.forget_unused(crate::engine::now_ms().saturating_sub(kept_ms));
+    producers.forget_unused(options.names_kept_since(crate::engine::now_ms()));
     producers.shrink_to(options.names_max);
     let names = producers.len();
     let journal = Journal::create(place, &producers)?;
@@ -185,84 +193,6 @@ fn record_len_max(ring: &WriterOptions, options: &ServiceOptions) -> usize {
     let page = page.map_or(0, |page| page.record_size_max() as usize).saturating_sub(RECORD_HEADER_LEN + 7);
     let frame = options.frame_len_max - size_of::<AppendFields>() - 4;
     page.min(frame).min(PAYLOAD_LEN_MAX)
-}
-
-async fn accept(
-    engine: &Arc<Engine>,
-    listener: UnixListener,
-    connections: &mut JoinSet<()>,
-    stopping: &watch::Receiver<bool>,
-) -> Result<(), ServiceError> {
-    let failed = |source| ServiceError::Socket { action: "accept on", path: "the socket".into(), source };
-    listener.set_nonblocking(true).map_err(failed)?;
-    let listener = AsyncListener::from_std(listener).map_err(failed)?;
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(ended) = connections.join_next() => {
-                tell_of_panic(ended);
-                continue;
-            }
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {
-                continue;
-            }
-            Err(error) => {
-                tracing::warn!("a producer cannot be accepted: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let connected = engine.counters.connected.load(Ordering::Relaxed);
-        if connected >= engine.options.producers_max as u64 {
-            refuse(engine, &stream);
-            continue;
-        }
-        let (shared, stopping) = (Arc::clone(engine), stopping.clone());
-        let connected = Connected::new(&shared.counters);
-        connections.spawn(async move {
-            connection::serve(shared, stream, stopping).await;
-            drop(connected);
-        });
-    }
-}
-
-/// A connection's task has ended. If it panicked, that producer alone is cut off.
-fn tell_of_panic(ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!("the task of a connection panicked, which is a fault of the service: {error}");
-    }
-}
-
-/// Counts a connection as long as it is there.
-struct Connected(Arc<Counters>);
-
-impl Connected {
-    fn new(counters: &Arc<Counters>) -> Connected {
-        Counters::add(&counters.connected, 1);
-        Counters::add(&counters.connections, 1);
-        Connected(Arc::clone(counters))
-    }
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        Counters::subtract(&self.0.connected, 1);
-    }
-}
-
-/// One too many. The answer fits the socket's buffer; nothing waits for this producer.
-fn refuse(engine: &Engine, stream: &UnixStream) {
-    let max = engine.options.producers_max;
-    let text = format!("{max} producers are connected, no more are allowed");
-    engine.count(ErrorCode::TooManyProducers);
-    let mut out = Vec::new();
-    connection::link::fatal(ErrorCode::TooManyProducers, 0, max as u64, text).encode(&mut out, false);
-    let _ = stream.try_write(&out);
 }
 
 /// Ends the threads, and closes the ring.

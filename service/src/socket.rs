@@ -2,7 +2,7 @@
 //! from a service that lives.
 //!
 //! ```text
-//!   bind PATH.new, set mode and group, listen --> rename to PATH, if nothing is there
+//!   bind PATH.XXXXXXXX, set mode and group, listen --> rename to PATH, if nothing is there
 //!                                                     | something is
 //!                                                     v
 //!                                  connect to it: answered --> held by a live service
@@ -10,7 +10,8 @@
 //! ```
 //!
 //! That nobody answers proves that a socket is left over: the kernel refuses a connection to a socket that no
-//! process listens on. The number of a process would prove nothing.
+//! process listens on. The number of a process would prove nothing. The first name is one that nobody else
+//! uses: of two services that start at once, one would find the other's socket there before it listens.
 
 #[cfg(test)]
 mod tests;
@@ -18,26 +19,34 @@ mod tests;
 use crate::{ServiceError, ServiceOptions};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::sys::socket::bind as bind_to;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, listen, socket};
 use nix::unistd::{Gid, Group, chown};
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use waldo::client::connect_at_once;
 
 /// Longest path in bytes: what the system allows, less the end of the path that is used at first.
-const PATH_LEN_MAX: usize = 107 - NEW.len();
-const NEW: &str = ".new";
+const PATH_LEN_MAX: usize = 107 - SUFFIX_LEN;
+/// Bytes of that end: a point and eight digits.
+const SUFFIX_LEN: usize = 9;
 
 /// A listening socket, and where it is.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    pub(crate) listener: UnixListener,
     pub(crate) file: SocketFile,
+    pub(crate) listener: UnixListener,
 }
 
-/// The socket's file. Removed when dropped, unless another one is there by then.
+/// The socket's file. Removed when dropped, unless another one is there by then. To be dropped before the
+/// listener: as long as that is open, nobody takes the path for left over, and no other file can have the
+/// same number.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
@@ -68,28 +77,65 @@ fn socket_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> 
 
 /// Makes the socket at `path`.
 pub(crate) fn bind(path: &Path, options: &ServiceOptions) -> Result<Bound, ServiceError> {
-    let len = path.as_os_str().len();
-    if len > PATH_LEN_MAX {
-        return Err(ServiceError::PathTooLong { path: path.into(), len, max: PATH_LEN_MAX });
-    }
+    check_path(path)?;
     let group = options.group.as_deref().map(find_group).transpose()?;
     check_directory(path)?;
     look(path)?;
-    let mut new = path.as_os_str().to_owned();
-    new.push(NEW);
-    let new = PathBuf::from(new);
-    if look(&new)? == Holder::LeftOver {
-        fs::remove_file(&new).map_err(socket_error("remove", &new))?;
+    let (socket, mut file) = bind_beside(path)?;
+    prepare(&file.path, options.mode, group)?;
+    // Nobody can connect before.
+    listen(&socket, Backlog::MAXCONN).map_err(|errno| socket_error("listen on", path)(errno.into()))?;
+    install(&file.path, path)?;
+    file.path = path.into();
+    Ok(Bound { file, listener: UnixListener::from(socket) })
+}
+
+/// Says whether a socket could have this path, without looking at what is there.
+///
+/// # Errors
+/// [`ServiceError::Options`] or [`ServiceError::PathTooLong`].
+pub(crate) fn check_path(path: &Path) -> Result<(), ServiceError> {
+    let bytes = path.as_os_str().as_bytes();
+    let refuse = |what| {
+        let reason = format!("the socket's path {path:?} {what}");
+        Err(ServiceError::Options { reason })
+    };
+    match bytes {
+        [] => refuse("is empty"),
+        // A name that is in no directory has neither mode nor group: everybody could append.
+        [b'@', ..] | [0, ..] => refuse(
+            "looks like an abstract socket, which everybody may connect to: name a file (./@ for one that begins with @)",
+        ),
+        _ if bytes.contains(&0) => refuse("holds a zero byte"),
+        [.., b'/'] | [.., b'/', b'.'] => refuse("names a directory"),
+        _ if path.file_name().is_none() => refuse("names no file"),
+        _ if bytes.len() > PATH_LEN_MAX => {
+            Err(ServiceError::PathTooLong { path: path.into(), len: bytes.len(), max: PATH_LEN_MAX })
+        }
+        _ => Ok(()),
     }
-    let listener = UnixListener::bind(&new).map_err(|source| bind_error(&new, source))?;
-    let outcome = prepare(&new, options.mode, group).and_then(|()| install(&new, path));
-    if let Err(error) = outcome {
-        let _ = fs::remove_file(&new);
-        return Err(error);
+}
+
+/// A socket in the same directory, by a name that nobody else has. It does not listen yet.
+fn bind_beside(path: &Path) -> Result<(OwnedFd, SocketFile), ServiceError> {
+    let make = || socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+    let socket = make().map_err(|errno| socket_error("make", path)(errno.into()))?;
+    for _ in 0..100 {
+        // Its keys are random, other ones each time.
+        let random = RandomState::new().hash_one(std::process::id());
+        let mut new = path.as_os_str().to_owned();
+        new.push(format!(".{:08x}", random as u32));
+        let new = PathBuf::from(new);
+        match UnixAddr::new(&new).and_then(|address| bind_to(socket.as_raw_fd(), &address)) {
+            Ok(()) => {
+                let found = fs::symlink_metadata(&new).map_err(socket_error("look at", &new))?;
+                return Ok((socket, SocketFile { path: new, identity: (found.dev(), found.ino()) }));
+            }
+            Err(Errno::EADDRINUSE) => {}
+            Err(errno) => return Err(bind_error(&new, errno.into())),
+        }
     }
-    let found = fs::symlink_metadata(path).map_err(socket_error("look at", path))?;
-    let file = SocketFile { path: path.into(), identity: (found.dev(), found.ino()) };
-    Ok(Bound { listener, file })
+    Err(ServiceError::SocketHeld { path: path.into() })
 }
 
 fn find_group(name: &str) -> Result<Gid, ServiceError> {
@@ -126,7 +172,6 @@ fn directory_error(parent: &Path, source: io::Error) -> ServiceError {
 
 fn bind_error(new: &Path, source: io::Error) -> ServiceError {
     match source.kind() {
-        ErrorKind::AddrInUse => ServiceError::SocketHeld { path: new.into() },
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotFound => {
             directory_error(new.parent().unwrap_or(new), source)
         }

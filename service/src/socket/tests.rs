@@ -21,6 +21,35 @@ fn a_socket_that_came_alive_in_between_is_given_back() {
     assert!(matches!(look(&new), Err(ServiceError::SocketHeld { .. })));
 }
 
+/// Another service that has bound its socket and does not listen yet is not taken for a dead one, and nobody
+/// connects to ours before it has its mode.
+#[test]
+fn nobody_meets_a_socket_that_is_being_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let (socket, file) = bind_beside(&path).unwrap();
+    assert_eq!(connect_at_once(&file.path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    let new = dir.path().join("socket.new");
+    fs::rename(&file.path, &new).unwrap();
+    let bound = bind(&path, &ServiceOptions::default()).unwrap();
+    let found = fs::symlink_metadata(&new).unwrap();
+    assert_eq!((found.dev(), found.ino()), file.identity);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left over");
+    drop((bound, socket));
+}
+
+#[test]
+fn a_path_that_can_be_no_socket_is_refused_before_anything_is_made() {
+    for path in ["", "@orders", "/run/waldo/", "/run/waldo/.", "..", "/", "a\0b"] {
+        let error = check_path(Path::new(path)).unwrap_err();
+        assert!(matches!(error, ServiceError::Options { .. }), "{path:?}: {error}");
+    }
+    let long = "x".repeat(PATH_LEN_MAX);
+    assert!(check_path(Path::new(&long)).is_ok());
+    let error = check_path(Path::new(&(long + "x"))).unwrap_err();
+    assert!(matches!(error, ServiceError::PathTooLong { .. }), "{error}");
+}
+
 #[test]
 fn of_many_that_come_at_once_one_gets_the_path() {
     let dir = tempfile::tempdir().unwrap();

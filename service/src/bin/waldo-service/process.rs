@@ -9,10 +9,14 @@ use crate::signals::{Order, Signals};
 use crate::supervisor::Supervisor;
 use anyhow::Context;
 use nix::libc::SIGTERM;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::time::Duration;
 use waldo_service::inherited_listeners;
 use waldo_terminal::failure::{Outcome, chain};
 use waldo_terminal::notice;
+
+/// Descriptors that a ring needs beside those of its producers, with some to spare.
+const DESCRIPTORS: u64 = 128;
 
 /// How long a thread that is stuck in a system call may hold up the end.
 const BLOCKING_PATIENCE: Duration = Duration::from_secs(1);
@@ -24,11 +28,27 @@ const BLOCKING_PATIENCE: Duration = Duration::from_secs(1);
 pub fn run(args: &Args, config: Config) -> anyhow::Result<Outcome> {
     notice::ready();
     let logging = logging::start(&config.log)?;
+    raise_descriptors(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     let outcome = runtime.block_on(serve(args, config, &logging));
     runtime.shutdown_timeout(BLOCKING_PATIENCE);
     outcome
+}
+
+/// Takes as many descriptors as the system lets, and says if these are too few.
+fn raise_descriptors(config: &Config) {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    let limit = if raised { hard } else { soft };
+    let wanted = config.rings.iter().map(|ring| ring.service_options().producers_max as u64 + DESCRIPTORS);
+    let wanted = wanted.fold(0, u64::saturating_add);
+    if limit < wanted {
+        tracing::warn!(
+            "{wanted} files would be open with as many producers as `producers_max` allows, and {limit} may be: producers \
+             beyond that are refused. Raise the limit (LimitNOFILE=, ulimit -n), or lower producers_max"
+        );
+    }
 }
 
 async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Result<Outcome> {

@@ -5,6 +5,7 @@ use nix::unistd::Group;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use waldo_service::Service;
 
 /// A fault, and the bytes of the file that it is about.
 type Fault = (Range<usize>, String);
@@ -63,6 +64,14 @@ fn check_ring(faults: &mut Vec<Fault>, ring: &RingConfig) {
         && !matches!(Group::from_name(group), Ok(Some(_)))
     {
         fault(format!("there is no group {group:?}: make it (groupadd --system {group}), or name another"));
+    }
+    if let Some(path) = ring.socket()
+        && let Err(error) = Service::check_path(path)
+    {
+        fault(error.to_string());
+    }
+    if ring.name().is_empty() || ring.name().chars().any(char::is_control) {
+        fault("name is empty, or holds a control character".to_owned());
     }
     if ring.home().as_os_str().is_empty() {
         fault("home is empty".to_owned());

@@ -62,6 +62,22 @@ fn a_file_says_everything_that_can_be_said() {
 }
 
 #[test]
+fn what_cannot_be_a_socket_a_name_or_a_time_is_told() {
+    let ring = |more: &str| faults(&format!("[[ring]]\nhome = \"/nowhere\"\n{more}\n"));
+    for socket in ["", "@orders", "/run/", &"x".repeat(108)] {
+        assert!(
+            ring(&format!("socket = \"{socket}\"")).contains("service.toml:2: ring nowhere: "),
+            "{socket}"
+        );
+    }
+    for name in ["", "a\\nb"] {
+        assert!(ring(&format!("name = \"{name}\"")).contains("holds a control character"), "{name}");
+    }
+    assert!(ring("names_kept = \"500000000years\"").contains("service.toml:3: "));
+    assert!(ring("stall_timeout = \"99999999999999999999s\"").contains("service.toml:3: "));
+}
+
+#[test]
 fn an_unknown_key_is_told_with_its_line_and_with_what_may_have_been_meant() {
     let text = "[log]\nlevel = \"info\"\n[[ring]]\nhome = \"/a\"\nsokcet = \"/b\"\n";
     assert_eq!(faults(text), "service.toml:5: unknown key `sokcet`: did you mean `socket`?");

@@ -1,0 +1,121 @@
+//! Taking the connections of producers, as long as there is room for one more.
+
+use crate::counters::Counters;
+use crate::engine::Engine;
+use crate::{ServiceError, connection, descriptors};
+use std::io::ErrorKind;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::net::{UnixListener as AsyncListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use waldo::client::wire::ErrorCode;
+
+/// Between two lines of the log that say that producers cannot be accepted.
+const TELLING_PAUSE: Duration = Duration::from_secs(10);
+/// After an error of accept() that more files would cure.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Makes a listening socket one of the runtime's.
+pub(crate) fn listen(listener: UnixListener) -> Result<AsyncListener, ServiceError> {
+    let failed = |source| ServiceError::Socket { action: "accept on", path: "the socket".into(), source };
+    listener.set_nonblocking(true).map_err(failed)?;
+    AsyncListener::from_std(listener).map_err(failed)
+}
+
+/// Takes connections for ever.
+pub(crate) async fn accept(
+    engine: &Arc<Engine>,
+    listener: &AsyncListener,
+    connections: &mut JoinSet<()>,
+    stopping: &watch::Receiver<bool>,
+) {
+    let mut told = None;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(ended) = connections.join_next() => {
+                tell_of_panic(ended);
+                continue;
+            }
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {
+                continue;
+            }
+            Err(error) => {
+                if is_due(&mut told) {
+                    tracing::warn!("a producer cannot be accepted: {error}");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let connected = engine.counters.connected.load(Ordering::Relaxed);
+        if connected >= engine.options.producers_max as u64 {
+            let max = engine.options.producers_max;
+            refuse(engine, &stream, max, format!("{max} producers are connected, no more are allowed"));
+            continue;
+        }
+        if descriptors::are_scarce(&stream) {
+            let text = format!("{connected} producers are connected, and the service may open no more files");
+            if is_due(&mut told) {
+                tracing::warn!("a producer was refused: {text} (LimitNOFILE=, ulimit -n)");
+            }
+            refuse(engine, &stream, connected as usize, text);
+            continue;
+        }
+        let (shared, stopping) = (Arc::clone(engine), stopping.clone());
+        let connected = Connected::new(&shared.counters);
+        connections.spawn(async move {
+            connection::serve(shared, stream, stopping).await;
+            drop(connected);
+        });
+    }
+}
+
+/// A connection's task has ended. If it panicked, that producer alone is cut off.
+pub(crate) fn tell_of_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("the task of a connection panicked, which is a fault of the service: {error}");
+    }
+}
+
+/// Counts a connection as long as it is there.
+struct Connected(Arc<Counters>);
+
+impl Connected {
+    fn new(counters: &Arc<Counters>) -> Connected {
+        Counters::add(&counters.connected, 1);
+        Counters::add(&counters.connections, 1);
+        Connected(Arc::clone(counters))
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        Counters::subtract(&self.0.connected, 1);
+    }
+}
+
+/// Whether something may be told again that would be told many times a second.
+fn is_due(told: &mut Option<Instant>) -> bool {
+    let due = told.is_none_or(|at| at.elapsed() >= TELLING_PAUSE);
+    if due {
+        *told = Some(Instant::now());
+    }
+    due
+}
+
+/// One too many. The answer fits the socket's buffer; nothing waits for this producer.
+fn refuse(engine: &Engine, stream: &UnixStream, max: usize, text: String) {
+    engine.count(ErrorCode::TooManyProducers);
+    let mut out = Vec::new();
+    connection::link::fatal(ErrorCode::TooManyProducers, 0, max as u64, text).encode(&mut out, false);
+    let _ = stream.try_write(&out);
+}
