@@ -23,6 +23,7 @@ mod reload;
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod ring;
 mod rings;
+mod scripts;
 mod signals;
 mod support;
 mod units;
