@@ -214,11 +214,10 @@ fn connections_that_say_nothing_do_not_take_the_port_from_the_others_for_ever() 
     let place = Place::new();
     let (program, address) = start(&place, &ring_table(&place, "orders", ""));
     let idle: Vec<TcpStream> = (0..80).map(|_| connect(&address)).collect();
-    // Those beyond the limit are closed at once.
-    wait_until("one of them is closed", || {
-        idle.last().unwrap().set_nonblocking(true).unwrap();
-        matches!(idle.last().unwrap().read(&mut [0]), Ok(0))
-    });
+    // Those beyond the limit are told so and closed at once.
+    let mut told = String::new();
+    idle.last().unwrap().read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 503 ") && told.ends_with("too many connections\n"), "{told}");
     drop(idle);
     wait_until("there is room again", || {
         let mut stream = connect(&address);
@@ -226,6 +225,29 @@ fn connections_that_say_nothing_do_not_take_the_port_from_the_others_for_ever() 
         let mut text = String::new();
         stream.read_to_string(&mut text).is_ok() && text.ends_with("ok\n")
     });
+    program.stop();
+}
+
+#[test]
+fn pages_that_are_left_open_do_not_keep_out_who_asks_for_health() {
+    let place = Place::new();
+    let (program, address) = start(&place, &ring_table(&place, "orders", ""));
+    let open = || {
+        let mut stream = connect(&address);
+        write!(stream, "GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        (line.contains(" 200 "), stream)
+    };
+    let pages: Vec<TcpStream> =
+        (0..100).map_while(|_| Some(open()).filter(|page| page.0)).map(|page| page.1).collect();
+    assert_eq!(pages.len(), 16);
+    let (code, head, why) = get(&address, "GET /events");
+    assert!(code == 503 && head.contains("retry-after: 10") && why.contains("close one of them"), "{why}");
+    assert_eq!(get(&address, "HEAD /events").0, 200);
+    assert_eq!(get(&address, "GET /healthz").0, 200);
+    drop(pages);
+    wait_until("there is room again", || open().0);
     program.stop();
 }
 

@@ -14,7 +14,7 @@ use anyhow::Context;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,8 +25,13 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-/// Connections at once. One more is closed.
+/// Connections at once. One more is told so and closed.
 const CONNECTIONS_MAX: usize = 64;
+/// Streams of events among them: pages that are left open for hours may not keep out who asks for health.
+const STREAMS_MAX: usize = 16;
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 21\r\n\
+    Retry-After: 10\r\nConnection: close\r\n\r\ntoo many connections\n";
 /// How long a request may take to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may live; one with a stream of events lives on for `STREAM_ROUNDS` times that.
@@ -63,6 +68,7 @@ pub async fn bind(config: &HttpConfig) -> anyhow::Result<Option<TcpListener>> {
 /// Serves for ever.
 pub async fn serve(listener: TcpListener, views: RingViews) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let streams = Arc::new(Semaphore::new(STREAMS_MAX));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -72,36 +78,49 @@ pub async fn serve(listener: TcpListener, views: RingViews) {
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
-        let views = views.clone();
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            // It fits the socket's buffer; nothing waits for this one.
+            let _ = stream.try_write(TOO_MANY);
+            continue;
+        };
+        let host = Host { views: views.clone(), streams: Arc::clone(&streams), streaming: Arc::default() };
         tokio::spawn(async move {
-            converse(stream, views).await;
+            converse(stream, host).await;
             drop(permit);
         });
     }
 }
 
+/// What a connection needs for its answers.
+#[derive(Clone, Debug)]
+struct Host {
+    views: RingViews,
+    /// Room for streams, of all connections.
+    streams: Arc<Semaphore>,
+    /// This connection has a stream. Relaxed: the flag is all that is passed.
+    streaming: Arc<AtomicBool>,
+}
+
 /// One connection, until it ends or has lived for too long.
-async fn converse(stream: TcpStream, views: RingViews) {
-    let streams = Arc::new(AtomicBool::new(false));
+async fn converse(stream: TcpStream, host: Host) {
     let answer = service_fn(|request| {
-        let (views, streams) = (views.clone(), Arc::clone(&streams));
-        async move { Ok::<_, Infallible>(respond(&request, views, &streams).await) }
+        let host = host.clone();
+        async move { Ok::<_, Infallible>(respond(&request, host).await) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(16 << 10);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), answer));
     for _ in 0..STREAM_ROUNDS {
         match tokio::time::timeout(LIFE, &mut connection).await {
-            // Relaxed: the flag is all that is passed.
-            Err(_) if streams.load(Ordering::Relaxed) => {}
+            Err(_) if host.streaming.load(Ordering::Relaxed) => {}
             // Whoever asked is told by the connection itself if it broke.
             _ => return,
         }
     }
 }
 
-async fn respond(request: &Request<Incoming>, views: RingViews, streams: &AtomicBool) -> Response<Body> {
+async fn respond(request: &Request<Incoming>, host: Host) -> Response<Body> {
+    let Host { views, streams, streaming } = host;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "everything here is read by GET\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -119,11 +138,19 @@ async fn respond(request: &Request<Incoming>, views: RingViews, streams: &Atomic
                 Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
             }
         }
-        "/events" if *request.method() == Method::GET => {
-            streams.store(true, Ordering::Relaxed);
-            let body = events::start(views).boxed();
-            response(StatusCode::OK, "text/event-stream", body)
-        }
+        "/events" if *request.method() == Method::HEAD => with_type(StatusCode::OK, events::CONTENT, ""),
+        "/events" => match streams.try_acquire_owned() {
+            Ok(permit) => {
+                streaming.store(true, Ordering::Relaxed);
+                response(StatusCode::OK, events::CONTENT, events::start(views, permit).boxed())
+            }
+            Err(_) => {
+                let why = format!("{STREAMS_MAX} pages are open already: close one of them\n");
+                let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+                response
+            }
+        },
         "/" => {
             let mut response = with_type(StatusCode::OK, "text/html; charset=utf-8", PAGE);
             let policy = HeaderValue::from_static(PAGE_POLICY);

@@ -8,14 +8,22 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 use waldo::client::wire::ErrorCode;
 
+pub const CONTENT: &str = "text/event-stream";
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How long a stream that nobody reads is kept.
+const STALL: Duration = Duration::from_secs(30);
 
-/// Starts a stream. It ends when nobody reads it any more.
-pub fn start(views: RingViews) -> Channel<Bytes, Infallible> {
+/// Starts a stream, which keeps its permit. It ends when nobody reads it any more.
+pub fn start(views: RingViews, permit: OwnedSemaphorePermit) -> Channel<Bytes, Infallible> {
     let (sender, body) = Channel::new(1);
-    tokio::spawn(run(views, sender));
+    tokio::spawn(async move {
+        run(views, sender).await;
+        drop(permit);
+    });
     body
 }
 
@@ -26,7 +34,7 @@ async fn run(views: RingViews, mut sender: Sender<Bytes, Infallible>) {
         ticks.tick().await;
         let views = views.clone();
         let event = super::blocking(move || event(&snapshot::take(&views))).await;
-        if sender.send_data(event.into()).await.is_err() {
+        if !matches!(timeout(STALL, sender.send_data(event.into())).await, Ok(Ok(()))) {
             return;
         }
     }
