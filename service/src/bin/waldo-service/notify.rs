@@ -13,7 +13,8 @@ const QUEUE_MAX: usize = 64;
 enum Message {
     Ready(String),
     Reloading,
-    Stopping,
+    Stopping(Duration),
+    Extend(Duration),
     Watchdog,
     Status(String),
 }
@@ -50,9 +51,14 @@ impl ServiceManager {
         self.tell(Message::Reloading);
     }
 
-    /// The end begins.
-    pub fn stopping(&self) {
-        self.tell(Message::Stopping);
+    /// The end begins, and takes so long at most.
+    pub fn stopping(&self, limit: Duration) {
+        self.tell(Message::Stopping(limit));
+    }
+
+    /// What goes on takes so much longer at most, whatever the unit's own limit.
+    pub fn extend(&self, limit: Duration) {
+        self.tell(Message::Extend(limit));
     }
 
     /// The service is alive.
@@ -72,12 +78,18 @@ impl ServiceManager {
     }
 }
 
+/// An hour at most fits.
+fn extension(limit: Duration) -> NotifyState<'static> {
+    NotifyState::ExtendTimeoutUsec(u32::try_from(limit.as_micros()).unwrap_or(u32::MAX))
+}
+
 fn send(message: &Message) {
     let sent = match message {
         Message::Ready(status) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]),
         Message::Reloading => NotifyState::monotonic_usec_now()
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
-        Message::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        Message::Stopping(limit) => sd_notify::notify(&[NotifyState::Stopping, extension(*limit)]),
+        Message::Extend(limit) => sd_notify::notify(&[extension(*limit)]),
         Message::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
         Message::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
     };

@@ -10,11 +10,16 @@ use crate::supervisor::Supervisor;
 use anyhow::Context;
 use nix::libc::SIGTERM;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::convert::Infallible;
 use std::time::Duration;
 use waldo_service::inherited_listeners;
 use waldo_terminal::failure::{Outcome, chain};
 use waldo_terminal::notice;
 
+/// For how long the manager is asked at a time while rings are opened.
+const OPENING: Duration = Duration::from_secs(60);
+/// What the end may take beside the producers that do not take their answers: flushes.
+const ENDING: Duration = Duration::from_secs(60);
 /// Descriptors that a ring needs beside those of its producers, with some to spare.
 const DESCRIPTORS: u64 = 128;
 
@@ -61,6 +66,7 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
     let mut supervisor = tokio::select! {
         supervisor = Supervisor::start(&config, inherited) => supervisor?,
         signal = signals.next_stop() => return Ok(outcome_of(signal)),
+        never = ask_for_time(&manager) => match never {},
     };
     if let Some(listener) = listener {
         let address = listener.local_addr()?;
@@ -104,7 +110,7 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
             },
         }
     };
-    manager.stopping();
+    manager.stopping(supervisor.drain_max() + ENDING);
     if signal.is_some() {
         tracing::info!("ending in good order; a second signal ends at once");
     }
@@ -113,6 +119,16 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
         _ if supervisor.failed => anyhow::bail!("a ring has failed: the log says which and why"),
         Some(signal) => Ok(outcome_of(signal)),
         None => Ok(Outcome::Done),
+    }
+}
+
+/// A ring that was not closed is read when it is opened, and takes what it takes: a manager that gave up
+/// would only have it read from the beginning again.
+async fn ask_for_time(manager: &ServiceManager) -> Infallible {
+    let mut ticks = tokio::time::interval(OPENING / 6);
+    loop {
+        ticks.tick().await;
+        manager.extend(OPENING);
     }
 }
 

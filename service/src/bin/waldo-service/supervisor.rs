@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 use waldo_service::{ServiceCounters, ServiceError};
@@ -169,6 +170,12 @@ impl Supervisor {
         let view = Arc::new(RingView::of_unopened(config, why));
         self.views.put(Arc::clone(&view));
         self.rings.insert(name, Running { config: config.clone(), view, stop: None, task: None });
+    }
+
+    /// How long the rings wait for their producers at the end, at most.
+    pub fn drain_max(&self) -> Duration {
+        let limits = self.rings.values().map(|ring| ring.config.service_options().drain_timeout);
+        limits.max().unwrap_or_default()
     }
 
     /// What is served, in a line.
