@@ -18,11 +18,16 @@ pub fn start(place: &Place, text: &str) -> (Program, String) {
     let file = config_file(place, text);
     let args = ["--config", &path(&file), "--http", "127.0.0.1:0"].map(str::to_owned);
     let program = Program::start(place, &args);
+    let address = address_of(&program);
+    (program, address)
+}
+
+/// Where a service that has begun serves metrics.
+pub fn address_of(program: &Program) -> String {
     program.until_logged("metrics and status at http://");
     let log = program.log();
     let address = log.split_once("metrics and status at http://").unwrap().1.split('/').next().unwrap();
-    let address = address.to_owned();
-    (program, address)
+    address.to_owned()
 }
 
 fn connect(address: &str) -> TcpStream {

@@ -114,6 +114,41 @@ fn a_signal_to_end_counts_during_a_reload() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_to_its_end_holds_up_nothing() {
+    let place = Place::new();
+    let file = config_file(&place, &ring_table(&place, "orders", ""));
+    let mut program = Program::start(&place, &["--config".into(), path(&file)]);
+    std::fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    program.signal(Signal::SIGHUP);
+    program.until_told("RELOADING=1");
+    append(&place.dir().join("orders.sock"), "one");
+    program.signal(Signal::SIGTERM);
+    program.until_told("STOPPING=1");
+    assert_eq!(program.ended().code(), Some(0), "{}", program.log());
+}
+
+#[test]
+fn rings_that_come_and_go_leave_no_descriptors() {
+    let place = Place::new();
+    let (orders, quotes) = (ring_table(&place, "orders", ""), ring_table(&place, "quotes", ""));
+    let file = config_file(&place, &orders);
+    let mut program = Program::start(&place, &["--config".into(), path(&file)]);
+    let open = |program: &Program| std::fs::read_dir(format!("/proc/{}/fd", program.pid())).unwrap().count();
+    append(&place.dir().join("orders.sock"), "warm");
+    let mut after_first = None;
+    for round in 0..10 {
+        reload(&place, &mut program, &(orders.clone() + &quotes));
+        append(&place.dir().join("quotes.sock"), &round.to_string());
+        reload(&place, &mut program, &orders);
+        let limit = *after_first.get_or_insert_with(|| open(&program));
+        wait_until("descriptors are closed", || open(&program) <= limit);
+    }
+    program.stop();
+    assert_eq!(texts(&place.dir().join("quotes")).len(), 10);
+}
+
+#[test]
 fn another_level_counts_at_once() {
     let place = Place::new();
     let orders = ring_table(&place, "orders", "");

@@ -1,8 +1,13 @@
 //! Several rings in one process.
 
+use crate::http::{address_of, get, start};
 use crate::raw::Raw;
 use crate::ring::Place;
 use crate::support::*;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 use waldo::client::wire::ErrorCode;
 use waldo::client::{Producer, ProducerOptions};
@@ -21,17 +26,60 @@ fn each_ring_has_its_own_producers() {
     assert_eq!(log.matches("everything is durable").count(), 2, "{log}");
 }
 
+/// The next start may find it mended, and tries.
 #[test]
-fn one_ring_that_cannot_be_opened_ends_the_start_and_leaves_no_socket() {
+fn one_ring_that_cannot_be_served_now_ends_the_start_and_leaves_no_socket() {
     let place = Place::new();
-    std::fs::create_dir(place.dir().join("quotes")).unwrap();
-    std::fs::write(place.dir().join("quotes/ring.meta"), "not a ring").unwrap();
+    let _other = UnixListener::bind(place.dir().join("quotes.sock")).unwrap();
     let file = config_file(&place, &(ring_table(&place, "orders", "") + &ring_table(&place, "quotes", "")));
     let mut command = waldo_service();
     let mut program = Program::spawn(&place, command.args(["--config".into(), path(&file)]));
-    assert_eq!(program.ended().code(), Some(3));
-    assert!(program.log().contains("cannot open the ring"), "{}", program.log());
+    assert_eq!(program.ended().code(), Some(4));
+    assert!(program.log().contains("is held by a live service"), "{}", program.log());
     assert!(!place.dir().join("orders.sock").exists());
+}
+
+#[test]
+fn one_ring_that_is_damaged_does_not_take_down_the_others() {
+    let place = Place::new();
+    std::fs::create_dir(place.dir().join("quotes")).unwrap();
+    std::fs::write(place.dir().join("quotes/ring.meta"), "not a ring").unwrap();
+    let (orders, quotes) = (ring_table(&place, "orders", ""), ring_table(&place, "quotes", ""));
+    let (mut program, address) = start(&place, &(orders + &quotes));
+    append(&place.dir().join("orders.sock"), "an order");
+    let (code, _, why) = get(&address, "GET /healthz");
+    assert!(code == 503 && why.starts_with("ring quotes: cannot open the ring"), "{why}");
+    // Mended.
+    std::fs::remove_file(place.dir().join("quotes/ring.meta")).unwrap();
+    program.signal(Signal::SIGHUP);
+    program.until_told("STATUS=serving 2 rings");
+    append(&place.dir().join("quotes.sock"), "a quote");
+    assert_eq!(get(&address, "GET /healthz").0, 200);
+    program.stop();
+
+    let file = config_file(&place, &ring_table(&place, "trades", ""));
+    std::fs::create_dir(place.dir().join("trades")).unwrap();
+    std::fs::write(place.dir().join("trades/ring.meta"), "not a ring").unwrap();
+    let mut command = waldo_service();
+    let mut program = Program::spawn(&place, command.args(["--config".into(), path(&file)]));
+    assert_eq!(program.ended().code(), Some(3), "nothing is served");
+}
+
+/// A ring that takes long to open: its metadata are a pipe that nobody writes to.
+#[test]
+fn while_rings_are_opened_health_is_told_and_a_signal_counts() {
+    let place = Place::new();
+    std::fs::create_dir(place.dir().join("orders")).unwrap();
+    mkfifo(&place.dir().join("orders/ring.meta"), Mode::S_IRWXU).unwrap();
+    let file = config_file(&place, &ring_table(&place, "orders", ""));
+    let mut command = waldo_service();
+    command.args(["--config".into(), path(&file), "--http".into(), "127.0.0.1:0".into()]);
+    let mut program = Program::spawn(&place, &mut command);
+    let address = address_of(&program);
+    assert_eq!(get(&address, "GET /healthz").2, "ring orders: it is being opened\n");
+    assert!(get(&address, "GET /metrics").2.contains("waldo_ring_up{ring=\"orders\"} 0\n"));
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.ended().code(), Some(0), "{}", program.log());
 }
 
 /// Its writer needs one for each page, and all connections together may not take the last.

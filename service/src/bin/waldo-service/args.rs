@@ -26,7 +26,7 @@ const FORMAT_VARIABLE: &str = "WALDO_SERVICE_LOG_FORMAT";
 /// again: the log's level, rings that are new, gone or have failed take effect, and the log says what needs
 /// a restart. A signal that was ignored at the start stays ignored (nohup). Nobody needs to read standard
 /// error.
-#[derive(clap::Parser, Debug)]
+#[derive(clap::Parser, Clone, Debug)]
 #[command(
     name = "waldo-service",
     version,
@@ -86,7 +86,7 @@ pub struct Args {
 }
 
 /// The ring of the command line. A file can say more: see docs/OPERATIONS.md.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 #[group(conflicts_with = "config", multiple = true)]
 struct RingArgs {
     /// Path of the producers' socket. Not needed with socket activation.

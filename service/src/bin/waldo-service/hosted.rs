@@ -16,6 +16,8 @@ use waldo_terminal::units;
 /// How a ring is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RingState {
+    /// It is being opened.
+    Opening,
     /// Producers may append.
     Serving,
     /// It has ended by itself, for this reason.
@@ -36,13 +38,13 @@ pub struct RingView {
 }
 
 impl RingView {
-    /// A ring that could not be opened.
-    pub fn of_unopened(config: &RingConfig, why: String) -> RingView {
+    /// A ring that is not open.
+    pub fn of_unopened(config: &RingConfig, state: RingState) -> RingView {
         RingView {
             name: config.name(),
             home: config.home().to_owned(),
             socket: config.socket().map(ToOwned::to_owned),
-            state: Mutex::new(RingState::Failed(why)),
+            state: Mutex::new(state),
             opened: None,
         }
     }

@@ -63,15 +63,17 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
     let listener = http::bind(&config.http).await?;
     manager.status("opening the rings");
     let inherited = inherited_listeners()?;
-    let mut supervisor = tokio::select! {
-        supervisor = Supervisor::start(&config, inherited) => supervisor?,
-        signal = signals.next_stop() => return Ok(outcome_of(signal)),
-        never = ask_for_time(&manager) => match never {},
-    };
+    let mut supervisor = Supervisor::new(&config, inherited)?;
+    // From now on, since rings may take long to open: whoever asks for health would wait for that.
     if let Some(listener) = listener {
         let address = listener.local_addr()?;
         tracing::info!("metrics and status at http://{address}/");
         watch_over("the HTTP server", tokio::spawn(http::serve(listener, supervisor.views.clone())));
+    }
+    tokio::select! {
+        started = supervisor.start(&config) => started?,
+        signal = signals.next_stop() => return Ok(outcome_of(signal)),
+        never = ask_for_time(&manager) => match never {},
     }
     if let Some(interval) = manager.watchdog_interval() {
         let manager = manager.clone();
@@ -157,7 +159,11 @@ async fn reload(
         tracing::warn!("there is nothing to reload: the service was started without --config");
         return "";
     }
-    let new = match args.config() {
+    // On a thread that may wait: a file that is a pipe, or a user database that does not answer, holds up
+    // neither signals nor rings.
+    let args = args.clone();
+    let new = tokio::task::spawn_blocking(move || args.config()).await;
+    let new = match new.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
         Ok(new) => new,
         Err(error) => {
             tracing::error!("the configuration is not in order, the old one stays in force: {error}");

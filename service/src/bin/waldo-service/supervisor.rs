@@ -1,6 +1,7 @@
 //! All rings of the process: starting them, a reload, their end.
 
 use crate::config::{Config, RingConfig};
+use crate::exit;
 use crate::hosted::{HostedRing, RingState, RingView, Stopper};
 use anyhow::Context;
 use parking_lot::Mutex;
@@ -60,23 +61,44 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Opens every ring; those at a time that the configuration names, since one disk is behind them as a
-    /// rule.
+    /// Has everything at hand to start.
     ///
     /// # Errors
-    /// The first that cannot be served. Then none is.
-    pub async fn start(
-        config: &Config,
-        inherited: Vec<(String, UnixListener)>,
-    ) -> anyhow::Result<Supervisor> {
-        let mut all = Supervisor { inherited, ..Supervisor::default() };
+    /// A socket that was handed over belongs to no ring.
+    pub fn new(config: &Config, inherited: Vec<(String, UnixListener)>) -> anyhow::Result<Supervisor> {
+        let all = Supervisor { inherited, ..Supervisor::default() };
         all.check_inherited(config)?;
-        let mut opened = Vec::new();
         for ring in &config.rings {
-            opened.push(all.open(ring, config.rings.len() == 1).await?);
+            all.views.put(Arc::new(RingView::of_unopened(ring, RingState::Opening)));
         }
-        opened.into_iter().for_each(|ring| all.serve(ring));
         Ok(all)
+    }
+
+    /// Opens every ring, one after the other, since one disk is behind them as a rule. One that needs a
+    /// person does not take the others down: it has failed, and they are served.
+    ///
+    /// # Errors
+    /// A ring cannot be served, and the next start may find that mended; or none can. Then none is.
+    pub async fn start(&mut self, config: &Config) -> anyhow::Result<()> {
+        let (mut opened, mut broken) = (Vec::new(), Vec::new());
+        for ring in &config.rings {
+            match self.open(ring, config.rings.len() == 1).await {
+                Ok(ring) => opened.push(ring),
+                Err(error) if exit::code_of(&error) == exit::PERSON => broken.push((ring, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if opened.is_empty()
+            && let Some((_, error)) = broken.pop()
+        {
+            return Err(error);
+        }
+        for (ring, error) in broken {
+            self.note_unopened(ring, chain(&error));
+            self.failed = true;
+        }
+        opened.into_iter().for_each(|ring| self.serve(ring));
+        Ok(())
     }
 
     /// Nobody would listen on a socket that belongs to no ring, and whoever connects would wait for ever.
@@ -167,7 +189,7 @@ impl Supervisor {
     fn note_unopened(&mut self, config: &RingConfig, why: String) {
         let name = config.name();
         tracing::error!(ring = name, "not served: {why}");
-        let view = Arc::new(RingView::of_unopened(config, why));
+        let view = Arc::new(RingView::of_unopened(config, RingState::Failed(why)));
         self.views.put(Arc::clone(&view));
         self.rings.insert(name, Running { config: config.clone(), view, stop: None, task: None });
     }

@@ -47,6 +47,7 @@ fn event(rings: &[RingSnapshot]) -> String {
 
 fn describe(ring: &RingSnapshot) -> Value {
     let (state, why) = match &ring.state {
+        RingState::Opening => ("opening", None),
         RingState::Serving => ("serving", None),
         RingState::Failed(why) => ("failed", Some(why.as_str())),
         RingState::Stopped => ("closed", None),

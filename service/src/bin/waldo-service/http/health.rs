@@ -17,6 +17,7 @@ fn fault(ring: &RingSnapshot) -> Option<String> {
     let name = &ring.view.name;
     match (&ring.state, &ring.status) {
         (RingState::Failed(why), _) => Some(format!("ring {name}: {why}\n")),
+        (RingState::Opening, _) => Some(format!("ring {name}: it is being opened\n")),
         (RingState::Stopped, _) => Some(format!("ring {name}: it has been closed\n")),
         (RingState::Serving, None) => Some(format!("ring {name}: its status cannot be read\n")),
         (RingState::Serving, Some(status)) if status.writer != WriterStatus::Live => {

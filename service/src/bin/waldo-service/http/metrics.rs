@@ -245,8 +245,9 @@ fn put(samples: &mut Samples, origin: Origin, rings: &[RingSnapshot]) {
             }
             Origin::Up => samples.add(&[name], whole(Some((ring.state == RingState::Serving).into()))),
             Origin::Identity => {
+                let Some(status) = status else { continue };
                 let home = ring.view.home.to_string_lossy();
-                let id = status.map(|status| waldo_terminal::units::hex(&status.ring_id)).unwrap_or_default();
+                let id = waldo_terminal::units::hex(&status.ring_id);
                 samples.add(&[name, ("home", &home), ("ring_id", &id)], Some(Number::Whole(1)));
             }
             Origin::Errors => {
