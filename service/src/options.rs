@@ -32,7 +32,8 @@ pub struct ServiceOptions {
     /// How long a producer may take for the rest of a frame it has begun, or not read its answers, until it
     /// is cut off: 30 s by default.
     pub stall_timeout: Duration,
-    /// How long a shutdown waits for producers to take their last answers, 10 s by default.
+    /// How long a shutdown waits for producers to take their last answers, 10 s by default; 1 s if the ring
+    /// has failed.
     pub drain_timeout: Duration,
     /// Names that are remembered, 10,000 by default: at most about 2 KiB of memory each. Beyond that those
     /// go that were unused for the longest time.

@@ -13,6 +13,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -21,6 +22,9 @@ use waldo::protocol::limits::{PAYLOAD_LEN_MAX, RECORD_HEADER_LEN};
 use waldo::protocol::page::PageGeometry;
 use waldo::reader::Ring;
 use waldo::writer::{Durability, SharedWriter, Writer, WriterOptions};
+
+/// How long producers may take to be told that the ring has failed.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Takes records from producers and appends them to one ring.
 ///
@@ -132,7 +136,10 @@ impl Service {
                 tell_of_panic(ended);
             }
         };
-        if timeout(engine.options.drain_timeout, drained).await.is_err() {
+        // A ring that has failed has nothing left to acknowledge, and is to be opened again soon.
+        let failed = *engine.broken.borrow();
+        let patience = engine.options.drain_timeout.min(if failed { FAREWELL } else { Duration::MAX });
+        if timeout(patience, drained).await.is_err() {
             tracing::warn!("{} producers did not take their last answers in time", connections.len());
             Counters::add(&engine.counters.cut_off, connections.len() as u64);
         }

@@ -1,5 +1,6 @@
 //! A ring whose disk fails. Needs root and loop devices; says so where they are missing.
 
+use crate::deaf::fill_with_answers;
 use crate::disk_failure::{Failure, machine, on_own_thread};
 use crate::http::{get, start};
 use crate::machine::FileSystem;
@@ -61,18 +62,18 @@ fn the_service_ends_with_an_error_when_its_last_ring_has_failed() {
         let Some(mut machine) = machine(FileSystem::Ext4) else { return };
         machine.mount("defaults").unwrap();
         let place = Place::new();
-        let mut args = small(&place);
-        args.retain(|arg| arg != "--no-sync");
-        for arg in &mut args {
-            if *arg == path(&place.home()) {
-                *arg = path(&machine.top().join("ring"));
-            }
-        }
-        let mut program = Program::start(&place, &args);
-        append(&place.socket(), "one");
+        let more = "drain_timeout = \"1h\"\nstall_timeout = \"1h\"";
+        let table = ring_table(&place, "bad", more).replace("page-cache", "sync");
+        let home = format!("{}\"\nname = \"bad\"", path(&machine.top().join("ring")));
+        let file = config_file(&place, &table.replace(&path(&place.dir().join("bad\"")), &home));
+        let mut program = Program::start(&place, &["--config".into(), path(&file)]);
+        let socket = place.dir().join("bad.sock");
+        append(&socket, "one");
+        // It does not hold up the end either: there is nothing left to be told but that.
+        let _deaf = fill_with_answers(&socket);
         Failure::Shutdown.happen(&machine);
         let options = ProducerOptions::default().reconnect_for(Some(std::time::Duration::ZERO));
-        let producer = Producer::connect(place.socket(), options).unwrap();
+        let producer = Producer::connect(&socket, options).unwrap();
         assert!(producer.append(&["two"]).and_then(waldo::client::Ticket::wait).is_err());
         assert_eq!(program.ended().code(), Some(1));
         assert!(program.log().contains("a ring has failed: the log says which and why"), "{}", program.log());
