@@ -2,19 +2,18 @@
 
 use crate::counters::Counters;
 use crate::engine::Engine;
+use crate::pace::Pace;
 use crate::{ServiceError, connection, descriptors};
 use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::{UnixListener as AsyncListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use waldo::client::wire::ErrorCode;
 
-/// Between two lines of the log that say that producers cannot be accepted.
-const TELLING_PAUSE: Duration = Duration::from_secs(10);
 /// After an error of accept() that more files would cure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -32,7 +31,7 @@ pub(crate) async fn accept(
     connections: &mut JoinSet<()>,
     stopping: &watch::Receiver<bool>,
 ) {
-    let mut told = None;
+    let mut telling = Pace::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -47,7 +46,7 @@ pub(crate) async fn accept(
                 continue;
             }
             Err(error) => {
-                if is_due(&mut told) {
+                if telling.is_due() {
                     tracing::warn!("a producer cannot be accepted: {error}");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -62,7 +61,7 @@ pub(crate) async fn accept(
         }
         if descriptors::are_scarce(&stream) {
             let text = format!("{connected} producers are connected, and the service may open no more files");
-            if is_due(&mut told) {
+            if telling.is_due() {
                 tracing::warn!("a producer was refused: {text} (LimitNOFILE=, ulimit -n)");
             }
             refuse(engine, &stream, connected as usize, text);
@@ -101,15 +100,6 @@ impl Drop for Connected {
     fn drop(&mut self) {
         Counters::subtract(&self.0.connected, 1);
     }
-}
-
-/// Whether something may be told again that would be told many times a second.
-fn is_due(told: &mut Option<Instant>) -> bool {
-    let due = told.is_none_or(|at| at.elapsed() >= TELLING_PAUSE);
-    if due {
-        *told = Some(Instant::now());
-    }
-    due
 }
 
 /// One too many. The answer fits the socket's buffer; nothing waits for this producer.

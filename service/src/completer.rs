@@ -3,6 +3,7 @@
 use crate::connection::link::{Reply, fatal};
 use crate::counters::Counters;
 use crate::engine::{Core, Engine};
+use crate::pace::Pace;
 use crate::request::Permits;
 use crate::step::{Durable, Job, Outcome, Step, code_of};
 use std::sync::mpsc::{Receiver, Sender};
@@ -17,8 +18,13 @@ struct Failed {
 
 /// The thread's whole life.
 pub(crate) fn run(engine: &Engine, steps: &Receiver<Step>, syncs: &Sender<Durable>) {
+    let mut telling = Pace::default();
     while let Ok(step) = steps.recv() {
         if let Err(failed) = complete(engine, step, syncs) {
+            // Producers try again: with a full disk there would be many lines a second.
+            if telling.is_due() {
+                tracing::warn!("records of producers were not appended: {}", failed.error);
+            }
             recover(engine, steps, syncs, *failed);
         }
     }
@@ -83,7 +89,6 @@ fn acknowledge(engine: &Engine, job: Job, syncs: &Sender<Durable>) {
 /// gone well. When all of it is answered, the numbers go on where the log really ends.
 fn recover(engine: &Engine, steps: &Receiver<Step>, syncs: &Sender<Durable>, first: Failed) {
     let error = first.error.clone();
-    tracing::warn!("records of producers were not appended: {error}");
     // Nothing more is queued as long as this is held, and everything that was is in the channel.
     let mut core = engine.core.lock();
     let mut failed = vec![first];

@@ -34,6 +34,7 @@ mod engine;
 mod error;
 mod journal;
 mod options;
+mod pace;
 mod producers;
 mod request;
 mod sequencer;

@@ -5,6 +5,7 @@ mod plan;
 
 use crate::engine::{Core, Engine, now_ms};
 use crate::journal::entry::put_intents;
+use crate::pace::Pace;
 use crate::step::{Job, Outcome, Step};
 use group::Group;
 use std::sync::mpsc::Sender;
@@ -13,6 +14,8 @@ use waldo::writer::AppendError;
 
 /// The thread's whole life.
 pub(crate) fn run(engine: &Engine, steps: &Sender<Step>) {
+    // With a full disk each turn fails, and as many lines a second would fill it for others.
+    let (mut telling, mut shortening) = (Pace::default(), Pace::default());
     while let Some(requests) = engine.requests.take() {
         // Held until everything is queued: after a failure the completer must find all of it.
         let mut core = engine.core.lock();
@@ -25,7 +28,9 @@ pub(crate) fn run(engine: &Engine, steps: &Sender<Step>) {
             group.add(engine, &mut core, request);
         }
         if let Err(error) = write_journal(engine, &mut core, &group) {
-            tracing::warn!("the journal of producers cannot be written: {error}");
+            if telling.is_due() {
+                tracing::warn!("the journal of producers cannot be written: {error}");
+            }
             core.tip = before;
             core.producers.clip(before);
             group.fail(&format!("the journal of producers cannot be written: {error}"), before);
@@ -38,7 +43,7 @@ pub(crate) fn run(engine: &Engine, steps: &Sender<Step>) {
             // The completer lives until this end of the channel is dropped.
             let _ = steps.send(step);
         }
-        tidy_up(engine, &mut core);
+        tidy_up(engine, &mut core, &mut shortening);
     }
 }
 
@@ -62,15 +67,17 @@ fn write_journal(engine: &Engine, core: &mut Core, group: &Group) -> std::io::Re
     core.journal.append(&entries, flush)
 }
 
-/// Forgets names and shortens the journal, now and then. Nothing depends on whether that works.
-fn tidy_up(engine: &Engine, core: &mut Core) {
-    if core.journal.growth() < engine.options.journal_growth {
+/// Forgets names and shortens the journal, now and then. Nothing depends on whether that works, and if it
+/// does not it is not tried at each turn: all names are written anew.
+fn tidy_up(engine: &Engine, core: &mut Core, shortening: &mut Pace) {
+    if core.journal.growth() < engine.options.journal_growth || !shortening.is_due() {
         return;
     }
     core.producers.forget_unused(engine.options.names_kept_since(now_ms()));
     let Core { journal, producers, .. } = core;
-    if let Err(error) = journal.compact(producers) {
-        tracing::warn!("the journal of producers cannot be written anew: {error}");
+    match journal.compact(producers) {
+        Ok(()) => *shortening = Pace::default(),
+        Err(error) => tracing::warn!("the journal of producers cannot be written anew: {error}"),
     }
     engine.counters.names.store(core.producers.len() as u64, std::sync::atomic::Ordering::Relaxed);
 }

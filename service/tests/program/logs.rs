@@ -7,6 +7,7 @@ use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
+use waldo::client::{Producer, ProducerOptions};
 
 fn pipe() -> (OwnedFd, OwnedFd) {
     nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap()
@@ -41,6 +42,28 @@ fn nobody_has_to_read_standard_error() {
         program.stop();
         assert_eq!(texts(&place.home()).len(), 20, "{what}");
     }
+}
+
+/// As on a full disk, the journal of producers cannot be shortened; all goes on, without a line for each turn.
+#[test]
+fn what_fails_at_each_turn_is_not_told_at_each_turn() {
+    let place = Place::new();
+    let file = config_file(&place, &ring_table(&place, "orders", "journal_growth = 4096"));
+    let program = Program::start(&place, &["--config".into(), path(&file)]);
+    let in_the_way = place.dir().join("orders/producers.journal.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let options = ProducerOptions::default().name("p");
+    let producer = Producer::connect(place.dir().join("orders.sock"), options).unwrap();
+    for number in 0..2000 {
+        producer.append(&[format!("{number}")]).unwrap().wait().unwrap();
+    }
+    producer.close().unwrap();
+    program.until_logged("the journal of producers cannot be written anew");
+    let lines = program.log().matches("cannot be written anew").count();
+    assert!(lines < 100, "{lines} lines");
+    std::fs::remove_dir(in_the_way).unwrap();
+    program.stop();
+    assert_eq!(texts(&place.dir().join("orders")).len(), 2000);
 }
 
 #[test]
