@@ -37,6 +37,11 @@ fn one_ring_that_cannot_be_served_now_ends_the_start_and_leaves_no_socket() {
     assert_eq!(program.ended().code(), Some(4));
     assert!(program.log().contains("is held by a live service"), "{}", program.log());
     assert!(!place.dir().join("orders.sock").exists());
+    assert!(
+        program.log().contains("everything is durable"),
+        "the other ended in good order: {}",
+        program.log()
+    );
 }
 
 #[test]
@@ -67,19 +72,26 @@ fn one_ring_that_is_damaged_does_not_take_down_the_others() {
 
 /// A ring that takes long to open: its metadata are a pipe that nobody writes to.
 #[test]
-fn while_rings_are_opened_health_is_told_and_a_signal_counts() {
+fn while_a_ring_is_opened_the_others_are_served_and_a_signal_counts() {
     let place = Place::new();
-    std::fs::create_dir(place.dir().join("orders")).unwrap();
-    mkfifo(&place.dir().join("orders/ring.meta"), Mode::S_IRWXU).unwrap();
-    let file = config_file(&place, &ring_table(&place, "orders", ""));
+    std::fs::create_dir(place.dir().join("quotes")).unwrap();
+    mkfifo(&place.dir().join("quotes/ring.meta"), Mode::S_IRWXU).unwrap();
+    let file = config_file(&place, &(ring_table(&place, "orders", "") + &ring_table(&place, "quotes", "")));
     let mut command = waldo_service();
     command.args(["--config".into(), path(&file), "--http".into(), "127.0.0.1:0".into()]);
     let mut program = Program::spawn(&place, &mut command);
     let address = address_of(&program);
-    assert_eq!(get(&address, "GET /healthz").2, "ring orders: it is being opened\n");
-    assert!(get(&address, "GET /metrics").2.contains("waldo_ring_up{ring=\"orders\"} 0\n"));
+    append(&place.dir().join("orders.sock"), "an order");
+    assert_eq!(get(&address, "GET /healthz").2, "ring quotes: it is being opened\n");
+    assert!(get(&address, "GET /metrics").2.contains("waldo_ring_up{ring=\"quotes\"} 0\n"));
     program.signal(Signal::SIGTERM);
+    program.until_told("STOPPING=1");
     assert_eq!(program.ended().code(), Some(0), "{}", program.log());
+    assert!(
+        program.log().contains("closed: 1 records were stored, everything is durable"),
+        "{}",
+        program.log()
+    );
 }
 
 /// Its writer needs one for each page, and all connections together may not take the last.

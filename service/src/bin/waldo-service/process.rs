@@ -70,11 +70,11 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
         tracing::info!("metrics and status at http://{address}/");
         watch_over("the HTTP server", tokio::spawn(http::serve(listener, supervisor.views.clone())));
     }
-    tokio::select! {
-        started = supervisor.start(&config) => started?,
-        signal = signals.next_stop() => return Ok(outcome_of(signal)),
+    let early = tokio::select! {
+        started = supervisor.start(&config) => started.map(|()| None)?,
+        signal = signals.next_stop() => Some(signal),
         never = ask_for_time(&manager) => match never {},
-    }
+    };
     if let Some(interval) = manager.watchdog_interval() {
         let manager = manager.clone();
         watch_over(
@@ -88,28 +88,11 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
             }),
         );
     }
-    manager.ready(supervisor.summary());
-    let signal = loop {
-        tokio::select! {
-            more = supervisor.watch() => {
-                if !more {
-                    break None;
-                }
-                manager.status(supervisor.summary());
-            }
-            order = signals.next() => match order {
-                Order::Stop(signal) => break Some(signal),
-                Order::Reload => {
-                    manager.reloading();
-                    // Rings may take minutes to open or to end: that holds up nobody who wants an end.
-                    tokio::select! {
-                        outcome = reload(args, &mut config, &mut supervisor, logging) => {
-                            manager.ready(supervisor.summary() + outcome);
-                        }
-                        signal = signals.next_stop() => break Some(signal),
-                    }
-                }
-            },
+    let signal = match early {
+        Some(signal) => Some(signal),
+        None => {
+            manager.ready(supervisor.summary());
+            attend(args, &mut config, &mut supervisor, &mut signals, &manager, logging).await
         }
     };
     manager.stopping(supervisor.drain_max() + ENDING);
@@ -121,6 +104,40 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
         _ if supervisor.failed => anyhow::bail!("a ring has failed: the log says which and why"),
         Some(signal) => Ok(outcome_of(signal)),
         None => Ok(Outcome::Done),
+    }
+}
+
+/// Looks after the rings until a signal ends that, or none is left.
+async fn attend(
+    args: &Args,
+    config: &mut Config,
+    supervisor: &mut Supervisor,
+    signals: &mut Signals,
+    manager: &ServiceManager,
+    logging: &Logging,
+) -> Option<i32> {
+    loop {
+        tokio::select! {
+            more = supervisor.watch() => {
+                if !more {
+                    return None;
+                }
+                manager.status(supervisor.summary());
+            }
+            order = signals.next() => match order {
+                Order::Stop(signal) => return Some(signal),
+                Order::Reload => {
+                    manager.reloading();
+                    // Rings may take minutes to open or to end: that holds up nobody who wants an end.
+                    tokio::select! {
+                        outcome = reload(args, config, supervisor, logging) => {
+                            manager.ready(supervisor.summary() + outcome);
+                        }
+                        signal = signals.next_stop() => return Some(signal),
+                    }
+                }
+            },
+        }
     }
 }
 

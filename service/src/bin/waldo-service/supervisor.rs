@@ -74,31 +74,32 @@ impl Supervisor {
         Ok(all)
     }
 
-    /// Opens every ring, one after the other, since one disk is behind them as a rule. One that needs a
-    /// person does not take the others down: it has failed, and they are served.
+    /// Opens every ring, one after the other, since one disk is behind them as a rule, and serves each at
+    /// once. One that needs a person does not take the others down: it has failed, and they are served.
     ///
     /// # Errors
-    /// A ring cannot be served, and the next start may find that mended; or none can. Then none is.
+    /// A ring cannot be served, and the next start may find that mended; or none can. Then none is, and those
+    /// that were have ended in good order.
     pub async fn start(&mut self, config: &Config) -> anyhow::Result<()> {
-        let (mut opened, mut broken) = (Vec::new(), Vec::new());
+        let mut broken = None;
         for ring in &config.rings {
             match self.open(ring, config.rings.len() == 1).await {
-                Ok(ring) => opened.push(ring),
-                Err(error) if exit::code_of(&error) == exit::PERSON => broken.push((ring, error)),
-                Err(error) => return Err(error),
+                Ok(ring) => self.serve(ring),
+                Err(error) if exit::code_of(&error) == exit::PERSON => {
+                    self.note_unopened(ring, chain(&error));
+                    self.failed = true;
+                    broken = Some(error);
+                }
+                Err(error) => {
+                    self.stop().await;
+                    return Err(error);
+                }
             }
         }
-        if opened.is_empty()
-            && let Some((_, error)) = broken.pop()
-        {
-            return Err(error);
+        match broken {
+            Some(error) if self.tasks.is_empty() => Err(error),
+            _ => Ok(()),
         }
-        for (ring, error) in broken {
-            self.note_unopened(ring, chain(&error));
-            self.failed = true;
-        }
-        opened.into_iter().for_each(|ring| self.serve(ring));
-        Ok(())
     }
 
     /// Nobody would listen on a socket that belongs to no ring, and whoever connects would wait for ever.
