@@ -7,8 +7,9 @@ mod tests;
 use nix::sys::resource::{Resource, getrlimit};
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Left to everything but connections: pages, the journal, the control segment, HTTP.
-const RESERVE: u64 = 64;
+/// Left to everything but connections: pages, the journal, the control segment, and HTTP, which takes 64 at
+/// most.
+const RESERVE: u64 = 128;
 
 /// Whether a connection that has just come takes one of the last descriptors. The system gives the lowest
 /// number that is free, so this one says how many are in use.

@@ -98,6 +98,11 @@ fn each_ring_takes_the_socket_of_its_name() {
     assert_eq!(program.ended().code(), Some(2));
     assert!(program.log().contains("no ring has this name"), "{}", program.log());
 
+    // Whoever connects to the second would wait for ever.
+    let mut program = Program::spawn(&place, &mut activated("orders:orders", &sockets, &args));
+    assert_eq!(program.ended().code(), Some(2));
+    assert!(program.log().contains("two sockets that are named \"orders\""), "{}", program.log());
+
     // A socket that was handed over counts for more than the file, and the log does not say otherwise.
     let table = |name| ring_table(&place, name, "").replace(".sock\"", ".unused\"");
     config_file(&place, &(table("orders") + &table("quotes")));

@@ -20,8 +20,10 @@ use waldo_terminal::notice;
 const OPENING: Duration = Duration::from_secs(60);
 /// What the end may take beside the producers that do not take their answers: flushes.
 const ENDING: Duration = Duration::from_secs(60);
-/// Descriptors that a ring needs beside those of its producers, with some to spare.
-const DESCRIPTORS: u64 = 128;
+/// Descriptors that a ring needs beside those of its producers, and the process beside its rings, with some
+/// to spare.
+const DESCRIPTORS_OF_RING: u64 = 64;
+const DESCRIPTORS_OF_PROCESS: u64 = 128;
 
 /// How long a thread that is stuck in a system call may hold up the end.
 const BLOCKING_PATIENCE: Duration = Duration::from_secs(1);
@@ -46,8 +48,9 @@ fn raise_descriptors(config: &Config) {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
     let limit = if raised { hard } else { soft };
-    let wanted = config.rings.iter().map(|ring| ring.service_options().producers_max as u64 + DESCRIPTORS);
-    let wanted = wanted.fold(0, u64::saturating_add);
+    let wanted =
+        config.rings.iter().map(|ring| ring.service_options().producers_max as u64 + DESCRIPTORS_OF_RING);
+    let wanted = wanted.fold(DESCRIPTORS_OF_PROCESS, u64::saturating_add);
     if limit < wanted {
         tracing::warn!(
             "{wanted} files would be open with as many producers as `producers_max` allows, and {limit} may be: producers \

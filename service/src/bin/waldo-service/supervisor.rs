@@ -107,7 +107,15 @@ impl Supervisor {
         if config.rings.len() == 1 && self.inherited.len() == 1 {
             return Ok(());
         }
-        for (name, _) in &self.inherited {
+        for (index, (name, _)) in self.inherited.iter().enumerate() {
+            // One unit with several paths gives all of them one name.
+            if self.inherited.iter().skip(index + 1).any(|(other, _)| other == name) {
+                return Err(Usage(format!(
+                    "the service was started with two sockets that are named {name:?}, and a ring has one: leave one out, or \
+                     give each a unit and a name of its own (systemd: FileDescriptorName=)"
+                ))
+                .into());
+            }
             if !config.rings.iter().any(|ring| ring.name() == *name) {
                 let known: Vec<String> = config.rings.iter().map(RingConfig::name).collect();
                 return Err(Usage(format!(
