@@ -82,6 +82,24 @@ fn a_ring_that_cannot_be_opened_at_a_reload_is_shown_and_the_others_go_on() {
     program.stop();
 }
 
+#[test]
+fn a_ring_that_somebody_else_had_is_served_when_it_is_given_back() {
+    let place = Place::new();
+    let (orders, quotes) = (ring_table(&place, "orders", ""), ring_table(&place, "quotes", ""));
+    let (mut program, address) = start(&place, &orders);
+    let socket = place.dir().join("quotes.sock");
+    let other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    config_file(&place, &(orders.clone() + &quotes));
+    program.signal(Signal::SIGHUP);
+    program.until_told("STATUS=serving 1 of 2 rings; failed: quotes");
+    drop(other);
+    // Nobody asks for it.
+    program.until_told("STATUS=serving 2 rings");
+    append(&socket, "a quote");
+    assert_eq!(get(&address, "GET /healthz").0, 200);
+    program.stop();
+}
+
 /// Otherwise nobody would start it again.
 #[test]
 fn a_reload_that_leaves_no_ring_ends_the_service_with_an_error() {

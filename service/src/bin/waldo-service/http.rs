@@ -9,7 +9,7 @@ mod metrics;
 mod snapshot;
 
 use crate::config::HttpConfig;
-use crate::supervisor::RingViews;
+use crate::views::RingViews;
 use anyhow::Context;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};

@@ -2,8 +2,8 @@
 //! socket each.
 //!
 //! Reading order: `args` and `config` (what to do), `supervisor` (doing it, until a signal comes), `hosted`
-//! (one ring), `http` (what others see of it), then `logging`, `journald`, `signals`, `exit` and `notify`
-//! (systemd).
+//! (one ring), `retry`, `views` and `http` (what others see of it), then `logging`, `journald`, `signals`,
+//! `exit` and `notify` (systemd).
 
 mod args;
 mod config;
@@ -14,8 +14,10 @@ mod journald;
 mod logging;
 mod notify;
 mod process;
+mod retry;
 mod signals;
 mod supervisor;
+mod views;
 
 use clap::Parser;
 use config::Config;

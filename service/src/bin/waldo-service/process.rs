@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::http;
 use crate::logging::{self, Logging};
 use crate::notify::ServiceManager;
+use crate::retry;
 use crate::signals::{Order, Signals};
 use crate::supervisor::Supervisor;
 use anyhow::Context;
@@ -120,6 +121,7 @@ async fn attend(
     logging: &Logging,
 ) -> Option<i32> {
     loop {
+        let next_retry = supervisor.next_retry();
         tokio::select! {
             more = supervisor.watch() => {
                 if !more {
@@ -127,6 +129,10 @@ async fn attend(
                 }
                 manager.status(supervisor.summary());
             }
+            () = retry::wait(next_retry) => tokio::select! {
+                () = supervisor.retry() => manager.status(supervisor.summary()),
+                signal = signals.next_stop() => return Some(signal),
+            },
             order = signals.next() => match order {
                 Order::Stop(signal) => return Some(signal),
                 Order::Reload => {

@@ -3,39 +3,18 @@
 use crate::config::{Config, RingConfig};
 use crate::exit;
 use crate::hosted::{HostedRing, RingState, RingView, Stopper};
+use crate::retry::Retry;
+use crate::views::RingViews;
 use anyhow::Context;
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 use waldo_service::{ServiceCounters, ServiceError};
 use waldo_terminal::failure::{Usage, chain};
-
-/// The rings as the metrics see them, in the order of the configuration.
-#[derive(Clone, Debug, Default)]
-pub struct RingViews(Arc<Mutex<Vec<Arc<RingView>>>>);
-
-impl RingViews {
-    /// All of them, those that have failed included.
-    pub fn all(&self) -> Vec<Arc<RingView>> {
-        self.0.lock().clone()
-    }
-
-    fn put(&self, view: Arc<RingView>) {
-        let mut views = self.0.lock();
-        match views.iter_mut().find(|other| other.name == view.name) {
-            Some(place) => *place = view,
-            None => views.push(view),
-        }
-    }
-
-    fn remove(&self, name: &str) {
-        self.0.lock().retain(|view| view.name != name);
-    }
-}
 
 /// A ring that runs.
 #[derive(Debug)]
@@ -44,6 +23,8 @@ struct Running {
     view: Arc<RingView>,
     stop: Option<Stopper>,
     task: Option<Id>,
+    /// If it has failed, and may be opened again.
+    retry: Option<Retry>,
 }
 
 type Ended = Result<ServiceCounters, ServiceError>;
@@ -86,7 +67,7 @@ impl Supervisor {
             match self.open(ring, config.rings.len() == 1).await {
                 Ok(ring) => self.serve(ring),
                 Err(error) if exit::code_of(&error) == exit::PERSON => {
-                    self.note_unopened(ring, chain(&error));
+                    self.note_unopened(ring, &error);
                     self.failed = true;
                     broken = Some(error);
                 }
@@ -153,7 +134,7 @@ impl Supervisor {
         }
         self.views.put(Arc::clone(&view));
         let task = self.tasks.spawn(ring.run(stopped)).id();
-        self.rings.insert(name, Running { config, view, stop: Some(stop), task: Some(task) });
+        self.rings.insert(name, Running { config, view, stop: Some(stop), task: Some(task), retry: None });
     }
 
     /// Waits until a ring has ended by itself, and tells. `false` when none is left.
@@ -166,8 +147,8 @@ impl Supervisor {
 
     fn note(&mut self, ended: Result<(Id, Ended), JoinError>) {
         let (id, outcome) = match ended {
-            Ok((id, outcome)) => (id, outcome.map_err(|error| error.to_string())),
-            Err(error) => (error.id(), Err(format!("its task panicked: {error}"))),
+            Ok((id, outcome)) => (id, outcome.map_err(anyhow::Error::from)),
+            Err(error) => (error.id(), Err(anyhow::anyhow!("its task panicked: {error}"))),
         };
         let Some((name, running)) = self.rings.iter_mut().find(|(_, running)| running.task == Some(id))
         else {
@@ -185,7 +166,10 @@ impl Supervisor {
                 RingState::Stopped
             }
             Ok(_) => RingState::Failed("it ended by itself".to_owned()),
-            Err(error) => RingState::Failed(error),
+            Err(error) => {
+                running.retry = Retry::after(&error, None).filter(|_| !asked_for);
+                RingState::Failed(error.to_string())
+            }
         };
         if let RingState::Failed(why) = &state {
             tracing::error!(ring = name, "the ring is served no more: {why}");
@@ -194,13 +178,34 @@ impl Supervisor {
         *running.view.state.lock() = state;
     }
 
-    /// A ring that should be served and is not: health and metrics show it, and the next reload tries again.
-    fn note_unopened(&mut self, config: &RingConfig, why: String) {
-        let name = config.name();
+    /// A ring that should be served and is not: health and metrics show it. It is tried again, by itself or
+    /// at the next reload.
+    fn note_unopened(&mut self, config: &RingConfig, error: &anyhow::Error) {
+        let (name, why) = (config.name(), chain(error));
         tracing::error!(ring = name, "not served: {why}");
         let view = Arc::new(RingView::of_unopened(config, RingState::Failed(why)));
         self.views.put(Arc::clone(&view));
-        self.rings.insert(name, Running { config: config.clone(), view, stop: None, task: None });
+        let retry = Retry::after(error, self.rings.get(&name).and_then(|before| before.retry));
+        self.rings.insert(name, Running { config: config.clone(), view, stop: None, task: None, retry });
+    }
+
+    /// When a ring is to be tried again.
+    pub fn next_retry(&self) -> Option<Instant> {
+        self.rings.values().filter_map(|ring| Some(ring.retry?.at)).min()
+    }
+
+    /// Opens again what is due. The process has other rings, or it would have ended.
+    pub async fn retry(&mut self) {
+        let now = Instant::now();
+        let due = self.rings.values().filter(|ring| ring.retry.is_some_and(|retry| retry.at <= now));
+        let due: Vec<RingConfig> = due.map(|ring| ring.config.clone()).collect();
+        for ring in due {
+            match self.open(&ring, false).await {
+                Ok(opened) => self.serve(opened),
+                Err(error) => self.note_unopened(&ring, &error),
+            }
+        }
+        self.failed = self.rings.values().any(|running| running.task.is_none());
     }
 
     /// How long the rings wait for their producers at the end, at most.
@@ -254,9 +259,12 @@ impl Supervisor {
     pub async fn reload(&mut self, config: &Config) {
         let gone = |name: &&String| !config.rings.iter().any(|ring| ring.name() == **name);
         let gone: Vec<String> = self.rings.keys().filter(gone).cloned().collect();
-        for name in gone {
+        for name in &gone {
             tracing::info!(ring = name, "the configuration names the ring no more: it ends");
-            self.stop_one(&name).await;
+            drop(self.rings.get_mut(name).and_then(|running| running.stop.take()));
+        }
+        for name in &gone {
+            self.stop_one(name).await;
         }
         for ring in &config.rings {
             let name = ring.name();
@@ -275,7 +283,7 @@ impl Supervisor {
             }
             match self.open(ring, config.rings.len() == 1).await {
                 Ok(opened) => self.serve(opened),
-                Err(error) => self.note_unopened(ring, chain(&error)),
+                Err(error) => self.note_unopened(ring, &error),
             }
         }
         self.failed = self.rings.values().any(|running| running.task.is_none());

@@ -2,7 +2,7 @@
 
 use super::snapshot::{self, RingSnapshot};
 use crate::hosted::RingState;
-use crate::supervisor::RingViews;
+use crate::views::RingViews;
 use http_body_util::channel::{Channel, Sender};
 use hyper::body::Bytes;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! All rings at one moment.
 
 use crate::hosted::{RingState, RingView};
-use crate::supervisor::RingViews;
+use crate::views::RingViews;
 use std::sync::Arc;
 use waldo::reader::RingStatus;
 use waldo_service::ServiceCounters;
