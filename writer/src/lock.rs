@@ -18,7 +18,6 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use waldo_shm_protocol::names;
 
@@ -95,16 +94,23 @@ impl WriterLock {
         Ok(())
     }
 
-    /// Whether a writer holds the lock in `home` now, found out without touching anything.
+    /// Whether a writer is at work in `dir` now, found out without touching anything: it holds the lock, or
+    /// has `ring.meta` locked, which whoever removed its lock file has left alone.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn is_held(home: &Path) -> io::Result<bool> {
-        match File::open(home.join(names::LOCK)) {
-            Ok(file) => Ok(set_lock(&file, libc::F_OFD_GETLK, libc::F_RDLCK)? == libc::F_WRLCK),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
+    pub(crate) fn is_held(dir: &Directory) -> Result<bool, OpenError> {
+        for name in [names::LOCK, names::META] {
+            let failed = OpenError::io("look at", dir.path(name));
+            let look = |file: File| set_lock(&file, libc::F_OFD_GETLK, libc::F_RDLCK);
+            match dir.open_to_read(name).and_then(look) {
+                Ok(libc::F_WRLCK) => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
         }
+        Ok(false)
     }
 
     /// Whether there was no lock file: of a ring that is there, somebody must have removed it.

@@ -5,6 +5,9 @@
 //! removes them. The lock is held from the beginning and goes last, so that no writer makes a ring among
 //! them.
 
+#[cfg(test)]
+mod tests;
+
 use crate::control::{left_over, refuse_if_alive};
 use crate::disk::{Directory, object_of};
 use crate::error::OpenError;
@@ -80,11 +83,16 @@ pub enum RemovalError {
 /// [`RemovalError`], a writer that lives included.
 pub fn plan(home: impl AsRef<Path>, extras: &[&str]) -> Result<Removal, RemovalError> {
     let (dir, _) = open(home.as_ref())?;
+    let (removal, ring_id) = look(&dir, extras)?;
     let path = dir.path(names::LOCK);
-    if WriterLock::is_held(dir.home()).map_err(OpenError::io("look at", &path))? {
+    if WriterLock::is_held(&dir)? {
         return Err(OpenError::Locked { path, holder: "a writer that runs".into() }.into());
     }
-    Ok(look(&dir, extras)?.0)
+    let is_missing = dir.object_at(names::LOCK).map_err(OpenError::io("look at", path))?.is_none();
+    if let (true, Some(ring_id)) = (is_missing, &ring_id) {
+        refuse_if_alive(&dir, ring_id)?;
+    }
+    Ok(removal)
 }
 
 /// Removes the ring in `home`, its control segment, and the directory if nothing else is in it.
@@ -92,38 +100,78 @@ pub fn plan(home: impl AsRef<Path>, extras: &[&str]) -> Result<Removal, RemovalE
 /// # Errors
 /// As [`plan`], and if something cannot be removed; the next run goes on.
 pub fn remove(home: impl AsRef<Path>, extras: &[&str]) -> Result<Removal, RemovalError> {
-    let (dir, path) = open(home.as_ref())?;
-    // Before the lock, which would be made.
-    look(&dir, extras)?;
-    let mut lock = WriterLock::take(&dir)?;
-    lock.hold_meta()?;
-    let (mut removal, ring_id) = look(&dir, extras)?;
-    if lock.was_missing()
-        && let Some(ring_id) = &ring_id
-    {
-        refuse_if_alive(&dir, ring_id)?;
-    }
-    let failed = |name: &str| {
-        let path = dir.path(name);
-        move |source| RemovalError::Io { path, source }
-    };
-    // As long as the link is there.
-    let segment = left_over::remove_of(&dir, ring_id);
-    for name in &removal.files {
-        match dir.remove(name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(name)(error)),
-            _ => {}
+    Unwritten::take(home.as_ref(), extras)?.remove()
+}
+
+/// [`remove`], if `wanted` says so. It is asked with the writer's lock held: no writer appends between the
+/// answer and the removal. `None` if the ring stays; it is as it was then.
+///
+/// # Errors
+/// As [`remove`].
+pub fn remove_if(
+    home: impl AsRef<Path>,
+    extras: &[&str],
+    wanted: impl FnOnce() -> bool,
+) -> Result<Option<Removal>, RemovalError> {
+    let ring = Unwritten::take(home.as_ref(), extras)?;
+    if wanted() { ring.remove().map(Some) } else { ring.leave().map(|()| None) }
+}
+
+/// A ring whose lock is held: as long as this lives, no writer comes.
+struct Unwritten {
+    dir: Directory,
+    path: PathBuf,
+    lock: WriterLock,
+    removal: Removal,
+    ring_id: Option<RingId>,
+}
+
+impl Unwritten {
+    fn take(home: &Path, extras: &[&str]) -> Result<Unwritten, RemovalError> {
+        let (dir, path) = open(home)?;
+        // Before the lock, which would be made.
+        look(&dir, extras)?;
+        let mut lock = WriterLock::take(&dir)?;
+        lock.hold_meta()?;
+        let (removal, ring_id) = look(&dir, extras)?;
+        if let (true, Some(ring_id)) = (lock.was_missing(), &ring_id) {
+            refuse_if_alive(&dir, ring_id)?;
         }
-        if name == names::META {
-            dir.sync().map_err(failed(name))?;
-        }
+        Ok(Unwritten { dir, path, lock, removal, ring_id })
     }
-    removal.segment = segment.map_err(failed(names::LINK))?;
-    dir.sync().map_err(failed("."))?;
-    drop(lock);
-    let same = File::open(&path).and_then(|now| object_of(&now)).ok() == dir.object().ok();
-    removal.directory = same && removal.left.is_empty() && fs::remove_dir(&path).is_ok();
-    Ok(removal)
+
+    fn remove(self) -> Result<Removal, RemovalError> {
+        let Unwritten { dir, path, lock, mut removal, ring_id } = self;
+        let failed = |name: &str| {
+            let path = dir.path(name);
+            move |source| RemovalError::Io { path, source }
+        };
+        // As long as the link is there.
+        let segment = left_over::remove_of(&dir, ring_id);
+        for name in &removal.files {
+            match dir.remove(name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(name)(error)),
+                _ => {}
+            }
+            if name == names::META {
+                dir.sync().map_err(failed(name))?;
+            }
+        }
+        removal.segment = segment.map_err(failed(names::LINK))?;
+        dir.sync().map_err(failed("."))?;
+        drop(lock);
+        let same = File::open(&path).and_then(|now| object_of(&now)).ok() == dir.object().ok();
+        removal.directory = same && removal.left.is_empty() && fs::remove_dir(&path).is_ok();
+        Ok(removal)
+    }
+
+    fn leave(self) -> Result<(), RemovalError> {
+        if self.lock.was_missing() {
+            let path = self.dir.path(names::LOCK);
+            self.dir.remove(names::LOCK).map_err(|source| RemovalError::Io { path, source })?;
+        }
+        Ok(())
+    }
 }
 
 /// The directory, and its path without links in the last place.

@@ -133,9 +133,9 @@ pub struct Repair {
 /// neither metadata nor a page with a good header.
 pub fn plan(home: impl AsRef<Path>, keep: Keep) -> Result<Repair, OpenError> {
     let home = home.as_ref();
-    let path = home.join(names::LOCK);
-    if WriterLock::is_held(home).map_err(OpenError::io("look at", &path))? {
-        return Err(OpenError::Locked { path, holder: "a writer that runs".into() });
+    let dir = Directory::open(home).map_err(OpenError::io("look at", home))?;
+    if WriterLock::is_held(&dir)? {
+        return Err(OpenError::Locked { path: dir.path(names::LOCK), holder: "a writer that runs".into() });
     }
     Ok(look::look(home, keep)?.report)
 }

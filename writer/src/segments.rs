@@ -17,6 +17,14 @@ pub fn list() -> io::Result<Vec<SegmentEntry>> {
     left_over::list()
 }
 
+/// Whether [`remove_left_over`] would remove the object of this name.
+///
+/// # Errors
+/// What the system says.
+pub fn is_left_over(name: &str) -> io::Result<bool> {
+    left_over::is_left_over(name)
+}
+
 /// Removes the object of this name if it is a control segment of this user, its ring is certainly not at its
 /// place any more, and nobody has it open or mapped. All of that is looked at anew. `false` if it stays.
 ///

@@ -29,7 +29,7 @@ fn sweep_directory(shm: &Path) {
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     for name in names.filter(|name| name.starts_with("waldo-")).take(LOOKED_AT_MAX) {
         let link = Link::Posix(format!("/{name}"));
-        match remove_if_left_over(&link) {
+        match if_left_over(&link, true) {
             Ok(true) => tracing::info!("removed the control segment {name}: its ring is gone"),
             Ok(false) => {}
             Err(error) => tracing::debug!("left the control segment {name} alone: {error}"),
@@ -37,7 +37,8 @@ fn sweep_directory(shm: &Path) {
     }
 }
 
-fn remove_if_left_over(link: &Link) -> std::io::Result<bool> {
+/// Whether the object is left over; with `remove` it goes then.
+fn if_left_over(link: &Link, remove: bool) -> io::Result<bool> {
     let Some(file) = object::open(link, false)? else { return Ok(false) };
     let stat = file.metadata()?;
     if !stat.is_file() || stat.uid() != nix::unistd::geteuid().as_raw() {
@@ -50,8 +51,10 @@ fn remove_if_left_over(link: &Link) -> std::io::Result<bool> {
     }
     let mut removed = Ok(());
     let unused = nobody_else_has(&file, &mut || {
-        // Still in that proof: a writer that opens it by name now waits, and finds it gone.
-        removed = object::remove(link, [stat.dev(), stat.ino()]);
+        if remove {
+            // Still in that proof: a writer that opens it by name now waits, and finds it gone.
+            removed = object::remove(link, [stat.dev(), stat.ino()]);
+        }
     })?;
     removed.map(|()| unused)
 }
@@ -105,9 +108,14 @@ fn entry(name: String) -> Option<SegmentEntry> {
     Some(SegmentEntry { name, bytes: stat.blocks() * 512, owner: stat.uid(), content })
 }
 
+/// Whether [`remove`] would remove the object of this name.
+pub(crate) fn is_left_over(name: &str) -> io::Result<bool> {
+    if_left_over(&Link::Posix(format!("/{name}")), false)
+}
+
 /// Removes the object of this name as [`sweep`] would. `false` if it is to stay.
 pub(crate) fn remove(name: &str) -> io::Result<bool> {
-    remove_if_left_over(&Link::Posix(format!("/{name}")))
+    if_left_over(&Link::Posix(format!("/{name}")), true)
 }
 
 /// Removes the segment of the ring in `dir`, whose lock the caller holds: of this user, and made for this
