@@ -1,8 +1,9 @@
 //! `waldo gc`: what nobody needs any more, removed.
 
-use crate::machine::{homes_below, newest_time, state};
-use crate::output::Output;
+use crate::machine::{Search, homes_below, newest_time, state};
+use crate::output::{Output, or_closed};
 use crate::rm::{EXTRAS, describe, explain};
+use crate::tail::escape::harmless_lines;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -48,25 +49,34 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::install()?;
     let mut out = Output::stdout(&interrupt)?;
     let (mut found, mut whole) = (0_u64, true);
+    // That nobody reads what was removed is no reason to leave the rest.
+    let mut told = Ok(());
     for segment in segments::list().context("cannot read /dev/shm")?.iter().filter(|entry| is_garbage(entry))
     {
         match collect_segment(segment, args.apply) {
-            Ok(text) => out.print(&text)?,
+            Ok((text, removable)) => {
+                told = told.and(out.print(&text));
+                found += u64::from(removable);
+            }
             Err(error) => {
                 notice!("waldo: cannot remove /dev/shm/{}: {error}", segment.name);
                 whole = false;
             }
         }
-        found += 1;
     }
     if let Some(age) = args.unused_for {
-        for home in homes_below(&args.dirs)? {
+        let Search { homes, unread } = homes_below(&args.dirs);
+        for error in &unread {
+            notice!("waldo: {error}");
+            whole = false;
+        }
+        for home in homes {
             if let Some(signal) = interrupt.signal() {
                 return Ok(Outcome::Interrupted(signal));
             }
             match collect_ring(&home, age, args.apply) {
                 Ok(Some(text)) => {
-                    out.print(&text)?;
+                    told = told.and(out.print(&text));
                     found += 1;
                 }
                 Ok(None) => {}
@@ -82,7 +92,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         (_, false) => "nothing was removed; --apply does it\n",
         (_, true) => "",
     };
-    out.print(end)?;
+    or_closed(told.and(out.print(end)))?;
     Ok(if whole { Outcome::Done } else { Outcome::Bad })
 }
 
@@ -91,7 +101,8 @@ fn is_garbage(segment: &SegmentEntry) -> bool {
     ours && segment.content.as_ref().is_some_and(|content| content.is_gone)
 }
 
-fn collect_segment(segment: &SegmentEntry, apply: bool) -> std::io::Result<String> {
+/// What was done about a segment, and whether it can go.
+fn collect_segment(segment: &SegmentEntry, apply: bool) -> std::io::Result<(String, bool)> {
     let home = segment.content.as_ref().map(|content| content.home.display().to_string());
     let about = format!(
         "the segment /dev/shm/{}, {}: its ring {} is gone",
@@ -99,15 +110,49 @@ fn collect_segment(segment: &SegmentEntry, apply: bool) -> std::io::Result<Strin
         units::bytes(segment.bytes),
         home.unwrap_or_default()
     );
-    Ok(match apply {
-        false => format!("would remove {about}\n"),
-        true if segments::remove_left_over(&segment.name)? => format!("removed {about}\n"),
-        true => format!("left {about}, but a process still has it\n"),
-    })
+    let removable = match apply {
+        true => segments::remove_left_over(&segment.name)?,
+        false => segments::is_left_over(&segment.name)?,
+    };
+    let text = match (apply, removable) {
+        (true, true) => format!("removed {about}\n"),
+        (false, true) => format!("would remove {about}\n"),
+        (true, false) => format!("left {about}, but a process still has it\n"),
+        (false, false) => format!("would leave {about}, but a process still has it\n"),
+    };
+    Ok((harmless_lines(&text), removable))
 }
 
 /// What was done about a ring, if anything had to be.
 fn collect_ring(home: &Path, age: Duration, apply: bool) -> anyhow::Result<Option<String>> {
+    if unused(home, age)?.is_none() {
+        return Ok(None);
+    }
+    // A writer may have come, appended and gone since, so the answer that counts is one with its lock held.
+    let mut answer = Ok(None);
+    let removed = match apply {
+        true => removal::remove_if(home, &EXTRAS, || {
+            answer = unused(home, age);
+            matches!(answer, Ok(Some(_)))
+        }),
+        false => removal::plan(home, &EXTRAS).map(|planned| {
+            answer = unused(home, age);
+            Some(planned)
+        }),
+    };
+    let removed = removed.map_err(|error| anyhow::anyhow!(explain(&error)))?;
+    let (Some(idle), Some(removed)) = (answer?, removed) else { return Ok(None) };
+    let mut text = describe(&removed, home, !apply);
+    text.insert_str(
+        text.find('\n').unwrap_or(text.len()),
+        &format!("; unused for {}", units::duration(idle)),
+    );
+    Ok(Some(text))
+}
+
+/// For how long nothing has been appended to the ring, if that is long enough, and if it is one to be
+/// removed at all.
+fn unused(home: &Path, age: Duration) -> anyhow::Result<Option<Duration>> {
     use std::os::unix::fs::MetadataExt;
     let stat = std::fs::symlink_metadata(home)?;
     if stat.uid() != nix::unistd::geteuid().as_raw() || is_backup(home) {
@@ -120,18 +165,8 @@ fn collect_ring(home: &Path, age: Duration, apply: bool) -> anyhow::Result<Optio
         None => std::fs::symlink_metadata(home.join(names::META))?.modified()?,
     };
     let idle = SystemTime::now().duration_since(newest).unwrap_or_default();
-    if idle < age || ["live", "recovering"].contains(&state(&status)) {
-        return Ok(None);
-    }
-    drop(ring);
-    let removed = if apply { removal::remove(home, &EXTRAS) } else { removal::plan(home, &EXTRAS) };
-    let removed = removed.map_err(|error| anyhow::anyhow!(explain(&error)))?;
-    let mut text = describe(&removed, home, !apply);
-    text.insert_str(
-        text.find('\n').unwrap_or(text.len()),
-        &format!("; unused for {}", units::duration(idle)),
-    );
-    Ok(Some(text))
+    let lives = ["live", "recovering"].contains(&state(&status));
+    Ok((idle >= age && !lives).then_some(idle))
 }
 
 /// Whether `waldo repair` has made it: it puts what it removes beside the ring.

@@ -1,6 +1,6 @@
 //! `waldo ls`: the rings of this machine.
 
-use crate::machine::{homes, newest_time, state};
+use crate::machine::{Search, homes, newest_time, state};
 use crate::output::Output;
 use crate::tail::escape::escape;
 use anyhow::Context;
@@ -12,7 +12,7 @@ use waldo::reader::{Ring, RingStatus};
 use waldo::writer::segments::{self, SegmentEntry};
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
-use waldo_terminal::units;
+use waldo_terminal::{notice, units};
 
 /// List the rings of this machine, and how they are.
 ///
@@ -30,7 +30,8 @@ States: live, recovering (the writer is opening it), closed (in good order), fai
 stalled (the writer has not been heard of: killed or stopped), absent (no writer), gone (a segment without its ring),
 unreadable (the last column says why).
 
-Exit codes: 0 listed, whatever the states; 1 a directory given, or /dev/shm, cannot be read; 2 wrong usage.")]
+Exit codes: 0 listed, whatever the states; 1 a directory, or /dev/shm, cannot be read (the others are listed);
+2 wrong usage.")]
 pub struct Args {
     /// Where to look for rings, besides /dev/shm.
     dirs: Vec<PathBuf>,
@@ -43,14 +44,15 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::install()?;
     let segments = segments::list().context("cannot read /dev/shm")?;
-    let rows: Vec<Row> = homes(&segments, &args.dirs)?
-        .into_iter()
-        .map(Row::of_ring)
-        .chain(segments.iter().filter_map(Row::of_segment))
-        .collect();
+    let Search { homes, unread } = homes(&segments, &args.dirs);
+    let rows: Vec<Row> =
+        homes.into_iter().map(Row::of_ring).chain(segments.iter().filter_map(Row::of_segment)).collect();
     let text = if args.json { rows.iter().map(Row::to_json).collect() } else { to_table(&rows) };
+    for error in &unread {
+        notice!("waldo: {error}");
+    }
     Output::stdout(&interrupt)?.print(&text)?;
-    Ok(Outcome::Done)
+    Ok(if unread.is_empty() { Outcome::Done } else { Outcome::Bad })
 }
 
 /// One line of the list.
@@ -114,7 +116,8 @@ impl Row {
         let status = self.status.as_ref();
         let value = json!({
             "state": self.state,
-            "home": self.home,
+            // A path may hold any bytes, JSON text may not.
+            "home": self.home.as_ref().map(|home| home.to_string_lossy()),
             "ring_id": status.map(|status| units::hex(&status.ring_id)),
             "pid": status.map(|status| status.writer_pid).filter(|pid| *pid > 0),
             "oldest_seq_no": status.and_then(|status| status.oldest_seq_no),

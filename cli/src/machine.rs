@@ -10,44 +10,67 @@ use waldo::writer::segments::SegmentEntry;
 /// How far below a directory rings are looked for.
 const DEPTH_MAX: u32 = 8;
 
+/// What a search for rings has found.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// Their directories.
+    pub homes: BTreeSet<PathBuf>,
+    /// What could not be looked into, and why: rings may be there.
+    pub unread: Vec<String>,
+}
+
 /// The directories of rings: those that segments name, and those in and below `dirs`.
-///
-/// # Errors
-/// If one of `dirs` cannot be read. What lies below and cannot be read is passed over.
-pub fn homes(segments: &[SegmentEntry], dirs: &[PathBuf]) -> io::Result<BTreeSet<PathBuf>> {
+pub fn homes(segments: &[SegmentEntry], dirs: &[PathBuf]) -> Search {
+    let mut found = homes_below(dirs);
     let contents = segments.iter().filter_map(|segment| segment.content.as_ref());
-    let mut found: BTreeSet<PathBuf> =
-        contents.filter(|content| !content.is_gone).map(|content| content.home.clone()).collect();
-    found.append(&mut homes_below(dirs)?);
-    Ok(found)
+    found.homes.extend(contents.filter(|content| !content.is_gone).map(|content| content.home.clone()));
+    found
 }
 
 /// Those in and below `dirs` alone.
-///
-/// # Errors
-/// As [`homes`].
-pub fn homes_below(dirs: &[PathBuf]) -> io::Result<BTreeSet<PathBuf>> {
-    let mut found = BTreeSet::new();
+pub fn homes_below(dirs: &[PathBuf]) -> Search {
+    let mut found = Search::default();
     for dir in dirs {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", dir.display()));
-        let dir = dir.canonicalize().map_err(named)?;
-        std::fs::read_dir(&dir).map_err(named)?;
-        search(&dir, DEPTH_MAX, &mut found);
+        match dir.canonicalize() {
+            Ok(dir) => found.look(&dir, DEPTH_MAX),
+            Err(error) => found.pass_over(dir, &error),
+        }
     }
-    Ok(found)
+    found
 }
 
-/// Links are not followed: a ring has one place, and a search an end.
-fn search(dir: &Path, depth: u32, found: &mut BTreeSet<PathBuf>) {
-    if std::fs::symlink_metadata(dir.join(names::META)).is_ok_and(|stat| stat.is_file()) {
-        found.insert(dir.to_path_buf());
-        return;
-    }
-    let entries = if depth > 0 { std::fs::read_dir(dir).ok() } else { None };
-    for entry in entries.into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            search(&entry.path(), depth - 1, found);
+impl Search {
+    /// Links are not followed: a ring has one place, and a search an end.
+    fn look(&mut self, dir: &Path, depth: u32) {
+        match std::fs::symlink_metadata(dir.join(names::META)) {
+            Ok(stat) if stat.is_file() => {
+                self.homes.insert(dir.to_path_buf());
+                return;
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.pass_over(dir, &error);
+                return;
+            }
+            _ => {}
         }
+        if depth == 0 {
+            return;
+        }
+        let entries = match std::fs::read_dir(dir) {
+            Ok(entries) => entries,
+            // It has gone meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return self.pass_over(dir, &error),
+        };
+        for entry in entries.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.look(&entry.path(), depth - 1);
+            }
+        }
+    }
+
+    fn pass_over(&mut self, dir: &Path, error: &io::Error) {
+        self.unread.push(format!("{}: cannot look for rings there: {error}", dir.display()));
     }
 }
 

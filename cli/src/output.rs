@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
-use waldo_terminal::failure::{Ended, output_error};
+use waldo_terminal::failure::{Ended, OutputClosed, output_error};
 use waldo_terminal::interrupt::Interrupt;
 
 const CHUNK: usize = 256 * 1024;
@@ -118,6 +118,15 @@ impl Output<'_> {
     pub fn descriptor(&self) -> anyhow::Result<OwnedFd> {
         self.file.as_fd().try_clone_to_owned().context("cannot use standard output")
     }
+}
+
+/// What printing came to, for a command whose work is something else: that nobody reads what it prints is no
+/// failure, and must not become the success of a command that ends with it.
+///
+/// # Errors
+/// All others.
+pub fn or_closed(result: anyhow::Result<()>) -> anyhow::Result<()> {
+    result.or_else(|error| if error.is::<OutputClosed>() { Ok(()) } else { Err(error) })
 }
 
 /// Standard output opened anew, so that writes to it never wait. The flag on the descriptor that this process

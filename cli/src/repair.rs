@@ -1,6 +1,6 @@
 //! `waldo repair`: a damaged ring made usable again, if that is asked for.
 
-use crate::output::Output;
+use crate::output::{Output, or_closed};
 use anyhow::Context;
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -67,12 +67,13 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let looked = || format!("cannot look at {}", args.home.display());
     let planned = repair::plan(&args.home, keep).with_context(looked)?;
     let mut out = Output::stdout(&interrupt)?;
-    out.print(&describe(&args, &planned))?;
+    // Whether anybody reads them or not, the answer is in the exit code, and the repair is wanted.
+    or_closed(out.print(&describe(&args, &planned)))?;
     if planned.damage.is_none() {
         return Ok(Outcome::Done);
     }
     if !args.apply {
-        out.print("Nothing has been changed. `waldo repair --apply` does it.\n")?;
+        or_closed(out.print("Nothing has been changed. `waldo repair --apply` does it.\n"))?;
         return Ok(Outcome::Bad);
     }
     let done = repair::apply(&args.home, keep, args.backup.as_deref())
@@ -82,7 +83,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         anyhow::bail!("{} is still damaged after the repair: {damage}", args.home.display());
     }
     if let Some(backup) = done.backup {
-        out.print(&format!("Done. What was removed or changed is in {}.\n", backup.display()))?;
+        or_closed(out.print(&format!("Done. What was removed or changed is in {}.\n", backup.display())))?;
     }
     Ok(Outcome::Done)
 }

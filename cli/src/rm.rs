@@ -1,6 +1,7 @@
 //! `waldo rm`: rings removed, and nothing else.
 
-use crate::output::Output;
+use crate::output::{Output, or_closed};
+use crate::tail::escape::harmless_lines;
 use std::path::PathBuf;
 use waldo::writer::OpenError;
 use waldo::writer::removal::{self, Removal, RemovalError};
@@ -44,6 +45,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::install()?;
     let mut out = Output::stdout(&interrupt)?;
     let mut outcome = Outcome::Done;
+    // That nobody reads what was removed is no reason to leave the rest.
+    let mut told = Ok(());
     for home in &args.homes {
         if let Some(signal) = interrupt.signal() {
             return Ok(Outcome::Interrupted(signal));
@@ -51,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         let result = if args.dry_run { removal::plan(home, &EXTRAS) } else { removal::remove(home, &EXTRAS) };
         match result {
             Ok(_) if args.quiet => {}
-            Ok(removal) => out.print(&describe(&removal, home, args.dry_run))?,
+            Ok(removal) => told = told.and(out.print(&describe(&removal, home, args.dry_run))),
             Err(error) => {
                 // The others are removed all the same.
                 notice!("waldo: {}", explain(&error));
@@ -59,6 +62,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             }
         }
     }
+    or_closed(told)?;
     Ok(outcome)
 }
 
@@ -76,7 +80,7 @@ pub fn describe(removal: &Removal, home: &std::path::Path, planned: bool) -> Str
         let left = removal.left.join(", ");
         text.push_str(&format!("  {left}: no file of this ring, and stays\n"));
     }
-    text
+    harmless_lines(&text)
 }
 
 /// The error, in the words of this command where its remedy is another one.

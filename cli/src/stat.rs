@@ -1,6 +1,7 @@
 //! `waldo stat`: a ring at a glance.
 
 use crate::output::Output;
+use crate::tail::escape::harmless_lines;
 use serde_json::{Map, Value, json};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -53,7 +54,10 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         let status = ring.status()?;
         let mut text = match args.json {
             true => format!("{}\n", to_json(&status)),
-            false => to_text(&status, before.as_ref(), Duration::from_secs_f64(args.interval)),
+            false => {
+                let interval = Duration::from_secs_f64(args.interval);
+                harmless_lines(&to_text(&status, before.as_ref(), interval))
+            }
         };
         if args.watch && !args.json && std::io::stdout().is_terminal() {
             // Home, the text, and clear what an earlier and longer one left behind.
@@ -180,13 +184,14 @@ fn to_json(status: &RingStatus) -> Value {
     };
     let control = match &status.control {
         ControlKind::Posix(name) => json!({ "kind": "posix", "name": name }),
-        ControlKind::Path(path) => json!({ "kind": "path", "path": path }),
+        ControlKind::Path(path) => json!({ "kind": "path", "path": path.to_string_lossy() }),
         _ => json!({ "kind": "files" }),
     };
     let counters: Map<String, Value> =
         status.counters.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     json!({
-        "home": status.home,
+        // A path may hold any bytes, JSON text may not.
+        "home": status.home.to_string_lossy(),
         "ring_id": units::hex(&status.ring_id),
         "ring_size": status.ring_size,
         "page_len": status.page_len,

@@ -22,6 +22,20 @@ pub fn escape(data: &[u8], colour: bool, highlight: Option<&Regex>, out: &mut Ve
     escape_part(&data[done..], Some(RESET), out);
 }
 
+/// Lines that hold names of files, or what other processes have written down: with everything escaped that a
+/// terminal would obey, but for the newlines.
+pub fn harmless_lines(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (line, newline) = line.strip_suffix('\n').map_or((line, false), |line| (line, true));
+        escape_part(line.as_bytes(), None, &mut out);
+        if newline {
+            out.push(b'\n');
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// `data` as it is, but with what `highlight` finds in bold red.
 pub fn highlight(data: &[u8], regex: &Regex, out: &mut Vec<u8>) {
     let mut done = 0;

@@ -9,6 +9,7 @@ mod disk_failure;
 mod errors;
 mod failing_disk;
 mod follow;
+mod gc;
 mod inspect;
 #[path = "../../../tests/power_cuts/machine.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]

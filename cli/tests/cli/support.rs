@@ -101,6 +101,19 @@ pub fn run(command: &mut Command, input: &[u8]) -> Done {
     process.finish()
 }
 
+/// Runs a command to its end whose standard output nobody reads any more.
+pub fn run_unread(command: &mut Command) -> Done {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    Done {
+        code: output.status.code().unwrap_or(-1),
+        stdout: Vec::new(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
 /// A running command; killed if the test ends before it does.
 pub struct Process {
     child: Child,
