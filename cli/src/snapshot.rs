@@ -24,8 +24,11 @@ use waldo_terminal::{notice, units};
 /// checkpoints of the one are good for the other. Every record is checked on its way, and damage ends the
 /// copy.
 ///
-/// The directory must not be there, or be empty. What was copied is on the disk when the command ends with 0.
-/// Its ring.meta is made last: what an interruption leaves is no ring, and is removed.
+/// The directory must not be there, or be empty. One that is not there is made with the permissions of the
+/// ring's, and gets its name when the copy is complete: until then it is hidden beside it. In one that is
+/// there, ring.meta is made last, so that half a copy is no ring. A copy that fails or is interrupted is
+/// removed. What was copied is on the disk when the command ends with 0. Root's copy belongs to the ring's
+/// user.
 ///
 /// The pages of the ring are kept from being used again until they are copied, which may take disk space for
 /// as many new ones.
@@ -36,7 +39,8 @@ Examples:
   waldo snapshot /var/tmp/ring - | zstd > ring.tar.zst
   waldo snapshot /var/tmp/ring - | ssh host 'mkdir ring && tar -x -C ring'
 
-Exit codes: 0 copied; 1 failure, damage to the ring included; 2 wrong usage; 128 + n ended by signal n.")]
+Exit codes: 0 copied; 1 failure, damage to the ring and an archive that nobody took to its end included; 2 wrong
+usage; 128 + n ended by signal n.")]
 pub struct Args {
     /// Directory of the ring.
     home: PathBuf,

@@ -2,11 +2,12 @@
 
 use crate::output::Output;
 use crate::snapshot::ring_image::RingImage;
+use anyhow::bail;
 use std::io::{self, Read, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tar::{Builder, EntryType, Header};
 use waldo::protocol::names;
-use waldo_terminal::failure::Ended;
+use waldo_terminal::failure::{Ended, OutputClosed};
 use waldo_terminal::interrupt::Interrupt;
 
 /// Writes the archive. The metadata comes last: what is unpacked of half an archive is no ring.
@@ -18,6 +19,10 @@ pub fn write(image: &mut RingImage, out: Output<'_>, interrupt: &Interrupt) -> a
     let stream = Stream { out, interrupt, failed: &mut failed };
     match write_entries(image, Builder::new(stream)) {
         Ok(()) => Ok(()),
+        // Whoever makes a backup must not take what has gone through by then for the whole.
+        Err(_) if failed.as_ref().is_some_and(|error| error.is::<OutputClosed>()) => {
+            bail!("nobody took the whole archive: standard output was closed before its end")
+        }
         // The archive's error only says that there was one.
         Err(error) => Err(failed.unwrap_or_else(|| error.into())),
     }
@@ -25,22 +30,24 @@ pub fn write(image: &mut RingImage, out: Output<'_>, interrupt: &Interrupt) -> a
 
 fn write_entries(image: &mut RingImage, mut archive: Builder<Stream<'_, '_>>) -> io::Result<()> {
     while let Some(mut page) = image.next_page() {
-        let mut header = header(page.len(), image.mode());
+        let mut header = header(page.len(), image);
         archive.append_data(&mut header, names::page(page.id()), &mut page as &mut dyn Read)?;
         image.note(&page);
     }
     let meta = image.meta();
-    archive.append_data(&mut header(meta.len() as u64, image.mode()), names::META, &meta[..])?;
+    archive.append_data(&mut header(meta.len() as u64, image), names::META, &meta[..])?;
     archive.into_inner()?.flush()
 }
 
-fn header(len: u64, mode: u32) -> Header {
+fn header(len: u64, image: &RingImage) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::Regular);
     header.set_size(len);
-    header.set_mode(mode);
-    header.set_uid(nix::unistd::geteuid().as_raw().into());
-    header.set_gid(nix::unistd::getegid().as_raw().into());
+    header.set_mode(image.mode());
+    // Whoever unpacks it as root gives it to the user whose writer goes on with it.
+    let (user, group) = image.owner();
+    header.set_uid(user.into());
+    header.set_gid(group.into());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     header.set_mtime(now.as_secs());
     header

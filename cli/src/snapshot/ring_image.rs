@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use waldo::protocol::limits::PAGE_HEADER_LEN;
 use waldo::protocol::meta::{META_LEN, Meta};
@@ -20,8 +20,11 @@ const TRIES_MAX: u32 = 16;
 /// A ring at one moment.
 pub struct RingImage {
     meta: Meta,
-    /// Permissions that the writer gives to its files.
+    /// Permissions that the writer gives to its files, and those of its directory.
     mode: u32,
+    dir_mode: u32,
+    /// The user and the group of the ring.
+    owner: (u32, u32),
     /// Where the copy ends.
     end: Position,
     /// Pages that have not been copied yet. A page that anybody has open is not used again.
@@ -54,7 +57,9 @@ impl RingImage {
         for _ in 0..TRIES_MAX {
             let status = ring.status()?;
             let content = std::fs::read(&meta_path).with_context(cannot)?;
-            let mode = std::fs::metadata(&meta_path).with_context(cannot)?.permissions().mode() & 0o777;
+            let stat = std::fs::metadata(&meta_path).with_context(cannot)?;
+            let (mode, owner) = (stat.mode() & 0o777, (stat.uid(), stat.gid()));
+            let dir_mode = std::fs::metadata(home).with_context(cannot)?.mode() & 0o777;
             let meta = Meta::check(content.get(..META_LEN).unwrap_or(&content)).with_context(cannot)?;
             if meta.ring_id != ring.ring_id() {
                 bail!("{}: another ring is here now", home.display());
@@ -69,7 +74,17 @@ impl RingImage {
                 check_end(ring, tip)?;
                 let end = if tip == 0 { Position::NONE } else { end };
                 let count = pages.len();
-                return Ok(RingImage { meta, mode, end, pages, count, first: None, last: None });
+                return Ok(RingImage {
+                    meta,
+                    mode,
+                    dir_mode,
+                    owner,
+                    end,
+                    pages,
+                    count,
+                    first: None,
+                    last: None,
+                });
             }
         }
         bail!("{}: the ring goes round faster than its pages can be opened", home.display());
@@ -111,6 +126,16 @@ impl RingImage {
     /// Permissions of the ring's files.
     pub fn mode(&self) -> u32 {
         self.mode
+    }
+
+    /// Permissions of the ring's directory.
+    pub fn dir_mode(&self) -> u32 {
+        self.dir_mode
+    }
+
+    /// The user and the group that the ring's files belong to.
+    pub fn owner(&self) -> (u32, u32) {
+        self.owner
     }
 
     /// How many pages there are.

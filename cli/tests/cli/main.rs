@@ -18,6 +18,7 @@ mod producers;
 mod rings;
 mod round_trip;
 mod service;
+mod snapshot_places;
 mod support;
 mod tail;
 mod tail_follows;
