@@ -1,5 +1,6 @@
 //! `waldo append`: standard input into a ring, or to the service that has it.
 
+mod bell;
 mod feed;
 mod remote;
 mod sink;

@@ -105,9 +105,7 @@ impl<'a> Feed<'a> {
             return Ok(());
         }
         let first = input.first_number() + skip;
-        sink.append(batch).with_context(|| {
-            format!("cannot append {} records of the input, from number {first} on", batch.len())
-        })
+        sink.append(first, batch)
     }
 
     /// Says what could not be appended as it was. The log must not grow with what somebody sends, so after

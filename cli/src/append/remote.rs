@@ -1,27 +1,22 @@
 //! `waldo append --socket`: to the service that has the ring.
 
+use super::bell::{Bell, Until};
 use super::feed::Feed;
 use super::sink::{Sink, Stored, payload_bytes};
 use crate::attach::{Patience, parse_patience};
 use crate::input::Source;
 use crate::writer_args::WriterArgs;
-use anyhow::Context as _;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use anyhow::Context;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use waldo::client::wire::{AppendFields, BATCH_RECORDS_MAX};
 use waldo::client::{Producer, ProducerOptions, Ticket};
 use waldo_terminal::failure::{Ended, Outcome, Usage};
-use waldo_terminal::interrupt::{Interrupt, Ready};
+use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::{notice, units};
 
 /// Batches on their way, at most. The client's own limit of bytes counts too.
@@ -53,7 +48,7 @@ pub struct RemoteArgs {
     #[arg(long)]
     durable: bool,
     /// How long to try to reach a service that is not there, at the start and later: 5 s if this is not
-    /// given, and for ever with `forever`.
+    /// given, and for ever with `forever`. One that has taken the connection may take 30 s more to answer.
     #[arg(long, value_name = "TIME", value_parser = parse_patience)]
     wait: Option<Patience>,
 }
@@ -113,6 +108,9 @@ pub fn run(remote: &RemoteArgs, args: &WriterArgs, socket: &PathBuf) -> anyhow::
         bell,
         interrupt: &interrupt,
         waiting: VecDeque::new(),
+        next: 1,
+        refused: None,
+        unanswered: 0,
         stored: Stored::default(),
         deadline: None,
     };
@@ -127,6 +125,8 @@ pub fn run(remote: &RemoteArgs, args: &WriterArgs, socket: &PathBuf) -> anyhow::
 /// A batch that has been sent.
 struct Sent {
     ticket: Ticket,
+    /// Number of its first record in the input.
+    number: u64,
     records: u64,
     bytes: u64,
 }
@@ -138,27 +138,21 @@ struct ServiceSink<'a> {
     interrupt: &'a Interrupt,
     /// What is not acknowledged, in order.
     waiting: VecDeque<Sent>,
+    /// Number in the input of the next record to be sent.
+    next: u64,
+    /// The same of the first one whose answer was an error.
+    refused: Option<u64>,
+    /// Records whose answer was an error.
+    unanswered: u64,
     stored: Stored,
     /// Of the answers, once a signal has come.
     deadline: Option<Instant>,
 }
 
 impl Sink for ServiceSink<'_> {
-    fn append(&mut self, payloads: &[&[u8]]) -> anyhow::Result<()> {
-        let frame_max = self.producer.welcome().frame_len_max as usize - size_of::<AppendFields>();
-        let mut rest = payloads;
-        while !rest.is_empty() {
-            let (batch, behind) = rest.split_at(batch_len(rest, frame_max));
-            rest = behind;
-            while self.waiting.len() >= TICKETS_MAX {
-                self.take_one()?;
-            }
-            let producer = Arc::clone(&self.producer);
-            let ticket = self.block_on(pin!(producer.append_async(batch)))??;
-            let (records, bytes) = (batch.len() as u64, payload_bytes(batch));
-            self.waiting.push_back(Sent { ticket, records, bytes });
-        }
-        Ok(())
+    fn append(&mut self, number: u64, payloads: &[&[u8]]) -> anyhow::Result<()> {
+        self.next = number;
+        self.send(payloads).map_err(|error| self.explain(error))
     }
 }
 
@@ -175,6 +169,31 @@ fn batch_len(payloads: &[&[u8]], frame_max: usize) -> usize {
 }
 
 impl ServiceSink<'_> {
+    fn send(&mut self, payloads: &[&[u8]]) -> anyhow::Result<()> {
+        let frame_max = self.producer.welcome().frame_len_max as usize - size_of::<AppendFields>();
+        let mut rest = payloads;
+        while !rest.is_empty() {
+            let (batch, behind) = rest.split_at(batch_len(rest, frame_max));
+            rest = behind;
+            while self.waiting.len() >= TICKETS_MAX {
+                self.take_one()?;
+            }
+            let producer = Arc::clone(&self.producer);
+            let ticket = self.block_on(pin!(producer.append_async(batch)))??;
+            let (records, bytes) = (batch.len() as u64, payload_bytes(batch));
+            self.waiting.push_back(Sent { ticket, number: self.next, records, bytes });
+            self.next += records;
+        }
+        Ok(())
+    }
+
+    /// An error, with what it means for the input: the answers come in its order, and much later than
+    /// records are sent.
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let first = self.refused.or(self.waiting.front().map(|sent| sent.number)).unwrap_or(self.next);
+        error.context(format!("the service has not acknowledged the input from record {first} on"))
+    }
+
     /// Waits until a signal comes, and after it for a grace more; what comes later is an error.
     fn block_on<F: Future + Unpin>(&mut self, mut future: F) -> anyhow::Result<F::Output> {
         if self.deadline.is_none() {
@@ -193,14 +212,19 @@ impl ServiceSink<'_> {
 
     /// Takes the answer to the oldest batch.
     fn take_one(&mut self) -> anyhow::Result<()> {
-        let Some(Sent { mut ticket, records, bytes }) = self.waiting.pop_front() else { return Ok(()) };
-        let answer = match self.block_on(&mut ticket) {
+        let Some(mut sent) = self.waiting.pop_front() else { return Ok(()) };
+        let answer = match self.block_on(&mut sent.ticket) {
             Ok(answer) => answer,
             Err(ended) => {
-                self.waiting.push_front(Sent { ticket, records, bytes });
+                self.waiting.push_front(sent);
                 return Err(ended);
             }
         };
+        let Sent { number, records, bytes, .. } = sent;
+        if answer.is_err() {
+            self.refused.get_or_insert(number);
+            self.unanswered += records;
+        }
         let stored = answer?;
         self.stored.add(records, bytes, stored.first_seq_no, stored.last_seq_no);
         Ok(())
@@ -212,7 +236,7 @@ impl ServiceSink<'_> {
         while !self.waiting.is_empty() && outcome.is_ok() {
             outcome = self.take_one();
         }
-        let open: u64 = self.waiting.iter().map(|sent| sent.records).sum();
+        let open = self.unanswered + self.waiting.iter().map(|sent| sent.records).sum::<u64>();
         if open > 0 {
             notice!(
                 "waldo: {} records were sent and not acknowledged: they may be stored or not",
@@ -222,71 +246,8 @@ impl ServiceSink<'_> {
         match outcome {
             // Whoever has the signal's exit code knows that something is missing.
             Err(error) if error.is::<Ended>() => Ok(()),
-            Err(error) => Err(error.context("the service did not store everything")),
+            Err(error) => Err(self.explain(error)),
             Ok(()) => self.producer.close().context("cannot take leave of the service"),
-        }
-    }
-}
-
-/// How long something is waited for.
-#[derive(Clone, Copy)]
-enum Until<'a> {
-    Signal(&'a Interrupt),
-    Time(Instant),
-}
-
-/// Wakes this thread when a future can go on: by a descriptor, so that a signal is heard at the same time.
-struct Bell {
-    ear: UnixStream,
-    waker: Waker,
-}
-
-struct Button(UnixStream);
-
-impl Wake for Button {
-    fn wake(self: Arc<Button>) {
-        // A full socket wakes as well.
-        let _ = (&self.0).write(&[1]);
-    }
-}
-
-impl Bell {
-    fn new() -> anyhow::Result<Bell> {
-        let (ear, button) = UnixStream::pair().context("cannot make a socket pair")?;
-        ear.set_nonblocking(true)?;
-        button.set_nonblocking(true)?;
-        Ok(Bell { ear, waker: Waker::from(Arc::new(Button(button))) })
-    }
-
-    /// Waits for `future`; `None` if that took too long.
-    fn block_on<F: Future>(&self, future: F, until: Until<'_>) -> anyhow::Result<Option<F::Output>> {
-        let mut future = pin!(future);
-        loop {
-            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&self.waker)) {
-                return Ok(Some(output));
-            }
-            match until {
-                Until::Signal(interrupt) => {
-                    if let Ready::Signal(_) = interrupt.wait_readable(Some(self.ear.as_fd()), None)? {
-                        return Ok(None);
-                    }
-                }
-                Until::Time(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Ok(None);
-                    }
-                    let mut fds = [PollFd::new(self.ear.as_fd(), PollFlags::POLLIN)];
-                    let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-                    match poll(&mut fds, left) {
-                        Ok(_) | Err(Errno::EINTR) => {}
-                        Err(errno) => {
-                            return Err(anyhow::Error::new(errno).context("cannot wait for the service"));
-                        }
-                    }
-                }
-            }
-            while (&self.ear).read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where records go.
 
-use waldo::writer::Writer;
+use anyhow::Context;
+use waldo::writer::{AppendError, Writer};
 
 /// What has been stored so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,8 +31,11 @@ pub fn payload_bytes(payloads: &[&[u8]]) -> u64 {
 
 /// Takes records, in order.
 pub trait Sink {
-    /// Takes a batch.
-    fn append(&mut self, payloads: &[&[u8]]) -> anyhow::Result<()>;
+    /// Takes a batch, whose first record has this number in the input.
+    ///
+    /// # Errors
+    /// They say from which record of the input on nothing is stored, as far as that is known.
+    fn append(&mut self, number: u64, payloads: &[&[u8]]) -> anyhow::Result<()>;
 }
 
 /// A ring that this process writes.
@@ -41,10 +45,23 @@ pub struct RingSink {
 }
 
 impl Sink for RingSink {
-    fn append(&mut self, payloads: &[&[u8]]) -> anyhow::Result<()> {
-        let appended = self.writer.append_payloads(payloads)?;
-        let (first, last) = (appended.first_seq_no, appended.last_seq_no);
-        self.stored.add(payloads.len() as u64, payload_bytes(payloads), first, last);
-        Ok(())
+    fn append(&mut self, number: u64, payloads: &[&[u8]]) -> anyhow::Result<()> {
+        let before = self.writer.tip().unwrap_or(0);
+        let result = self.writer.append_payloads(payloads);
+        let tip = match &result {
+            Ok(appended) => appended.last_seq_no,
+            // What the last page had room for is appended.
+            Err(AppendError::NoPage { tip, .. }) => *tip,
+            Err(_) => before,
+        };
+        let appended = usize::try_from(tip.saturating_sub(before)).unwrap_or(usize::MAX);
+        let (appended, rest) = payloads.split_at(appended.min(payloads.len()));
+        if !appended.is_empty() {
+            self.stored.add(appended.len() as u64, payload_bytes(appended), before + 1, tip);
+        }
+        result.map(drop).with_context(|| {
+            let number = number + appended.len() as u64;
+            format!("cannot append {} records of the input, from number {number} on", rest.len())
+        })
     }
 }

@@ -9,6 +9,7 @@ mod disk_failure;
 mod errors;
 mod failing_disk;
 mod follow;
+mod full_disk;
 mod gc;
 mod inspect;
 #[path = "../../../tests/power_cuts/machine.rs"]

@@ -192,3 +192,33 @@ fn a_service_that_is_not_there_is_told_and_waiting_for_it_can_be_ended() {
     assert_eq!(done.code, 130);
     assert!(done.stderr.contains("1 records were sent and not acknowledged"), "{}", done.stderr);
 }
+
+/// The batch that had the error for an answer was counted nowhere, and the record that was named was the one
+/// that was read last: whoever went on there lost what had been sent in between.
+#[test]
+fn what_a_service_that_is_gone_has_not_acknowledged_is_told() {
+    let place = Place::new();
+    let Some(mut service) = service(&place) else { return };
+    assert_eq!(run(&mut append(&place, &[]), b"0\n").code, 0);
+    let mut producer = Process::start(&mut append(&place, &["--wait", "0s"]));
+    producer.write(b"1\n2\n");
+    until_tip(&place.join("ring"), 3);
+    service.signal(Signal::SIGSTOP);
+    producer.write(b"3\n4\n5\n");
+    until("it has sent everything", || producer.waits_for_input().then_some(()));
+    service.signal(Signal::SIGKILL);
+    service.wait();
+    let done = producer.finish();
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    let stored = if done.stderr.contains("appended 2 records") { 2 } else { 0 };
+    assert!(
+        done.stderr.contains(&format!("{} records were sent and not acknowledged", 5 - stored)),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        done.stderr.contains(&format!("has not acknowledged the input from record {} on", stored + 1)),
+        "{}",
+        done.stderr
+    );
+}

@@ -143,6 +143,13 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether everything that it was sent has been read, and it waits for more.
+    pub fn waits_for_input(&self) -> bool {
+        let stdin = self.child.stdin.as_ref().unwrap();
+        let place = || std::fs::read_to_string(format!("/proc/{}/wchan", self.child.id()));
+        rustix::io::ioctl_fionread(stdin).unwrap() == 0 && place().unwrap_or_default().contains("poll")
+    }
+
     /// Ends its input and waits for it.
     pub fn finish(mut self) -> Done {
         drop(self.child.stdin.take());
