@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use thiserror::Error;
@@ -10,6 +11,9 @@ use waldo_shm_protocol::{RingId, payload_hash};
 const TITLE: &str = "waldo-checkpoint 1";
 /// Longest checkpoint file in bytes.
 const LEN_MAX: u64 = 4096;
+/// Names that are tried for a new checkpoint before it takes the old one's place. A process that was killed
+/// may have left one, and in a container the next process has the same number.
+const SCRATCHES_MAX: u32 = 1000;
 
 /// Names one record of one ring so that another record with the same number is not taken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +61,8 @@ impl Checkpoint {
     /// checkpoint or this one, never a mixture. Flushed to disk before it returns.
     ///
     /// # Errors
-    /// [`CheckpointError::Io`]; the old file is left as it was.
+    /// [`CheckpointError::Io`]; the old file is left as it was. So is what is no regular file: a device would
+    /// be replaced.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
         static UNIQUE: AtomicU32 = AtomicU32::new(0);
         let path = path.as_ref();
@@ -67,10 +72,23 @@ impl Checkpoint {
             Some(dir) if !dir.as_os_str().is_empty() => dir,
             _ => Path::new("."),
         };
-        let mut scratch_name = name.to_os_string();
-        scratch_name.push(format!(".{}-{}.tmp", std::process::id(), UNIQUE.fetch_add(1, Ordering::Relaxed)));
-        let scratch = dir.join(scratch_name);
-        let written = self.write_new(&scratch).and_then(|()| std::fs::rename(&scratch, path));
+        match std::fs::metadata(path) {
+            Ok(stat) if !stat.is_file() => return Err(io(not_a_file())),
+            _ => {}
+        }
+        let mut tries = 0;
+        let (scratch, file) = loop {
+            let mut scratch_name = name.to_os_string();
+            let n = UNIQUE.fetch_add(1, Ordering::Relaxed);
+            scratch_name.push(format!(".{}-{n}.tmp", std::process::id()));
+            let scratch = dir.join(scratch_name);
+            tries += 1;
+            match OpenOptions::new().write(true).create_new(true).open(&scratch) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < SCRATCHES_MAX => {}
+                opened => break (scratch, opened.map_err(io)?),
+            }
+        };
+        let written = self.write(file).and_then(|()| std::fs::rename(&scratch, path));
         if let Err(error) = written {
             // Best effort: the error that matters is the first one.
             let _ = std::fs::remove_file(&scratch);
@@ -79,8 +97,7 @@ impl Checkpoint {
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
     }
 
-    fn write_new(&self, path: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    fn write(&self, mut file: File) -> io::Result<()> {
         file.write_all(self.render().as_bytes())?;
         file.sync_all()
     }
@@ -92,7 +109,7 @@ impl Checkpoint {
     pub fn load(path: impl AsRef<Path>) -> Result<Option<Checkpoint>, CheckpointError> {
         let path = path.as_ref();
         let mut text = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(LEN_MAX).read_to_end(&mut text));
+        let read = open_regular(path).and_then(|file| file.take(LEN_MAX).read_to_end(&mut text));
         match read {
             Ok(_) => Checkpoint::parse(&text, path).map(Some),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -139,6 +156,16 @@ impl Checkpoint {
     }
 }
 
+/// Opens a regular file. What else stands there, such as a pipe, is not waited for.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_file()) }
+}
+
+fn not_a_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file, so no checkpoint is kept there")
+}
+
 /// Reads 32 hexadecimal digits; dashes between them are passed over.
 pub(crate) fn parse_id(text: &str) -> Option<[u8; 16]> {
     let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
@@ -165,6 +192,31 @@ mod tests {
         next.save(&path).unwrap();
         assert_eq!(Checkpoint::load(&path).unwrap(), Some(next));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    /// The one was waited for, deaf to every signal; root replaced the other, `/dev/null` say, by a file.
+    #[test]
+    fn what_is_no_file_is_neither_read_nor_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [&fifo, dir.path(), Path::new("/dev/null")] {
+            for error in [Checkpoint::load(path).unwrap_err(), CHECKPOINT.save(path).unwrap_err()] {
+                assert!(error.to_string().contains("not a regular file"), "{error}");
+            }
+        }
+        assert!(!std::fs::metadata(&fifo).unwrap().is_file());
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cp");
+        for n in 0..100 {
+            std::fs::write(dir.path().join(format!("cp.{}-{n}.tmp", std::process::id())), "half").unwrap();
+        }
+        CHECKPOINT.save(&path).unwrap();
+        assert_eq!(Checkpoint::load(&path).unwrap(), Some(CHECKPOINT));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `--checkpoint`: what has been dealt with, in a file.
 
 use anyhow::Context;
+use nix::unistd::{AccessFlags, access};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use waldo::reader::{Checkpoint, Cursor, Record, RingId};
@@ -42,9 +43,15 @@ impl Progress {
     /// What the file says; `None` if there is no file. A ring of another identity has no say in that.
     ///
     /// # Errors
-    /// If it cannot be read, or is damaged.
+    /// If it cannot be read, or is damaged; or if it cannot be made, which is better known before the first
+    /// record is printed, or handed to a command.
     pub fn load(&self) -> anyhow::Result<Option<(RingId, Resume)>> {
-        let Some(checkpoint) = Checkpoint::load(&self.path)? else { return Ok(None) };
+        let Some(checkpoint) = Checkpoint::load(&self.path)? else {
+            let parent = self.path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            access(parent.unwrap_or(Path::new(".")), AccessFlags::W_OK | AccessFlags::X_OK)
+                .with_context(|| format!("cannot keep a checkpoint in {}", self.path.display()))?;
+            return Ok(None);
+        };
         let mark = (checkpoint.seq_no, checkpoint.epoch, checkpoint.checksum);
         let resume =
             if mark == BEGINNING { Resume::Start(Cursor::After(0)) } else { Resume::Behind(checkpoint) };

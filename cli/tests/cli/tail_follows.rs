@@ -197,6 +197,21 @@ fn a_checkpoint_goes_on_exactly_where_it_ended() {
     assert_eq!(tail(&[]), (1, String::new()));
 }
 
+/// A FIFO was waited for, deaf to signals; records that were printed, or handed to a command, before it was
+/// seen that no checkpoint can be kept came again with each start.
+#[test]
+fn a_checkpoint_that_cannot_be_kept_is_told_before_anything_is_printed() {
+    let place = Place::new();
+    let home = place.ring("ring", b"1\n2\n");
+    let fifo = place.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for path in [place.join("no/where"), fifo, place.path().to_path_buf()] {
+        let done = run(waldo().arg("tail").arg(&home).arg("--checkpoint").arg(&path), b"");
+        assert_eq!((done.code, done.text()), (1, ""), "{path:?}: {}", done.stderr);
+        assert!(done.stderr.contains(path.to_str().unwrap()), "{}", done.stderr);
+    }
+}
+
 /// A follower of an empty ring that has seen nothing yet has a place, too.
 #[test]
 fn a_checkpoint_of_nothing_misses_nothing() {
