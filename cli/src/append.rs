@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use waldo_terminal::failure::{Outcome, Usage};
 use waldo_terminal::interrupt::Interrupt;
 
-pub use feed::Feed;
-pub use sink::{RingSink, Stored};
+pub use feed::{CHECK, Feed};
+pub use sink::{RingSink, Sink, Stored};
 
 /// Append standard input to a ring, a record a line.
 ///

@@ -2,7 +2,7 @@
 
 mod service;
 
-use crate::append::{Feed, RingSink, Stored};
+use crate::append::{CHECK, Feed, RingSink, Sink, Stored};
 use crate::input::Source;
 use crate::writer_args::{WriterArgs, payload_limit};
 use anyhow::Context;
@@ -93,8 +93,9 @@ fn serve(
                 );
             }
             loop {
-                if let Ready::Signal(signal) = interrupt.wait_readable(None, None)? {
-                    break signal;
+                match interrupt.wait_readable(None, Some(CHECK))? {
+                    Ready::Signal(signal) => break signal,
+                    Ready::Input | Ready::TimedOut => sink.check()?,
                 }
             }
         }

@@ -271,8 +271,12 @@ impl Writer {
         self.core.poison.get().is_some()
     }
 
+    /// Whether the next append can work: a background flush may have failed, or the lock been lost.
+    ///
+    /// # Errors
+    /// [`AppendError::Failed`] if the writer has stopped for good.
     #[inline]
-    fn check_usable(&self) -> Result<(), AppendError> {
+    pub fn check_usable(&self) -> Result<(), AppendError> {
         match self.core.poison.get() {
             Some(cause) => Err(AppendError::Failed { cause: cause.clone() }),
             None => Ok(()),

@@ -4,7 +4,7 @@ use super::sink::{Sink, Stored};
 use crate::input::{Input, Source};
 use crate::writer_args::WriterArgs;
 use anyhow::Context;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::{Interrupt, Ready, is_readable};
 use waldo_terminal::notice;
@@ -24,6 +24,10 @@ pub struct Feed<'a> {
     /// Bytes of payload that were left out.
     left_out: u64,
 }
+
+/// How often somebody without input looks whether the writer is still alive: one that has failed must not
+/// look alive to a service manager until the next record comes.
+pub const CHECK: Duration = Duration::from_secs(1);
 
 /// Records of the input that are told one by one, if they cannot be appended as they are.
 const TOLD: u64 = 16;
@@ -51,10 +55,16 @@ impl<'a> Feed<'a> {
         let batch = self.args.batch();
         let mut input = Input::new(source, self.args.framing(), batch, self.limit, self.args.long_lines);
         loop {
-            let ready = interrupt.wait_readable(Some(input.source().fd()), None)?;
-            if let Ready::Signal(signal) = ready {
-                self.take_rest(sink, &mut input)?;
-                return Ok(Outcome::Interrupted(signal));
+            match interrupt.wait_readable(Some(input.source().fd()), Some(CHECK))? {
+                Ready::Signal(signal) => {
+                    self.take_rest(sink, &mut input)?;
+                    return Ok(Outcome::Interrupted(signal));
+                }
+                Ready::TimedOut => {
+                    sink.check()?;
+                    continue;
+                }
+                Ready::Input => {}
             }
             if !self.step(sink, &mut input)? {
                 return Ok(Outcome::Done);

@@ -36,6 +36,14 @@ pub trait Sink {
     /// # Errors
     /// They say from which record of the input on nothing is stored, as far as that is known.
     fn append(&mut self, number: u64, payloads: &[&[u8]]) -> anyhow::Result<()>;
+
+    /// Whether it still takes any.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 /// A ring that this process writes.
@@ -63,5 +71,9 @@ impl Sink for RingSink {
             let number = number + appended.len() as u64;
             format!("cannot append {} records of the input, from number {number} on", rest.len())
         })
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        self.writer.check_usable().context("nothing more can be appended")
     }
 }

@@ -105,3 +105,20 @@ fn stat_shows_the_writer() {
     assert!(text.text().contains("newest record  2"), "{}", text.text());
     assert_eq!(writer.finish().code, 0);
 }
+
+/// It stayed, and seemed alive to whoever started it, until the next record came: with its input at its end,
+/// for ever.
+#[test]
+fn a_writer_that_has_failed_ends_the_command_without_a_record_coming() {
+    let place = Place::new();
+    for (command, input_ends) in [("append", false), ("serve", false), ("serve", true)] {
+        let home = place.join(&format!("{command}-{input_ends}"));
+        let mut writer = Process::start(waldo().arg(command).args(SMALL).arg(&home));
+        writer.write(b"one\n");
+        until_tip(&home, 1);
+        std::fs::remove_file(home.join("writer.lock")).unwrap();
+        let done = if input_ends { writer.finish() } else { writer.wait() };
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        assert!(done.stderr.contains("writer.lock was removed"), "{}", done.stderr);
+    }
+}
