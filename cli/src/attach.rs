@@ -10,7 +10,7 @@ use waldo_terminal::notice;
 
 /// Time between two looks for a ring that is not there: this at first, then more and more.
 const LOOK_MIN: Duration = Duration::from_millis(10);
-const LOOK_MAX: Duration = Duration::from_millis(300);
+const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// How long to wait for a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,12 +61,12 @@ pub fn attach(
             Ok(ring) => return Ok(Attached { ring, waited }),
             Err(error) => error,
         };
-        let out_of_time = match patience {
-            None => true,
-            Some(Patience::Forever) => false,
-            Some(Patience::For(time)) => started.elapsed() >= time,
+        let left = match patience {
+            None => Duration::ZERO,
+            Some(Patience::Forever) => Duration::MAX,
+            Some(Patience::For(time)) => time.saturating_sub(started.elapsed()),
         };
-        if out_of_time || !is_missing(&error) {
+        if left.is_zero() || !is_missing(&error) {
             return Err(error.into());
         }
         if !waited {
@@ -74,7 +74,7 @@ pub fn attach(
             waited = true;
         }
         given_up()?;
-        if let Some(signal) = interrupt.sleep(pause)? {
+        if let Some(signal) = interrupt.sleep(pause.min(left))? {
             return Err(Ended(signal).into());
         }
         pause = (pause * 2).min(LOOK_MAX);

@@ -3,6 +3,7 @@
 use crate::attach::{Patience, attach, parse_patience};
 use crate::tail::range::Place;
 use anyhow::{Context, bail};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use waldo::protocol::Log;
@@ -12,6 +13,7 @@ use waldo::reader::{
     AttachOptions, Batch, Cursor, Integrity, ReadError, Reader, ReaderOptions, Ring, RingStatus,
 };
 use waldo::writer::{Durability, Writer, WriterOptions};
+use waldo_shm_protocol::limits::RING_SIZE_MAX;
 use waldo_terminal::failure::{Outcome, Usage};
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::units::{self, parse_size};
@@ -47,7 +49,7 @@ pub struct Args {
           value_parser = parse_pace)]
     pace: Option<f64>,
     /// Pages of TO, if it is made. Those of FROM if this is not given.
-    #[arg(long, value_name = "PAGES")]
+    #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u32).range(1..=i64::from(RING_SIZE_MAX)))]
     ring_size: Option<u32>,
     /// Bytes of a page of TO, if it is made. That of FROM if this is not given.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -93,7 +95,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
 /// Opens the ring that is appended to.
 fn open(args: &Args, status: &RingStatus) -> anyhow::Result<Writer> {
     let (to, from) = (&args.to_home, &args.from_home);
-    if to.canonicalize().ok().is_some_and(|to| from.canonicalize().ok() == Some(to)) {
+    // By its number: one directory may have several paths, links and mounts apart.
+    let object = |home: &PathBuf| std::fs::metadata(home).ok().map(|stat| (stat.dev(), stat.ino()));
+    if object(to).is_some_and(|to| object(from) == Some(to)) {
         return Err(Usage("a ring cannot be appended to itself".to_owned()).into());
     }
     let meta = |home: &PathBuf| {

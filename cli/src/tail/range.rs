@@ -83,6 +83,10 @@ impl LastOf<'_> {
             Some(batch) if batch.first_seq_no() <= end => batch.first_seq_no(),
             _ => return Ok(Cursor::After(end)),
         };
+        // The whole part holds no more: none of its records need be looked at, or be kept in mind.
+        if n > 0 && end - lowest < n {
+            return Ok(Cursor::From(lowest));
+        }
         // What is overtaken while it is searched was not among the last.
         let options = self.options.clone().on_lapped(OnLapped::Oldest).integrity(Integrity::Headers);
         let mut back = n.max(1);

@@ -242,3 +242,24 @@ fn a_replay_at_a_pace_waits_between_records_and_can_be_interrupted() {
     assert!(!records(&to).contains("1970-"), "they bear the time of now: {}", records(&to));
     assert_eq!(run(waldo().args(["replay", "--pace=0"]).arg(&home).arg(&to), b"").code, 2);
 }
+
+/// It was taken for two rings by its paths.
+#[test]
+fn a_ring_is_not_replayed_into_itself_by_whatever_path() {
+    let place = Place::new();
+    let home = place.ring("ring", b"one\n");
+    std::os::unix::fs::symlink(&home, place.join("link")).unwrap();
+    let refused = |from: &Path, to: &Path| {
+        let done = run(waldo().arg("replay").arg(from).arg(to), b"");
+        assert!(done.code == 2 && done.stderr.contains("to itself"), "{}", done.stderr);
+    };
+    refused(&home, &place.join("link"));
+    on_own_mounts(|| {
+        let mounted = place.join("mounted");
+        fs::create_dir(&mounted).unwrap();
+        let bind = nix::mount::MsFlags::MS_BIND;
+        nix::mount::mount(Some(&home), &mounted, None::<&str>, bind, None::<&str>).unwrap();
+        refused(&home, &mounted);
+        refused(&mounted, &home);
+    });
+}

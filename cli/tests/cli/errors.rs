@@ -25,6 +25,7 @@ fn nonsense_on_the_command_line_is_code_2() {
         &["append", ring, "--page-size", "12Q"],
         &["append", ring, "--page-size", "1000"],
         &["append", ring, "--no-sync", "--sync-interval", "5"],
+        &["replay", ring, "to", "--ring-size", "0"],
         &["inspect", ring, "page"],
         &["demo", "--readers", "0"],
     ] {

@@ -2,29 +2,17 @@
 
 use crate::support::*;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use std::path::Path;
 
-/// Calls `test` with a directory on a file system of so many megabytes. Its thread has mounts of its own, and
-/// so has what it starts.
+/// Calls `test` with a directory on a file system of so many megabytes.
 fn with_room_for(megabytes: u32, test: impl FnOnce(&Path) + Send) {
-    if !nix::unistd::geteuid().is_root() {
-        println!("left out: this needs root");
-        return;
-    }
     let place = Place::new();
     let dir = place.join("small");
     std::fs::create_dir(&dir).unwrap();
-    std::thread::scope(|scope| {
-        let tried = scope.spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNS).unwrap();
-            let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-            mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-            let size = format!("size={megabytes}M");
-            mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty(), Some(size.as_str())).unwrap();
-            test(&dir);
-        });
-        tried.join().unwrap();
+    on_own_mounts(|| {
+        let size = format!("size={megabytes}M");
+        mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty(), Some(size.as_str())).unwrap();
+        test(&dir);
     });
 }
 

@@ -1,5 +1,6 @@
 //! Running the command, with everything cleaned up whatever happens.
 
+use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
@@ -255,6 +256,22 @@ pub fn damage(home: &Path, needle: &[u8]) -> PathBuf {
         }
     }
     panic!("no page holds the bytes that were appended");
+}
+
+/// Runs `test` on a thread with mounts of its own, which what it starts has as well. Needs root, and says so
+/// where that is missing.
+pub fn on_own_mounts(test: impl FnOnce() + Send) {
+    if !nix::unistd::geteuid().is_root() {
+        println!("left out: this needs root");
+        return;
+    }
+    let tried = || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+        test();
+    };
+    std::thread::scope(|scope| scope.spawn(tried).join().unwrap());
 }
 
 /// A process that does not outlive a test that fails.
