@@ -93,11 +93,16 @@ impl Run<'_> {
     fn feed(&mut self, mut input: &[u8]) -> anyhow::Result<()> {
         let Some(mut stdin) = self.child.stdin.take() else { return Ok(()) };
         never_wait(&stdin)?;
+        let ended = self.descriptor()?;
         while !input.is_empty() {
             match stdin.write(input) {
                 Ok(n) => input = &input[n..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                // It has ended, and what it has left behind may have the pipe open, and never read it.
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.child.try_wait()?.is_some() => {
+                    return Ok(());
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let left = self.pass_signal();
                     if left == Some(Duration::ZERO) {
@@ -106,7 +111,7 @@ impl Run<'_> {
                     match self.told {
                         // It has been told to end, and the pipe breaks when it does.
                         Some(_) => std::thread::sleep(Duration::from_millis(5)),
-                        None => _ = self.interrupt.wait_writable(stdin.as_fd(), Duration::ZERO)?,
+                        None => self.interrupt.wait_taken(stdin.as_fd(), ended.as_fd())?,
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -116,6 +121,10 @@ impl Run<'_> {
     }
 
     fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        // Once its end has been taken notice of, there is nothing to wait on.
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(status);
+        }
         let ended = self.descriptor()?;
         loop {
             if let Some(status) = self.child.try_wait()? {

@@ -105,6 +105,16 @@ impl Interrupt {
         }
     }
 
+    /// Waits until `output` takes bytes, or is broken; or `ended` has something to read; or a signal comes.
+    pub fn wait_taken(&self, output: BorrowedFd<'_>, ended: BorrowedFd<'_>) -> anyhow::Result<()> {
+        let input = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = [PollFd::new(output, PollFlags::POLLOUT), input(ended), input(self.wake.as_fd())];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(errno) => Err(anyhow::Error::new(errno).context("cannot wait for a pipe")),
+        }
+    }
+
     /// Waits until a signal comes, and gives its number, or until nobody can read `output` any more.
     pub fn wait_hangup(&self, output: Option<BorrowedFd<'_>>) -> anyhow::Result<Option<i32>> {
         loop {

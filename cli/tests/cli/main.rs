@@ -22,6 +22,7 @@ mod service;
 mod snapshot_places;
 mod support;
 mod tail;
+mod tail_exec;
 mod tail_follows;
 mod terminal;
 #[path = "../../../tests/processes/support/wait.rs"]

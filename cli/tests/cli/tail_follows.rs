@@ -1,4 +1,4 @@
-//! `waldo tail` that stays: following, waiting, checkpoints, and commands that are handed records.
+//! `waldo tail` that stays: following, waiting, checkpoints.
 
 use crate::support::*;
 use nix::sys::signal::Signal;
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 /// A `tail` whose output goes into a file; killed if the test ends before it does.
-struct Tail {
-    child: Child,
+pub struct Tail {
+    pub child: Child,
     out: PathBuf,
     err: PathBuf,
 }
 
 impl Tail {
-    fn start(home: &Path, args: &[&str]) -> Tail {
+    pub fn start(home: &Path, args: &[&str]) -> Tail {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let place = home.parent().unwrap();
@@ -33,7 +33,7 @@ impl Tail {
         Tail { child, out, err }
     }
 
-    fn printed(&self) -> String {
+    pub fn printed(&self) -> String {
         fs::read_to_string(&self.out).unwrap()
     }
 
@@ -47,7 +47,7 @@ impl Tail {
         });
     }
 
-    fn end(mut self, signal: Signal) -> (i32, String) {
+    pub fn end(mut self, signal: Signal) -> (i32, String) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), signal).unwrap();
         self.wait()
     }
@@ -246,59 +246,4 @@ fn a_follower_that_is_killed_repeats_no_more_than_was_not_in_its_checkpoint() {
         all.extend(numbers);
     }
     assert!(all.windows(2).all(|pair| pair[1] == pair[0] + 1 || pair[1] == pair[0]));
-}
-
-#[test]
-fn records_are_handed_to_a_command_batch_by_batch() {
-    let place = Place::new();
-    let home = place.ring("ring", b"1\n2\n3\n4\n5\n");
-    let tail = |args: &[&str]| run(waldo().arg("tail").arg(&home).args(args).current_dir(place.path()), b"");
-    let done =
-        tail(&["--exec", "cat; echo $WALDO_FIRST_SEQ-$WALDO_LAST_SEQ:$WALDO_RECORDS", "--exec-batch", "2"]);
-    assert_eq!((done.code, done.text()), (0, "1\n2\n1-2:2\n3\n4\n3-4:2\n5\n5-5:1\n"), "{}", done.stderr);
-    let whole = tail(&["--exec", "tr '\\n' ' '", "--grep", "[135]", "--format", "{seq}={payload}"]);
-    assert_eq!((whole.code, whole.text()), (0, "1=1 3=3 5=5 "), "{}", whole.stderr);
-    // One that reads nothing is content with that.
-    assert_eq!(tail(&["--exec", "exit 0"]).code, 0);
-    assert_eq!(tail(&["--from", "tip", "--exec", "echo ran"]).text(), "");
-}
-
-#[test]
-fn a_batch_counts_when_its_command_has_done_well() {
-    let place = Place::new();
-    let home = place.ring("ring", b"1\n2\n3\n4\n");
-    let tail = |command: &str| {
-        let args = ["--checkpoint", "progress", "--exec-batch", "1", "--exec", command];
-        run(waldo().arg("tail").arg(&home).args(args).current_dir(place.path()), b"")
-    };
-    let failed = tail("read x; echo $x; test $x != 3 || exit 7");
-    assert_eq!((failed.code, failed.text()), (1, "1\n2\n3\n"), "{}", failed.stderr);
-    assert!(failed.stderr.contains("exit code 7 for records 3 to 3"), "{}", failed.stderr);
-    assert_eq!(tail("cat").text(), "3\n4\n");
-    assert_eq!(tail("cat").text(), "");
-}
-
-#[test]
-fn a_command_that_does_not_end_is_told_to() {
-    let place = Place::new();
-    let home = place.ring("ring", &b"one\n".repeat(50_000));
-    for command in ["echo $$; exec sleep 1000", "cat > /dev/null; echo $$; sleep 1000 | cat"] {
-        let args = ["-F", "--from", "oldest", "--checkpoint", "progress", "--exec", command];
-        let tail = Tail::start(&home, &args);
-        let group = until("it runs", || tail.printed().trim().parse::<i32>().ok());
-        assert_eq!(tail.end(Signal::SIGTERM).0, 143, "{command}");
-        assert!(!place.join("progress").exists(), "{command}");
-        until("all of it has ended", || group_of(group).is_empty().then_some(()));
-    }
-}
-
-/// The processes of a group.
-fn group_of(group: i32) -> Vec<String> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    let stats = entries.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
-    let in_group = |stat: &String| {
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[2] == group.to_string() && fields[0] != "Z"
-    };
-    stats.filter(in_group).collect()
 }
