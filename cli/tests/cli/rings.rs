@@ -245,7 +245,8 @@ fn a_plan_says_what_the_removal_does() {
     let mut writer = Process::start(waldo().arg("append").args(SMALL).arg(&home));
     writer.write(b"one\n");
     until_tip(&home, 1);
-    // Its lock file is gone, so that `ring.meta` and its heart are what tells of it.
+    // Its lock file is gone, so that `ring.meta` is what tells of it; stopped, it does not notice, and stays.
+    writer.signal(nix::sys::signal::Signal::SIGSTOP);
     fs::remove_file(home.join("writer.lock")).unwrap();
     for args in [&["rm"][..], &["rm", "--dry-run"]] {
         let done = run(waldo().args(args).arg(&home), b"");
