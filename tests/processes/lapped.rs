@@ -35,7 +35,11 @@ fn what_a_stopped_reader_has_mapped_stays_as_it_was() {
 
         let status = turn(&mut writer, &ring, 20, setup.max);
         assert!(counter(&status, "recycled_pages") > 5, "{status:?}");
-        assert_eq!(counter(&status, "stuck_pages"), 1, "{status:?}");
+        // Looking at the ring opens its pages for a moment. One that could not be recycled because of that is
+        // let go in a later round.
+        wait_until("no page but the reader's is stuck", || {
+            counter(&turn(&mut writer, &ring, 1, setup.max), "stuck_pages") == 1
+        });
 
         holder.say("look");
         holder.resume();
