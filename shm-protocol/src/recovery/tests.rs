@@ -404,6 +404,7 @@ fn a_removal_that_stops_half_way_leaves_the_same_log() {
                     assert_eq!(again.map(|again| again.0), Ok(vec![]), "{first}, {spoilt:#x}, {}", page.id);
                 }
             }
+            assert_eq!(ring.survey().map(|survey| survey.left_overs), Ok(vec![]), "{first}, {spoilt:#x}");
         }
     }
 }
