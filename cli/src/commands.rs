@@ -2,8 +2,8 @@
 
 use crate::version;
 use crate::{
-    append, bench, completions, demo, gc, inspect, ls, man, repair, replay, rm, serve, snapshot, stat, tail,
-    verify,
+    append, bench, completions, demo, gc, inspect, ls, man, repair, replay, resize, rm, serve, snapshot,
+    stat, tail, verify,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -48,6 +48,7 @@ enum Command {
     Inspect(inspect::Args),
     Snapshot(snapshot::Args),
     Replay(replay::Args),
+    Resize(resize::Args),
     Ls(ls::Args),
     Rm(rm::Args),
     Gc(gc::Args),
@@ -74,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Resize(args) => resize::run(args),
         Command::Snapshot(args) => snapshot::run(args),
         Command::Ls(args) => ls::run(args),
         Command::Rm(args) => rm::run(args),

@@ -6,6 +6,7 @@
 mod append;
 mod attach;
 mod bench;
+mod capacity_args;
 mod commands;
 mod completions;
 mod demo;
@@ -19,6 +20,7 @@ mod moment;
 mod output;
 mod repair;
 mod replay;
+mod resize;
 mod rm;
 mod room;
 mod serve;

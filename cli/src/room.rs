@@ -20,7 +20,7 @@ pub fn tell_if_short(home: &Path, ring_size: u32, page_len: u64) {
     if needed.saturating_sub(AHEAD.saturating_mul(page_len)) > available {
         notice!(
             "waldo: {} takes up to {} when the ring is full, and its file system has {} left: appends will be refused \
-             when that is used up; make the ring smaller with --ring-size, --page-size and --resize",
+             when that is used up; make the ring smaller with `waldo resize`",
             home.display(),
             units::bytes(needed),
             units::bytes(available)

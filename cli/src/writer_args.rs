@@ -187,7 +187,8 @@ impl WriterArgs {
     }
 }
 
-fn ring_meta(home: &Path) -> Option<Meta> {
+/// The metadata of the ring at `home`; `None` if there is none that can be used.
+pub fn ring_meta(home: &Path) -> Option<Meta> {
     std::fs::read(home.join(names::META)).ok().and_then(|file| Meta::check(&file).ok())
 }
 

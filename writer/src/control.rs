@@ -38,6 +38,17 @@ use waldo_shm_protocol::{RingId, names};
 use wanted::Wanted;
 use zerocopy::IntoBytes;
 
+/// Where the writer before had its segment, and whether a segment is there now. A place of its own that has
+/// gone is forgotten.
+pub(crate) fn place_before(dir: &Directory) -> (ControlPlace, bool) {
+    let Some(link) = link_file::read(dir) else { return (ControlPlace::Posix, false) };
+    let is_there = matches!(object::open(&link, false), Ok(Some(_)));
+    match link {
+        Link::Path(path) if is_there => (ControlPlace::Path(path.into()), true),
+        _ => (ControlPlace::Posix, is_there),
+    }
+}
+
 /// The mapped segment. Dropping it unmaps; the segment itself stays unless [`Control::remove`] is called.
 pub(crate) struct Control {
     publisher: Publisher<'static>,

@@ -31,6 +31,7 @@ mod preparer;
 mod recover;
 pub mod removal;
 pub mod repair;
+pub mod resize;
 mod scheduling;
 pub mod segments;
 mod shared;

@@ -113,6 +113,18 @@ impl WriterLock {
         Ok(false)
     }
 
+    /// Who holds the lock in `dir` now, in words for people; `None` if nobody does. Changes nothing.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn holder(dir: &Directory) -> io::Result<Option<String>> {
+        match dir.open_to_read(names::LOCK) {
+            Ok(file) => Ok(write_locked(&file)?.then(|| Holder::read(&file).to_string())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether there was no lock file: of a ring that is there, somebody must have removed it.
     pub(crate) fn was_missing(&self) -> bool {
         self.made

@@ -99,6 +99,15 @@ impl Preparer {
         }
     }
 
+    /// Lets the pages go that are more than the ring is to have. A thread that prepares ahead does that by
+    /// itself.
+    pub(crate) fn trim(&self) -> Result<(), Failure> {
+        match self {
+            Preparer::Background(_) => Ok(()),
+            Preparer::Inline(inline) => inline.lock().trim(),
+        }
+    }
+
     /// Waits until every page handed over has its footer.
     pub(crate) fn settle(&self) {
         if let Preparer::Background(background) = self {

@@ -5,6 +5,7 @@ mod pending_flush;
 mod publish;
 mod put;
 mod recovery_heartbeat;
+mod resizing;
 mod start;
 mod started;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Reads a number of bytes: `4096`, `64K`, `64M`, `1G` (powers of 1024; `KiB`, `KB` and `k` are the same).
+/// Reads a number of bytes: `4096`, `64K`, `64M`, `1G` `2T` (powers of 1024; `KiB`, `KB` and `k` are the same).
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text[digits.len()..].trim().to_ascii_lowercase();
@@ -11,7 +11,8 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "k" => 10,
         "m" => 20,
         "g" => 30,
-        _ => return Err(format!("`{unit}` is no unit of size: use K, M or G, as in 64M")),
+        "t" => 40,
+        _ => return Err(format!("`{unit}` is no unit of size: use K, M, G or T, as in 64M")),
     };
     let number: u64 =
         digits.parse().map_err(|_| format!("`{text}` is no size: write it like 4096, 512K or 64M"))?;
@@ -82,9 +83,15 @@ mod tests {
 
     #[test]
     fn sizes_are_read_in_every_common_form() {
-        for (text, size) in
-            [("0", 0), ("4096", 4096), ("64K", 65536), ("64KiB", 65536), ("1 MB", 1 << 20), ("2g", 2 << 30)]
-        {
+        for (text, size) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("64K", 65536),
+            ("64KiB", 65536),
+            ("1 MB", 1 << 20),
+            ("2g", 2 << 30),
+            ("3T", 3 << 40),
+        ] {
             assert_eq!(parse_size(text), Ok(size), "{text}");
         }
         for wrong in ["", "M", "12Q", "-1", "1.5M", "99999999999G"] {

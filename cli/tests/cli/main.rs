@@ -15,7 +15,11 @@ mod inspect;
 #[path = "../../../tests/power_cuts/machine.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod machine;
+#[path = "../../../tests/power_cuts/points.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod points;
 mod producers;
+mod resize;
 mod rings;
 mod round_trip;
 mod service;

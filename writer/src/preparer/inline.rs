@@ -37,6 +37,12 @@ impl InlinePreparer {
         Ok((page, waited))
     }
 
+    pub(super) fn trim(&mut self) -> Result<(), Failure> {
+        let (_, failed) = self.pool.trim(0);
+        self.pool.count_disk(0);
+        failed.map_or(Ok(()), Err)
+    }
+
     fn make(&mut self) -> Result<Page, Failure> {
         let id = self.next_id;
         let (mut blanks, failed) = self.pool.trim(1);

@@ -39,10 +39,16 @@ pub(super) fn open(home: &Path, options: WriterOptions) -> Result<Writer, OpenEr
     open_on(home, Arc::new(disk), options)
 }
 
-pub(super) fn open_on(
+pub(super) fn open_on(home: &Path, disk: Arc<dyn Disk>, options: WriterOptions) -> Result<Writer, OpenError> {
+    open_if(home, disk, options, |_, _| true)
+}
+
+/// Opens the ring if `look` agrees to what is there. Nothing has been changed by then.
+pub(super) fn open_if(
     home: &Path,
     disk: Arc<dyn Disk>,
     mut options: WriterOptions,
+    look: impl FnOnce(&Meta, &Survey) -> bool,
 ) -> Result<Writer, OpenError> {
     let (geometry, _) = options.check()?;
     file_length::block_signal();
@@ -62,6 +68,10 @@ pub(super) fn open_on(
     let mut survey = recover::survey(&*disk, &meta.meta)?;
     if survey.epoch_max == u32::MAX {
         return Err(OpenError::EpochsExhausted);
+    }
+    if !look(&meta.meta, &survey) {
+        let reason = "the ring is not as it was expected to be".into();
+        return Err(OpenError::Options { reason });
     }
 
     let control = Control::open(&*disk, &dir, &options, meta.meta.ring_id, shape)?;

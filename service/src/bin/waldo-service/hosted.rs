@@ -157,8 +157,8 @@ fn tell_of_opening(config: &RingConfig, writer: &Writer) {
         let own = writer.options();
         tracing::warn!(
             ring,
-            "the ring keeps its {} pages of {}; to change it stop the service, and append nothing by `waldo append \
-             --resize --ring-size N --page-size SIZE {home}`",
+            "the ring keeps its {} pages of {}; to change it stop the service, and run `waldo resize --ring-size N \
+             --page-size SIZE {home}`",
             own.ring_size,
             units::bytes(own.page_len)
         );

@@ -1,0 +1,46 @@
+//! The arguments that say how large a ring is to be.
+
+use std::time::Duration;
+use waldo_shm_protocol::limits::RING_SIZE_MAX;
+use waldo_terminal::capacity::{Capacity, ChosenPages, parse_keep, parse_rate};
+use waldo_terminal::failure::Usage;
+use waldo_terminal::units::parse_size;
+
+/// How large the ring is to be: in one way, or in several that agree.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct CapacityArgs {
+    /// Pages of the ring; beyond that the oldest is dropped. 8 in a ring that is made, if nothing is said.
+    #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u32).range(1..=i64::from(RING_SIZE_MAX)))]
+    pub ring_size: Option<u32>,
+    /// The same in bytes of all pages together, like 10G: as many whole pages as fit. (Up to two pages more are
+    /// made ready.)
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub size: Option<u64>,
+    /// The same as a time for which records stay, like 6h, at the rate that --rate states: rounded up to whole
+    /// pages, and one more for the page that is being filled.
+    #[arg(long, value_name = "TIME", requires = "rate", conflicts_with = "size", value_parser = parse_keep)]
+    pub keep: Option<Duration>,
+    /// Bytes that are appended in a second, like 10MB: payloads, and 48 bytes with each record.
+    #[arg(long, value_name = "SIZE", requires = "keep", value_parser = parse_rate)]
+    pub rate: Option<u64>,
+}
+
+impl CapacityArgs {
+    /// Whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        self.capacity().is_empty()
+    }
+
+    /// The pages that this takes; `None` if nothing was said.
+    ///
+    /// # Errors
+    /// What contradicts itself or cannot be.
+    pub fn pages(&self, page_len: u64) -> Result<Option<ChosenPages>, Usage> {
+        self.capacity().pages(page_len, RING_SIZE_MAX).map_err(Usage)
+    }
+
+    fn capacity(&self) -> Capacity {
+        let CapacityArgs { ring_size: pages, size: bytes, keep, rate } = *self;
+        Capacity { pages, bytes, keep, rate }
+    }
+}

@@ -1,0 +1,160 @@
+//! `waldo resize`: the size of a ring changed while nobody writes it.
+
+mod words;
+
+use crate::capacity_args::CapacityArgs;
+use crate::output::Output;
+use crate::writer_args::ring_meta;
+use anyhow::Context;
+use std::io::{IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use waldo::writer::OpenError;
+use waldo::writer::resize::{self, Resize, ResizeError, RingGeometry};
+use waldo_harness::ring::index_capacity;
+use waldo_terminal::failure::{Ended, Outcome, Usage};
+use waldo_terminal::interrupt::{Interrupt, Ready};
+use waldo_terminal::notice;
+use waldo_terminal::units::parse_size;
+
+/// Longest answer that is read.
+const ANSWER_MAX: usize = 256;
+
+/// Change the size of a ring that no writer has open.
+///
+/// Says what the ring has and will have, what it takes on the disk, and which records are dropped, if it gets
+/// smaller: whole pages, the oldest first. Then asks; without a terminal it needs --yes. Records that stay keep
+/// their numbers, times and pages: a page that is there keeps its length until it leaves the ring, so after a
+/// change of --page-size old and new pages stand side by side.
+///
+/// Readers may stay attached. One that has not read the oldest records yet is lapped, as by any writer.
+///
+/// When the command returns, the change survives power loss. If it is interrupted, the ring opens, with its old
+/// size or its new one; run it again then. If a writer was here between the question and the answer, nothing is
+/// changed.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  waldo resize --ring-size 32 --dry-run /var/tmp/ring       what would change; changes nothing
+  waldo resize --size 10G /var/tmp/ring
+  waldo resize --keep 6h --rate 10MB --yes /var/tmp/ring    as large as that takes
+  systemctl stop waldo && waldo resize --size 10G --yes /var/lib/waldo/ring && systemctl start waldo
+
+Exit codes: 0 changed, or nothing to change; 1 not changed, or the answer was no; 2 wrong usage; 128 + n ended by signal n.")]
+pub struct Args {
+    /// Directory of the ring.
+    home: PathBuf,
+    #[command(flatten)]
+    capacity: CapacityArgs,
+    /// Bytes of a new page file, a multiple of 4 KiB from 16 KiB to 2 GiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    page_size: Option<u64>,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+    /// Only say what would change.
+    #[arg(short = 'n', long, conflicts_with = "yes")]
+    dry_run: bool,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> anyhow::Result<Outcome> {
+    let interrupt = Interrupt::install()?;
+    let to = wanted(&args)?;
+    let refused = |error: ResizeError| anyhow::Error::msg(explain(&error));
+    let plan = resize::plan(&args.home, to).map_err(refused)?;
+    let mut out = Output::stdout(&interrupt)?;
+    out.print(&words::describe(&args.home, &plan))?;
+    if plan.changes_nothing() {
+        out.print("It has that size: nothing is to be changed.\n")?;
+        return Ok(Outcome::Done);
+    }
+    if args.dry_run {
+        out.print("Nothing has been changed.\n")?;
+        return Ok(Outcome::Done);
+    }
+    if !args.yes && !is_agreed_to(&plan, &mut out, &interrupt)? {
+        out.print("Nothing has been changed.\n")?;
+        return Ok(Outcome::Bad);
+    }
+    resize::apply(&args.home, &plan).map_err(refused)?;
+    out.print(&words::done(&plan))?;
+    Ok(Outcome::Done)
+}
+
+/// The sizes that the arguments name; the ring's own where they name none.
+fn wanted(args: &Args) -> anyhow::Result<RingGeometry> {
+    if args.page_size.is_none() && args.capacity.is_empty() {
+        return Err(Usage(
+            "say what is to change: --ring-size, --size, --keep with --rate, or --page-size".into(),
+        )
+        .into());
+    }
+    let Some(meta) = ring_meta(&args.home) else {
+        // The same words as for every other directory without a ring, or whatever is wrong with this one.
+        waldo::reader::Ring::attach(&args.home)?;
+        anyhow::bail!("{}: the metadata of the ring cannot be read", args.home.display());
+    };
+    let own = RingGeometry::of(&meta);
+    let page_len = args.page_size.unwrap_or(own.page_len);
+    let index_capacity =
+        if page_len == own.page_len { own.index_capacity } else { index_capacity(page_len)? };
+    let chosen = args.capacity.pages(page_len)?;
+    if let Some(told) = chosen.as_ref().and_then(|chosen| chosen.told.as_ref()) {
+        notice!("waldo: {told}");
+    }
+    Ok(RingGeometry {
+        ring_size: chosen.map_or(own.ring_size, |chosen| chosen.pages),
+        page_len,
+        index_capacity,
+    })
+}
+
+/// Asks whoever is there.
+fn is_agreed_to(plan: &Resize, out: &mut Output<'_>, interrupt: &Interrupt) -> anyhow::Result<bool> {
+    let mut stdin = std::io::stdin().lock();
+    if !stdin.is_terminal() || !std::io::stdout().is_terminal() {
+        let text = "there is no terminal to ask on: say --yes to change the ring, or --dry-run to only look";
+        return Err(Usage(text.to_owned()).into());
+    }
+    out.print(words::question(plan))?;
+    // Signals do not end the process any more, so a read may only begin when there is something to read.
+    match interrupt.wait_readable(Some(stdin.as_fd()), None)? {
+        Ready::Signal(signal) => {
+            out.print("\n")?;
+            Err(Ended(signal).into())
+        }
+        _ => {
+            // A terminal gives a line at a time.
+            let mut answer = [0; ANSWER_MAX];
+            let len = stdin.read(&mut answer).context("cannot read the answer")?;
+            let answer = String::from_utf8_lossy(&answer[..len]).trim().to_ascii_lowercase();
+            Ok(matches!(answer.as_str(), "y" | "yes"))
+        }
+    }
+}
+
+/// The error, in the words of this command where its remedy is another one.
+fn explain(error: &ResizeError) -> String {
+    match error {
+        ResizeError::Open(OpenError::Locked { path, holder }) => {
+            let home = path.parent().unwrap_or(path);
+            format!(
+                "{} is not changed: {holder} is writing it, and a ring changes its size only while nobody does. End that \
+                 writer (Ctrl-C, `systemctl stop`), run this again, and start it again",
+                home.display()
+            )
+        }
+        ResizeError::Changed(home) => format!(
+            "{} is not changed: a writer has used it since it was looked at, so other records might go than those that \
+             were named. Run this again",
+            home.display()
+        ),
+        ResizeError::Owner { home, owner } => format!(
+            "{} is not changed: it belongs to user {owner}, whose writer could not use what another user makes there. \
+             Run this as that user (`sudo -u '#{owner}' waldo resize ...`)",
+            home.display()
+        ),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,29 @@
+//! What a change of a ring's sizes asks of its writer.
+
+use super::{Writer, start};
+use crate::disk::Disk;
+use crate::error::OpenError;
+use crate::options::WriterOptions;
+use crate::poison::Failure;
+use std::path::Path;
+use std::sync::Arc;
+use waldo_shm_protocol::meta::Meta;
+use waldo_shm_protocol::recovery::Survey;
+
+impl Writer {
+    /// Opens the ring if `look` agrees to what the files hold, under the lock and before anything is changed.
+    pub(crate) fn open_if(
+        home: &Path,
+        disk: Arc<dyn Disk>,
+        options: WriterOptions,
+        look: impl FnOnce(&Meta, &Survey) -> bool,
+    ) -> Result<Writer, OpenError> {
+        start::open_if(home, disk, options, look)
+    }
+
+    /// Drops the pages that are more than the ring is to have; [`Writer::close`] makes that durable. For a
+    /// writer without a thread that prepares ahead.
+    pub(crate) fn trim_now(&self) -> Result<(), Failure> {
+        self.preparer.trim()
+    }
+}
