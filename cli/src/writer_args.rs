@@ -1,5 +1,6 @@
 //! The arguments of every command that writes, and opening the ring with them.
 
+use crate::capacity_args::CapacityArgs;
 use crate::input::{Framing, Long};
 use crate::room::tell_if_short;
 use anyhow::Context;
@@ -10,7 +11,7 @@ use waldo::reader::{AttachError, Ring};
 use waldo::writer::{ControlPlace, Durability, GeometryChange, Scheduling, Writer, WriterOptions};
 use waldo_harness::ring::index_capacity;
 use waldo_harness::scheduling::schedule_this_thread;
-use waldo_shm_protocol::limits::{PAYLOAD_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN, RING_SIZE_MAX};
+use waldo_shm_protocol::limits::{PAYLOAD_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::names;
 use waldo_terminal::failure::Usage;
@@ -35,16 +36,15 @@ pub struct WriterArgs {
     /// what came since the last one. Where the disk does not keep up with that, appends wait.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     sync_interval: Option<u64>,
-    /// Pages in a ring that is made; beyond that the oldest is dropped. 8 if this is not given. A ring that
-    /// is there keeps its own, see --resize.
-    #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u32).range(1..=i64::from(RING_SIZE_MAX)))]
-    ring_size: Option<u32>,
+    #[command(flatten)]
+    capacity: CapacityArgs,
     /// Bytes of one page file of a ring that is made, a multiple of 4 KiB up to 2 GiB. 64M if this is not
     /// given.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     page_size: Option<u64>,
-    /// Change the ring that is there to the --ring-size and --page-size given. With fewer pages the oldest
-    /// ones are dropped, which is told; pages that are there keep their length.
+    /// Change the ring that is there to the size and --page-size given; without this flag a ring that is
+    /// there keeps its own. With fewer pages the oldest ones are dropped, which is told; pages that are there
+    /// keep their length. `waldo resize` says beforehand what goes, and asks.
     #[arg(long)]
     resize: bool,
     /// Read and append at most about this many bytes at a time.
@@ -102,7 +102,11 @@ impl WriterArgs {
                 arguments.extend([flag.into(), value]);
             }
         };
-        add("--ring-size", self.ring_size.map(|pages| pages.to_string().into()));
+        let CapacityArgs { ring_size, size, keep, rate } = self.capacity;
+        add("--ring-size", ring_size.map(|pages| pages.to_string().into()));
+        add("--size", size.map(|bytes| bytes.to_string().into()));
+        add("--keep", keep.map(|time| humantime::format_duration(time).to_string().into()));
+        add("--rate", rate.map(|bytes| bytes.to_string().into()));
         add("--page-size", self.page_size.map(|bytes| bytes.to_string().into()));
         add("--sync-interval", self.sync_interval.map(|ms| ms.to_string().into()));
         add("--control", self.control.clone().map(Into::into));
@@ -118,7 +122,12 @@ impl WriterArgs {
     pub fn open(&self, home: &Path, stays: bool) -> anyhow::Result<Writer> {
         let there = ring_meta(home);
         let own = there.map_or((RING_SIZE, PAGE_SIZE), |meta| (meta.ring_size, meta.geometry.page_len()));
-        let (ring_size, page_len) = (self.ring_size.unwrap_or(own.0), self.page_size.unwrap_or(own.1));
+        let page_len = self.page_size.unwrap_or(own.1);
+        let chosen = self.capacity.pages(page_len)?;
+        if let Some(told) = chosen.as_ref().and_then(|chosen| chosen.told.as_ref()) {
+            notice!("waldo: {told}");
+        }
+        let ring_size = chosen.map_or(own.0, |chosen| chosen.pages);
         let index_capacity = match there {
             Some(meta) if meta.geometry.page_len() == page_len => meta.geometry.index_capacity(),
             _ => index_capacity(page_len)?,

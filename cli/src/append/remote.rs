@@ -26,8 +26,19 @@ const TICKETS_MAX: usize = 256;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What is up to whoever has the ring.
-const RING_FLAGS: [&str; 8] =
-    ["home", "no_sync", "sync_interval", "ring_size", "page_size", "resize", "control", "scheduling"];
+const RING_FLAGS: [&str; 11] = [
+    "home",
+    "no_sync",
+    "sync_interval",
+    "ring_size",
+    "size",
+    "keep",
+    "rate",
+    "page_size",
+    "resize",
+    "control",
+    "scheduling",
+];
 
 /// To whom, and as whom.
 #[derive(clap::Args, Debug)]

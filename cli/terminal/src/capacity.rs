@@ -63,6 +63,11 @@ impl Capacity {
     /// # Errors
     /// What contradicts itself or cannot be, and what would work.
     pub fn pages(&self, page_len: u64, pages_max: u32) -> Result<Option<ChosenPages>, String> {
+        if let Some(pages) = self.pages
+            && !(1..=pages_max).contains(&pages)
+        {
+            return Err(format!("ring_size is {pages}, it must be 1 to {pages_max}"));
+        }
         let by_bytes = self.bytes.map(|bytes| whole_pages(bytes, page_len)).transpose()?;
         let by_time = match (self.keep, self.rate) {
             (Some(keep), Some(rate)) => Some(pages_for_time(keep, rate, page_len)),

@@ -1,8 +1,8 @@
 //! How Waldo's programs talk to whoever started them.
 //!
 //! Standard error that nobody reads must not stop a writer ([`notice`](mod@notice)); figures are for people
-//! ([`units`]), and so is how large a ring is to be ([`capacity`]); a signal ends a program in good order ([`interrupt`]); and every end has its exit code
-//! ([`failure`]).
+//! ([`units`]), and so is how large a ring is to be ([`capacity`]); a signal ends a program in good order
+//! ([`interrupt`]); and every end has its exit code ([`failure`]).
 
 pub mod capacity;
 pub mod failure;

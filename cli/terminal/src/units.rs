@@ -2,7 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Reads a number of bytes: `4096`, `64K`, `64M`, `1G` `2T` (powers of 1024; `KiB`, `KB` and `k` are the same).
+/// Reads a number of bytes: `4096`, `64K`, `64M`, `1G`, `2T` (powers of 1024; `KiB`, `KB` and `k` are
+/// the same).
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text[digits.len()..].trim().to_ascii_lowercase();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
 
 mod about;
+mod capacity;
 mod copies;
 mod demo;
 #[path = "../../../tests/processes/support/disk_failure.rs"]

@@ -41,6 +41,12 @@ fn what_is_missing_or_contradicts_itself_is_wrong_usage() {
         (&["ring", "--config", "file"], "cannot be used with"),
         (&["--config", "file", "--ring-size", "4"], "cannot be used with"),
         (&["ring", "--page-size", "5000", "--socket", "s"], "page_len must be"),
+        (&["ring", "--size", "1M", "--socket", "s"], "smallest ring has one page of 64.0 MiB"),
+        (
+            &["ring", "--size", "1G", "--ring-size", "3", "--socket", "s"],
+            "the size says 16: give one of the two",
+        ),
+        (&["ring", "--keep", "1h", "--socket", "s"], "--rate"),
         (&["ring", "--socket", "s", "--socket-mode", "rw"], "write them as for chmod"),
         (&["ring", "--socket", "s", "--log-level", "loud"], "log level"),
         (&["ring", "--socket", "s", "--http", "0.0.0.0:1"], "other machines"),
@@ -48,6 +54,21 @@ fn what_is_missing_or_contradicts_itself_is_wrong_usage() {
         let args: Vec<String> = args.iter().chain(&["--check"]).map(|arg| (*arg).to_owned()).collect();
         let (code, _, err) = run(&args);
         assert!(code == 2 && err.contains(wanted), "{args:?}: {code} {err}");
+    }
+}
+
+#[test]
+fn a_size_in_bytes_and_a_time_at_a_rate_are_taken_and_explained() {
+    for (keys, wanted) in [
+        ("size = \"10G\"", "will be made: 160 pages of 64.0 MiB"),
+        ("size = 100000000", "1 pages are taken"),
+        ("keep = \"6h\"\nrate = \"10MB\"", "6h at 10.0 MiB/s are 211 GiB: 3,376 pages of 64.0 MiB"),
+    ] {
+        let place = Place::new();
+        let table = format!("[[ring]]\nhome = \"{}\"\nsocket = \"/s\"\n{keys}\n", place.home().display());
+        let file = config_file(&place, &table);
+        let (code, out, err) = run(&["--config".into(), path(&file), "--check".into()]);
+        assert!(code == 0 && out.contains(wanted), "{keys}: {out}{err}");
     }
 }
 

@@ -66,13 +66,7 @@ pub(super) fn open_if(
     let _ = disk.can_prove_unshared();
     let engine = open_engine(&*disk, &options, &lock)?;
     let mut survey = recover::survey(&*disk, &meta.meta)?;
-    if survey.epoch_max == u32::MAX {
-        return Err(OpenError::EpochsExhausted);
-    }
-    if !look(&meta.meta, &survey) {
-        let reason = "the ring is not as it was expected to be".into();
-        return Err(OpenError::Options { reason });
-    }
+    check_found(&survey, look(&meta.meta, &survey))?;
 
     let control = Control::open(&*disk, &dir, &options, meta.meta.ring_id, shape)?;
     let epoch = survey.epoch_max.max(control.epoch_seen()) + 1;
@@ -127,6 +121,18 @@ pub(super) fn open_if(
         failed.control.publisher().fail(error.errno() as u32);
         failed.control.wake_all();
     })
+}
+
+/// Whether the ring may be opened as it was found. `agreed` is what the caller says to it.
+fn check_found(survey: &Survey, agreed: bool) -> Result<(), OpenError> {
+    if survey.epoch_max == u32::MAX {
+        return Err(OpenError::EpochsExhausted);
+    }
+    if !agreed {
+        let reason = "the ring is not as it was expected to be".into();
+        return Err(OpenError::Options { reason });
+    }
+    Ok(())
 }
 
 /// The ring's geometry counts, unless a change of it was asked for. Returns whether the options asked for

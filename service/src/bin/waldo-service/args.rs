@@ -1,7 +1,9 @@
 //! The command line.
 
-use crate::config::{self, Bytes, Config, ConfigError, DurabilityKind, LogFormat, Mode, RingConfig, Time};
-use crate::config::{parse_bytes, parse_mode};
+use crate::config::{
+    self, Bytes, Config, ConfigError, DurabilityKind, LogFormat, Mode, Rate, RingConfig, Time,
+};
+use crate::config::{parse_bytes, parse_keep, parse_mode, parse_rate};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -102,6 +104,16 @@ struct RingArgs {
     /// keeps its own.
     #[arg(long, value_name = "PAGES")]
     ring_size: Option<u32>,
+    /// The same in bytes of all pages together, like 10G: as many whole pages as fit.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    size: Option<Bytes>,
+    /// The same as a time for which records stay, like 6h, at the rate that --rate states: rounded up to
+    /// whole pages, and one more for the page that is being filled.
+    #[arg(long, value_name = "TIME", requires = "rate", conflicts_with = "size", value_parser = parse_keep)]
+    keep: Option<Time>,
+    /// Bytes that are appended in a second, like 10MB: payloads, and 48 bytes with each record.
+    #[arg(long, value_name = "SIZE", requires = "keep", value_parser = parse_rate)]
+    rate: Option<Rate>,
     /// Bytes of one page file of a ring that is made. 64M by default. A ring that is there keeps its own.
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     page_size: Option<Bytes>,
@@ -125,6 +137,9 @@ impl RingArgs {
         ring.socket_mode = self.socket_mode;
         ring.socket_group = self.socket_group.clone();
         ring.ring_size = self.ring_size;
+        ring.size = self.size;
+        ring.keep = self.keep;
+        ring.rate = self.rate;
         ring.page_size = self.page_size;
         ring.mode = self.mode;
         ring.control = self.control.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone()));

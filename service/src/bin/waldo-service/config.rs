@@ -10,15 +10,17 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
+use waldo::protocol::limits::RING_SIZE_MAX;
 use waldo::protocol::meta::Meta;
 use waldo::protocol::names;
 use waldo::writer::{ControlPlace, Durability, WriterOptions};
 use waldo_service::ServiceOptions;
+use waldo_terminal::capacity::{Capacity, ChosenPages};
 use waldo_terminal::units;
 
 pub use check::check;
 pub use read::{ConfigError, read};
-pub use value::{Bytes, Mode, Time, parse_bytes, parse_mode};
+pub use value::{Bytes, Mode, Rate, Time, parse_bytes, parse_keep, parse_mode, parse_rate};
 
 /// A configuration. A test compares the keys with `docs/OPERATIONS.md`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -85,6 +87,9 @@ pub struct RingConfig {
     pub socket_mode: Option<Mode>,
     pub socket_group: Option<String>,
     pub ring_size: Option<u32>,
+    pub size: Option<Bytes>,
+    pub keep: Option<Time>,
+    pub rate: Option<Rate>,
     pub page_size: Option<Bytes>,
     pub mode: Option<Mode>,
     pub control: Option<PathBuf>,
@@ -114,6 +119,9 @@ impl RingConfig {
             socket_mode: None,
             socket_group: None,
             ring_size: None,
+            size: None,
+            keep: None,
+            rate: None,
             page_size: None,
             mode: None,
             control: None,
@@ -174,10 +182,12 @@ impl RingConfig {
     /// How the ring is opened.
     pub fn writer_options(&self) -> WriterOptions {
         let mut options = WriterOptions::default().durability(self.durability());
-        options.ring_size = self.ring_size.unwrap_or(options.ring_size);
         options.mode = self.mode.map_or(options.mode, |mode| mode.0);
         if let Some(Bytes(len)) = self.page_size {
             options = options.page_len_with_fitting_index(len);
+        }
+        if let Some(pages) = self.pages(options.page_len) {
+            options.ring_size = pages;
         }
         match &self.control {
             Some(path) => options.control(ControlPlace::Path(path.clone())),
@@ -189,14 +199,32 @@ impl RingConfig {
     pub fn writer_options_for(&self, meta: Option<&Meta>) -> WriterOptions {
         let mut options = self.writer_options();
         let Some(meta) = meta else { return options };
-        if self.ring_size.is_none() {
-            options.ring_size = meta.ring_size;
-        }
+        let page_len = self.page_size.map_or(meta.geometry.page_len(), |Bytes(len)| len);
+        options.ring_size = self.pages(page_len).unwrap_or(meta.ring_size);
         if self.page_size.is_none_or(|Bytes(len)| len == meta.geometry.page_len()) {
             options.page_len = meta.geometry.page_len();
             options.index_capacity = meta.geometry.index_capacity();
         }
         options
+    }
+
+    /// How large the ring is to be, in pages of `page_len` bytes; `None` if nothing is said about that.
+    ///
+    /// # Errors
+    /// What contradicts itself or cannot be.
+    pub fn chosen_pages(&self, page_len: u64) -> Result<Option<ChosenPages>, String> {
+        let capacity = Capacity {
+            pages: self.ring_size,
+            bytes: self.size.map(|Bytes(len)| len),
+            keep: self.keep.map(|Time(time)| time),
+            rate: self.rate.map(|Rate(rate)| rate),
+        };
+        capacity.pages(page_len, RING_SIZE_MAX)
+    }
+
+    /// The same, of a configuration that has been checked.
+    fn pages(&self, page_len: u64) -> Option<u32> {
+        self.chosen_pages(page_len).ok().flatten().map(|chosen| chosen.pages)
     }
 
     fn durability(&self) -> Durability {
@@ -253,8 +281,11 @@ impl RingConfig {
             Some(path) => path.display().to_string(),
             None => "the socket that the service is started with".to_owned(),
         };
+        // How a size in bytes, or a time, was taken.
+        let told = self.chosen_pages(options.page_len).ok().flatten().and_then(|chosen| chosen.told);
+        let told = told.map_or_else(String::new, |told| format!("; {told}"));
         format!(
-            "ring {}: {} ({made}: {pages} pages of {}), producers at {socket}",
+            "ring {}: {} ({made}: {pages} pages of {}), producers at {socket}{told}",
             self.name(),
             self.home().display(),
             units::bytes(len)

@@ -150,6 +150,10 @@ fn tell_of_opening(config: &RingConfig, writer: &Writer) {
             tip.unwrap_or(0)
         ),
     }
+    let chosen = config.chosen_pages(writer.options().page_len).ok().flatten();
+    if let Some(told) = chosen.and_then(|chosen| chosen.told) {
+        tracing::info!(ring, "the size that was asked for: {told}");
+    }
     if let Some(cut) = &writer.open_report().cut {
         tracing::warn!(ring, "records that were not whole or not durable were cut off: {cut:?}");
     }

@@ -50,8 +50,14 @@ pub fn check(config: &Config) -> Vec<Fault> {
 fn check_ring(faults: &mut Vec<Fault>, ring: &RingConfig) {
     let span = ring.home.span();
     let mut fault = |text: String| faults.push((span.clone(), format!("ring {}: {text}", ring.name())));
-    if let Err(error) = ring.writer_options().check() {
-        fault(error.to_string());
+    let options = ring.writer_options_for(ring.meta().as_ref());
+    match ring.chosen_pages(options.page_len) {
+        Ok(_) => {
+            if let Err(error) = ring.writer_options().check() {
+                fault(error.to_string());
+            }
+        }
+        Err(text) => fault(text),
     }
     if let Err(error) = ring.service_options().check() {
         fault(error.to_string());

@@ -91,7 +91,7 @@ fn an_unknown_key_is_told_with_its_line_and_with_what_may_have_been_meant() {
 #[test]
 fn a_value_of_the_wrong_kind_is_told_with_its_line_and_with_the_right_kind() {
     for (line, wanted) in [
-        ("page_size = \"12Q\"", "use K, M or G"),
+        ("page_size = \"12Q\"", "use K, M, G or T"),
         ("page_size = -1", "a size"),
         ("socket_mode = 660", "a string like \"0660\""),
         ("mode = \"999\"", "write them as for chmod"),

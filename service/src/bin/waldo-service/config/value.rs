@@ -4,6 +4,7 @@ use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::time::Duration;
+use waldo_terminal::capacity;
 use waldo_terminal::units::parse_size;
 
 /// The interval of `durability = "interval"` if none is given.
@@ -19,6 +20,10 @@ pub struct Bytes(pub u64);
 /// A time: `"100ms"`, `"10s"`, `"7days"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time(pub Duration);
+
+/// Bytes a second: `"10M"`, `"10M/s"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate(pub u64);
 
 /// Permission bits: `"0660"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,16 @@ pub fn parse_duration(text: &str) -> Result<Time, String> {
 /// Reads a number of bytes.
 pub fn parse_bytes(text: &str) -> Result<Bytes, String> {
     parse_size(text).map(Bytes)
+}
+
+/// Reads a rate.
+pub fn parse_rate(text: &str) -> Result<Rate, String> {
+    capacity::parse_rate(text).map(Rate)
+}
+
+/// Reads a time to keep records for.
+pub fn parse_keep(text: &str) -> Result<Time, String> {
+    capacity::parse_keep(text).map(Time)
 }
 
 /// Takes a string, and for sizes a number.
@@ -85,6 +100,13 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
         let expected = "a time: a string like \"100ms\" or \"10s\"";
         from.deserialize_any(Text { parse: parse_duration, number: None, expected })
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Rate, D::Error> {
+        let expected = "a rate: a number of bytes a second, or a string like \"10M\"";
+        from.deserialize_any(Text { parse: parse_rate, number: Some(Rate), expected })
     }
 }
 
