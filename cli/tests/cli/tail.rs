@@ -1,7 +1,10 @@
 //! `waldo tail` as people know `tail`, `journalctl` and `kcat`: which records, and how they are printed.
 
+use crate::points::{Point, die_at};
 use crate::support::*;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::time::Duration;
 use waldo::protocol::Log;
 use waldo::writer::{Durability, Writer, WriterOptions};
 
@@ -162,4 +165,33 @@ fn damage_among_the_last_records_is_an_error() {
         assert_eq!((done.code, done.text()), (1, printed), "{args:?}: {}", done.stderr);
         assert!(done.stderr.contains("payload hash"), "{args:?}: {}", done.stderr);
     }
+}
+
+/// Wherever a writer is killed while it opens the ring: what its segment says then is that records are to
+/// come, and the end of the log is not known from it. The command printed nothing and ended with 0.
+#[test]
+fn a_ring_whose_writer_was_killed_while_it_opened_it_is_printed_whole() {
+    let place = Place::new();
+    let text: String = (1..=3000).map(|n| format!("{n}\n")).collect();
+    let mut killed = 0;
+    for point in Point::ALL {
+        let home = place.ring(&format!("{point:?}"), text.as_bytes());
+        let mut command = waldo();
+        command.arg("append").arg(&home);
+        let number = point.number();
+        // SAFETY: between fork and exec nothing but a system call is made that installs the filter.
+        #[allow(unsafe_code, reason = "the kernel has to know where the child is to die")]
+        unsafe {
+            command.pre_exec(move || {
+                die_at(number, Duration::ZERO);
+                Ok(())
+            });
+        }
+        killed += u32::from(run(&mut command, b"").code == -1);
+        for (args, wanted) in [(&[][..], text.as_str()), (&["-n", "1"], "3000\n")] {
+            let done = run(waldo().arg("tail").arg(&home).args(args), b"");
+            assert!(done.code == 0 && done.text() == wanted, "{point:?} {args:?}: {}", done.stderr);
+        }
+    }
+    assert!(killed >= 3, "only {killed} of the points were met");
 }
