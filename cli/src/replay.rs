@@ -7,8 +7,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use waldo::protocol::Log;
-use waldo::protocol::meta::Meta;
-use waldo::protocol::names;
 use waldo::reader::{
     AttachOptions, Batch, Cursor, Integrity, ReadError, Reader, ReaderOptions, Ring, RingStatus,
 };
@@ -100,10 +98,7 @@ fn open(args: &Args, status: &RingStatus) -> anyhow::Result<Writer> {
     if object(to).is_some_and(|to| object(from) == Some(to)) {
         return Err(Usage("a ring cannot be appended to itself".to_owned()).into());
     }
-    let meta = |home: &PathBuf| {
-        let content = std::fs::read(home.join(names::META)).ok()?;
-        Meta::check(&content).ok()
-    };
+    let meta = |home: &PathBuf| Ring::metadata(home).ok();
     let own = meta(to);
     if own.is_some() && (args.ring_size.is_some() || args.page_size.is_some()) {
         return Err(Usage(format!(

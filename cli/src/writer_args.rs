@@ -13,7 +13,6 @@ use waldo_harness::ring::index_capacity;
 use waldo_harness::scheduling::schedule_this_thread;
 use waldo_shm_protocol::limits::{PAYLOAD_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::meta::Meta;
-use waldo_shm_protocol::names;
 use waldo_terminal::failure::Usage;
 use waldo_terminal::notice;
 use waldo_terminal::units::{self, parse_size};
@@ -198,7 +197,7 @@ impl WriterArgs {
 
 /// The metadata of the ring at `home`; `None` if there is none that can be used.
 pub fn ring_meta(home: &Path) -> Option<Meta> {
-    std::fs::read(home.join(names::META)).ok().and_then(|file| Meta::check(&file).ok())
+    Ring::metadata(home).ok()
 }
 
 /// The longest payload that fits into a record of the ring at `home`, which has been opened.

@@ -6,11 +6,13 @@ use crate::options::{AttachOptions, Cursor, ReaderOptions};
 use crate::place::SeekTarget;
 use crate::reader::Reader;
 use crate::source::attached_ring::AttachedRing;
+use crate::source::link::read_meta;
 use crate::source::snapshot::snapshot;
 use crate::status::RingStatus;
 use std::path::Path;
 use std::sync::Arc;
 use waldo_shm_protocol::RingId;
+use waldo_shm_protocol::meta::Meta;
 
 /// An attachment to a ring. Cheap to clone; all readers made from it, in whatever thread, share the mappings.
 #[derive(Clone, Debug)]
@@ -33,6 +35,15 @@ impl Ring {
     /// As [`Ring::attach`].
     pub fn attach_with(home: impl AsRef<Path>, options: AttachOptions) -> Result<Ring, AttachError> {
         Ok(Ring { inner: Arc::new(AttachedRing::attach(home.as_ref(), options)?) })
+    }
+
+    /// What the metadata of the ring in directory `home` says, without attaching to the ring. Never waits,
+    /// whatever has the name of the metadata.
+    ///
+    /// # Errors
+    /// As [`Ring::attach`].
+    pub fn metadata(home: impl AsRef<Path>) -> Result<Meta, AttachError> {
+        read_meta(home.as_ref())
     }
 
     /// A reader with default options.

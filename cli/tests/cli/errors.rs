@@ -270,3 +270,31 @@ fn a_ring_that_will_not_fit_on_its_disk_is_told_so() {
     // It is there: nobody is told again.
     assert!(!made("large", &large.to_string()).contains("when the ring is full"));
 }
+
+/// A pipe in the place of the metadata was waited for, deaf to SIGTERM, by every command that read the
+/// metadata by itself.
+#[test]
+fn a_pipe_in_the_place_of_the_metadata_is_no_ring_for_any_command() {
+    let place = Place::new();
+    let home = place.join("ring");
+    std::fs::create_dir(&home).unwrap();
+    nix::unistd::mkfifo(&home.join("ring.meta"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (home, there, other) = (home.to_str().unwrap(), place.ring("there", b"x\n"), place.join("other"));
+    let (there, other) = (there.to_str().unwrap(), other.to_str().unwrap());
+    for args in [
+        &["append", home][..],
+        &["serve", home],
+        &["tail", home],
+        &["stat", home],
+        &["verify", home],
+        &["repair", home],
+        &["resize", home, "--ring-size", "3", "--yes"],
+        &["rm", home],
+        &["snapshot", home, other],
+        &["replay", home, other],
+        &["replay", there, home],
+    ] {
+        let done = run(waldo().args(args), b"");
+        assert!(matches!(done.code, 1..=3) && !done.stderr.is_empty(), "{args:?}: {}", done.code);
+    }
+}

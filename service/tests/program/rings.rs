@@ -5,13 +5,15 @@ use crate::raw::Raw;
 use crate::ring::Place;
 use crate::support::*;
 use nix::sys::signal::Signal;
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::Command;
 use waldo::client::wire::ErrorCode;
 use waldo::client::{Producer, ProducerOptions};
 use waldo::reader::Ring;
+use waldo::writer::{Writer, WriterOptions};
 
 #[test]
 fn each_ring_has_its_own_producers() {
@@ -71,11 +73,34 @@ fn one_ring_that_is_damaged_does_not_take_down_the_others() {
 }
 
 /// A ring that takes long to open: its metadata are a pipe that nobody writes to.
+fn append_by_hand(home: &Path) {
+    let mut writer = Writer::open(home, WriterOptions::default().page_len(1 << 20)).unwrap();
+    writer.append_payloads(&["a quote"]).unwrap();
+    writer.close().unwrap();
+}
+
+/// From Linux's `fcntl.h`, the same on every machine that it runs on.
+const F_SETSIG: libc::c_int = 10;
+
+/// Takes a lease on a file that nobody has open.
+fn hold(file: &File) {
+    // The signal for who wants the file: one that is ignored.
+    let calls = [(libc::F_SETLEASE, libc::F_WRLCK), (F_SETSIG, libc::SIGURG)];
+    for (command, argument) in calls {
+        // SAFETY: both commands take a number and touch no memory of this process.
+        #[allow(unsafe_code, reason = "there is no safe wrapper of leases")]
+        let done = unsafe { libc::fcntl(file.as_raw_fd(), command, argument) };
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    }
+}
+
 #[test]
 fn while_a_ring_is_opened_the_others_are_served_and_a_signal_counts() {
     let place = Place::new();
-    std::fs::create_dir(place.dir().join("quotes")).unwrap();
-    mkfifo(&place.dir().join("quotes/ring.meta"), Mode::S_IRWXU).unwrap();
+    append_by_hand(&place.dir().join("quotes"));
+    // Whoever opens the file waits until the lease is given up.
+    let held = File::options().read(true).write(true).open(place.dir().join("quotes/ring.meta")).unwrap();
+    hold(&held);
     let file = config_file(&place, &(ring_table(&place, "orders", "") + &ring_table(&place, "quotes", "")));
     let mut command = waldo_service();
     command.args(["--config".into(), path(&file), "--http".into(), "127.0.0.1:0".into()]);

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use waldo::protocol::limits::RING_SIZE_MAX;
 use waldo::protocol::meta::Meta;
-use waldo::protocol::names;
 use waldo::writer::{ControlPlace, Durability, WriterOptions};
 use waldo_service::ServiceOptions;
 use waldo_terminal::capacity::{Capacity, ChosenPages};
@@ -264,9 +263,9 @@ impl RingConfig {
         }
     }
 
-    /// The metadata of the ring, if there is one.
+    /// The metadata of the ring, if there is one that can be used.
     pub fn meta(&self) -> Option<Meta> {
-        std::fs::read(self.home().join(names::META)).ok().and_then(|file| Meta::check(&file).ok())
+        waldo::reader::Ring::metadata(self.home()).ok()
     }
 
     /// One line on what will be served.
