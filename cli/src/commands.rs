@@ -2,7 +2,7 @@
 
 use crate::version;
 use crate::{
-    append, bench, completions, demo, gc, inspect, ls, man, repair, replay, resize, rm, serve, snapshot,
+    append, bench, completions, demo, gc, inspect, lag, ls, man, repair, replay, resize, rm, serve, snapshot,
     stat, tail, verify,
 };
 use clap::{CommandFactory, Parser, Subcommand};
@@ -24,9 +24,11 @@ Try it:
   journalctl -f | waldo serve /var/tmp/ring  feed a ring
   waldo tail /var/tmp/ring -n 10 -f          follow it, from as many processes as you like
   waldo stat /var/tmp/ring                   how it is
+  waldo lag /var/tmp/ring                    how far behind its readers are, those that want to be seen
 
 Exit codes: 0 fine; 1 failure, damage to the ring included; 2 wrong usage; 3 everything was done but for records
-of the input that were refused; 128 + n ended by signal n (130 after Ctrl-C). Standard error says why."
+of the input that were refused; 4 a limit that was given is exceeded (lag); 128 + n ended by signal n (130 after
+Ctrl-C). Standard error says why."
 )]
 struct Cli {
     /// Say more about what happens, on stderr; twice for details.
@@ -43,6 +45,7 @@ enum Command {
     Serve(serve::Args),
     Tail(tail::Args),
     Stat(stat::Args),
+    Lag(lag::Args),
     Verify(verify::Args),
     Repair(repair::Args),
     Inspect(inspect::Args),
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Tail(args) => tail::run(args),
         Command::Stat(args) => stat::run(args),
+        Command::Lag(args) => lag::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),

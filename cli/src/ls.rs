@@ -176,7 +176,8 @@ fn to_table(rows: &[Row]) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-fn harmless(text: &str) -> String {
+/// Text that a terminal only shows.
+pub fn harmless(text: &str) -> String {
     let mut out = Vec::new();
     escape(text.as_bytes(), false, None, &mut out);
     String::from_utf8_lossy(&out).into_owned()

@@ -35,7 +35,11 @@ pub struct Args {
     interval: f64,
 }
 
-fn parse_interval(text: &str) -> Result<f64, String> {
+/// Seconds between two looks.
+///
+/// # Errors
+/// If that is no number of seconds, or makes no sense.
+pub fn parse_interval(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
     if (0.01..=86400.0).contains(&seconds) {
         Ok(seconds)
@@ -59,11 +63,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
                 harmless_lines(&to_text(&status, before.as_ref(), interval))
             }
         };
-        if args.watch && !args.json && std::io::stdout().is_terminal() {
-            // Home, the text, and clear what an earlier and longer one left behind.
-            text = format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"));
-        } else if before.is_some() && !args.json {
-            text.insert(0, '\n');
+        if args.watch && !args.json {
+            text = again(text, before.is_none());
         }
         out.print(&text)?;
         if !args.watch {
@@ -73,6 +74,16 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         if let Some(signal) = interrupt.sleep(Duration::from_secs_f64(args.interval))? {
             return Ok(Outcome::Interrupted(signal));
         }
+    }
+}
+
+/// What is shown at one look of several: in the same place on a terminal, below the last one elsewhere.
+pub fn again(text: String, is_first: bool) -> String {
+    match (std::io::stdout().is_terminal(), is_first) {
+        // Home, the text, and clear what an earlier and longer one left behind.
+        (true, _) => format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")),
+        (false, true) => text,
+        (false, false) => format!("\n{text}"),
     }
 }
 

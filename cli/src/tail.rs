@@ -10,6 +10,7 @@ mod outlet;
 mod paint;
 mod progress;
 pub mod range;
+mod seen;
 mod start;
 mod template;
 mod watch;

@@ -1,12 +1,13 @@
 //! A reader's progress, to be kept in a file across restarts.
 
+use crate::checked_text::{self, Fields, TextFault};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use thiserror::Error;
-use waldo_shm_protocol::{RingId, payload_hash};
+use waldo_shm_protocol::RingId;
 
 const TITLE: &str = "waldo-checkpoint 1";
 /// Longest checkpoint file in bytes.
@@ -118,40 +119,37 @@ impl Checkpoint {
     }
 
     fn render(&self) -> String {
-        let ring: String = self.ring_id.iter().map(|byte| format!("{byte:02x}")).collect();
-        let body = format!(
-            "{TITLE}\nring {ring}\nseq_no {}\nepoch {}\nrecord {:08x}\n",
-            self.seq_no, self.epoch, self.checksum
-        );
-        format!("{body}checksum {:08x}\n", payload_hash(body.as_bytes()))
+        checked_text::render(TITLE, &self.fields())
     }
 
     fn parse(bytes: &[u8], path: &Path) -> Result<Checkpoint, CheckpointError> {
-        let damaged = |what| CheckpointError::Damaged { path: path.to_path_buf(), what };
-        let text = std::str::from_utf8(bytes).map_err(|_| damaged("not text"))?;
-        if text.split('\n').next() != Some(TITLE) {
-            return Err(CheckpointError::Version { path: path.to_path_buf() });
-        }
-        let body_len = text.find("checksum ").ok_or_else(|| damaged("its end is missing"))?;
-        let (body, end) = text.split_at(body_len);
-        if end != format!("checksum {:08x}\n", payload_hash(body.as_bytes())) {
-            return Err(damaged("checksum"));
-        }
-        let mut lines = body.lines().skip(1);
-        let mut field = |name: &'static str| {
-            lines
-                .next()
-                .and_then(|line| line.strip_prefix(name))
-                .and_then(|rest| rest.strip_prefix(' '))
-                .ok_or_else(|| damaged(name))
-        };
-        let (ring, seq_no) = (field("ring")?, field("seq_no")?);
-        let (epoch, record) = (field("epoch")?, field("record")?);
+        let path = || path.to_path_buf();
+        Fields::parse(bytes, TITLE).and_then(|mut fields| Checkpoint::from_fields(&mut fields)).map_err(
+            |fault| match fault {
+                TextFault::Title => CheckpointError::Version { path: path() },
+                TextFault::Damaged(what) => CheckpointError::Damaged { path: path(), what },
+            },
+        )
+    }
+
+    /// Its lines in a file.
+    pub(crate) fn fields(&self) -> [(&'static str, String); 4] {
+        [
+            ("ring", self.ring_id.iter().map(|byte| format!("{byte:02x}")).collect()),
+            ("seq_no", self.seq_no.to_string()),
+            ("epoch", self.epoch.to_string()),
+            ("record", format!("{:08x}", self.checksum)),
+        ]
+    }
+
+    /// Reads its lines.
+    pub(crate) fn from_fields(fields: &mut Fields<'_>) -> Result<Checkpoint, TextFault> {
         Ok(Checkpoint {
-            ring_id: parse_id(ring).ok_or_else(|| damaged("ring"))?,
-            seq_no: seq_no.parse().map_err(|_| damaged("seq_no"))?,
-            epoch: epoch.parse().map_err(|_| damaged("epoch"))?,
-            checksum: u32::from_str_radix(record, 16).map_err(|_| damaged("record"))?,
+            ring_id: parse_id(fields.text("ring")?).ok_or(TextFault::Damaged("ring"))?,
+            seq_no: fields.number("seq_no")?,
+            epoch: fields.number("epoch")?,
+            checksum: u32::from_str_radix(fields.text("record")?, 16)
+                .map_err(|_| TextFault::Damaged("record"))?,
         })
     }
 }

@@ -21,10 +21,11 @@
 //! Reading order: [`Ring`] (`ring`), then `source` (what says which records there are: a control segment, or
 //! the files; and how a reader notices that another source has taken its place), `pages` (opening and mapping
 //! page files), `walk` (records in bytes), `position` (where a reader stands), [`Reader`] (`reader`, `seek`,
-//! `wait`), and [`Batches`] (`stream`, `turn`, `waiter`), [`verify`].
+//! `wait`), and [`Batches`] (`stream`, `turn`, `waiter`), [`verify`], [`Reporter`] (`reporting`).
 
 mod batch;
 mod batch_storage;
+mod checked_text;
 mod checkpoint;
 mod clock;
 mod error;
@@ -39,6 +40,7 @@ mod passed;
 mod place;
 mod position;
 mod reader;
+mod reporting;
 mod ring;
 mod seek;
 mod source;
@@ -62,6 +64,7 @@ pub use error::{AttachError, ReadError};
 pub use lapse::{Lapse, Lapses};
 pub use options::{AttachOptions, Cursor, Integrity, OnLapped, ReaderOptions, Visibility, WaitStrategy};
 pub use reader::Reader;
+pub use reporting::{ProcessState, ReaderReport, ReaderReports, ReportDirectory, ReportError, Reporter};
 pub use ring::Ring;
 pub use status::{ControlKind, RingStatus, WriterStatus};
 pub use stream::Batches;

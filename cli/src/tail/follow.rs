@@ -6,6 +6,7 @@ use crate::tail::filter::Filter;
 use crate::tail::format::Renderer;
 use crate::tail::outlet::Outlet;
 use crate::tail::progress::Progress;
+use crate::tail::seen::Seen;
 use crate::tail::start::Start;
 use crate::tail::watch::Watch;
 use crate::tail::words::{describe, explain};
@@ -24,6 +25,8 @@ pub struct Follower<'a> {
     renderer: Renderer,
     filter: Filter,
     progress: Option<Progress>,
+    /// Who looks how far this has come.
+    seen: Seen,
     /// Goes on at the end of the log.
     watch: Option<&'a Watch>,
     interrupt: &'a Interrupt,
@@ -55,7 +58,8 @@ impl<'a> Follower<'a> {
         interrupt: &'a Interrupt,
     ) -> Follower<'a> {
         let (until, left) = (args.which.until, args.which.count);
-        Follower { outlet, renderer, filter, progress, watch, interrupt, until, left }
+        let seen = Seen::new(args.following.name.clone());
+        Follower { outlet, renderer, filter, progress, seen, watch, interrupt, until, left }
     }
 
     /// Whether it goes on at the end of the log.
@@ -73,6 +77,7 @@ impl<'a> Follower<'a> {
             None => Some(ring.status()?.tip_seq_no.unwrap_or(0)),
         };
         let mut reader = start.reader(ring, &self.filter, self.progress.as_mut())?;
+        self.seen.begin(&reader)?;
         let mut lapses = 0;
         loop {
             if let Some(signal) = self.interrupt.signal() {
@@ -86,7 +91,13 @@ impl<'a> Follower<'a> {
             let batch = reader.poll().map_err(explain)?;
             tell_lapses(&reader, &mut lapses);
             let more = match batch {
-                Some(batch) => self.hand_on(&batch, ring.ring_id(), end)?,
+                Some(batch) => {
+                    let more = self.hand_on(&batch, ring.ring_id(), end)?;
+                    if !self.outlet.holds_back() {
+                        self.seen.note(|| reader.checkpoint());
+                    }
+                    more
+                }
                 None if self.watch.is_none() || over => More::Enough,
                 None => {
                     self.idle(&mut reader)?;
@@ -126,6 +137,7 @@ impl<'a> Follower<'a> {
             }
             if self.outlet.is_full() {
                 self.flush()?;
+                self.seen.note(|| Some(record.checkpoint(ring_id)));
                 let counts = self.outlet.is_command();
                 if let Some(progress) = &mut self.progress {
                     if counts { progress.save()? } else { progress.save_now_and_then()? }
@@ -144,10 +156,12 @@ impl<'a> Follower<'a> {
         if self.outlet.is_command() {
             self.finish()?;
         }
+        self.seen.note(|| reader.checkpoint());
         let time = self.until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default());
         // Beyond the moment itself, which still counts.
         let time = time.map(|time| time.saturating_add(Duration::from_millis(1)));
         let unsaved = self.progress.as_ref().and_then(Progress::due_in);
+        let unsaved = [unsaved, self.seen.due_in()].into_iter().flatten().min();
         let wakeup = match (unsaved, self.watch) {
             (None, Some(watch)) => watch.idle(|| reader.wait(time)),
             (None, None) => reader.wait(time),

@@ -55,6 +55,12 @@ impl Outlet<'_> {
         matches!(self, Outlet::Command { .. })
     }
 
+    /// Whether records wait for the next run of a command. What waits for standard output is as good as
+    /// printed.
+    pub fn holds_back(&self) -> bool {
+        matches!(self, Outlet::Command { handful, .. } if handful.records > 0)
+    }
+
     /// Hands on what has been put. When it returns, that has been taken.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ pub enum Outcome {
     Bad,
     /// It did, but for records of the input that it had to refuse and has reported.
     Partly,
+    /// It did, and something exceeds the limit that it was given.
+    Exceeded,
     /// A signal with this number ended it, cleanly.
     Interrupted(i32),
 }
@@ -89,6 +91,7 @@ fn code(result: anyhow::Result<Outcome>, of: impl FnOnce(&anyhow::Error) -> u8) 
         Ok(Outcome::Done) => 0,
         Ok(Outcome::Bad) => 1,
         Ok(Outcome::Partly) => 3,
+        Ok(Outcome::Exceeded) => 4,
         Ok(Outcome::Interrupted(signal)) => interrupted(signal),
         Err(error) if error.is::<OutputClosed>() => 0,
         Err(error) => match error.downcast_ref() {

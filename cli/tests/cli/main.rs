@@ -13,6 +13,7 @@ mod follow;
 mod full_disk;
 mod gc;
 mod inspect;
+mod lag;
 #[path = "../../../tests/power_cuts/machine.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod machine;

@@ -251,8 +251,12 @@ fn plain(file: File) -> io::Result<File> {
 
 /// What a segment in this place and at this time has to name. `owner` is that of the ring's metadata.
 pub(crate) fn read_here(home: &Home, owner: u32) -> Here {
+    Here { boot_id: boot_id(), home: home.object().words(), owners: [home.owner(), owner] }
+}
+
+/// The number of this boot, where it can be read.
+pub(crate) fn boot_id() -> Option<[u8; 16]> {
     // Asked for once: a process does not outlive a boot.
     static BOOT: OnceLock<Option<[u8; 16]>> = OnceLock::new();
-    let boot_id = BOOT.get_or_init(|| parse_id(&std::fs::read_to_string(BOOT_ID).ok()?));
-    Here { boot_id: *boot_id, home: home.object().words(), owners: [home.owner(), owner] }
+    *BOOT.get_or_init(|| parse_id(&std::fs::read_to_string(BOOT_ID).ok()?))
 }

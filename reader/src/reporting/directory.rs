@@ -1,0 +1,167 @@
+//! Where readers report, and where their reports are looked for.
+
+use super::ReportError;
+use super::files::{OpenFiles, ReportFiles};
+use super::process::{ProcessState, ReaderProcess};
+use super::report::ReaderReport;
+use super::reporter::Reporter;
+use crate::reader::Reader;
+use nix::unistd::geteuid;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+use waldo_shm_protocol::RingId;
+
+/// A tmpfs that everybody may write to, and nobody may remove another one's files from.
+const BASE: &str = "/dev/shm";
+/// How long a report stays after the death of its process.
+const KEPT: Duration = Duration::from_secs(3600);
+/// How long it stays if that cannot be told: the process may be waiting for records all the while.
+const KEPT_IN_DOUBT: Duration = Duration::from_secs(24 * 3600);
+/// Files of one user and ring that are looked at. Nobody has more readers on a machine.
+const FILES_MAX: usize = 100_000;
+/// Files that a new reader looks at, to remove what dead ones have left: not all, or thirty thousand readers
+/// that are started together look at each other's.
+const SWEPT_AT_START_MAX: usize = 64;
+
+/// Where readers report, and where their reports are looked for: `/dev/shm` by default.
+///
+/// Another place has to be given to both. It should be a tmpfs, with the mode of `/tmp` if readers of several
+/// users share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportDirectory {
+    base: PathBuf,
+}
+
+/// What [`ReportDirectory::reports`] has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReaderReports {
+    /// The reports, by name.
+    pub reports: Vec<ReaderReport>,
+    /// Files that are no reports, and directories that are not the user's whose name they bear.
+    pub unusable: u64,
+    /// Whether there are more files of a user than are looked at.
+    pub cut_short: bool,
+}
+
+impl Default for ReportDirectory {
+    fn default() -> ReportDirectory {
+        ReportDirectory::at(BASE)
+    }
+}
+
+impl ReportDirectory {
+    /// Below `base`.
+    pub fn at(base: impl Into<PathBuf>) -> ReportDirectory {
+        ReportDirectory { base: base.into() }
+    }
+
+    /// Has `reader` be seen under this name, which others may bear as well. The first report is written at
+    /// once.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    pub fn reporter(&self, reader: &Reader, name: &str) -> Result<Reporter, ReportError> {
+        let reporter = Reporter::new(self.clone(), reader, name)?;
+        self.sweep_some(&reader.ring.meta.ring_id, SWEPT_AT_START_MAX);
+        Ok(reporter)
+    }
+
+    /// The reports of the readers of a ring: of every user, as far as they may be read.
+    ///
+    /// Those of dead processes are left out if they are more than an hour old, or if a live reader of the same
+    /// user has taken the name.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] if the directory cannot be read.
+    pub fn reports(&self, ring_id: &RingId) -> Result<ReaderReports, ReportError> {
+        let mut found = ReaderReports::default();
+        let here = ReaderProcess::this();
+        let users = ReportFiles::users(&self.base)
+            .map_err(|source| ReportError::Io { path: self.base.clone(), source })?;
+        for user in users {
+            let place = match ReportFiles::new(&self.base, user, ring_id).open() {
+                Ok(place) => place,
+                Err(ReportError::Unsafe { .. }) => {
+                    found.unusable += 1;
+                    continue;
+                }
+                // None of this ring, or not for us.
+                Err(_) => continue,
+            };
+            let mut files = place.files(FILES_MAX + 1);
+            found.cut_short |= files.len() > FILES_MAX;
+            files.truncate(FILES_MAX);
+            for name in files.iter().filter(|name| !OpenFiles::is_scratch(name)) {
+                match place.read(name, ring_id, &here) {
+                    Ok(report) => found.reports.extend(report),
+                    Err(_) => found.unusable += 1,
+                }
+            }
+        }
+        let live = live_names(found.reports.iter());
+        let stays: Vec<bool> = found.reports.iter().map(|report| !is_over(report, &live)).collect();
+        let mut stays = stays.into_iter();
+        found.reports.retain(|_| stays.next().unwrap_or(true));
+        found.reports.sort_by(|a, b| (&a.name, a.user, a.pid).cmp(&(&b.name, b.user, b.pid)));
+        Ok(found)
+    }
+
+    /// Removes the reports of this user that [`ReportDirectory::reports`] leaves out.
+    pub fn sweep(&self, ring_id: &RingId) {
+        self.sweep_some(ring_id, FILES_MAX);
+    }
+
+    fn sweep_some(&self, ring_id: &RingId, files_max: usize) {
+        let place = self.own(ring_id);
+        let Ok(open) = place.open() else { return };
+        let here = ReaderProcess::this();
+        let mut reports = Vec::new();
+        for name in open.files(files_max) {
+            let report =
+                if OpenFiles::is_scratch(&name) { None } else { open.read(&name, ring_id, &here).ok() };
+            match report {
+                Some(report) => reports.extend(report.map(|report| (name, report))),
+                // Not a whole report. One that is being written at this moment is not that old.
+                None if open.is_older(&name, KEPT) => open.remove(&name),
+                None => {}
+            }
+        }
+        let live = live_names(reports.iter().map(|(_, report)| report));
+        for (name, _) in reports.iter().filter(|(_, report)| is_over(report, &live)) {
+            open.remove(name);
+        }
+        place.remove_if_empty();
+    }
+
+    pub(super) fn put(&self, ring_id: &RingId, name: &str, bytes: &[u8]) -> Result<(), ReportError> {
+        self.own(ring_id).put(name, bytes)
+    }
+
+    pub(super) fn take_away(&self, ring_id: &RingId, name: &str) {
+        let place = self.own(ring_id);
+        if let Ok(open) = place.open() {
+            open.remove(name);
+        }
+        place.remove_if_empty();
+    }
+
+    fn own(&self, ring_id: &RingId) -> ReportFiles {
+        ReportFiles::new(&self.base, geteuid().as_raw(), ring_id)
+    }
+}
+
+fn live_names<'r>(reports: impl Iterator<Item = &'r ReaderReport>) -> HashSet<(u32, String)> {
+    let live = reports.filter(|report| report.process == ProcessState::Live);
+    live.map(|report| (report.user, report.name.clone())).collect()
+}
+
+/// Whether nothing is to be learned from a report any more.
+fn is_over(report: &ReaderReport, live: &HashSet<(u32, String)>) -> bool {
+    match report.process {
+        ProcessState::Live => false,
+        ProcessState::Dead => report.age() > KEPT || live.contains(&(report.user, report.name.clone())),
+        ProcessState::Unknown => report.age() > KEPT_IN_DOUBT,
+    }
+}
