@@ -1,13 +1,14 @@
 //! Readers that want to be seen.
 //!
-//! Nobody knows who reads a ring: readers never contact the writer. A reader that wants `waldo lag` to show how
-//! far it has come says so itself, in a small file of its own. Nothing else depends on these files: neither the
-//! writer nor a reader looks at them, and a report that cannot be written is no reason to stop reading.
+//! Nobody knows who reads a ring: readers never contact the writer. A reader that wants `waldo lag` to show
+//! how far it has come says so itself, in a small file of its own. Nothing else depends on these files:
+//! neither the writer nor a reader looks at them, and a report that cannot be written is no reason to stop
+//! reading.
 //!
 //! They lie outside the ring's directory, since a reader may be allowed to read that and no more: in
-//! `/dev/shm/waldo.readers.USER/RING/`. Only that user can write there, so none can put a link in another one's
-//! way; what belongs to somebody else, or can be written by somebody else, is not used. Whoever lists the files
-//! believes nothing of what is in them: another user may have written anything.
+//! `/dev/shm/waldo.readers.USER/RING/`. Only that user can write there, so none can put a link in another
+//! one's way; what belongs to somebody else, or can be written by somebody else, is not used. Whoever lists
+//! the files believes nothing of what is in them: another user may have written anything.
 
 mod directory;
 mod files;

@@ -119,8 +119,8 @@ pub struct Following {
     /// Write, and save the checkpoint, after every so many records.
     #[arg(long, value_name = "N", requires = "checkpoint", value_parser = clap::value_parser!(u64).range(1..))]
     pub checkpoint_every: Option<u64>,
-    /// Show `waldo lag` how far this reader has come, under this name: writes a small file for that (see there),
-    /// once a second at most and only if there is news, and removes it at the end.
+    /// Show `waldo lag` how far this reader has come, under this name: writes a small file for that (see
+    /// there), once a second at most and only if there is news, and removes it at the end.
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// What to do when the ring has overtaken this reader: end with an error, or go on from the oldest record

@@ -70,8 +70,8 @@ impl ReportDirectory {
 
     /// The reports of the readers of a ring: of every user, as far as they may be read.
     ///
-    /// Those of dead processes are left out if they are more than an hour old, or if a live reader of the same
-    /// user has taken the name.
+    /// Those of dead processes are left out if they are more than an hour old, or if a live reader of the
+    /// same user has taken the name.
     ///
     /// # Errors
     /// [`ReportError::Io`] if the directory cannot be read.

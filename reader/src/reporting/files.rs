@@ -64,8 +64,8 @@ impl ReportFiles {
         Ok(OpenFiles { dir, user: self.user })
     }
 
-    /// Puts a file there, in one step. Directories that are missing are made: with the mode that everybody may
-    /// list them, if the umask allows that.
+    /// Puts a file there, in one step. Directories that are missing are made: with the mode that everybody
+    /// may list them, if the umask allows that.
     ///
     /// # Errors
     /// [`ReportError`].

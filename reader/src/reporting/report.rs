@@ -23,8 +23,8 @@ pub struct ReaderReport {
     pub pid: u32,
     /// Whether that process still runs.
     pub process: ProcessState,
-    /// The last record that it has dealt with. Number 0 if it had not said by then; epoch 0 if it knows no more
-    /// of the record than its number.
+    /// The last record that it has dealt with. Number 0 if it had not said by then; epoch 0 if it knows no
+    /// more of the record than its number.
     pub position: Checkpoint,
     /// When it came there, or wrote that down: a second may lie between.
     pub time: SystemTime,

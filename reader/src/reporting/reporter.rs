@@ -83,8 +83,8 @@ impl Reporter {
         if self.due_in() == Some(Duration::ZERO) { self.write() } else { Ok(()) }
     }
 
-    /// After what time [`Reporter::note`] should be called again, so that what has been noted is written down;
-    /// `None` if that is the case. For a reader that is about to sleep.
+    /// After what time [`Reporter::note`] should be called again, so that what has been noted is written
+    /// down; `None` if that is the case. For a reader that is about to sleep.
     pub fn due_in(&self) -> Option<Duration> {
         (self.position != self.written).then(|| PAUSE.saturating_sub(self.last.elapsed()))
     }
