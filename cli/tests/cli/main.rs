@@ -21,6 +21,7 @@ mod machine;
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod points;
 mod producers;
+mod repair_killed;
 mod resize;
 mod rings;
 mod round_trip;

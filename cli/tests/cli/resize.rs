@@ -1,16 +1,14 @@
 //! `waldo resize`: what it says, what it drops, and what an interruption leaves.
 
-use crate::points::{Point, die_at};
+use crate::points::Point;
 use crate::support::*;
 use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 /// A ring of 12 small pages that has gone round.
 fn ring(place: &Place) -> PathBuf {
@@ -195,15 +193,7 @@ fn killed_in_the_middle_it_leaves_a_ring_that_opens() {
         let before = records(&home);
         let mut command = waldo();
         command.arg("resize").arg(&home).args(["--ring-size", "3", "--yes"]);
-        let number = point.number();
-        // SAFETY: between fork and exec nothing but a system call is made that installs the filter.
-        #[allow(unsafe_code, reason = "the kernel has to know where the child is to die")]
-        unsafe {
-            command.pre_exec(move || {
-                die_at(number, Duration::ZERO);
-                Ok(())
-            });
-        }
+        to_die_at(&mut command, point);
         let done = run(&mut command, b"");
         killed += u32::from(done.code == -1);
         // Opened by a writer, which recovers it.

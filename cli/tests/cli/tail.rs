@@ -1,10 +1,8 @@
 //! `waldo tail` as people know `tail`, `journalctl` and `kcat`: which records, and how they are printed.
 
-use crate::points::{Point, die_at};
+use crate::points::Point;
 use crate::support::*;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::time::Duration;
 use waldo::protocol::Log;
 use waldo::writer::{Durability, Writer, WriterOptions};
 
@@ -178,15 +176,7 @@ fn a_ring_whose_writer_was_killed_while_it_opened_it_is_printed_whole() {
         let home = place.ring(&format!("{point:?}"), text.as_bytes());
         let mut command = waldo();
         command.arg("append").arg(&home);
-        let number = point.number();
-        // SAFETY: between fork and exec nothing but a system call is made that installs the filter.
-        #[allow(unsafe_code, reason = "the kernel has to know where the child is to die")]
-        unsafe {
-            command.pre_exec(move || {
-                die_at(number, Duration::ZERO);
-                Ok(())
-            });
-        }
+        to_die_at(&mut command, point);
         killed += u32::from(run(&mut command, b"").code == -1);
         for (args, wanted) in [(&[][..], text.as_str()), (&["-n", "1"], "3000\n")] {
             let done = run(waldo().arg("tail").arg(&home).args(args), b"");
