@@ -76,6 +76,8 @@ impl Start<'_> {
             return Ok(Cursor::Oldest);
         }
         let low = match (which.lines, which.from, which.since) {
+            // As of a file: all that there is, and no complaint of what has left the ring.
+            (Some(Lines::From(0 | 1)), ..) => Cursor::Oldest,
             (Some(Lines::From(seq_no)), ..) => Cursor::From(seq_no),
             (_, Some(place), _) => place.0,
             (_, _, Some(time)) => Cursor::Since(time),

@@ -165,6 +165,21 @@ fn damage_among_the_last_records_is_an_error() {
     }
 }
 
+/// `-n +1` is how people ask for all of a file. Of a ring that had gone round the command said that it was
+/// overtaken, and ended.
+#[test]
+fn all_of_a_ring_that_has_gone_round_is_what_is_there() {
+    let place = Place::new();
+    let home = place.join("ring");
+    let text: String = (1..=5000).map(|n| format!("{n}\n")).collect();
+    let small = ["append", "--page-size", "16K", "--ring-size", "2"];
+    assert_eq!(run(waldo().args(small).arg(&home), text.as_bytes()).code, 0);
+    let all = tail(&home, &["--from", "oldest"]);
+    assert!(text.ends_with(&all) && text != all);
+    assert!(tail(&home, &["-n", "+1"]) == all && tail(&home, &["-n", "+0"]) == all);
+    assert_ne!(run(waldo().args(["tail", "-n", "+2"]).arg(&home), b"").code, 0);
+}
+
 /// Wherever a writer is killed while it opens the ring: what its segment says then is that records are to
 /// come, and the end of the log is not known from it. The command printed nothing and ended with 0.
 #[test]
