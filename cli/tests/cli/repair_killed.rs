@@ -17,7 +17,8 @@ fn damaged(place: &Place, name: &str) -> (PathBuf, Vec<Original>) {
     let done = run(waldo().args(["append", "--page-size", "64K"]).arg(&home), text.as_bytes());
     assert_eq!(done.code, 0, "{}", done.stderr);
     damage(&home, b"victim");
-    let pages = || std::fs::read_dir(&home).unwrap().flatten().map(|entry| entry.path()).filter(is_page);
+    let pages =
+        || std::fs::read_dir(&home).unwrap().flatten().map(|entry| entry.path()).filter(|path| is_page(path));
     // Another kind of damage, which the same repair mends.
     let other = std::fs::File::options().write(true).open(pages().max().unwrap()).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&other, &[0xff; 64], 0).unwrap();
@@ -25,7 +26,7 @@ fn damaged(place: &Place, name: &str) -> (PathBuf, Vec<Original>) {
     (home, originals)
 }
 
-fn is_page(path: &PathBuf) -> bool {
+fn is_page(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("page-"))
 }
 
