@@ -7,6 +7,7 @@ mod copies;
 mod demo;
 #[path = "../../../tests/processes/support/disk_failure.rs"]
 mod disk_failure;
+mod dying;
 mod errors;
 mod failing_disk;
 mod follow;

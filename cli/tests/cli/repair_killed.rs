@@ -1,5 +1,7 @@
-//! `waldo repair --apply`, killed anywhere: run again it comes to the same end, and nothing is lost on the way.
+//! `waldo repair --apply`, killed anywhere: run again it comes to the same end, and nothing is lost on the
+//! way.
 
+use crate::dying::to_die_at;
 use crate::points::Point;
 use crate::support::*;
 use std::path::{Path, PathBuf};

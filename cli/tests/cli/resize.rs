@@ -1,5 +1,6 @@
 //! `waldo resize`: what it says, what it drops, and what an interruption leaves.
 
+use crate::dying::to_die_at;
 use crate::points::Point;
 use crate::support::*;
 use nix::pty::openpty;

@@ -1,12 +1,10 @@
 //! Running the command, with everything cleaned up whatever happens.
 
-use crate::points::{Point, die_at};
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -258,19 +256,6 @@ pub fn damage(home: &Path, needle: &[u8]) -> PathBuf {
         }
     }
     panic!("no page holds the bytes that were appended");
-}
-
-/// Has what `command` starts die at its first call of this kind.
-pub fn to_die_at(command: &mut Command, point: Point) {
-    let number = point.number();
-    // SAFETY: between fork and exec nothing but a system call is made that installs the filter.
-    #[allow(unsafe_code, reason = "the kernel has to know where the child is to die")]
-    unsafe {
-        command.pre_exec(move || {
-            die_at(number, Duration::ZERO);
-            Ok(())
-        });
-    }
 }
 
 /// Runs `test` on a thread with mounts of its own, which what it starts has as well. Needs root, and says so

@@ -1,5 +1,6 @@
 //! `waldo tail` as people know `tail`, `journalctl` and `kcat`: which records, and how they are printed.
 
+use crate::dying::to_die_at;
 use crate::points::Point;
 use crate::support::*;
 use std::path::Path;
