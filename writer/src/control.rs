@@ -15,7 +15,7 @@ mod object;
 mod tests;
 mod wanted;
 
-pub(crate) use life::refuse_if_alive;
+pub(crate) use life::{refuse_if_alive, refuse_if_written};
 
 use crate::clock;
 use crate::disk::{Directory, Disk, Object, object_of};

@@ -94,35 +94,27 @@ impl WriterLock {
         Ok(())
     }
 
-    /// Whether a writer is at work in `dir` now, found out without touching anything: it holds the lock, or
+    /// Refuses if a writer is at work in `dir` now, found out without touching anything: it holds the lock, or
     /// has `ring.meta` locked, which whoever removed its lock file has left alone.
     ///
     /// # Errors
-    /// What the system says.
-    pub(crate) fn is_held(dir: &Directory) -> Result<bool, OpenError> {
+    /// [`OpenError::Locked`], and what the system says.
+    pub(crate) fn refuse_if_held(dir: &Directory) -> Result<(), OpenError> {
         for name in [names::LOCK, names::META] {
-            let failed = OpenError::io("look at", dir.path(name));
-            let look = |file: File| set_lock(&file, libc::F_OFD_GETLK, libc::F_RDLCK);
-            match dir.open_to_read(name).and_then(look) {
-                Ok(libc::F_WRLCK) => return Ok(true),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed(error)),
+            let look = |file: File| Ok(write_locked(&file)?.then_some(file));
+            let held = match dir.open_to_read(name).and_then(look) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                held => held.map_err(OpenError::io("look at", dir.path(name)))?,
+            };
+            if let Some(file) = held {
+                let holder = match name {
+                    names::LOCK => Holder::read(&file).to_string(),
+                    _ => "a process whose lock file was removed or replaced".into(),
+                };
+                return Err(OpenError::Locked { path: dir.path(names::LOCK), holder });
             }
         }
-        Ok(false)
-    }
-
-    /// Who holds the lock in `dir` now, in words for people; `None` if nobody does. Changes nothing.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(crate) fn holder(dir: &Directory) -> io::Result<Option<String>> {
-        match dir.open_to_read(names::LOCK) {
-            Ok(file) => Ok(write_locked(&file)?.then(|| Holder::read(&file).to_string())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(())
     }
 
     /// Whether there was no lock file: of a ring that is there, somebody must have removed it.

@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::control::{left_over, refuse_if_alive};
+use crate::control::{left_over, refuse_if_alive, refuse_if_written};
 use crate::disk::{Directory, object_of};
 use crate::error::OpenError;
 use crate::lock::WriterLock;
@@ -84,14 +84,7 @@ pub enum RemovalError {
 pub fn plan(home: impl AsRef<Path>, extras: &[&str]) -> Result<Removal, RemovalError> {
     let (dir, _) = open(home.as_ref())?;
     let (removal, ring_id) = look(&dir, extras)?;
-    let path = dir.path(names::LOCK);
-    if WriterLock::is_held(&dir)? {
-        return Err(OpenError::Locked { path, holder: "a writer that runs".into() }.into());
-    }
-    let is_missing = dir.object_at(names::LOCK).map_err(OpenError::io("look at", path))?.is_none();
-    if let (true, Some(ring_id)) = (is_missing, &ring_id) {
-        refuse_if_alive(&dir, ring_id)?;
-    }
+    refuse_if_written(&dir, ring_id.as_ref())?;
     Ok(removal)
 }
 

@@ -21,7 +21,6 @@ use crate::error::OpenError;
 use crate::lock::WriterLock;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use waldo_shm_protocol::names;
 
 /// Which stretch of good records stays, if there is more than one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,9 +133,7 @@ pub struct Repair {
 pub fn plan(home: impl AsRef<Path>, keep: Keep) -> Result<Repair, OpenError> {
     let home = home.as_ref();
     let dir = Directory::open(home).map_err(OpenError::io("look at", home))?;
-    if WriterLock::is_held(&dir)? {
-        return Err(OpenError::Locked { path: dir.path(names::LOCK), holder: "a writer that runs".into() });
-    }
+    WriterLock::refuse_if_held(&dir)?;
     Ok(look::look(home, keep)?.report)
 }
 

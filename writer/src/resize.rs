@@ -15,7 +15,6 @@ mod tests;
 use crate::control;
 use crate::disk::{Directory, Disk, OsDisk, check_file_system};
 use crate::error::{AppendError, OpenError};
-use crate::lock::WriterLock;
 use crate::metafile::MetaFile;
 use crate::options::{Durability, GeometryChange, Io, WriterOptions};
 use crate::positions::page_reached;
@@ -167,12 +166,8 @@ pub fn plan(home: impl AsRef<Path>, to: RingGeometry) -> Result<Resize, ResizeEr
     let home = home.as_ref();
     let (disk, dir) = open(home)?;
     options(&dir, to).check()?;
-    let path = dir.path(names::LOCK);
-    let holder = WriterLock::holder(&dir).map_err(OpenError::io("look at", &path))?;
-    if let Some(holder) = holder {
-        return Err(OpenError::Locked { path, holder }.into());
-    }
     let Some(meta) = MetaFile::open(&disk)? else { return Err(ResizeError::NotARing(home.to_owned())) };
+    control::refuse_if_written(&dir, Some(&meta.meta.ring_id))?;
     let survey = recover::survey(&disk, &meta.meta)?;
     Ok(Resize::between(RingGeometry::of(&meta.meta), to, &survey))
 }
@@ -184,19 +179,15 @@ pub fn plan(home: impl AsRef<Path>, to: RingGeometry) -> Result<Resize, ResizeEr
 pub fn apply(home: impl AsRef<Path>, plan: &Resize) -> Result<(), ResizeError> {
     let home = home.as_ref();
     let (disk, dir) = open(home)?;
-    check_file_system(&dir, Durability::Interval(WriterOptions::default().heartbeat))?;
+    // Nothing is appended, so it is no matter what appends would promise there.
+    check_file_system(&dir, Durability::PageCache)?;
     apply_on(home, Arc::new(disk), &dir, plan)
 }
 
 fn apply_on(home: &Path, disk: Arc<dyn Disk>, dir: &Directory, plan: &Resize) -> Result<(), ResizeError> {
-    let mut changed = false;
-    let opened = Writer::open_if(home, disk, options(dir, plan.to), |meta, survey| {
-        changed = Resize::between(RingGeometry::of(meta), plan.to, survey) != *plan;
-        !changed
-    });
-    let writer = opened.map_err(|error| match changed {
-        true => ResizeError::Changed(home.to_owned()),
-        false => error.into(),
+    let writer = Writer::open_if(home, disk, options(dir, plan.to), |meta, survey| {
+        let now = Resize::between(RingGeometry::of(meta), plan.to, survey);
+        if now == *plan { Ok(()) } else { Err(ResizeError::Changed(home.to_owned())) }
     })?;
     let trimmed = writer.trim_now();
     // Makes the names that went durable, too.

@@ -1,10 +1,10 @@
-//! Whether a writer is at work in a segment, for somebody who had to make the lock file of a ring that is
-//! there.
+//! Whether a writer is at work in a ring: by its locks, and by its segment where the lock file is missing.
 
 use super::link_file;
 use super::object::{self, Head, posix_name};
 use crate::disk::Directory;
 use crate::error::OpenError;
+use crate::lock::WriterLock;
 use std::fs::File;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +13,20 @@ use waldo_shm_protocol::segment::WriterState;
 use waldo_shm_protocol::{RingId, names};
 
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// Refuses if a writer is at work in `dir`, found out without touching anything. `ring_id` is the ring's, if
+/// that is known.
+///
+/// # Errors
+/// [`OpenError::Locked`], and what the system says.
+pub(crate) fn refuse_if_written(dir: &Directory, ring_id: Option<&RingId>) -> Result<(), OpenError> {
+    WriterLock::refuse_if_held(dir)?;
+    let lock = dir.object_at(names::LOCK).map_err(OpenError::io("look at", dir.path(names::LOCK)))?;
+    match (lock, ring_id) {
+        (None, Some(ring_id)) => refuse_if_alive(dir, ring_id),
+        _ => Ok(()),
+    }
+}
 
 /// Refuses if the heart of a segment of this ring and directory still beats: its writer has lost its lock
 /// file, and stops when it notices. This is not what keeps writers apart (the locks do), it only ever

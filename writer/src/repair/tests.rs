@@ -5,6 +5,7 @@ use crate::testing::*;
 use crate::{Durability, Io, Writer, WriterOptions};
 use std::fs;
 use waldo_shm_protocol::limits::PAGE_FOOTER_LEN;
+use waldo_shm_protocol::names;
 use waldo_shm_protocol::page::PageHeader;
 use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step};
 

@@ -182,3 +182,13 @@ fn who_may_read_the_ring_and_where_its_segment_is_stay() {
         assert_eq!(mode, 0o644, "{}", file.display());
     }
 }
+
+/// The plan looked at the lock file alone: with that gone it said what a change would do under a writer.
+#[test]
+fn a_writer_whose_lock_file_is_gone_is_noticed_before_anybody_is_asked() {
+    let (home, options, _) = ring_of_12();
+    let _writer = home.open(&options);
+    std::fs::remove_file(home.path().join(names::LOCK)).unwrap();
+    let error = plan(home.path(), RingGeometry { ring_size: 3, ..sizes(&options) }).unwrap_err();
+    assert!(matches!(error, ResizeError::Open(OpenError::Locked { .. })), "{error}");
+}

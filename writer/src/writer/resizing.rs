@@ -12,12 +12,12 @@ use waldo_shm_protocol::recovery::Survey;
 
 impl Writer {
     /// Opens the ring if `look` agrees to what the files hold, under the lock and before anything is changed.
-    pub(crate) fn open_if(
+    pub(crate) fn open_if<E: From<OpenError>>(
         home: &Path,
         disk: Arc<dyn Disk>,
         options: WriterOptions,
-        look: impl FnOnce(&Meta, &Survey) -> bool,
-    ) -> Result<Writer, OpenError> {
+        look: impl FnOnce(&Meta, &Survey) -> Result<(), E>,
+    ) -> Result<Writer, E> {
         start::open_if(home, disk, options, look)
     }
 

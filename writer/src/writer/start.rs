@@ -40,16 +40,16 @@ pub(super) fn open(home: &Path, options: WriterOptions) -> Result<Writer, OpenEr
 }
 
 pub(super) fn open_on(home: &Path, disk: Arc<dyn Disk>, options: WriterOptions) -> Result<Writer, OpenError> {
-    open_if(home, disk, options, |_, _| true)
+    open_if(home, disk, options, |_, _| Ok(()))
 }
 
 /// Opens the ring if `look` agrees to what is there. Nothing has been changed by then.
-pub(super) fn open_if(
+pub(super) fn open_if<E: From<OpenError>>(
     home: &Path,
     disk: Arc<dyn Disk>,
     mut options: WriterOptions,
-    look: impl FnOnce(&Meta, &Survey) -> bool,
-) -> Result<Writer, OpenError> {
+    look: impl FnOnce(&Meta, &Survey) -> Result<(), E>,
+) -> Result<Writer, E> {
     let (geometry, _) = options.check()?;
     file_length::block_signal();
     let dir = Directory::of(&*disk, home).map_err(OpenError::io("open", home))?;
@@ -66,7 +66,10 @@ pub(super) fn open_if(
     let _ = disk.can_prove_unshared();
     let engine = open_engine(&*disk, &options, &lock)?;
     let mut survey = recover::survey(&*disk, &meta.meta)?;
-    check_found(&survey, look(&meta.meta, &survey))?;
+    if survey.epoch_max == u32::MAX {
+        return Err(OpenError::EpochsExhausted.into());
+    }
+    look(&meta.meta, &survey)?;
 
     let control = Control::open(&*disk, &dir, &options, meta.meta.ring_id, shape)?;
     let epoch = survey.epoch_max.max(control.epoch_seen()) + 1;
@@ -116,23 +119,11 @@ pub(super) fn open_if(
     let start = Start { core, engine, meta, geometry, shape, options, opened, lock, home: home.to_owned() };
     let started = start.go_live(survey);
     drop(heartbeat);
-    started.inspect_err(|error| {
+    Ok(started.inspect_err(|error| {
         // Readers have been told of a writer that comes.
         failed.control.publisher().fail(error.errno() as u32);
         failed.control.wake_all();
-    })
-}
-
-/// Whether the ring may be opened as it was found. `agreed` is what the caller says to it.
-fn check_found(survey: &Survey, agreed: bool) -> Result<(), OpenError> {
-    if survey.epoch_max == u32::MAX {
-        return Err(OpenError::EpochsExhausted);
-    }
-    if !agreed {
-        let reason = "the ring is not as it was expected to be".into();
-        return Err(OpenError::Options { reason });
-    }
-    Ok(())
+    })?)
 }
 
 /// The ring's geometry counts, unless a change of it was asked for. Returns whether the options asked for
