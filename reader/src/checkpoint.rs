@@ -1,9 +1,10 @@
 //! A reader's progress, to be kept in a file across restarts.
 
 use crate::checked_text::{self, Fields, TextFault};
+use crate::id_text::{parse_id, render_id};
+use crate::plain_file::{not_plain, open_plain};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use thiserror::Error;
@@ -74,7 +75,7 @@ impl Checkpoint {
             _ => Path::new("."),
         };
         match std::fs::metadata(path) {
-            Ok(stat) if !stat.is_file() => return Err(io(not_a_file())),
+            Ok(stat) if !stat.is_file() => return Err(io(not_plain())),
             _ => {}
         }
         let mut tries = 0;
@@ -110,7 +111,7 @@ impl Checkpoint {
     pub fn load(path: impl AsRef<Path>) -> Result<Option<Checkpoint>, CheckpointError> {
         let path = path.as_ref();
         let mut text = Vec::new();
-        let read = open_regular(path).and_then(|file| file.take(LEN_MAX).read_to_end(&mut text));
+        let read = open_plain(path).and_then(|file| file.take(LEN_MAX).read_to_end(&mut text));
         match read {
             Ok(_) => Checkpoint::parse(&text, path).map(Some),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -135,7 +136,7 @@ impl Checkpoint {
     /// Its lines in a file.
     pub(crate) fn fields(&self) -> [(&'static str, String); 4] {
         [
-            ("ring", self.ring_id.iter().map(|byte| format!("{byte:02x}")).collect()),
+            ("ring", render_id(&self.ring_id)),
             ("seq_no", self.seq_no.to_string()),
             ("epoch", self.epoch.to_string()),
             ("record", format!("{:08x}", self.checksum)),
@@ -152,25 +153,6 @@ impl Checkpoint {
                 .map_err(|_| TextFault::Damaged("record"))?,
         })
     }
-}
-
-/// Opens a regular file. What else stands there, such as a pipe, is not waited for.
-fn open_regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_file()) }
-}
-
-fn not_a_file() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file, so no checkpoint is kept there")
-}
-
-/// Reads 32 hexadecimal digits; dashes between them are passed over.
-pub(crate) fn parse_id(text: &str) -> Option<[u8; 16]> {
-    let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
-    if digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    u128::from_str_radix(&digits, 16).ok().map(u128::to_be_bytes)
 }
 
 #[cfg(test)]

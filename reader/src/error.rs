@@ -1,5 +1,6 @@
 //! What can go wrong, each with the file and the place.
 
+use crate::id_text::render_id;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -107,7 +108,7 @@ pub enum ReadError {
     /// Another ring is where the one that is read was: it was removed and made anew, or another directory was
     /// put in its place.
     #[error(
-        "{}: another ring is here now ({} instead of {}); attach anew to read it", .home.display(), hex(.found), hex(.ring_id)
+        "{}: another ring is here now ({} instead of {}); attach anew to read it", .home.display(), render_id(.found), render_id(.ring_id)
     )]
     Replaced {
         /// The ring's directory, as it was named.
@@ -202,10 +203,6 @@ fn remedy(source: &io::Error) -> &'static str {
         }
         _ => "",
     }
-}
-
-fn hex(ring_id: &RingId) -> String {
-    ring_id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn lost_text(lost: &Option<u64>) -> String {

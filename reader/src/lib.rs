@@ -30,6 +30,7 @@ mod checkpoint;
 mod clock;
 mod error;
 mod futex;
+mod id_text;
 mod lapse;
 #[cfg(test)]
 mod meanwhile;
@@ -38,6 +39,7 @@ mod pace;
 mod pages;
 mod passed;
 mod place;
+mod plain_file;
 mod position;
 mod reader;
 mod reporting;

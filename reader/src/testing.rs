@@ -193,7 +193,7 @@ impl Forge {
         let control = ForgedControl { map, shape, path };
         let publisher = control.publisher();
         let boot_id =
-            crate::checkpoint::parse_id(&std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap())
+            crate::id_text::parse_id(&std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap())
                 .unwrap();
         let stat = std::fs::metadata(self.home()).unwrap();
         let home = {

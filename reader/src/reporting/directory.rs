@@ -101,9 +101,7 @@ impl ReportDirectory {
             }
         }
         let live = live_names(found.reports.iter());
-        let stays: Vec<bool> = found.reports.iter().map(|report| !is_over(report, &live)).collect();
-        let mut stays = stays.into_iter();
-        found.reports.retain(|_| stays.next().unwrap_or(true));
+        found.reports.retain(|report| !is_over(report, &live));
         found.reports.sort_by(|a, b| (&a.name, a.user, a.pid).cmp(&(&b.name, b.user, b.pid)));
         Ok(found)
     }

@@ -3,6 +3,7 @@
 use super::ReportError;
 use super::process::ReaderProcess;
 use super::report::{Content, LEN_MAX, ReaderReport};
+use crate::id_text::render_id;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
@@ -40,8 +41,7 @@ pub(super) struct OpenFiles {
 impl ReportFiles {
     pub(super) fn new(base: &Path, user: u32, ring_id: &RingId) -> ReportFiles {
         let upper = base.join(format!("{PREFIX}{user}"));
-        let ring: String = ring_id.iter().map(|byte| format!("{byte:02x}")).collect();
-        ReportFiles { lower: upper.join(ring), upper, user }
+        ReportFiles { lower: upper.join(render_id(ring_id)), upper, user }
     }
 
     /// The users who have a directory in `base`.

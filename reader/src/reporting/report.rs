@@ -3,7 +3,8 @@
 use super::process::{ProcessState, ReaderProcess};
 use super::{NAME_LEN_MAX, ReportError};
 use crate::checked_text::{self, Fields, TextFault};
-use crate::checkpoint::{Checkpoint, parse_id};
+use crate::checkpoint::Checkpoint;
+use crate::id_text::{parse_id, render_id};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const TITLE: &str = "waldo-reader 1";
@@ -56,7 +57,7 @@ impl Content {
             ("started", self.process.started.to_string()),
             ("pid-namespace", pid.to_string()),
             ("time-namespace", time.to_string()),
-            ("boot", self.process.boot.iter().map(|byte| format!("{byte:02x}")).collect()),
+            ("boot", render_id(&self.process.boot)),
             ("time", u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).to_string()),
         ]);
         checked_text::render(TITLE, &fields)

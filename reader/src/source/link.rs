@@ -1,16 +1,17 @@
 //! Where the link in a ring's directory leads, and what else a ring is recognised by.
 
-use crate::checkpoint::parse_id;
 use crate::error::AttachError;
+use crate::id_text::parse_id;
 use crate::options::AttachOptions;
 use crate::pages;
+use crate::plain_file::{open_plain, plain};
 use crate::source::control::{ControlFile, ControlMap, Here};
 use crate::source::home::{Home, Object};
 use crate::source::standing::{alive, follows, usable};
 use nix::fcntl::OFlag;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -231,22 +232,6 @@ fn last_start(bytes: &[u8]) -> Option<u32> {
 /// Opens file `name` of the ring for reading, if it is one. Never waits.
 fn open_in(home: &Home, name: &str) -> io::Result<File> {
     plain(home.open_file(name, OFlag::O_NONBLOCK)?)
-}
-
-/// Opens the file at `path` for reading, if it is one. Never waits: what has been put in a file's place may
-/// be a pipe that nobody writes to.
-///
-/// # Errors
-/// [`io::ErrorKind::InvalidInput`] for what is no regular file, and what the system says.
-pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
-    plain(OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(path)?)
-}
-
-fn plain(file: File) -> io::Result<File> {
-    if file.metadata()?.is_file() {
-        return Ok(file);
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
 }
 
 /// What a segment in this place and at this time has to name. `owner` is that of the ring's metadata.

@@ -21,28 +21,24 @@ impl Default for Latency {
 impl Latency {
     /// With nothing in it.
     pub fn new() -> Latency {
-        match Histogram::new_with_bounds(1, NS_MAX, DIGITS) {
-            Ok(histogram) => Latency(histogram),
-            // The bounds are constants within what the library allows: 1 <= low, 2 * low <= high, digits <=
-            // 5.
-            Err(error) => unreachable!("{error}"),
-        }
+        Latency::of_digits(DIGITS)
     }
 
     /// With nothing in it, for one digit only: a few KiB, where the other takes hundreds.
     pub fn coarse() -> Latency {
-        match Histogram::new_with_bounds(1, NS_MAX, 1) {
-            Ok(histogram) => Latency(histogram),
-            // As above.
-            Err(error) => unreachable!("{error}"),
-        }
+        Latency::of_digits(1)
     }
 
     /// With nothing in it, for two digits of each: tens of KiB.
     pub fn of_two_digits() -> Latency {
-        match Histogram::new_with_bounds(1, NS_MAX, 2) {
+        Latency::of_digits(2)
+    }
+
+    fn of_digits(digits: u8) -> Latency {
+        match Histogram::new_with_bounds(1, NS_MAX, digits) {
             Ok(histogram) => Latency(histogram),
-            // As above.
+            // The bounds are constants within what the library allows: 1 <= low, 2 * low <= high, digits <=
+            // 5.
             Err(error) => unreachable!("{error}"),
         }
     }
