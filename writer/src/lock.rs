@@ -94,8 +94,8 @@ impl WriterLock {
         Ok(())
     }
 
-    /// Refuses if a writer is at work in `dir` now, found out without touching anything: it holds the lock, or
-    /// has `ring.meta` locked, which whoever removed its lock file has left alone.
+    /// Refuses if a writer is at work in `dir` now, found out without touching anything: it holds the lock,
+    /// or has `ring.meta` locked, which whoever removed its lock file has left alone.
     ///
     /// # Errors
     /// [`OpenError::Locked`], and what the system says.

@@ -66,9 +66,7 @@ pub(super) fn open_if<E: From<OpenError>>(
     let _ = disk.can_prove_unshared();
     let engine = open_engine(&*disk, &options, &lock)?;
     let mut survey = recover::survey(&*disk, &meta.meta)?;
-    if survey.epoch_max == u32::MAX {
-        return Err(OpenError::EpochsExhausted.into());
-    }
+    (survey.epoch_max < u32::MAX).then_some(()).ok_or(OpenError::EpochsExhausted)?;
     look(&meta.meta, &survey)?;
 
     let control = Control::open(&*disk, &dir, &options, meta.meta.ring_id, shape)?;
