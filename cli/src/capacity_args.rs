@@ -4,6 +4,7 @@ use std::time::Duration;
 use waldo_shm_protocol::limits::RING_SIZE_MAX;
 use waldo_terminal::capacity::{Capacity, ChosenPages, parse_keep, parse_rate};
 use waldo_terminal::failure::Usage;
+use waldo_terminal::notice;
 use waldo_terminal::units::parse_size;
 
 /// How large the ring is to be: in one way, or in several that agree.
@@ -32,12 +33,19 @@ impl CapacityArgs {
         self.capacity().is_empty()
     }
 
-    /// The pages that this takes; `None` if nothing was said.
+    /// The pages that this takes; `None` if nothing was said. Tells how that came about where it is not what
+    /// was said.
     ///
     /// # Errors
     /// What contradicts itself or cannot be.
-    pub fn pages(&self, page_len: u64) -> Result<Option<ChosenPages>, Usage> {
-        self.capacity().pages(page_len, RING_SIZE_MAX).map_err(Usage)
+    pub fn pages(&self, page_len: u64) -> Result<Option<u32>, Usage> {
+        let chosen = self.capacity().pages(page_len, RING_SIZE_MAX).map_err(Usage)?;
+        Ok(chosen.map(|ChosenPages { pages, told }| {
+            if let Some(told) = told {
+                notice!("waldo: {told}");
+            }
+            pages
+        }))
     }
 
     fn capacity(&self) -> Capacity {

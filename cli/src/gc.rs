@@ -125,20 +125,18 @@ fn collect_segment(segment: &SegmentEntry, apply: bool) -> std::io::Result<(Stri
 
 /// What was done about a ring, if anything had to be.
 fn collect_ring(home: &Path, age: Duration, apply: bool) -> anyhow::Result<Option<String>> {
-    if unused(home, age)?.is_none() {
-        return Ok(None);
+    let mut answer = unused(home, age);
+    if !matches!(answer, Ok(Some(_))) {
+        return answer.map(|_| None);
     }
-    // A writer may have come, appended and gone since, so the answer that counts is one with its lock held.
-    let mut answer = Ok(None);
     let removed = match apply {
+        // A writer may have come, appended and gone since, so the answer that counts is one with its lock
+        // held.
         true => removal::remove_if(home, &EXTRAS, || {
             answer = unused(home, age);
             matches!(answer, Ok(Some(_)))
         }),
-        false => removal::plan(home, &EXTRAS).map(|planned| {
-            answer = unused(home, age);
-            Some(planned)
-        }),
+        false => removal::plan(home, &EXTRAS).map(Some),
     };
     let removed = removed.map_err(|error| anyhow::anyhow!(explain(&error)))?;
     let (Some(idle), Some(removed)) = (answer?, removed) else { return Ok(None) };

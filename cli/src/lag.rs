@@ -4,13 +4,13 @@ mod readers;
 mod standing;
 mod table;
 
-use crate::output::Output;
-use crate::stat::{again, parse_interval};
+use crate::attach::attach;
+use crate::output::{Output, or_closed};
+use crate::repeat::Repeat;
 use anyhow::{Context, bail};
 use readers::{RingReaders, look};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use waldo::reader::{Checkpoint, ReportDirectory, Ring};
+use waldo::reader::{AttachOptions, Checkpoint, ReportDirectory, Ring};
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::{notice, units};
@@ -61,12 +61,8 @@ pub struct Args {
     /// An object a line, for each reader.
     #[arg(long)]
     json: bool,
-    /// Show it again and again until Ctrl-C.
-    #[arg(short, long)]
-    watch: bool,
-    /// Seconds between two looks of --watch.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = parse_interval)]
-    interval: f64,
+    #[command(flatten)]
+    repeat: Repeat,
 }
 
 /// Where readers report.
@@ -80,31 +76,43 @@ pub fn report_directory() -> ReportDirectory {
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::install()?;
-    let rings = args.rings.iter().map(Ring::attach).collect::<Result<Vec<_>, _>>()?;
+    let mut rings = Vec::with_capacity(args.rings.len());
+    for home in &args.rings {
+        rings.push(attach(home, &AttachOptions::default(), None, &interrupt, || Ok(()))?.ring);
+    }
+    let directory = report_directory();
+    // What the dead have left is removed by whom it belongs to, and that may be us.
+    rings.iter().for_each(|ring| directory.sweep(&ring.ring_id()));
     let mut out = Output::stdout(&interrupt)?;
     let mut is_first = true;
     loop {
-        let found = look_at_all(&rings, &args.checkpoint)?;
+        let found = look_at_all(&rings, &directory, &args.checkpoint)?;
         if is_first {
             found.iter().for_each(tell_what_is_missing);
         }
         let text = match args.json {
             true => table::to_json(&found),
-            false if args.watch => again(table::to_table(&found), is_first),
-            false => table::to_table(&found),
+            false => args.repeat.frame(table::to_table(&found), is_first),
         };
-        out.print(&text)?;
-        if !args.watch {
+        let printed = out.print(&text);
+        if !args.repeat.watch {
+            // Whether anybody reads the table or not, the answer is in the exit code too.
+            or_closed(printed)?;
             return Ok(judge(&found, args.max_behind));
         }
+        printed?;
         is_first = false;
-        if let Some(signal) = interrupt.sleep(Duration::from_secs_f64(args.interval))? {
+        if let Some(signal) = interrupt.sleep(args.repeat.interval())? {
             return Ok(Outcome::Interrupted(signal));
         }
     }
 }
 
-fn look_at_all(rings: &[Ring], files: &[PathBuf]) -> anyhow::Result<Vec<RingReaders>> {
+fn look_at_all(
+    rings: &[Ring],
+    directory: &ReportDirectory,
+    files: &[PathBuf],
+) -> anyhow::Result<Vec<RingReaders>> {
     let checkpoints = files.iter().map(|path| load(path)).collect::<anyhow::Result<Vec<_>>>()?;
     for (path, checkpoint) in files.iter().zip(&checkpoints) {
         if !rings.iter().any(|ring| ring.ring_id() == checkpoint.ring_id) {
@@ -112,14 +120,11 @@ fn look_at_all(rings: &[Ring], files: &[PathBuf]) -> anyhow::Result<Vec<RingRead
             bail!("{}: the checkpoint is of another ring, {id}", path.display());
         }
     }
-    let directory = report_directory();
     rings
         .iter()
         .map(|ring| {
             let of_ring = files.iter().zip(&checkpoints).filter(|(_, found)| found.ring_id == ring.ring_id());
-            // What the dead have left is removed by whom it belongs to, and that may be us.
-            directory.sweep(&ring.ring_id());
-            look(ring, &directory, of_ring)
+            look(ring, directory, of_ring)
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! `waldo ls`: the rings of this machine.
 
 use crate::machine::{Search, homes, newest_time, state};
-use crate::output::Output;
+use crate::output::{Output, or_closed};
 use crate::tail::escape::escape;
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
@@ -51,7 +51,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     for error in &unread {
         notice!("waldo: {error}");
     }
-    Output::stdout(&interrupt)?.print(&text)?;
+    // Whether anybody reads the list or not, the answer is in the exit code too.
+    or_closed(Output::stdout(&interrupt)?.print(&text))?;
     Ok(if unread.is_empty() { Outcome::Done } else { Outcome::Bad })
 }
 

@@ -20,6 +20,7 @@ mod man;
 mod moment;
 mod output;
 mod repair;
+mod repeat;
 mod replay;
 mod resize;
 mod rm;

@@ -3,7 +3,8 @@
 mod words;
 
 use crate::capacity_args::CapacityArgs;
-use crate::output::Output;
+use crate::output::{Output, or_closed};
+use crate::tail::escape::harmless_lines;
 use crate::writer_args::ring_meta;
 use anyhow::Context;
 use std::io::{IsTerminal, Read};
@@ -14,7 +15,6 @@ use waldo::writer::resize::{self, Resize, ResizeError, RingGeometry};
 use waldo_harness::ring::index_capacity;
 use waldo_terminal::failure::{Ended, Outcome, Usage};
 use waldo_terminal::interrupt::{Interrupt, Ready};
-use waldo_terminal::notice;
 use waldo_terminal::units::parse_size;
 
 /// Longest answer that is read.
@@ -64,22 +64,20 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let refused = |error: ResizeError| anyhow::Error::msg(explain(&error));
     let plan = resize::plan(&args.home, to).map_err(refused)?;
     let mut out = Output::stdout(&interrupt)?;
-    out.print(&words::describe(&args.home, &plan))?;
-    if plan.changes_nothing() {
-        out.print("It has that size: nothing is to be changed.\n")?;
-        return Ok(Outcome::Done);
-    }
-    if args.dry_run {
-        out.print("Nothing has been changed.\n")?;
-        return Ok(Outcome::Done);
-    }
-    if !args.yes && !is_agreed_to(&plan, &mut out, &interrupt)? {
-        out.print("Nothing has been changed.\n")?;
-        return Ok(Outcome::Bad);
-    }
-    resize::apply(&args.home, &plan).map_err(refused)?;
-    out.print(&words::done(&plan))?;
-    Ok(Outcome::Done)
+    // That nobody reads what is changed is no reason to leave it, nor to call what was left done.
+    or_closed(out.print(&harmless_lines(&words::describe(&args.home, &plan))))?;
+    let (text, outcome) = if plan.changes_nothing() {
+        ("It has that size: nothing is to be changed.\n".to_owned(), Outcome::Done)
+    } else if args.dry_run {
+        ("Nothing has been changed.\n".to_owned(), Outcome::Done)
+    } else if !args.yes && !is_agreed_to(&plan, &mut out, &interrupt)? {
+        ("Nothing has been changed.\n".to_owned(), Outcome::Bad)
+    } else {
+        resize::apply(&args.home, &plan).map_err(refused)?;
+        (words::done(&plan), Outcome::Done)
+    };
+    or_closed(out.print(&text))?;
+    Ok(outcome)
 }
 
 /// The sizes that the arguments name; the ring's own where they name none.
@@ -99,12 +97,8 @@ fn wanted(args: &Args) -> anyhow::Result<RingGeometry> {
     let page_len = args.page_size.unwrap_or(own.page_len);
     let index_capacity =
         if page_len == own.page_len { own.index_capacity } else { index_capacity(page_len)? };
-    let chosen = args.capacity.pages(page_len)?;
-    if let Some(told) = chosen.as_ref().and_then(|chosen| chosen.told.as_ref()) {
-        notice!("waldo: {told}");
-    }
     Ok(RingGeometry {
-        ring_size: chosen.map_or(own.ring_size, |chosen| chosen.pages),
+        ring_size: args.capacity.pages(page_len)?.unwrap_or(own.ring_size),
         page_len,
         index_capacity,
     })

@@ -1,9 +1,9 @@
 //! `waldo stat`: a ring at a glance.
 
 use crate::output::Output;
+use crate::repeat::Repeat;
 use crate::tail::escape::harmless_lines;
 use serde_json::{Map, Value, json};
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 use waldo::reader::{ControlKind, Ring, RingStatus, WriterStatus};
@@ -27,25 +27,8 @@ pub struct Args {
     /// One JSON object (with --watch: one a line).
     #[arg(long)]
     json: bool,
-    /// Show it again and again until Ctrl-C.
-    #[arg(short, long)]
-    watch: bool,
-    /// Seconds between two looks of --watch.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = parse_interval)]
-    interval: f64,
-}
-
-/// Seconds between two looks.
-///
-/// # Errors
-/// If that is no number of seconds, or makes no sense.
-pub fn parse_interval(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
-    if (0.01..=86400.0).contains(&seconds) {
-        Ok(seconds)
-    } else {
-        Err("the interval must be between 0.01 and 86400 seconds".to_owned())
-    }
+    #[command(flatten)]
+    repeat: Repeat,
 }
 
 /// Runs the command.
@@ -56,34 +39,21 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let mut before: Option<RingStatus> = None;
     loop {
         let status = ring.status()?;
-        let mut text = match args.json {
+        let text = match args.json {
             true => format!("{}\n", to_json(&status)),
             false => {
-                let interval = Duration::from_secs_f64(args.interval);
-                harmless_lines(&to_text(&status, before.as_ref(), interval))
+                let text = harmless_lines(&to_text(&status, before.as_ref(), args.repeat.interval()));
+                args.repeat.frame(text, before.is_none())
             }
         };
-        if args.watch && !args.json {
-            text = again(text, before.is_none());
-        }
         out.print(&text)?;
-        if !args.watch {
+        if !args.repeat.watch {
             return Ok(Outcome::Done);
         }
         before = Some(status);
-        if let Some(signal) = interrupt.sleep(Duration::from_secs_f64(args.interval))? {
+        if let Some(signal) = interrupt.sleep(args.repeat.interval())? {
             return Ok(Outcome::Interrupted(signal));
         }
-    }
-}
-
-/// What is shown at one look of several: in the same place on a terminal, below the last one elsewhere.
-pub fn again(text: String, is_first: bool) -> String {
-    match (std::io::stdout().is_terminal(), is_first) {
-        // Home, the text, and clear what an earlier and longer one left behind.
-        (true, _) => format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")),
-        (false, true) => text,
-        (false, false) => format!("\n{text}"),
     }
 }
 

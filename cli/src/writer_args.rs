@@ -122,11 +122,7 @@ impl WriterArgs {
         let there = ring_meta(home);
         let own = there.map_or((RING_SIZE, PAGE_SIZE), |meta| (meta.ring_size, meta.geometry.page_len()));
         let page_len = self.page_size.unwrap_or(own.1);
-        let chosen = self.capacity.pages(page_len)?;
-        if let Some(told) = chosen.as_ref().and_then(|chosen| chosen.told.as_ref()) {
-            notice!("waldo: {told}");
-        }
-        let ring_size = chosen.map_or(own.0, |chosen| chosen.pages);
+        let ring_size = self.capacity.pages(page_len)?.unwrap_or(own.0);
         let index_capacity = match there {
             Some(meta) if meta.geometry.page_len() == page_len => meta.geometry.index_capacity(),
             _ => index_capacity(page_len)?,

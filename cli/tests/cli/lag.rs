@@ -1,5 +1,7 @@
 //! `waldo lag`: readers that make themselves seen.
 
+use crate::dying::to_die_at;
+use crate::points::Point;
 use crate::support::*;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -176,4 +178,37 @@ fn a_reader_that_cannot_be_seen_reads_all_the_same() {
     assert!(done.stderr.contains("cannot see this reader"), "{}", done.stderr);
     let done = run(scene.waldo().arg("lag").arg(&home), b"");
     assert!(done.code == 1 && done.stderr.contains("readers"), "{}", done.stderr);
+}
+
+/// The limit is answered by the exit code, whether anybody reads the table or not.
+#[test]
+fn a_limit_counts_though_nobody_reads_the_table() {
+    let scene = Scene::new();
+    let home = scene.place.ring("ring", b"1\n2\n3\n");
+    let saved = scene.place.join("saved");
+    let tail = ["tail", "--count", "1", "--from", "oldest", "--checkpoint"];
+    assert_eq!(run(waldo().args(tail).arg(&saved).arg(&home), b"").code, 0);
+    let lag = |max: &str| {
+        let mut command = scene.waldo();
+        command.args(["lag", "--max-behind", max]).arg(&home).arg("--checkpoint").arg(&saved);
+        run_unread(&mut command).code
+    };
+    assert_eq!((lag("1"), lag("2")), (4, 0));
+}
+
+/// While a writer opens a ring, nothing says where the log ends: everybody passed for being there.
+#[test]
+fn behind_a_writer_that_died_while_it_opened_the_ring_readers_are_behind() {
+    let scene = Scene::new();
+    let text: String = (1..=3000).map(|n| format!("{n}\n")).collect();
+    let home = scene.place.ring("ring", text.as_bytes());
+    let saved = scene.place.join("saved");
+    let tail = ["tail", "--count", "1", "--from", "oldest", "--checkpoint"];
+    assert_eq!(run(waldo().args(tail).arg(&saved).arg(&home), b"").code, 0);
+    let mut command = waldo();
+    to_die_at(command.arg("append").arg(&home), Point::Flush);
+    assert_eq!(run(&mut command, b"").code, -1);
+    let done = run(scene.waldo().args(["lag", "--json"]).arg(&home).arg("--checkpoint").arg(&saved), b"");
+    let row: Value = serde_json::from_str(done.text()).unwrap();
+    assert_eq!((&row["behind"], &row["tip"]), (&2999.into(), &3000.into()), "{row}");
 }

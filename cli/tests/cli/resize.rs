@@ -210,3 +210,23 @@ fn killed_in_the_middle_it_leaves_a_ring_that_opens() {
     }
     assert!(killed >= 4, "only {killed} of the points were met");
 }
+
+/// It ended with 0, and had changed nothing.
+#[test]
+fn it_does_what_it_is_told_though_nobody_reads_what_it_says() {
+    let place = Place::new();
+    let home = ring(&place);
+    let change =
+        |args: &[&str]| run_unread(waldo().args(["resize", "--ring-size", "3"]).args(args).arg(&home));
+    assert_eq!((change(&["--dry-run"]).code, shape(&home).0), (0, 12));
+    assert_eq!(change(&[]).code, 2, "nobody was asked");
+    assert_eq!((change(&["--yes"]).code, shape(&home)), (0, (3, 16384, 3)));
+}
+
+#[test]
+fn the_name_of_a_ring_does_nothing_to_a_terminal() {
+    let place = Place::new();
+    let home = place.ring("a\x1b[2Jb", b"x\n");
+    let done = resize(&home, &["--ring-size", "3", "--dry-run"]);
+    assert!(done.code == 0 && !done.text().contains('\x1b'), "{:?}", done.text());
+}
