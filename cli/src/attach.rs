@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use waldo::reader::{AttachError, AttachOptions, Ring, WriterStatus};
+use waldo::reader::{AttachError, AttachOptions, Ring, RingStatus, WriterStatus};
 use waldo_terminal::failure::Ended;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::notice;
@@ -42,11 +42,10 @@ pub struct Attached {
     pub waited: bool,
 }
 
-/// Attaches to the ring in `home`, and waits until it is known where its log ends. Without patience, a ring
-/// that is not there is an error.
+/// Attaches to the ring in `home`. Without patience, a ring that is not there is an error.
 ///
 /// # Errors
-/// What attaching meets; [`Ended`] if a signal came during a wait. `given_up` is asked at each look
+/// What attaching meets; [`Ended`] if a signal came while there was no ring. `given_up` is asked at each look
 /// and may end the wait too.
 pub fn attach(
     home: &Path,
@@ -59,10 +58,7 @@ pub fn attach(
     let (mut pause, mut waited) = (LOOK_MIN, false);
     loop {
         let error = match Ring::attach_with(home, options.clone()) {
-            Ok(ring) => {
-                settle(&ring, interrupt, &given_up)?;
-                return Ok(Attached { ring, waited });
-            }
+            Ok(ring) => return Ok(Attached { ring, waited }),
             Err(error) => error,
         };
         let left = match patience {
@@ -85,26 +81,29 @@ pub fn attach(
     }
 }
 
-/// Waits as long as a writer reads the files before it goes on: until then nothing says where the log ends,
-/// and a ring full of records would pass for an empty one. One that was killed meanwhile counts as gone soon.
-fn settle(
-    ring: &Ring,
-    interrupt: &Interrupt,
-    given_up: impl Fn() -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+/// How the ring is, once that can be said: as long as a writer reads the files before it goes on, nothing says
+/// where the log ends, and a ring full of records would pass for an empty one. A writer that was killed
+/// meanwhile counts as gone soon.
+///
+/// # Errors
+/// What looking meets, and [`Ended`].
+pub fn settle(ring: &Ring, interrupt: &Interrupt) -> anyhow::Result<RingStatus> {
     let started = Instant::now();
-    let mut told = false;
-    while ring.status()?.writer == WriterStatus::Recovering {
+    let (mut pause, mut told) = (LOOK_MIN, false);
+    loop {
+        let status = ring.status()?;
+        if status.writer != WriterStatus::Recovering {
+            return Ok(status);
+        }
         if !told && started.elapsed() >= LOOK_MAX {
             notice!("waldo: {}: waiting for the writer, which is opening the ring", ring.home().display());
             told = true;
         }
-        given_up()?;
-        if let Some(signal) = interrupt.sleep(LOOK_MIN)? {
+        if let Some(signal) = interrupt.sleep(pause)? {
             return Err(Ended(signal).into());
         }
+        pause = (pause * 2).min(LOOK_MAX);
     }
-    Ok(())
 }
 
 /// Whether the error says that there is no ring, or not yet.

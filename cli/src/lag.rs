@@ -4,13 +4,13 @@ mod readers;
 mod standing;
 mod table;
 
-use crate::attach::attach;
+use crate::attach::settle;
 use crate::output::{Output, or_closed};
 use crate::repeat::Repeat;
 use anyhow::{Context, bail};
 use readers::{RingReaders, look};
 use std::path::{Path, PathBuf};
-use waldo::reader::{AttachOptions, Checkpoint, ReportDirectory, Ring};
+use waldo::reader::{Checkpoint, ReportDirectory, Ring};
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::{notice, units};
@@ -78,7 +78,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::install()?;
     let mut rings = Vec::with_capacity(args.rings.len());
     for home in &args.rings {
-        rings.push(attach(home, &AttachOptions::default(), None, &interrupt, || Ok(()))?.ring);
+        let ring = Ring::attach(home)?;
+        settle(&ring, &interrupt)?;
+        rings.push(ring);
     }
     let directory = report_directory();
     // What the dead have left is removed by whom it belongs to, and that may be us.

@@ -1,7 +1,8 @@
 //! `waldo replay`: the records of one ring appended to another.
 
-use crate::attach::{Patience, attach, parse_patience};
+use crate::attach::{Patience, attach, parse_patience, settle};
 use crate::tail::range::Place;
+use crate::writer_args::ring_meta;
 use anyhow::{Context, bail};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -71,11 +72,11 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::install()?;
     let started = Instant::now();
     let from = attach(&args.from_home, &AttachOptions::default(), args.wait, &interrupt, || Ok(()))?.ring;
-    let status = from.status()?;
+    let status = settle(&from, &interrupt)?;
     let mut writer = open(&args, &status)?;
     let result = start(&args, &from, &writer).and_then(|reader| {
         let mut replay = Replay { reader, pace: args.pace.map(Pace::new), records: 0, first: None };
-        let outcome = replay.run(&mut writer, status.tip_seq_no.unwrap_or(0), &interrupt);
+        let outcome = replay.run(&from, &mut writer, status.tip_seq_no.unwrap_or(0), &interrupt);
         outcome.map(|outcome| (outcome, replay.records, replay.first))
     });
     let last = writer.tip().unwrap_or(0);
@@ -98,8 +99,7 @@ fn open(args: &Args, status: &RingStatus) -> anyhow::Result<Writer> {
     if object(to).is_some_and(|to| object(from) == Some(to)) {
         return Err(Usage("a ring cannot be appended to itself".to_owned()).into());
     }
-    let meta = |home: &PathBuf| Ring::metadata(home).ok();
-    let own = meta(to);
+    let own = ring_meta(to);
     if own.is_some() && (args.ring_size.is_some() || args.page_size.is_some()) {
         return Err(Usage(format!(
             "{} is there, and --ring-size and --page-size are for a ring that is made",
@@ -108,7 +108,7 @@ fn open(args: &Args, status: &RingStatus) -> anyhow::Result<Writer> {
         .into());
     }
     let page_len = args.page_size.unwrap_or(status.page_len);
-    let model = own.or_else(|| meta(from).filter(|meta| meta.geometry.page_len() == page_len));
+    let model = own.or_else(|| ring_meta(from).filter(|meta| meta.geometry.page_len() == page_len));
     let mut options = WriterOptions::default().durability(Durability::PageCache);
     options = match (own, model) {
         (Some(own), _) => options.ring_size(own.ring_size).page_len(own.geometry.page_len()),
@@ -151,12 +151,27 @@ struct Replay {
 
 impl Replay {
     /// Appends everything up to record `end`.
-    fn run(&mut self, writer: &mut Writer, end: u64, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
+    fn run(
+        &mut self,
+        from: &Ring,
+        writer: &mut Writer,
+        end: u64,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Outcome> {
+        let mut settled = false;
         while self.reader.last_seq_no().unwrap_or(0) < end {
             if let Some(signal) = interrupt.signal() {
                 return Ok(Outcome::Interrupted(signal));
             }
-            let Some(batch) = self.reader.poll()? else { break };
+            let Some(batch) = self.reader.poll()? else {
+                if settled {
+                    break;
+                }
+                // Another writer may have begun to open the ring since, so there is a second look.
+                settle(from, interrupt)?;
+                settled = true;
+                continue;
+            };
             if let Some(signal) = self.append(writer, &batch, end, interrupt)? {
                 return Ok(Outcome::Interrupted(signal));
             }

@@ -66,7 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::install()?;
     let started = Instant::now();
     let ring = attach(&args.home, &AttachOptions::default(), args.wait, &interrupt, || Ok(()))?.ring;
-    let mut image = RingImage::open(&ring)?;
+    let mut image = RingImage::open(&ring, &interrupt)?;
     if to_stdout {
         archive::write(&mut image, Output::stdout(&interrupt)?, &interrupt)?;
     } else {

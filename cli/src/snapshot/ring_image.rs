@@ -1,5 +1,6 @@
 //! The ring that is copied: its pages, held open, and where the copy ends.
 
+use crate::attach::settle;
 use crate::snapshot::page_reader::PageReader;
 use anyhow::{Context, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -13,6 +14,7 @@ use waldo::protocol::meta::{META_LEN, Meta};
 use waldo::protocol::page::PageHeader;
 use waldo::protocol::{Position, names};
 use waldo::reader::{Cursor, ReadError, Ring};
+use waldo_terminal::interrupt::Interrupt;
 
 /// Looks for the pages before a ring that goes round faster than its pages can be opened is given up.
 const TRIES_MAX: u32 = 16;
@@ -49,18 +51,17 @@ impl RingImage {
     ///
     /// # Errors
     /// If the ring cannot be read, or goes round faster than that.
-    pub fn open(ring: &Ring) -> anyhow::Result<RingImage> {
+    pub fn open(ring: &Ring, interrupt: &Interrupt) -> anyhow::Result<RingImage> {
         raise_descriptor_limit();
         let home = ring.home();
         let meta_path = home.join(names::META);
         let cannot = || format!("cannot read {}", meta_path.display());
         for _ in 0..TRIES_MAX {
-            let status = ring.status()?;
-            let content = std::fs::read(&meta_path).with_context(cannot)?;
+            let status = settle(ring, interrupt)?;
+            let meta = Ring::metadata(home)?;
             let stat = std::fs::metadata(&meta_path).with_context(cannot)?;
             let (mode, owner) = (stat.mode() & 0o777, (stat.uid(), stat.gid()));
             let dir_mode = std::fs::metadata(home).with_context(cannot)?.mode() & 0o777;
-            let meta = Meta::check(content.get(..META_LEN).unwrap_or(&content)).with_context(cannot)?;
             if meta.ring_id != ring.ring_id() {
                 bail!("{}: another ring is here now", home.display());
             }

@@ -1,5 +1,6 @@
 //! Reading records and handing them on, to the end that was asked for.
 
+use crate::attach::settle;
 use crate::moment;
 use crate::tail::args::Args;
 use crate::tail::filter::Filter;
@@ -74,11 +75,11 @@ impl<'a> Follower<'a> {
     pub fn follow(&mut self, ring: &Ring, start: &Start<'_>) -> anyhow::Result<Outcome> {
         let end = match self.watch {
             Some(_) => None,
-            None => Some(ring.status()?.tip_seq_no.unwrap_or(0)),
+            None => Some(settle(ring, self.interrupt)?.tip_seq_no.unwrap_or(0)),
         };
-        let mut reader = start.reader(ring, &self.filter, self.progress.as_mut())?;
+        let mut reader = start.reader(ring, &self.filter, self.progress.as_mut(), self.interrupt)?;
         self.seen.begin(&reader)?;
-        let mut lapses = 0;
+        let (mut lapses, mut settled) = (0, false);
         loop {
             if let Some(signal) = self.interrupt.signal() {
                 return Ok(Outcome::Interrupted(signal));
@@ -98,7 +99,13 @@ impl<'a> Follower<'a> {
                     }
                     more
                 }
-                None if self.watch.is_none() || over => More::Enough,
+                None if over || settled => More::Enough,
+                None if self.watch.is_none() => {
+                    // Another writer may have begun to open the ring since, so there is a second look.
+                    settle(ring, self.interrupt)?;
+                    settled = true;
+                    More::Yes
+                }
                 None => {
                     self.idle(&mut reader)?;
                     More::Yes

@@ -63,6 +63,8 @@ pub struct LastOf<'a> {
     pub options: &'a ReaderOptions,
     /// Where that part begins.
     pub low: Cursor,
+    /// The newest record; 0 if there is none.
+    pub tip: u64,
     /// Up to which moment it goes.
     pub until: Option<SystemTime>,
     /// Which records count.
@@ -85,7 +87,8 @@ impl LastOf<'_> {
         };
         // The whole part holds no more: none of its records need be looked at, or be kept in mind.
         if n > 0 && end - lowest < n {
-            return Ok(Cursor::From(lowest));
+            // Not its number: a fast writer may drop that one before it is read.
+            return Ok(self.low);
         }
         // What is overtaken while it is searched was not among the last.
         let options = self.options.clone().on_lapped(OnLapped::Oldest).integrity(Integrity::Headers);
@@ -107,12 +110,11 @@ impl LastOf<'_> {
 
     /// The number of the last record of the part; 0 if there is none.
     fn end(&self) -> Result<u64, ReadError> {
-        let tip = self.ring.status()?.tip_seq_no.unwrap_or(0);
-        let Some(until) = self.until else { return Ok(tip) };
-        let Some(behind) = until.checked_add(Duration::from_nanos(1)) else { return Ok(tip) };
+        let Some(until) = self.until else { return Ok(self.tip) };
+        let Some(behind) = until.checked_add(Duration::from_nanos(1)) else { return Ok(self.tip) };
         let mut reader = self.ring.reader_with(Cursor::Since(behind), self.options.clone())?;
         let first_behind = reader.poll()?.and_then(|batch| first_prev(&batch));
-        Ok(first_behind.unwrap_or(tip))
+        Ok(first_behind.unwrap_or(self.tip))
     }
 
     /// Numbers of the last `n` records up to `end` that count, and what ended the search early.

@@ -1,11 +1,13 @@
 //! Where a follower begins.
 
+use crate::attach::settle;
 use crate::tail::args::Args;
 use crate::tail::filter::Filter;
 use crate::tail::progress::{Progress, Resume};
 use crate::tail::range::{LastOf, Lines};
 use crate::tail::words::explain;
 use waldo::reader::{Cursor, ReadError, Reader, ReaderOptions, Ring};
+use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::notice;
 
 /// What there is to know about it.
@@ -30,8 +32,9 @@ impl Start<'_> {
         ring: &Ring,
         filter: &Filter,
         progress: Option<&mut Progress>,
+        interrupt: &Interrupt,
     ) -> anyhow::Result<Reader> {
-        let Some(progress) = progress else { return self.fresh(ring, filter) };
+        let Some(progress) = progress else { return self.fresh(ring, filter, interrupt) };
         match progress.load()? {
             Some((ring_id, resume)) if ring_id == ring.ring_id() => Ok(match resume {
                 Resume::Behind(checkpoint) => ring.resume(&checkpoint, self.options.clone()),
@@ -54,7 +57,7 @@ impl Start<'_> {
                 ))
             }
             None => {
-                let reader = self.fresh(ring, filter)?;
+                let reader = self.fresh(ring, filter, interrupt)?;
                 match reader.checkpoint() {
                     Some(checkpoint) => progress.start_at(checkpoint),
                     None if ring.status()?.tip_seq_no.is_none() => progress.start_empty(ring.ring_id()),
@@ -65,11 +68,11 @@ impl Start<'_> {
         }
     }
 
-    fn fresh(&self, ring: &Ring, filter: &Filter) -> anyhow::Result<Reader> {
-        ring.reader_with(self.cursor(ring, filter)?, self.options.clone()).map_err(explain)
+    fn fresh(&self, ring: &Ring, filter: &Filter, interrupt: &Interrupt) -> anyhow::Result<Reader> {
+        ring.reader_with(self.cursor(ring, filter, interrupt)?, self.options.clone()).map_err(explain)
     }
 
-    fn cursor(&self, ring: &Ring, filter: &Filter) -> anyhow::Result<Cursor> {
+    fn cursor(&self, ring: &Ring, filter: &Filter, interrupt: &Interrupt) -> anyhow::Result<Cursor> {
         let which = &self.args.which;
         let following = self.args.following.follow || self.args.following.retry;
         if self.anew {
@@ -87,7 +90,8 @@ impl Start<'_> {
         };
         let Some(Lines::Last(n)) = which.lines else { return Ok(low) };
         let wanted = |payload: &[u8]| filter.wants(payload);
-        let search = LastOf { ring, options: self.options, low, until: which.until, wanted: &wanted };
+        let tip = settle(ring, interrupt)?.tip_seq_no.unwrap_or(0);
+        let search = LastOf { ring, options: self.options, low, tip, until: which.until, wanted: &wanted };
         search.find(n).map_err(explain)
     }
 }
