@@ -28,6 +28,7 @@ use jiff::tz::TimeZone;
 use outlet::Outlet;
 use progress::Progress;
 use range::Lines;
+use seen::Seen;
 use start::Start;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -67,11 +68,22 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         }
     };
     let following = args.following.follow || args.following.retry;
-    let watch = following.then(|| Watch::start(Arc::clone(&interrupt), output)).transpose()?;
+    let seen = Seen::new(args.following.name.clone());
+    let watch = following.then(|| Watch::start(Arc::clone(&interrupt), output, seen.farewell()));
+    let watch = watch.transpose()?;
     let progress = args.following.checkpoint.as_deref();
     let progress = progress.map(|path| Progress::new(path, args.following.checkpoint_every));
-    let mut follower =
-        Follower::new(&args, outlet, renderer, filter, progress, watch.as_ref(), interrupt.as_ref());
+    let mut follower = Follower {
+        outlet,
+        renderer,
+        filter,
+        progress,
+        seen,
+        watch: watch.as_ref(),
+        interrupt: &interrupt,
+        until: args.which.until,
+        left: args.which.count,
+    };
     let result = follow_rings(&args, &mut follower, &interrupt);
     // What was read before an error is still printed, and counts.
     let finished = follower.finish();

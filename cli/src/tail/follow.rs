@@ -2,7 +2,6 @@
 
 use crate::attach::settle;
 use crate::moment;
-use crate::tail::args::Args;
 use crate::tail::filter::Filter;
 use crate::tail::format::Renderer;
 use crate::tail::outlet::Outlet;
@@ -22,19 +21,19 @@ const NOTICE: Duration = Duration::from_millis(100);
 
 /// Hands records on.
 pub struct Follower<'a> {
-    outlet: Outlet<'a>,
-    renderer: Renderer,
-    filter: Filter,
-    progress: Option<Progress>,
+    pub(super) outlet: Outlet<'a>,
+    pub(super) renderer: Renderer,
+    pub(super) filter: Filter,
+    pub(super) progress: Option<Progress>,
     /// Who looks how far this has come.
-    seen: Seen,
-    /// Goes on at the end of the log.
-    watch: Option<&'a Watch>,
-    interrupt: &'a Interrupt,
+    pub(super) seen: Seen,
+    /// With this it goes on at the end of the log, without it ends there.
+    pub(super) watch: Option<&'a Watch>,
+    pub(super) interrupt: &'a Interrupt,
     /// Last moment wanted.
-    until: Option<SystemTime>,
+    pub(super) until: Option<SystemTime>,
     /// Records still wanted.
-    left: Option<u64>,
+    pub(super) left: Option<u64>,
 }
 
 /// Whether records behind a batch are wanted.
@@ -48,21 +47,6 @@ enum More {
 }
 
 impl<'a> Follower<'a> {
-    /// With `watch` it follows, without it ends at the newest record.
-    pub fn new(
-        args: &Args,
-        outlet: Outlet<'a>,
-        renderer: Renderer,
-        filter: Filter,
-        progress: Option<Progress>,
-        watch: Option<&'a Watch>,
-        interrupt: &'a Interrupt,
-    ) -> Follower<'a> {
-        let (until, left) = (args.which.until, args.which.count);
-        let seen = Seen::new(args.following.name.clone());
-        Follower { outlet, renderer, filter, progress, seen, watch, interrupt, until, left }
-    }
-
     /// Whether it goes on at the end of the log.
     pub fn follows(&self) -> bool {
         self.watch.is_some()
@@ -168,9 +152,11 @@ impl<'a> Follower<'a> {
         // Beyond the moment itself, which still counts.
         let time = time.map(|time| time.saturating_add(Duration::from_millis(1)));
         let unsaved = self.progress.as_ref().and_then(Progress::due_in);
-        let unsaved = [unsaved, self.seen.due_in()].into_iter().flatten().min();
+        // A report that is due has been written by now; the next one may be lost with the process.
+        let unseen = self.seen.due_in();
+        let sleep = [time, unseen].into_iter().flatten().min();
         let wakeup = match (unsaved, self.watch) {
-            (None, Some(watch)) => watch.idle(|| reader.wait(time)),
+            (None, Some(watch)) => watch.idle(|| reader.wait(sleep)),
             (None, None) => reader.wait(time),
             (Some(Duration::ZERO), _) => return self.finish(),
             (Some(due), _) => reader.wait(Some(due.min(NOTICE).min(time.unwrap_or(NOTICE)))),

@@ -1,6 +1,7 @@
 //! `--name`: how far this has come, for `waldo lag`.
 
 use crate::lag::report_directory;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use waldo::reader::{Checkpoint, Reader, ReportError, Reporter};
 use waldo_terminal::failure::Usage;
@@ -10,7 +11,8 @@ use waldo_terminal::notice;
 /// are handed on all the same.
 pub struct Seen {
     name: Option<String>,
-    reporter: Option<Reporter>,
+    /// Shared with [`Seen::farewell`], and nobody else.
+    reporter: Arc<Mutex<Option<Reporter>>>,
     /// A failure has been told.
     told: bool,
 }
@@ -18,7 +20,17 @@ pub struct Seen {
 impl Seen {
     /// Under this name.
     pub fn new(name: Option<String>) -> Seen {
-        Seen { name, reporter: None, told: false }
+        Seen { name, reporter: Arc::default(), told: false }
+    }
+
+    /// Takes the report away, for whoever ends the process from another thread: no destructor runs then.
+    pub fn farewell(&self) -> impl FnOnce() + Send + 'static {
+        let reporter = Arc::downgrade(&self.reporter);
+        move || {
+            if let Some(reporter) = reporter.upgrade() {
+                *lock(&reporter) = None;
+            }
+        }
     }
 
     /// A reader of the ring begins.
@@ -27,10 +39,10 @@ impl Seen {
     /// If no reader may be called so.
     pub fn begin(&mut self, reader: &Reader) -> anyhow::Result<()> {
         // Before the next one: a reader of the ring that was there before is no more.
-        self.reporter = None;
+        *lock(&self.reporter) = None;
         let Some(name) = &self.name else { return Ok(()) };
         match report_directory().reporter(reader, name) {
-            Ok(reporter) => self.reporter = Some(reporter),
+            Ok(reporter) => *lock(&self.reporter) = Some(reporter),
             Err(error @ ReportError::Name) => return Err(Usage(format!("--name: {error}")).into()),
             Err(error) => self.tell(&error),
         }
@@ -39,17 +51,21 @@ impl Seen {
 
     /// Everything up to this record has been handed on.
     pub fn note(&mut self, position: impl FnOnce() -> Option<Checkpoint>) {
-        if let Some(reporter) = &mut self.reporter
-            && let Some(position) = position()
-            && let Err(error) = reporter.note_position(position)
-        {
+        if self.name.is_none() {
+            return;
+        }
+        let noted = match (&mut *lock(&self.reporter), position()) {
+            (Some(reporter), Some(position)) => reporter.note_position(position),
+            _ => Ok(()),
+        };
+        if let Err(error) = noted {
             self.tell(&error);
         }
     }
 
     /// See [`Reporter::due_in`].
     pub fn due_in(&self) -> Option<Duration> {
-        self.reporter.as_ref().and_then(Reporter::due_in)
+        lock(&self.reporter).as_ref().and_then(Reporter::due_in)
     }
 
     fn tell(&mut self, error: &ReportError) {
@@ -57,4 +73,9 @@ impl Seen {
             notice!("waldo: `waldo lag` cannot see this reader: {error}");
         }
     }
+}
+
+fn lock(reporter: &Mutex<Option<Reporter>>) -> MutexGuard<'_, Option<Reporter>> {
+    // A report is in order whatever happened to another thread.
+    reporter.lock().unwrap_or_else(PoisonError::into_inner)
 }

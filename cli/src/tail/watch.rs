@@ -20,14 +20,19 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts watching for signals and, if this is given, for the end of `output`.
+    /// Starts watching for signals and, if this is given, for the end of `output`. `farewell` is called before
+    /// the process is ended.
     ///
     /// # Errors
     /// If there is no thread to be had.
-    pub fn start(interrupt: Arc<Interrupt>, output: Option<OwnedFd>) -> std::io::Result<Watch> {
+    pub fn start(
+        interrupt: Arc<Interrupt>,
+        output: Option<OwnedFd>,
+        farewell: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<Watch> {
         let idle = Arc::new(Mutex::new(false));
         let watched = Arc::clone(&idle);
-        let watch = move || watch(&interrupt, output.as_ref(), &watched);
+        let watch = move || watch(&interrupt, output.as_ref(), &watched, farewell);
         std::thread::Builder::new().name("waldo-watch".into()).stack_size(64 << 10).spawn(watch)?;
         Ok(Watch { idle })
     }
@@ -43,11 +48,12 @@ impl Watch {
     }
 }
 
-fn watch(interrupt: &Interrupt, output: Option<&OwnedFd>, idle: &Mutex<bool>) {
+fn watch(interrupt: &Interrupt, output: Option<&OwnedFd>, idle: &Mutex<bool>, farewell: impl FnOnce()) {
     let result = reason(interrupt, output);
     loop {
         let is_idle = lock(idle);
         if *is_idle {
+            farewell();
             failure::exit(result);
         }
         drop(is_idle);

@@ -6,7 +6,7 @@ use crate::support::*;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A place for a ring, and one for the files of its readers.
 struct Scene {
@@ -88,6 +88,27 @@ fn a_follower_is_seen_live_behind_dead_and_not_at_all() {
     assert_eq!(scene.rows(&home).len(), 0);
     assert_eq!(std::fs::read_dir(&scene.readers).unwrap().count(), 0);
     assert_eq!(writer.finish().code, 0);
+}
+
+/// A follower that sleeps is ended by another thread, without its destructors: its report stayed, and it
+/// counted as killed.
+#[test]
+fn a_follower_that_sleeps_takes_its_report_away() {
+    let scene = Scene::new();
+    let home = scene.place.ring("ring", b"1\n2\n3\n");
+    let mut follower = scene.follower(&home, "signalled");
+    scene.until_row(&home, "position", 3.into());
+    follower.signal(Signal::SIGTERM);
+    assert_eq!(follower.wait().code, 143);
+    assert_eq!(scene.rows(&home).len(), 0);
+    let tail = ["tail", "-f", "--from", "oldest", "--name", "unread"];
+    let mut command = scene.waldo();
+    let mut unread = Killed(command.args(tail).arg(&home).stdout(Stdio::piped()).spawn().unwrap());
+    scene.until_row(&home, "position", 3.into());
+    drop(unread.0.stdout.take());
+    until("it ends", || unread.0.try_wait().unwrap());
+    assert_eq!(scene.rows(&home).len(), 0);
+    assert_eq!(std::fs::read_dir(&scene.readers).unwrap().count(), 0);
 }
 
 #[test]
