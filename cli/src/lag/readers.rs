@@ -2,9 +2,10 @@
 
 use super::standing::{Fit, Standing};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
-use waldo::reader::{Checkpoint, ProcessState, ReaderReport, ReportDirectory, Ring};
+use waldo::reader::{Checkpoint, ProcessState, ReadError, ReaderReport, ReportDirectory, Ring, WriterStatus};
 
 /// Those of one ring.
 #[derive(Debug)]
@@ -57,29 +58,39 @@ pub fn look<'c>(
     files: impl Iterator<Item = (&'c PathBuf, &'c Checkpoint)>,
 ) -> anyhow::Result<RingReaders> {
     let found = directory.reports(&ring.ring_id())?;
-    let files: Vec<_> = files.collect();
     // Read last, so that no reader is ahead of it.
-    let tip = ring.status()?.tip_seq_no;
+    let status = ring.status()?;
+    let tip = status.tip_seq_no;
+    let is_opened = status.writer == WriterStatus::Recovering;
     // Most readers of a crowd stand in the same few places.
     let mut known = HashMap::new();
     let mut standing = |position: &Checkpoint| {
         let key = (position.seq_no, position.epoch, position.checksum);
-        *known.entry(key).or_insert_with(|| Standing::of(ring, tip, position))
+        if is_opened {
+            // Nothing says now where the log ends.
+            return Ok(Standing::lost(Fit::Unknown));
+        }
+        Ok::<_, ReadError>(match known.entry(key) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(Standing::of(ring, tip, position)?),
+        })
     };
-    let rows = found.reports.into_iter().map(|report| {
+    let mut rows = Vec::with_capacity(found.reports.len());
+    for report in found.reports {
         let known = report.position.seq_no > 0;
-        let standing = if known { standing(&report.position) } else { Standing::lost(Fit::Unknown) };
-        ReaderRow::of_report(report, standing)
-    });
-    let mut rows: Vec<_> = rows.collect();
-    rows.extend(files.into_iter().map(|(path, checkpoint)| ReaderRow {
-        name: path.display().to_string(),
-        position: checkpoint.seq_no,
-        // Number 0 is the beginning of the ring.
-        standing: standing(checkpoint),
-        reported: path.metadata().and_then(|stat| stat.modified()).ok(),
-        process: None,
-    }));
+        let standing = if known { standing(&report.position)? } else { Standing::lost(Fit::Unknown) };
+        rows.push(ReaderRow::of_report(report, standing));
+    }
+    for (path, checkpoint) in files {
+        rows.push(ReaderRow {
+            name: path.display().to_string(),
+            position: checkpoint.seq_no,
+            // Number 0 is the beginning of the ring.
+            standing: standing(checkpoint)?,
+            reported: path.metadata().and_then(|stat| stat.modified()).ok(),
+            process: None,
+        });
+    }
     let (unusable, cut_short) = (found.unusable, found.cut_short);
     Ok(RingReaders { home: ring.home().to_path_buf(), tip, rows, unusable, cut_short })
 }

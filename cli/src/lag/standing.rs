@@ -14,7 +14,7 @@ pub enum Fit {
     Rewound,
     /// Another record has its number.
     Diverged,
-    /// The reader has not said yet where it is, or the ring cannot be read there.
+    /// The reader has not said yet where it is, or a writer is opening the ring.
     Unknown,
 }
 
@@ -31,7 +31,10 @@ pub struct Standing {
 
 impl Standing {
     /// That of `position`, in a ring whose newest record is `tip`. One search, and a look at one record.
-    pub fn of(ring: &Ring, tip: Option<u64>, position: &Checkpoint) -> Standing {
+    ///
+    /// # Errors
+    /// If the ring cannot be read there.
+    pub fn of(ring: &Ring, tip: Option<u64>, position: &Checkpoint) -> Result<Standing, ReadError> {
         let options = ReaderOptions::default().batch_bytes(1).integrity(Integrity::Headers);
         let reader = match position.epoch {
             // Known by number alone.
@@ -42,7 +45,7 @@ impl Standing {
             .and_then(|mut reader| reader.poll())
             .map(|batch| batch.and_then(|batch| batch.iter().next().map(|record| record.time_ns())));
         let behind = tip.map_or(0, |tip| tip.saturating_sub(position.seq_no));
-        match next {
+        Ok(match next {
             Ok(Some(time_ns)) => {
                 let then = SystemTime::UNIX_EPOCH + Duration::from_nanos(time_ns);
                 // Numbers may be left out, but there is a record.
@@ -55,8 +58,8 @@ impl Standing {
             }
             Err(ReadError::Rewound { .. }) => Standing::lost(Fit::Rewound),
             Err(ReadError::Diverged { .. }) => Standing::lost(Fit::Diverged),
-            Err(_) => Standing::lost(Fit::Unknown),
-        }
+            Err(error) => return Err(error),
+        })
     }
 
     /// Without figures.

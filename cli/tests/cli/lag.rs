@@ -233,3 +233,18 @@ fn behind_a_writer_that_died_while_it_opened_the_ring_readers_are_behind() {
     let row: Value = serde_json::from_str(done.text()).unwrap();
     assert_eq!((&row["behind"], &row["tip"]), (&2999.into(), &3000.into()), "{row}");
 }
+
+/// Damage to a ring is always a failure. The reader counted as one that had not said yet where it is.
+#[test]
+fn a_ring_that_is_damaged_where_a_reader_stands_is_a_failure() {
+    let scene = Scene::new();
+    let text: String = (1..=3000).map(|n| format!("record {n}\n")).collect();
+    let home = scene.place.ring("ring", text.as_bytes());
+    let saved = scene.place.join("saved");
+    let tail = ["tail", "--count", "1", "--from", "1500", "--checkpoint"];
+    assert_eq!(run(waldo().args(tail).arg(&saved).arg(&home), b"").code, 0);
+    let page = std::fs::File::options().write(true).open(damage(&home, b"record 1500")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&page, &[0xff; 64], 0).unwrap();
+    let done = run(scene.waldo().arg("lag").arg(&home).arg("--checkpoint").arg(&saved), b"");
+    assert!(done.code == 1 && done.stderr.contains("page-"), "{}: {}", done.code, done.stderr);
+}
