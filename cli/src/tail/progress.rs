@@ -46,12 +46,11 @@ impl Progress {
     /// If it cannot be read, or is damaged; or if it cannot be made, which is better known before the first
     /// record is printed, or handed to a command.
     pub fn load(&self) -> anyhow::Result<Option<(RingId, Resume)>> {
-        let Some(checkpoint) = Checkpoint::load(&self.path)? else {
-            let parent = self.path.parent().filter(|dir| !dir.as_os_str().is_empty());
-            access(parent.unwrap_or(Path::new(".")), AccessFlags::W_OK | AccessFlags::X_OK)
-                .with_context(|| format!("cannot keep a checkpoint in {}", self.path.display()))?;
-            return Ok(None);
-        };
+        // A new version takes the place of the old one, so the directory counts, and not the file.
+        let parent = self.path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        access(parent.unwrap_or(Path::new(".")), AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK)
+            .with_context(|| format!("cannot keep a checkpoint in {}", self.path.display()))?;
+        let Some(checkpoint) = Checkpoint::load(&self.path)? else { return Ok(None) };
         let mark = (checkpoint.seq_no, checkpoint.epoch, checkpoint.checksum);
         let resume =
             if mark == BEGINNING { Resume::Start(Cursor::After(0)) } else { Resume::Behind(checkpoint) };

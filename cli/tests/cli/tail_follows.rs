@@ -4,8 +4,10 @@ use crate::support::*;
 use nix::sys::signal::Signal;
 use std::fs::{self, File};
 use std::io::{BufRead, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// A `tail` whose output goes into a file; killed if the test ends before it does.
 pub struct Tail {
@@ -210,6 +212,35 @@ fn a_checkpoint_that_cannot_be_kept_is_told_before_anything_is_printed() {
         assert_eq!((done.code, done.text()), (1, ""), "{path:?}: {}", done.stderr);
         assert!(done.stderr.contains(path.to_str().unwrap()), "{}", done.stderr);
     }
+}
+
+/// One that is there cannot be kept either where its directory may not be written: the new version is
+/// another file.
+#[test]
+fn a_checkpoint_that_may_only_be_read_is_told_before_anything_is_printed() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("left out: this needs root, to be another user");
+        return;
+    }
+    const USER: u32 = 12345;
+    let place = Place::new();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    for (name, owner) in [("theirs", USER), ("ours", 0)] {
+        fs::create_dir(place.join(name)).unwrap();
+        std::os::unix::fs::chown(place.join(name), Some(owner), Some(owner)).unwrap();
+    }
+    let (home, progress) = (place.join("theirs/ring"), place.join("ours/progress"));
+    let as_user = |command: &mut Command, input: &[u8]| run(command.uid(USER).gid(USER), input);
+    assert_eq!(as_user(waldo().arg("append").args(SMALL).arg(&home), b"1\n2\n").code, 0);
+    let tail = || {
+        let mut command = waldo();
+        command.args(["tail", "--from", "oldest", "--checkpoint"]).arg(&progress).arg(&home);
+        command
+    };
+    assert_eq!(run(tail().args(["--count", "1"]), b"").text(), "1\n");
+    let done = as_user(&mut tail(), b"");
+    assert_eq!((done.code, done.text()), (1, ""), "{}", done.stderr);
+    assert!(done.stderr.contains("cannot keep a checkpoint in"), "{}", done.stderr);
 }
 
 /// A follower of an empty ring that has seen nothing yet has a place, too.
