@@ -180,6 +180,14 @@ impl Producer {
         Ticket(answer)
     }
 
+    /// Whether the next append can work: the service may be gone for longer than is waited for.
+    ///
+    /// # Errors
+    /// Why the producer has come to an end.
+    pub fn check_usable(&self) -> Result<(), ProducerError> {
+        self.shared.lock().ended.clone().map_or(Ok(()), Err)
+    }
+
     /// Waits until everything is acknowledged, and takes leave of the service. Appends by other threads fail
     /// from now on.
     ///

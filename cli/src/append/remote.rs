@@ -12,9 +12,10 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 use waldo::client::wire::{AppendFields, BATCH_RECORDS_MAX};
-use waldo::client::{Producer, ProducerOptions, Ticket};
+use waldo::client::{self, Producer, ProducerError, ProducerOptions, Ticket};
 use waldo_terminal::failure::{Ended, Outcome, Usage};
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::{notice, units};
@@ -165,6 +166,11 @@ impl Sink for ServiceSink<'_> {
         self.next = number;
         self.send(payloads).map_err(|error| self.explain(error))
     }
+
+    fn check(&mut self) -> anyhow::Result<()> {
+        let checked = self.take_ready().and_then(|()| Ok(self.producer.check_usable()?));
+        checked.map_err(|error| self.explain(error))
+    }
 }
 
 /// How many of these records fit a frame, at least one.
@@ -231,6 +237,22 @@ impl ServiceSink<'_> {
                 return Err(ended);
             }
         };
+        self.count(sent, answer)
+    }
+
+    /// Takes the answers that have come.
+    fn take_ready(&mut self) -> anyhow::Result<()> {
+        let mut context = TaskContext::from_waker(Waker::noop());
+        while let Some(sent) = self.waiting.front_mut()
+            && let Poll::Ready(answer) = pin!(&mut sent.ticket).poll(&mut context)
+            && let Some(sent) = self.waiting.pop_front()
+        {
+            self.count(sent, answer)?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, sent: Sent, answer: Result<client::Stored, ProducerError>) -> anyhow::Result<()> {
         let Sent { number, records, bytes, .. } = sent;
         if answer.is_err() {
             self.refused.get_or_insert(number);

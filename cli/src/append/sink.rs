@@ -41,9 +41,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// Why not.
-    fn check(&self) -> anyhow::Result<()> {
-        Ok(())
-    }
+    fn check(&mut self) -> anyhow::Result<()>;
 }
 
 /// A ring that this process writes.
@@ -73,7 +71,7 @@ impl Sink for RingSink {
         })
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    fn check(&mut self) -> anyhow::Result<()> {
         self.writer.check_usable().context("nothing more can be appended")
     }
 }

@@ -222,3 +222,19 @@ fn what_a_service_that_is_gone_has_not_acknowledged_is_told() {
         done.stderr
     );
 }
+
+/// It sat there, and looked alive, until the next line came.
+#[test]
+fn without_input_it_ends_when_the_service_is_gone_for_longer_than_it_waits() {
+    let place = Place::new();
+    let Some(mut service) = service(&place) else { return };
+    assert_eq!(run(&mut append(&place, &[]), b"0\n").code, 0);
+    let mut producer = Process::start(&mut append(&place, &["--wait", "0s"]));
+    producer.write(b"1\n");
+    until_tip(&place.join("ring"), 2);
+    service.signal(Signal::SIGKILL);
+    service.wait();
+    // Its input stays open.
+    let done = producer.wait();
+    assert!(done.code == 1 && done.stderr.contains("from record"), "{}: {}", done.code, done.stderr);
+}
