@@ -53,6 +53,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let mut told = Ok(());
     for segment in segments::list().context("cannot read /dev/shm")?.iter().filter(|entry| is_garbage(entry))
     {
+        if let Some(signal) = interrupt.signal() {
+            return Ok(Outcome::Interrupted(signal));
+        }
         match collect_segment(segment, args.apply) {
             Ok((text, removable)) => {
                 told = told.and(out.print(&text));

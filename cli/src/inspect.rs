@@ -5,6 +5,7 @@ mod fields;
 mod meta;
 mod page;
 
+use crate::tail::escape::harmless;
 use anyhow::{Context, bail};
 use nix::fcntl::OFlag;
 use std::fmt::Write as _;
@@ -119,7 +120,7 @@ fn overview(home: &Path, out: &mut String) -> anyhow::Result<()> {
     for (id, name) in &pages {
         let _ = writeln!(out, "  {name}  {}", page::one_line(&home.join(name), *id));
     }
-    let _ = writeln!(out, "\nother files: {}", others.join(", "));
+    let _ = writeln!(out, "\nother files: {}", harmless(&others.join(", ")));
     Ok(())
 }
 

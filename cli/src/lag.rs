@@ -7,6 +7,7 @@ mod table;
 use crate::attach::settle;
 use crate::output::{Output, or_closed};
 use crate::repeat::Repeat;
+use crate::tail::escape::harmless;
 use anyhow::{Context, bail};
 use readers::{RingReaders, look};
 use std::path::{Path, PathBuf};
@@ -158,7 +159,7 @@ fn judge(found: &[RingReaders], max_behind: Option<u64>) -> Outcome {
         Some(behind) if !worst.standing.is_lost() => format!("{} behind", units::count(behind)),
         _ => worst.state().to_owned(),
     };
-    let name = crate::ls::harmless(&worst.name);
+    let name = harmless(&worst.name);
     notice!("waldo: {} of the readers exceed the limit; the worst is {name}: {what}", rows().count());
     Outcome::Exceeded
 }

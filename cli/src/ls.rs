@@ -2,7 +2,7 @@
 
 use crate::machine::{Search, homes, newest_time, state};
 use crate::output::{Output, or_closed};
-use crate::tail::escape::escape;
+use crate::tail::escape::harmless;
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
@@ -175,13 +175,6 @@ fn to_table(rows: &[Row]) -> String {
         }
     }
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
-}
-
-/// Text that a terminal only shows.
-pub fn harmless(text: &str) -> String {
-    let mut out = Vec::new();
-    escape(text.as_bytes(), false, None, &mut out);
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn ago(time_ns: u64) -> String {

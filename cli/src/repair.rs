@@ -76,6 +76,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         or_closed(out.print("Nothing has been changed. `waldo repair --apply` does it.\n"))?;
         return Ok(Outcome::Bad);
     }
+    if let Some(signal) = interrupt.signal() {
+        return Ok(Outcome::Interrupted(signal));
+    }
     let done = repair::apply(&args.home, keep, args.backup.as_deref())
         .with_context(|| format!("the repair of {} is not complete: run it again", args.home.display()))?;
     let after = repair::plan(&args.home, keep).with_context(looked)?;

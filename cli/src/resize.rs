@@ -72,6 +72,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         ("Nothing has been changed.\n".to_owned(), Outcome::Done)
     } else if !args.yes && !is_agreed_to(&plan, &mut out, &interrupt)? {
         ("Nothing has been changed.\n".to_owned(), Outcome::Bad)
+    } else if let Some(signal) = interrupt.signal() {
+        return Ok(Outcome::Interrupted(signal));
     } else {
         resize::apply(&args.home, &plan).map_err(refused)?;
         (words::done(&plan), Outcome::Done)

@@ -1,8 +1,7 @@
 //! Readers as a table, and as JSON.
 
 use super::readers::{ReaderRow, RingReaders};
-use crate::ls::harmless;
-use crate::tail::escape::escape_json;
+use crate::tail::escape::{escape_json, harmless};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 use waldo_terminal::units;

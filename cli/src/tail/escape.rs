@@ -22,18 +22,17 @@ pub fn escape(data: &[u8], colour: bool, highlight: Option<&Regex>, out: &mut Ve
     escape_part(&data[done..], Some(RESET), out);
 }
 
+/// Text that a terminal only shows.
+pub fn harmless(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    escape_part(text.as_bytes(), None, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Lines that hold names of files, or what other processes have written down: with everything escaped that a
 /// terminal would obey, but for the newlines.
 pub fn harmless_lines(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        let (line, newline) = line.strip_suffix('\n').map_or((line, false), |line| (line, true));
-        escape_part(line.as_bytes(), None, &mut out);
-        if newline {
-            out.push(b'\n');
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
 /// `data` as it is, but with what `highlight` finds in bold red.

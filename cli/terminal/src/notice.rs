@@ -42,9 +42,22 @@ struct Queue {
     alone: bool,
 }
 
-/// Puts a line on standard error, `waldo: ` not included. Never blocks.
+/// Puts a line on standard error, `waldo: ` not included. Never blocks. Names of files and what others have
+/// written down are in it, so control characters are escaped, but for newlines and tabs.
 pub fn say(line: fmt::Arguments<'_>) {
-    queue(format!("{line}\n").into_bytes());
+    queue(harmless(&format!("{line}\n")).into_bytes());
+}
+
+fn harmless(line: &str) -> String {
+    let obeyed = |char: &char| char.is_control() && !matches!(char, '\n' | '\t');
+    let mut harmless = String::with_capacity(line.len());
+    for char in line.chars() {
+        match obeyed(&char) {
+            true => harmless.extend(char.escape_default()),
+            false => harmless.push(char),
+        }
+    }
+    harmless
 }
 
 /// Like `eprintln!`, without its panic when standard error is closed and without waiting for whoever reads
@@ -181,5 +194,18 @@ fn write_if_possible(line: &[u8]) {
     if matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
         // There is nobody left to tell of an error.
         let _ = stderr.lock().write_all(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn what_a_terminal_obeys_is_shown() {
+        assert_eq!(
+            harmless("/a\x1b[2J\u{9b}31m\r/b\t1\nsch\u{f6}n\n"),
+            "/a\\u{1b}[2J\\u{9b}31m\\r/b\t1\nsch\u{f6}n\n"
+        );
     }
 }

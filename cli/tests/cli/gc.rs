@@ -83,8 +83,7 @@ fn a_ring_that_is_appended_to_before_its_lock_is_held_stays() {
     let mut gc = Process::start(waldo().args(args).arg(place.join("rings")));
     // There is nothing else that it sleeps for.
     until("gc waits for the lock", || {
-        let place = fs::read_to_string(format!("/proc/{}/wchan", gc.pid())).ok()?;
-        place.contains("nanosleep").then_some(())
+        is_in_call(gc.pid(), &[libc::SYS_nanosleep, libc::SYS_clock_nanosleep]).then_some(())
     });
     // As if a writer had come, appended and gone.
     copy(&fresh, &home);

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -163,10 +164,14 @@ fn answered(home: &Path, answer: &[u8]) -> (Option<i32>, String) {
     );
     let mut master = File::from(pty.master);
     master.write_all(answer).unwrap();
-    let mut shown = Vec::new();
-    let _ = master.read_to_end(&mut shown);
+    // Ends when the last process that has the terminal does.
+    let shown = std::thread::spawn(move || {
+        let mut shown = Vec::new();
+        let _ = master.read_to_end(&mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    });
     let code = until("it ends", || child.0.try_wait().unwrap()).code();
-    (code, String::from_utf8_lossy(&shown).into_owned())
+    (code, shown.join().unwrap())
 }
 
 #[test]
@@ -229,4 +234,33 @@ fn the_name_of_a_ring_does_nothing_to_a_terminal() {
     let home = place.ring("a\x1b[2Jb", b"x\n");
     let done = resize(&home, &["--ring-size", "3", "--dry-run"]);
     assert!(done.code == 0 && !done.text().contains('\x1b'), "{:?}", done.text());
+}
+
+/// From Linux's `fcntl.h`, the same on every machine that it runs on.
+const F_SETSIG: libc::c_int = 10;
+
+/// It looked at the signal when the change had been made.
+#[test]
+fn a_signal_that_comes_before_the_change_leaves_the_ring() {
+    let place = Place::new();
+    let home = ring(&place);
+    // Whoever looks at the lock waits until the lease is given up; who has it hears that by a signal which is
+    // ignored.
+    let lock = File::options().read(true).write(true).open(home.join("writer.lock")).unwrap();
+    let ask = |call: libc::c_int, argument: libc::c_int| {
+        // SAFETY: both commands take a number and touch no memory of this process.
+        #[allow(unsafe_code, reason = "there is no safe wrapper of leases")]
+        let done = unsafe { libc::fcntl(lock.as_raw_fd(), call, argument) };
+        (done == 0).then_some(())
+    };
+    // A process that another test is about to start has the file as well, until it becomes another program.
+    until("nobody else has the file", || ask(libc::F_SETLEASE, libc::F_WRLCK));
+    ask(F_SETSIG, libc::SIGURG).unwrap();
+    let mut process = Process::start(waldo().args(["resize", "--ring-size", "3", "--yes"]).arg(&home));
+    let calls = [libc::SYS_nanosleep, libc::SYS_clock_nanosleep];
+    until("it waits for the lock file", || is_in_call(process.pid(), &calls).then_some(()));
+    process.signal(Signal::SIGINT);
+    drop(lock);
+    let done = process.wait();
+    assert_eq!((done.code, shape(&home).0), (130, 12), "{}", done.stderr);
 }

@@ -147,8 +147,8 @@ impl Process {
     /// Whether everything that it was sent has been read, and it waits for more.
     pub fn waits_for_input(&self) -> bool {
         let stdin = self.child.stdin.as_ref().unwrap();
-        let place = || std::fs::read_to_string(format!("/proc/{}/wchan", self.child.id()));
-        rustix::io::ioctl_fionread(stdin).unwrap() == 0 && place().unwrap_or_default().contains("poll")
+        let waits = is_in_call(self.child.id(), &[nix::libc::SYS_poll, nix::libc::SYS_ppoll]);
+        rustix::io::ioctl_fionread(stdin).unwrap() == 0 && waits
     }
 
     /// Ends its input and waits for it.
@@ -282,4 +282,13 @@ impl Drop for Killed {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Whether the first thread of a process is in one of these system calls.
+pub fn is_in_call(process: u32, calls: &[i64]) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/{process}/syscall")).unwrap_or_default();
+    call.split(' ')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .is_some_and(|number| calls.contains(&number))
 }

@@ -56,11 +56,19 @@ fn a_command_has_ended_when_it_has_whatever_it_leaves_behind() {
     let home = place.ring("ring", &b"one\n".repeat(50_000));
     let command = "exec 3<&0; sleep 1000 <&3 >/dev/null 2>&1 & echo $!; exit 0";
     let mut tail = Tail::start(&home, &["--checkpoint", "progress", "--exec", command]);
-    let left = until("it has begun", || tail.printed().trim().parse::<i32>().ok());
+    let _left = LeftBehind(until("it has begun", || tail.printed().trim().parse::<i32>().ok()));
     let status = until("it ends", || tail.child.try_wait().unwrap());
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(left), Signal::SIGKILL).unwrap();
     assert_eq!(status.code(), Some(0));
     assert!(place.join("progress").exists());
+}
+
+/// A process that nobody else ends, whatever becomes of the test.
+struct LeftBehind(i32);
+
+impl Drop for LeftBehind {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0), Signal::SIGKILL);
+    }
 }
 
 /// The processes of a group.
