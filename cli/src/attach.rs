@@ -81,8 +81,8 @@ pub fn attach(
     }
 }
 
-/// How the ring is, once that can be said: as long as a writer reads the files before it goes on, nothing says
-/// where the log ends, and a ring full of records would pass for an empty one. A writer that was killed
+/// How the ring is, once that can be said: as long as a writer reads the files before it goes on, nothing
+/// says where the log ends, and a ring full of records would pass for an empty one. A writer that was killed
 /// meanwhile counts as gone soon.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 mod archive;
 mod directory;
 mod page_reader;
+mod place;
 mod ring_image;
 
 use crate::attach::{Patience, attach, parse_patience};

@@ -20,8 +20,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts watching for signals and, if this is given, for the end of `output`. `farewell` is called before
-    /// the process is ended.
+    /// Starts watching for signals and, if this is given, for the end of `output`. `farewell` is called
+    /// before the process is ended.
     ///
     /// # Errors
     /// If there is no thread to be had.

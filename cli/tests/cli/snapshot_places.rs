@@ -173,3 +173,27 @@ fn a_copy_has_the_permissions_and_root_gives_it_the_owner_of_the_ring() {
         println!("left out: whose it is needs root");
     }
 }
+
+/// Files were made, and given to the ring's user, by their paths: who could rename the directory of the copy
+/// was given what root made anywhere.
+#[test]
+fn who_moves_the_directory_of_a_copy_gets_nothing_made_elsewhere() {
+    let place = Place::new();
+    let home = large(&place);
+    let (into, victim) = (place.join("into"), place.join("victim"));
+    fs::create_dir(&into).unwrap();
+    fs::create_dir(&victim).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        chown(&home, Some(12345), Some(54321)).unwrap();
+        chown(home.join("ring.meta"), Some(12345), Some(54321)).unwrap();
+    }
+    let before = fs::metadata(&victim).unwrap();
+    let mut copying = stopped(&home, &into.join("copy"));
+    let hidden = names_in(&into).remove(0);
+    fs::rename(into.join(&hidden), into.join("moved")).unwrap();
+    symlink(&victim, into.join(&hidden)).unwrap();
+    assert_eq!(ended(&mut copying), Some(1));
+    let after = fs::metadata(&victim).unwrap();
+    assert_eq!((after.uid(), after.gid(), names_in(&victim)), (before.uid(), before.gid(), vec![]));
+    assert_eq!(names_in(&into.join("moved")), [""; 0], "nothing of the copy stays");
+}

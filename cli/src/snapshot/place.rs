@@ -1,0 +1,174 @@
+//! Where a copy is made. It is held open, and everything is done relative to it: whoever can rename things on
+//! the way there, as the user of a ring can of whom root makes a copy, has no hand in it.
+
+use anyhow::{Context, bail};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, geteuid, syncfs, unlinkat};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::{Path, PathBuf};
+
+/// Names that are tried for a directory that has no name yet. More are taken only by copies that were
+/// killed.
+const TRIES_MAX: u32 = 1000;
+
+/// A directory for a copy.
+pub struct CopyPlace {
+    /// Where the copy is asked for.
+    to: PathBuf,
+    dir: File,
+    /// The directory has been made for the copy, and is not complete.
+    unnamed: Option<Unnamed>,
+}
+
+struct Unnamed {
+    parent: File,
+    /// Another one than that which it is to have, until the very end.
+    name: OsString,
+}
+
+impl CopyPlace {
+    /// The empty directory `to`; or, if there is nothing, one that gets this name in the end.
+    ///
+    /// # Errors
+    /// If the directory is not empty, and what making it meets.
+    pub fn find(to: &Path, mode: u32) -> anyhow::Result<CopyPlace> {
+        // Without a slash at the end.
+        let to: PathBuf = to.components().collect();
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match openat(AT_FDCWD, &to, flags, Mode::empty()) {
+            Ok(dir) => {
+                let place = CopyPlace { to, dir: dir.into(), unnamed: None };
+                let cannot = || format!("cannot copy to {}", place.to.display());
+                if !place.names().with_context(cannot)?.is_empty() {
+                    bail!("{} is there and not empty: name a new directory for the copy", place.to.display());
+                }
+                Ok(place)
+            }
+            Err(Errno::ENOENT) if fs::symlink_metadata(&to).is_err() => {
+                CopyPlace::beside(&to, mode).with_context(|| format!("cannot make {}", to.display()))
+            }
+            Err(errno) => Err(errno).with_context(|| format!("cannot copy to {}", to.display())),
+        }
+    }
+
+    fn beside(to: &Path, mode: u32) -> io::Result<CopyPlace> {
+        let own = to.file_name().ok_or(ErrorKind::InvalidInput)?;
+        let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Not to be read: who may make something in a directory need not be allowed to list it.
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let parent = File::from(openat(AT_FDCWD, parent, flags, Mode::empty())?);
+        for n in 0..TRIES_MAX {
+            let mut name = OsString::from(".");
+            name.push(own);
+            name.push(format!(".snapshot-{}-{n}", std::process::id()));
+            match mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(mode)) {
+                Err(Errno::EEXIST) => continue,
+                made => made?,
+            }
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let dir = File::from(openat(&parent, name.as_os_str(), flags, Mode::empty())?);
+            if dir.metadata()?.uid() != geteuid().as_raw() {
+                return Err(io::Error::other(
+                    "somebody else has taken the place of the directory that was made",
+                ));
+            }
+            return Ok(CopyPlace { to: to.to_path_buf(), dir, unnamed: Some(Unnamed { parent, name }) });
+        }
+        Err(ErrorKind::AlreadyExists.into())
+    }
+
+    /// The path of a file there, for people.
+    pub fn path(&self, name: &str) -> PathBuf {
+        match &self.unnamed {
+            Some(unnamed) => self.to.with_file_name(&unnamed.name).join(name),
+            None => self.to.join(name),
+        }
+    }
+
+    /// Makes a file.
+    pub fn create(&self, name: &str, mode: u32) -> io::Result<File> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(openat(&self.dir, name, flags, Mode::from_bits_truncate(mode))?.into())
+    }
+
+    /// Names of all that is there.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut names = Vec::new();
+        for entry in Dir::openat(&self.dir, ".", flags, Mode::empty())?.iter() {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Renames a file, unless the new name is taken.
+    pub fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        let is_free = || fstatat(&self.dir, to, AtFlags::AT_SYMLINK_NOFOLLOW) == Err(Errno::ENOENT);
+        match renameat2(&self.dir, from, &self.dir, to, RenameFlags::RENAME_NOREPLACE) {
+            // A file system that cannot do that.
+            Err(Errno::EINVAL | Errno::ENOSYS) if is_free() => Ok(renameat(&self.dir, from, &self.dir, to)?),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Makes the names in the directory durable.
+    pub fn sync(&self) -> io::Result<()> {
+        self.dir.sync_all()
+    }
+
+    /// Gives a directory that was made for the copy to `owner` and its name, durably.
+    pub fn complete(&mut self, owner: (u32, u32)) -> io::Result<()> {
+        let Some(Unnamed { parent, name }) = &mut self.unnamed else { return Ok(()) };
+        // Not before: until now nobody else could put anything into it.
+        give(&self.dir, owner)?;
+        let own = self.to.file_name().ok_or(ErrorKind::InvalidInput)?;
+        // An empty directory that has come meanwhile gives way; any other does not.
+        renameat(&*parent, name.as_os_str(), &*parent, own)?;
+        own.clone_into(name);
+        let (found, made) = (fstatat(&*parent, own, AtFlags::AT_SYMLINK_NOFOLLOW)?, self.dir.metadata()?);
+        if (found.st_dev, found.st_ino) != (made.dev(), made.ino()) {
+            return Err(io::Error::other("somebody else has taken the place of the copy"));
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match openat(&*parent, ".", flags, Mode::empty()) {
+            Ok(parent) => File::from(parent).sync_all()?,
+            // One that may not be listed may not be opened for this either.
+            Err(Errno::EACCES) => syncfs(&self.dir)?,
+            Err(errno) => return Err(errno.into()),
+        }
+        self.unnamed = None;
+        Ok(())
+    }
+
+    /// Removes these files again, and the directory if it was made for the copy.
+    pub fn abandon(&self, files: &[String]) {
+        // The metadata first. What cannot be removed is told by the error that led here.
+        for name in files.iter().rev() {
+            let _ = unlinkat(&self.dir, name.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+        if let Some(Unnamed { parent, name }) = &self.unnamed {
+            let _ = unlinkat(parent, name.as_os_str(), UnlinkatFlags::RemoveDir);
+        }
+    }
+}
+
+/// Gives what has been made to this user and group, which only root can do: the copy is to be that user's,
+/// who goes on with it.
+pub fn give(file: &File, (user, group): (u32, u32)) -> io::Result<()> {
+    let stat = file.metadata()?;
+    if geteuid().is_root() && (stat.uid(), stat.gid()) != (user, group) {
+        fchown(file, Some(user), Some(group))?;
+    }
+    Ok(())
+}
