@@ -3,6 +3,7 @@
 use super::outcome::ReaderOutcome;
 use super::plan::Geometry;
 use super::tally::Sum;
+use crate::output::or_closed;
 use comfy_table::{Table, presets};
 use serde_json::json;
 use std::io::Write;
@@ -49,7 +50,8 @@ impl Report {
         let time = Duration::from_nanos(readers.last_ns.saturating_sub(self.started_ns));
         let text = if as_json { self.json(&readers, time) } else { self.table(&readers, time) };
         let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(output_error)?;
+        // Whether anybody reads the table or not, the answer is in the exit code too.
+        or_closed(out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(output_error))?;
         for failure in readers.failures.iter().take(FAILURES_SHOWN) {
             notice!("waldo: {failure}");
         }
