@@ -28,16 +28,49 @@ fn each_ring_has_its_own_producers() {
     assert_eq!(log.matches("everything is durable").count(), 2, "{log}");
 }
 
-/// The next start may find it mended, and tries.
 #[test]
-fn one_ring_that_cannot_be_served_now_ends_the_start_and_leaves_no_socket() {
+fn one_ring_that_cannot_be_served_now_does_not_take_down_the_others_and_is_tried_again() {
     let place = Place::new();
-    let _other = UnixListener::bind(place.dir().join("quotes.sock")).unwrap();
+    let other = UnixListener::bind(place.dir().join("quotes.sock")).unwrap();
+    let (orders, quotes) = (ring_table(&place, "orders", ""), ring_table(&place, "quotes", ""));
+    let (mut program, address) = start(&place, &(quotes + &orders));
+    assert!(program.log().contains("is held by a live service"), "{}", program.log());
+    append(&place.dir().join("orders.sock"), "an order");
+    let (code, _, why) = get(&address, "GET /healthz");
+    assert!(code == 503 && why.starts_with("ring quotes: "), "{why}");
+    drop(other);
+    // Nobody asks for it.
+    program.until_told("STATUS=serving 2 rings");
+    append(&place.dir().join("quotes.sock"), "a quote");
+    assert_eq!(get(&address, "GET /healthz").0, 200);
+    program.stop();
+}
+
+/// The next start may find it mended, and tries, also where another ring needs a person.
+#[test]
+fn rings_of_which_none_can_be_served_end_the_start_and_leave_no_socket() {
+    let place = Place::new();
+    let _other = UnixListener::bind(place.dir().join("orders.sock")).unwrap();
+    std::fs::create_dir(place.dir().join("quotes")).unwrap();
+    std::fs::write(place.dir().join("quotes/ring.meta"), "not a ring").unwrap();
     let file = config_file(&place, &(ring_table(&place, "orders", "") + &ring_table(&place, "quotes", "")));
     let mut command = waldo_service();
     let mut program = Program::spawn(&place, command.args(["--config".into(), path(&file)]));
     assert_eq!(program.ended().code(), Some(4));
     assert!(program.log().contains("is held by a live service"), "{}", program.log());
+    assert!(!place.dir().join("quotes.sock").exists());
+}
+
+/// What is read of the file alone cannot tell it: the ring has no socket, and the manager handed over none.
+#[test]
+fn a_ring_that_is_described_wrongly_ends_the_start_and_the_others_end_in_good_order() {
+    let place = Place::new();
+    let quotes = ring_table(&place, "quotes", "");
+    let quotes = quotes.lines().filter(|line| !line.starts_with("socket")).collect::<Vec<_>>().join("\n");
+    let file = config_file(&place, &(ring_table(&place, "orders", "") + &quotes));
+    let mut command = waldo_service();
+    let mut program = Program::spawn(&place, command.args(["--config".into(), path(&file)]));
+    assert_eq!(program.ended().code(), Some(2), "{}", program.log());
     assert!(!place.dir().join("orders.sock").exists());
     assert!(
         program.log().contains("everything is durable"),

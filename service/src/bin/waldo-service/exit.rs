@@ -27,6 +27,11 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
     error.chain().find_map(code_of_cause).unwrap_or(FAILURE)
 }
 
+/// Whether trying again is of use, without anybody doing anything.
+pub fn may_pass(error: &anyhow::Error) -> bool {
+    [FAILURE, IN_USE].contains(&code_of(error))
+}
+
 /// What one of the causes says; `None` if it says nothing.
 fn code_of_cause(cause: &(dyn Error + 'static)) -> Option<u8> {
     if cause.is::<Usage>() {

@@ -21,9 +21,8 @@ pub struct Retry {
 impl Retry {
     /// After this error, and the tries before. `None` if trying again is of no use.
     pub fn after(error: &anyhow::Error, before: Option<Retry>) -> Option<Retry> {
-        let may_pass = [exit::FAILURE, exit::IN_USE].contains(&exit::code_of(error));
         let pause = before.map_or(PAUSE_MIN, |before| PAUSE_MAX.min(before.pause * 2));
-        may_pass.then(|| Retry { at: Instant::now() + pause, pause })
+        exit::may_pass(error).then(|| Retry { at: Instant::now() + pause, pause })
     }
 }
 

@@ -56,28 +56,30 @@ impl Supervisor {
     }
 
     /// Opens every ring, one after the other, since one disk is behind them as a rule, and serves each at
-    /// once. One that needs a person does not take the others down: it has failed, and they are served.
+    /// once. One that cannot be opened does not take the others down: it has failed, and they are served.
     ///
     /// # Errors
-    /// A ring cannot be served, and the next start may find that mended; or none can. Then none is, and those
-    /// that were have ended in good order.
+    /// No ring can be opened, or one is described wrongly. Then none is served, and those that were have ended
+    /// in good order.
     pub async fn start(&mut self, config: &Config) -> anyhow::Result<()> {
-        let mut broken = None;
+        let mut failure = None;
         for ring in &config.rings {
             match self.open(ring, config.rings.len() == 1).await {
                 Ok(ring) => self.serve(ring),
-                Err(error) if exit::code_of(&error) == exit::PERSON => {
-                    self.note_unopened(ring, &error);
-                    self.failed = true;
-                    broken = Some(error);
-                }
-                Err(error) => {
+                // A person wrote that, and looks at how the start ends.
+                Err(error) if exit::code_of(&error) == exit::USAGE => {
                     self.stop().await;
                     return Err(error);
                 }
+                Err(error) => {
+                    self.note_unopened(ring, &error);
+                    self.failed = true;
+                    // One that may pass counts for more: starting again is of use then.
+                    failure = failure.filter(exit::may_pass).or(Some(error));
+                }
             }
         }
-        match broken {
+        match failure {
             Some(error) if self.tasks.is_empty() => Err(error),
             _ => Ok(()),
         }
