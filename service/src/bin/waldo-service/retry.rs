@@ -19,6 +19,13 @@ pub struct Retry {
 }
 
 impl Retry {
+    /// What counts of the try by which a ring was opened that has been served for so long since: nothing,
+    /// if that is longer than the longest pause. One that fails again sooner is not mended, and its pauses go
+    /// on growing.
+    pub fn that_counts(opened_by: Option<Retry>, served: Duration) -> Option<Retry> {
+        opened_by.filter(|_| served <= PAUSE_MAX)
+    }
+
     /// After this error, and the tries before. `None` if trying again is of no use.
     pub fn after(error: &anyhow::Error, before: Option<Retry>) -> Option<Retry> {
         let pause = before.map_or(PAUSE_MIN, |before| PAUSE_MAX.min(before.pause * 2));

@@ -1,5 +1,9 @@
 //! All rings of the process: starting them, a reload, their end.
 
+mod inherited;
+#[cfg(test)]
+mod tests;
+
 use crate::config::{Config, RingConfig};
 use crate::exit;
 use crate::hosted::{HostedRing, RingState, RingView, Stopper};
@@ -14,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use waldo_service::{ServiceCounters, ServiceError};
-use waldo_terminal::failure::{Usage, chain};
+use waldo_terminal::failure::chain;
 
 /// A ring that runs.
 #[derive(Debug)]
@@ -25,6 +29,9 @@ struct Running {
     task: Option<Id>,
     /// If it has failed, and may be opened again.
     retry: Option<Retry>,
+    /// The try by which it was opened, if it had failed before.
+    opened_by: Option<Retry>,
+    since: Instant,
 }
 
 type Ended = Result<ServiceCounters, ServiceError>;
@@ -47,8 +54,8 @@ impl Supervisor {
     /// # Errors
     /// A socket that was handed over belongs to no ring.
     pub fn new(config: &Config, inherited: Vec<(String, UnixListener)>) -> anyhow::Result<Supervisor> {
+        inherited::check(&inherited, config)?;
         let all = Supervisor { inherited, ..Supervisor::default() };
-        all.check_inherited(config)?;
         for ring in &config.rings {
             all.views.put(Arc::new(RingView::of_unopened(ring, RingState::Opening)));
         }
@@ -59,8 +66,8 @@ impl Supervisor {
     /// once. One that cannot be opened does not take the others down: it has failed, and they are served.
     ///
     /// # Errors
-    /// No ring can be opened, or one is described wrongly. Then none is served, and those that were have ended
-    /// in good order.
+    /// No ring can be opened, or one is described wrongly. Then none is served, and those that were have
+    /// ended in good order.
     pub async fn start(&mut self, config: &Config) -> anyhow::Result<()> {
         let mut failure = None;
         for ring in &config.rings {
@@ -85,42 +92,8 @@ impl Supervisor {
         }
     }
 
-    /// Nobody would listen on a socket that belongs to no ring, and whoever connects would wait for ever.
-    fn check_inherited(&self, config: &Config) -> anyhow::Result<()> {
-        if config.rings.len() == 1 && self.inherited.len() == 1 {
-            return Ok(());
-        }
-        for (index, (name, _)) in self.inherited.iter().enumerate() {
-            // One unit with several paths gives all of them one name.
-            if self.inherited.iter().skip(index + 1).any(|(other, _)| other == name) {
-                return Err(Usage(format!(
-                    "the service was started with two sockets that are named {name:?}, and a ring has one: leave one out, or \
-                     give each a unit and a name of its own (systemd: FileDescriptorName=)"
-                ))
-                .into());
-            }
-            if !config.rings.iter().any(|ring| ring.name() == *name) {
-                let known: Vec<String> = config.rings.iter().map(RingConfig::name).collect();
-                return Err(Usage(format!(
-                    "the service was started with a socket that is named {name:?}, and no ring has this name: give it the \
-                     name of one of them (systemd: FileDescriptorName=): {}",
-                    known.join(", ")
-                ))
-                .into());
-            }
-        }
-        Ok(())
-    }
-
     async fn open(&self, config: &RingConfig, only_one: bool) -> anyhow::Result<HostedRing> {
-        let name = config.name();
-        let inherited = match self.inherited.as_slice() {
-            [(_, one)] if only_one => Some(one),
-            several => several.iter().find(|(other, _)| *other == name).map(|(_, listener)| listener),
-        };
-        // A copy, so that the ring can be opened again after a failure.
-        let inherited =
-            inherited.map(UnixListener::try_clone).transpose().context("cannot copy a descriptor")?;
+        let inherited = inherited::copy_for(&self.inherited, &config.name(), only_one)?;
         let config = config.clone();
         tokio::task::spawn_blocking(move || HostedRing::open(config, inherited))
             .await
@@ -136,7 +109,17 @@ impl Supervisor {
         }
         self.views.put(Arc::clone(&view));
         let task = self.tasks.spawn(ring.run(stopped)).id();
-        self.rings.insert(name, Running { config, view, stop: Some(stop), task: Some(task), retry: None });
+        let opened_by = self.rings.get(&name).and_then(|before| before.retry);
+        let running = Running {
+            config,
+            view,
+            stop: Some(stop),
+            task: Some(task),
+            retry: None,
+            opened_by,
+            since: Instant::now(),
+        };
+        self.rings.insert(name, running);
     }
 
     /// Waits until a ring has ended by itself, and tells. `false` when none is left.
@@ -169,7 +152,8 @@ impl Supervisor {
             }
             Ok(_) => RingState::Failed("it ended by itself".to_owned()),
             Err(error) => {
-                running.retry = Retry::after(&error, None).filter(|_| !asked_for);
+                let before = Retry::that_counts(running.opened_by, running.since.elapsed());
+                running.retry = Retry::after(&error, before).filter(|_| !asked_for);
                 RingState::Failed(error.to_string())
             }
         };
@@ -188,7 +172,9 @@ impl Supervisor {
         let view = Arc::new(RingView::of_unopened(config, RingState::Failed(why)));
         self.views.put(Arc::clone(&view));
         let retry = Retry::after(error, self.rings.get(&name).and_then(|before| before.retry));
-        self.rings.insert(name, Running { config: config.clone(), view, stop: None, task: None, retry });
+        let (config, since) = (config.clone(), Instant::now());
+        self.rings
+            .insert(name, Running { config, view, stop: None, task: None, retry, opened_by: None, since });
     }
 
     /// When a ring is to be tried again.

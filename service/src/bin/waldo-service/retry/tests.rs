@@ -16,3 +16,13 @@ fn the_pauses_grow_and_what_needs_a_person_is_not_tried_again() {
     let damaged = OpenError::MissingPage { path: "x".into() };
     assert!(Retry::after(&damaged.into(), retry).is_none());
 }
+
+#[test]
+fn a_ring_that_was_served_for_longer_than_the_longest_pause_begins_anew() {
+    let retry = Retry { at: Instant::now(), pause: Duration::from_secs(8) };
+    let pause = |served| {
+        let before = Retry::that_counts(Some(retry), Duration::from_secs(served));
+        Retry::after(&anyhow::anyhow!("the disk is full"), before).unwrap().pause.as_secs()
+    };
+    assert_eq!([0, 60, 61].map(pause), [16, 16, 1]);
+}
