@@ -140,24 +140,22 @@ impl RingConfig {
         }
     }
 
-    /// The keys of which the two say something else, wherever these stand. A test knows of a key that is
-    /// forgotten here.
+    /// The keys of which the two say something else, wherever these stand in a file. The compiler knows of a
+    /// key that is forgotten here.
     pub fn changed_keys(&self, other: &RingConfig) -> Vec<&'static str> {
         let mut changed = Vec::new();
-        let mut compare = |key, same: bool| {
-            if !same {
-                changed.push(key);
-            }
-        };
-        compare("home", self.home() == other.home());
-        compare("socket", self.socket() == other.socket());
         macro_rules! compare_all {
-            ($($key:ident)*) => { $(compare(stringify!($key), self.$key == other.$key);)* };
+            ($($key:ident)*) => {
+                let RingConfig { $($key),* } = self;
+                $(if *$key != other.$key {
+                    changed.push(stringify!($key));
+                })*
+            };
         }
         compare_all! {
-            name socket_mode socket_group ring_size page_size mode control durability sync_interval
-            producers_max frame_len_max window_batches window_bytes queue_bytes hello_timeout stall_timeout
-            drain_timeout names_max names_kept journal_growth
+            name home socket socket_mode socket_group ring_size size keep rate page_size mode control
+            durability sync_interval producers_max frame_len_max window_batches window_bytes
+            queue_bytes hello_timeout stall_timeout drain_timeout names_max names_kept journal_growth
         }
         changed
     }

@@ -59,6 +59,10 @@ fn a_file_says_everything_that_can_be_said() {
     let keys = text.split_once("[[ring]]").unwrap().1.matches(" = ").count();
     assert_eq!(ring.changed_keys(&RingConfig::at("/elsewhere".into(), None)).len(), keys);
     assert!(ring.changed_keys(ring).is_empty());
+    // Also of those that do not go together with these.
+    let mut other = ring.clone();
+    (other.size, other.keep, other.rate) = (Some(Bytes(1)), Some(Time(Duration::MAX)), Some(Rate(1)));
+    assert_eq!(ring.changed_keys(&other), ["size", "keep", "rate"]);
 }
 
 #[test]
