@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 use waldo_shm_protocol::limits::RING_SIZE_MAX;
-use waldo_terminal::capacity::{Capacity, ChosenPages, parse_keep, parse_rate};
+use waldo_shm_protocol::page::PageGeometry;
+use waldo_terminal::capacity::{Capacity, ChosenPages, PageRoom, parse_keep, parse_rate};
 use waldo_terminal::failure::Usage;
 use waldo_terminal::notice;
 use waldo_terminal::units::parse_size;
@@ -22,7 +23,8 @@ pub struct CapacityArgs {
     /// whole pages, and one more for the page that is being filled.
     #[arg(long, value_name = "TIME", requires = "rate", conflicts_with = "size", value_parser = parse_keep)]
     pub keep: Option<Duration>,
-    /// Bytes that are appended in a second, like 10MB: payloads, and 48 bytes with each record.
+    /// Bytes that are appended in a second, like 10MB: payloads, and 48 bytes, and up to 7 more, with each
+    /// record.
     #[arg(long, value_name = "SIZE", requires = "keep", value_parser = parse_rate)]
     pub rate: Option<u64>,
 }
@@ -38,8 +40,9 @@ impl CapacityArgs {
     ///
     /// # Errors
     /// What contradicts itself or cannot be.
-    pub fn pages(&self, page_len: u64) -> Result<Option<u32>, Usage> {
-        let chosen = self.capacity().pages(page_len, RING_SIZE_MAX).map_err(Usage)?;
+    pub fn pages(&self, page: PageGeometry) -> Result<Option<u32>, Usage> {
+        let page = PageRoom { len: page.page_len(), records: page.record_size_max() };
+        let chosen = self.capacity().pages(page, RING_SIZE_MAX).map_err(Usage)?;
         Ok(chosen.map(|ChosenPages { pages, told }| {
             if let Some(told) = told {
                 notice!("waldo: {told}");

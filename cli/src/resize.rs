@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use waldo::writer::OpenError;
 use waldo::writer::resize::{self, Resize, ResizeError, RingGeometry};
-use waldo_harness::ring::index_capacity;
+use waldo_harness::ring::geometry;
 use waldo_terminal::failure::{Ended, Outcome, Usage};
 use waldo_terminal::interrupt::{Interrupt, Ready};
 use waldo_terminal::units::parse_size;
@@ -97,12 +97,11 @@ fn wanted(args: &Args) -> anyhow::Result<RingGeometry> {
     };
     let own = RingGeometry::of(&meta);
     let page_len = args.page_size.unwrap_or(own.page_len);
-    let index_capacity =
-        if page_len == own.page_len { own.index_capacity } else { index_capacity(page_len)? };
+    let page = if page_len == own.page_len { meta.geometry } else { geometry(page_len)? };
     Ok(RingGeometry {
-        ring_size: args.capacity.pages(page_len)?.unwrap_or(own.ring_size),
+        ring_size: args.capacity.pages(page)?.unwrap_or(own.ring_size),
         page_len,
-        index_capacity,
+        index_capacity: page.index_capacity(),
     })
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use waldo::reader::{AttachError, Ring};
 use waldo::writer::{ControlPlace, Durability, GeometryChange, Scheduling, Writer, WriterOptions};
-use waldo_harness::ring::index_capacity;
+use waldo_harness::ring::geometry;
 use waldo_harness::scheduling::schedule_this_thread;
 use waldo_shm_protocol::limits::{PAYLOAD_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::meta::Meta;
@@ -122,18 +122,18 @@ impl WriterArgs {
         let there = ring_meta(home);
         let own = there.map_or((RING_SIZE, PAGE_SIZE), |meta| (meta.ring_size, meta.geometry.page_len()));
         let page_len = self.page_size.unwrap_or(own.1);
-        let ring_size = self.capacity.pages(page_len)?.unwrap_or(own.0);
-        let index_capacity = match there {
-            Some(meta) if meta.geometry.page_len() == page_len => meta.geometry.index_capacity(),
-            _ => index_capacity(page_len)?,
+        let page = match there {
+            Some(meta) if meta.geometry.page_len() == page_len => meta.geometry,
+            _ => geometry(page_len)?,
         };
+        let ring_size = self.capacity.pages(page)?.unwrap_or(own.0);
         if there.is_some() && (ring_size, page_len) != own {
             self.tell_geometry(home, own, (ring_size, page_len));
         }
         let options = WriterOptions::default()
             .ring_size(ring_size)
             .page_len(page_len)
-            .index_capacity(index_capacity)
+            .index_capacity(page.index_capacity())
             .geometry_change(if self.resize { GeometryChange::Apply } else { GeometryChange::Keep })
             .durability(self.durability())
             .control(match &self.control {

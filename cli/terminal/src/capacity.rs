@@ -15,8 +15,18 @@ pub struct Capacity {
     pub bytes: Option<u64>,
     /// How long a record is to stay.
     pub keep: Option<Duration>,
-    /// Bytes that are appended in a second, with what each record takes beside its payload.
+    /// Bytes that are appended in a second, with what each record takes beside its payload: 48 bytes, and up
+    /// to 7 more.
     pub rate: Option<u64>,
+}
+
+/// A page of the ring, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRoom {
+    /// Bytes of its file.
+    pub len: u64,
+    /// Bytes that it has for records: without its header, the seal at its end, index and footer.
+    pub records: u64,
 }
 
 /// What becomes of it.
@@ -57,12 +67,12 @@ impl Capacity {
         *self == Capacity::default()
     }
 
-    /// The pages that this takes, if a page has `page_len` bytes and a ring at most `pages_max` of them.
-    /// `None` if nothing was stated.
+    /// The pages that this takes, of which a ring has at most `pages_max`. `None` if nothing was stated.
     ///
     /// # Errors
     /// What contradicts itself or cannot be, and what would work.
-    pub fn pages(&self, page_len: u64, pages_max: u32) -> Result<Option<ChosenPages>, String> {
+    pub fn pages(&self, page: PageRoom, pages_max: u32) -> Result<Option<ChosenPages>, String> {
+        let page_len = page.len;
         if let Some(pages) = self.pages
             && !(1..=pages_max).contains(&pages)
         {
@@ -70,7 +80,7 @@ impl Capacity {
         }
         let by_bytes = self.bytes.map(|bytes| whole_pages(bytes, page_len)).transpose()?;
         let by_time = match (self.keep, self.rate) {
-            (Some(keep), Some(rate)) => Some(pages_for_time(keep, rate, page_len)),
+            (Some(keep), Some(rate)) => Some(pages_for_time(keep, rate, page)),
             (None, None) => None,
             (Some(_), None) => return Err("a time to keep needs the rate too, like 10MB a second".to_owned()),
             (None, Some(_)) => {
@@ -130,9 +140,9 @@ fn whole_pages(bytes: u64, page_len: u64) -> Result<(u64, Option<String>), Strin
 }
 
 /// Pages that hold what comes in this time, and one more: the newest one is being filled.
-fn pages_for_time(keep: Duration, rate: u64, page_len: u64) -> (u64, String) {
+fn pages_for_time(keep: Duration, rate: u64, page: PageRoom) -> (u64, String) {
     let bytes = keep.as_nanos().saturating_mul(rate.into()).div_ceil(1_000_000_000);
-    let pages = bytes.div_ceil(u128::from(page_len.max(1))) + 1;
+    let pages = bytes.div_ceil(u128::from(page.records.max(1))) + 1;
     let (bytes, pages) = (u64::try_from(bytes).unwrap_or(u64::MAX), u64::try_from(pages).unwrap_or(u64::MAX));
     let told = format!(
         "{} at {}/s are {}: {} pages of {} with the one that is being filled, {} in all",
@@ -140,8 +150,8 @@ fn pages_for_time(keep: Duration, rate: u64, page_len: u64) -> (u64, String) {
         units::bytes(rate),
         units::bytes(bytes),
         units::count(pages),
-        units::bytes(page_len),
-        units::bytes(pages.saturating_mul(page_len))
+        units::bytes(page.len),
+        units::bytes(pages.saturating_mul(page.len))
     );
     (pages, told)
 }

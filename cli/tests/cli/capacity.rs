@@ -17,7 +17,7 @@ fn a_ring_is_made_as_large_as_was_said() {
         (&["--size", "1M"][..], 64, ""),
         (&["--size", "1M", "--ring-size", "64"], 64, ""),
         (&["--size", "100000"], 6, "6 pages are taken, which are 98,304 bytes"),
-        (&["--keep", "10s", "--rate", "100K/s"], 64, "10s at 100 KiB/s are 1000 KiB: 64 pages of 16.0 KiB"),
+        (&["--keep", "10s", "--rate", "100K/s"], 89, "10s at 100 KiB/s are 1000 KiB: 89 pages of 16.0 KiB"),
     ] {
         let place = Place::new();
         let (done, found) = append(&place.join("ring"), args);
@@ -47,6 +47,31 @@ fn a_size_that_cannot_be_makes_no_ring() {
         assert_eq!((done.code, found), (2, None), "{args:?}: {}", done.stderr);
         assert!(done.stderr.contains(told), "{args:?}: {}", done.stderr);
     }
+}
+
+/// Also with small pages, of which index and footer take a good part, and right after a page was begun.
+#[test]
+fn records_stay_for_the_time_that_was_said_at_the_rate_that_was_said() {
+    // Each takes 32 bytes, 48, and none to fill up: 100 a second.
+    let (seconds, of_second) = (10, 100);
+    let args = ["--keep", "10s", "--rate", "8000", "--no-sync", "--page-size", "16K"];
+    let place = Place::new();
+    let home = place.join("ring");
+    let text = |records| format!("{:031}x\n", 7).repeat(records);
+    let mut kept = Vec::new();
+    // The first fills the ring, the others go through more than one page of it.
+    for records in [3000].into_iter().chain([10; 16]) {
+        let done = run(waldo().arg("append").args(args).arg(&home), text(records).as_bytes());
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        let status = run(waldo().args(["stat", "--json"]).arg(&home), b"");
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        let number = |name: &str| status[name].as_u64().unwrap();
+        kept.push(number("tip_seq_no") - number("oldest_seq_no") + 1);
+    }
+    let least = *kept.iter().min().unwrap();
+    // Two pages more would be too many.
+    let of_two_pages = 2 * 16384 / 80;
+    assert!((seconds * of_second..seconds * of_second + of_two_pages).contains(&least), "{kept:?}");
 }
 
 /// A ring that is there keeps its size, as with a number of pages.

@@ -120,7 +120,7 @@ fn a_larger_ring_drops_nothing_and_old_pages_keep_their_length() {
     }
     let done = resize(&home, &["--keep", "10s", "--rate", "100K", "--dry-run"]);
     assert_eq!(done.code, 0, "{}", done.stderr);
-    assert!(done.stderr.contains("10s at 100 KiB/s are 1000 KiB: 64 pages of 16.0 KiB"), "{}", done.stderr);
+    assert!(done.stderr.contains("10s at 100 KiB/s are 1000 KiB: 89 pages of 16.0 KiB"), "{}", done.stderr);
     let done = resize(&home, &["--size", "50000", "--dry-run"]);
     assert!(done.stderr.contains("3 pages are taken, which are 49,152 bytes"), "{}", done.stderr);
     let none = resize(&place.join("none"), &["--ring-size", "3", "--yes"]);

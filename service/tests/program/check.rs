@@ -62,7 +62,7 @@ fn a_size_in_bytes_and_a_time_at_a_rate_are_taken_and_explained() {
     for (keys, wanted) in [
         ("size = \"10G\"", "will be made: 160 pages of 64.0 MiB"),
         ("size = 100000000", "1 pages are taken"),
-        ("keep = \"6h\"\nrate = \"10MB\"", "6h at 10.0 MiB/s are 211 GiB: 3,376 pages of 64.0 MiB"),
+        ("keep = \"6h\"\nrate = \"10MB\"", "6h at 10.0 MiB/s are 211 GiB: 3,382 pages of 64.0 MiB"),
     ] {
         let place = Place::new();
         let table = format!("[[ring]]\nhome = \"{}\"\nsocket = \"/s\"\n{keys}\n", place.home().display());

@@ -4,8 +4,9 @@ use super::*;
 
 const MIB: u64 = 1 << 20;
 
+/// With pages of which every byte is for records.
 fn pages(capacity: Capacity, page_len: u64) -> Result<Option<ChosenPages>, String> {
-    capacity.pages(page_len, 65_536)
+    capacity.pages(PageRoom { len: page_len, records: page_len }, 65_536)
 }
 
 fn of_bytes(bytes: u64) -> Capacity {
@@ -50,6 +51,16 @@ fn a_time_at_a_rate_is_held_also_when_the_newest_page_has_just_been_begun() {
     assert!(told.starts_with("6h at 10.0 MiB/s are 211 GiB: 3,376 pages of 64.0 MiB"), "{told}");
     assert_eq!(pages(of_time(1, MIB + 1), MIB).unwrap().unwrap().pages, 3);
     assert!(pages(of_time(u64::MAX, u64::MAX), MIB).is_err());
+    // What a page has beside records holds none. The tests of the command try that with rings.
+    let page = PageRoom { len: MIB, records: MIB / 2 };
+    let chosen = of_time(1, MIB + 1).pages(page, 65_536).unwrap().unwrap();
+    assert_eq!(chosen.pages, 4);
+    assert!(
+        chosen
+            .told
+            .unwrap()
+            .contains("4 pages of 1.00 MiB with the one that is being filled, 4.00 MiB in all")
+    );
 }
 
 #[test]

@@ -111,7 +111,8 @@ struct RingArgs {
     /// whole pages, and one more for the page that is being filled.
     #[arg(long, value_name = "TIME", requires = "rate", conflicts_with = "size", value_parser = parse_keep)]
     keep: Option<Time>,
-    /// Bytes that are appended in a second, like 10MB: payloads, and 48 bytes with each record.
+    /// Bytes that are appended in a second, like 10MB: payloads, and 48 bytes, and up to 7 more, with each
+    /// record.
     #[arg(long, value_name = "SIZE", requires = "keep", value_parser = parse_rate)]
     rate: Option<Rate>,
     /// Bytes of one page file of a ring that is made. 64M by default. A ring that is there keeps its own.

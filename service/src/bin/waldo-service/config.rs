@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use waldo::protocol::limits::RING_SIZE_MAX;
 use waldo::protocol::meta::Meta;
+use waldo::protocol::page::PageGeometry;
 use waldo::writer::{ControlPlace, Durability, WriterOptions};
 use waldo_service::ServiceOptions;
-use waldo_terminal::capacity::{Capacity, ChosenPages};
+use waldo_terminal::capacity::{Capacity, ChosenPages, PageRoom};
 use waldo_terminal::units;
 
 pub use check::check;
@@ -183,7 +184,7 @@ impl RingConfig {
         if let Some(Bytes(len)) = self.page_size {
             options = options.page_len_with_fitting_index(len);
         }
-        if let Some(pages) = self.pages(options.page_len) {
+        if let Some(pages) = self.pages(&options) {
             options.ring_size = pages;
         }
         match &self.control {
@@ -196,32 +197,34 @@ impl RingConfig {
     pub fn writer_options_for(&self, meta: Option<&Meta>) -> WriterOptions {
         let mut options = self.writer_options();
         let Some(meta) = meta else { return options };
-        let page_len = self.page_size.map_or(meta.geometry.page_len(), |Bytes(len)| len);
-        options.ring_size = self.pages(page_len).unwrap_or(meta.ring_size);
         if self.page_size.is_none_or(|Bytes(len)| len == meta.geometry.page_len()) {
             options.page_len = meta.geometry.page_len();
             options.index_capacity = meta.geometry.index_capacity();
         }
+        options.ring_size = self.pages(&options).unwrap_or(meta.ring_size);
         options
     }
 
-    /// How large the ring is to be, in pages of `page_len` bytes; `None` if nothing is said about that.
+    /// How large the ring is to be, with the pages of `options`; `None` if nothing is said about that.
     ///
     /// # Errors
     /// What contradicts itself or cannot be.
-    pub fn chosen_pages(&self, page_len: u64) -> Result<Option<ChosenPages>, String> {
+    pub fn chosen_pages(&self, options: &WriterOptions) -> Result<Option<ChosenPages>, String> {
         let capacity = Capacity {
             pages: self.ring_size,
             bytes: self.size.map(|Bytes(len)| len),
             keep: self.keep.map(|Time(time)| time),
             rate: self.rate.map(|Rate(rate)| rate),
         };
-        capacity.pages(page_len, RING_SIZE_MAX)
+        // One that cannot be is told elsewhere.
+        let page = PageGeometry::new(options.page_len, options.index_capacity);
+        let records = page.map_or(options.page_len, |page| page.record_size_max());
+        capacity.pages(PageRoom { len: options.page_len, records }, RING_SIZE_MAX)
     }
 
     /// The same, of a configuration that has been checked.
-    fn pages(&self, page_len: u64) -> Option<u32> {
-        self.chosen_pages(page_len).ok().flatten().map(|chosen| chosen.pages)
+    fn pages(&self, options: &WriterOptions) -> Option<u32> {
+        self.chosen_pages(options).ok().flatten().map(|chosen| chosen.pages)
     }
 
     fn durability(&self) -> Durability {
@@ -279,7 +282,7 @@ impl RingConfig {
             None => "the socket that the service is started with".to_owned(),
         };
         // How a size in bytes, or a time, was taken.
-        let told = self.chosen_pages(options.page_len).ok().flatten().and_then(|chosen| chosen.told);
+        let told = self.chosen_pages(&options).ok().flatten().and_then(|chosen| chosen.told);
         let told = told.map_or_else(String::new, |told| format!("; {told}"));
         format!(
             "ring {}: {} ({made}: {pages} pages of {}), producers at {socket}{told}",

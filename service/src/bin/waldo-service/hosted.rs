@@ -150,7 +150,7 @@ fn tell_of_opening(config: &RingConfig, writer: &Writer) {
             tip.unwrap_or(0)
         ),
     }
-    let chosen = config.chosen_pages(writer.options().page_len).ok().flatten();
+    let chosen = config.chosen_pages(writer.options()).ok().flatten();
     if let Some(told) = chosen.and_then(|chosen| chosen.told) {
         tracing::info!(ring, "the size that was asked for: {told}");
     }

@@ -51,7 +51,7 @@ fn check_ring(faults: &mut Vec<Fault>, ring: &RingConfig) {
     let span = ring.home.span();
     let mut fault = |text: String| faults.push((span.clone(), format!("ring {}: {text}", ring.name())));
     let options = ring.writer_options_for(ring.meta().as_ref());
-    match ring.chosen_pages(options.page_len) {
+    match ring.chosen_pages(&options) {
         Ok(_) => {
             if let Err(error) = ring.writer_options().check() {
                 fault(error.to_string());
