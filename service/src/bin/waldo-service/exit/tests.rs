@@ -44,6 +44,14 @@ fn of_unit(key: &str) -> Vec<u8> {
 fn the_unit_starts_the_service_again_where_that_is_of_use() {
     assert!(file("systemd/waldo.service").contains("\nRestart=on-failure\n"));
     assert_eq!(of_unit("RestartPreventExitStatus"), [USAGE, PERSON]);
+    // Never given up at the pace of RestartSec=, and given up where somebody starts it again at once.
+    let [interval, burst, pause] =
+        ["StartLimitIntervalSec", "StartLimitBurst", "RestartSec"].map(|key| of_unit(key)[0]);
+    assert!(interval > 0 && u32::from(burst) * u32::from(pause) > u32::from(interval));
+    let document = file("../docs/OPERATIONS.md");
+    let choice =
+        format!("`RestartSec={pause}`, `StartLimitIntervalSec={interval}`, `StartLimitBurst={burst}`");
+    assert!(document.contains(&choice), "{choice}");
     // After SIGINT, and after a second SIGTERM: an operator wanted that.
     assert_eq!(of_unit("SuccessExitStatus"), [130, 143]);
 }
