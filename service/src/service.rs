@@ -2,6 +2,7 @@
 
 use crate::accept::{accept, listen, tell_of_panic};
 use crate::counters::{Counters, ServiceCounters};
+use crate::descriptors::Served;
 use crate::engine::{Core, Engine};
 use crate::journal::{Journal, Place, load};
 use crate::socket::{self, SocketFile};
@@ -37,6 +38,7 @@ pub struct Service {
     /// Before the listener, so that the file goes first.
     file: Option<SocketFile>,
     listener: UnixListener,
+    served: Served,
 }
 
 /// Reads a service's counters, also while it runs.
@@ -96,7 +98,7 @@ impl Service {
     ) -> Result<Service, ServiceError> {
         let closer = Closer(Arc::new(make_engine(writer, options)?));
         let threads = Threads::start(&closer.0)?;
-        Ok(Service { closer, threads, listener, file })
+        Ok(Service { closer, threads, listener, file, served: Served::new() })
     }
 
     /// For reading the counters while the service runs.
@@ -112,7 +114,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError::Writer`] if the ring's writer failed; the counters are read by [`Service::watch`].
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<ServiceCounters, ServiceError> {
-        let Service { closer, threads, file, listener } = self;
+        let Service { closer, threads, file, listener, served: _served } = self;
         let engine = Arc::clone(&closer.0);
         let (stop, stopping) = watch::channel(false);
         let mut connections = JoinSet::new();

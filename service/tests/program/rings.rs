@@ -175,6 +175,23 @@ fn producers_that_only_hold_connections_leave_the_ring_its_descriptors() {
     assert!(log.contains("the service may open no more files") && !log.contains("os error 24"), "{log}");
 }
 
+/// Of 500 the process keeps 64 for itself and 64 for each ring, and has some dozens open.
+#[test]
+fn two_rings_have_twice_as_many_descriptors_kept() {
+    let place = Place::new();
+    let rings = ["orders", "quotes"].map(|name| ring_table(&place, name, "hello_timeout = \"1h\""));
+    let file = config_file(&place, &rings.concat());
+    let mut command = Command::new("bash");
+    command.args(["-c", "ulimit -n 500 && exec \"$@\"", "bash"]).arg(waldo_service().get_program());
+    let program = Program::start_command(&place, command.arg("--config").arg(file));
+    let socket = place.dir().join("orders.sock");
+    let mut idle: Vec<Raw> = (0..310).map(|_| Raw::connect(&socket)).collect();
+    assert_eq!(idle.last_mut().unwrap().error().code, ErrorCode::TooManyProducers);
+    let open = std::fs::read_dir(format!("/proc/{}/fd", program.pid())).unwrap().count();
+    assert!((200..=500 - 3 * 64).contains(&open), "{open}");
+    program.stop();
+}
+
 #[test]
 fn a_ring_that_is_there_keeps_its_geometry_and_the_log_says_so() {
     let place = Place::new();

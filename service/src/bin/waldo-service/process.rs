@@ -13,7 +13,7 @@ use nix::libc::SIGTERM;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::convert::Infallible;
 use std::time::Duration;
-use waldo_service::inherited_listeners;
+use waldo_service::{descriptors_kept, inherited_listeners};
 use waldo_terminal::failure::{Outcome, chain};
 use waldo_terminal::notice;
 
@@ -21,11 +21,6 @@ use waldo_terminal::notice;
 const OPENING: Duration = Duration::from_secs(60);
 /// What the end may take beside the producers that do not take their answers: flushes.
 const ENDING: Duration = Duration::from_secs(60);
-/// Descriptors that a ring needs beside those of its producers, and the process beside its rings, with some
-/// to spare.
-const DESCRIPTORS_OF_RING: u64 = 64;
-const DESCRIPTORS_OF_PROCESS: u64 = 128;
-
 /// How long a thread that is stuck in a system call may hold up the end.
 const BLOCKING_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -49,9 +44,8 @@ fn raise_descriptors(config: &Config) {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
     let limit = if raised { hard } else { soft };
-    let wanted =
-        config.rings.iter().map(|ring| ring.service_options().producers_max as u64 + DESCRIPTORS_OF_RING);
-    let wanted = wanted.fold(DESCRIPTORS_OF_PROCESS, u64::saturating_add);
+    let producers = config.rings.iter().map(|ring| ring.service_options().producers_max as u64);
+    let wanted = producers.fold(descriptors_kept(config.rings.len()), u64::saturating_add);
     if limit < wanted {
         tracing::warn!(
             "{wanted} files would be open with as many producers as `producers_max` allows, and {limit} may be: producers \
