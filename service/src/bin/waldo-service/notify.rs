@@ -2,12 +2,23 @@
 //!
 //! A manager that does not read its socket must not stop the service, so a thread of its own sends.
 
+#[cfg(test)]
+mod tests;
+
 use sd_notify::NotifyState;
+use std::convert::Infallible;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Messages that wait for the manager, at most. Those beyond are dropped: the next ones say the same.
 const QUEUE_MAX: usize = 64;
+
+/// For how long the manager is asked at a time while rings are opened.
+const OPENING: Duration = Duration::from_secs(60);
+/// For how long in all. Nothing tells from here whether an opening goes on or hangs, and a service that hangs
+/// has to end sometime.
+const OPENING_MAX: Duration = Duration::from_secs(2 * 3600);
 
 #[derive(Debug)]
 enum Message {
@@ -59,6 +70,27 @@ impl ServiceManager {
     /// What goes on takes so much longer at most, whatever the unit's own limit.
     pub fn extend(&self, limit: Duration) {
         self.tell(Message::Extend(limit));
+    }
+
+    /// Asks again and again, as long as this is waited for, until the limit. A ring that was not closed is
+    /// read when it is opened, and takes what it takes: a manager that gave up would only have it read from
+    /// the beginning again.
+    pub async fn ask_for_time(&self) -> Infallible {
+        self.ask(OPENING, OPENING_MAX).await
+    }
+
+    async fn ask(&self, at_a_time: Duration, in_all: Duration) -> Infallible {
+        let begun = Instant::now();
+        let mut ticks = tokio::time::interval(at_a_time / 6);
+        while begun.elapsed() < in_all {
+            ticks.tick().await;
+            self.extend(at_a_time);
+        }
+        tracing::warn!(
+            "rings are being opened for {}: the service manager is asked for no more time",
+            humantime::format_duration(in_all)
+        );
+        std::future::pending().await
     }
 
     /// The service is alive.

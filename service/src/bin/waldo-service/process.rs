@@ -11,14 +11,11 @@ use crate::supervisor::Supervisor;
 use anyhow::Context;
 use nix::libc::SIGTERM;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use std::convert::Infallible;
 use std::time::Duration;
 use waldo_service::{descriptors_kept, inherited_listeners};
 use waldo_terminal::failure::{Outcome, chain};
 use waldo_terminal::notice;
 
-/// For how long the manager is asked at a time while rings are opened.
-const OPENING: Duration = Duration::from_secs(60);
 /// What the end may take beside the producers that do not take their answers: flushes.
 const ENDING: Duration = Duration::from_secs(60);
 /// How long a thread that is stuck in a system call may hold up the end.
@@ -71,7 +68,7 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
     let early = tokio::select! {
         started = supervisor.start(&config) => started.map(|()| None)?,
         signal = signals.next_stop() => Some(signal),
-        never = ask_for_time(&manager) => match never {},
+        never = manager.ask_for_time() => match never {},
     };
     if let Some(interval) = manager.watchdog_interval() {
         let manager = manager.clone();
@@ -141,16 +138,6 @@ async fn attend(
                 }
             },
         }
-    }
-}
-
-/// A ring that was not closed is read when it is opened, and takes what it takes: a manager that gave up
-/// would only have it read from the beginning again.
-async fn ask_for_time(manager: &ServiceManager) -> Infallible {
-    let mut ticks = tokio::time::interval(OPENING / 6);
-    loop {
-        ticks.tick().await;
-        manager.extend(OPENING);
     }
 }
 
