@@ -100,6 +100,36 @@ fn a_ring_that_somebody_else_had_is_served_when_it_is_given_back() {
     program.stop();
 }
 
+/// Otherwise a file that is not read to its end keeps rings away, and a second SIGHUP is lost.
+#[test]
+fn while_the_file_is_read_rings_are_looked_after() {
+    let place = Place::new();
+    let (orders, quotes) = (ring_table(&place, "orders", ""), ring_table(&place, "quotes", ""));
+    let (mut program, _) = start(&place, &orders);
+    let socket = place.dir().join("quotes.sock");
+    let other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let file = config_file(&place, &(orders.clone() + &quotes));
+    program.signal(Signal::SIGHUP);
+    program.until_told("STATUS=serving 1 of 2 rings; failed: quotes");
+    std::fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    program.signal(Signal::SIGHUP);
+    program.until_told("RELOADING=1");
+    drop(other);
+    program.until_told("STATUS=serving 2 rings");
+    append(&socket, "a quote");
+    program.signal(Signal::SIGHUP);
+    program.until_logged("the configuration will be read again when what is under way is done");
+    // The file is read to its end, and then the one that has been put in its place.
+    let pipe = std::fs::File::options().write(true).open(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    config_file(&place, &orders);
+    std::io::Write::write_all(&mut &pipe, (orders.clone() + &quotes).as_bytes()).unwrap();
+    drop(pipe);
+    wait_until("the second counts", || !socket.exists());
+    program.stop();
+}
+
 /// Otherwise nobody would start it again.
 #[test]
 fn a_reload_that_leaves_no_ring_ends_the_service_with_an_error() {

@@ -1,7 +1,7 @@
 //! The process from its start to its end.
 
 use crate::args::Args;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::http;
 use crate::logging::{self, Logging};
 use crate::notify::ServiceManager;
@@ -12,6 +12,7 @@ use anyhow::Context;
 use nix::libc::SIGTERM;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use waldo_service::{descriptors_kept, inherited_listeners};
 use waldo_terminal::failure::{Outcome, chain};
 use waldo_terminal::notice;
@@ -102,6 +103,9 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
     }
 }
 
+/// A configuration that is being read.
+type Reading = JoinHandle<Result<Config, ConfigError>>;
+
 /// Looks after the rings until a signal ends that, or none is left.
 async fn attend(
     args: &Args,
@@ -111,8 +115,10 @@ async fn attend(
     manager: &ServiceManager,
     logging: &Logging,
 ) -> Option<i32> {
+    let mut reading: Option<Reading> = None;
     loop {
         let next_retry = supervisor.next_retry();
+        let is_reading = reading.is_some();
         tokio::select! {
             more = supervisor.watch() => {
                 if !more {
@@ -120,24 +126,49 @@ async fn attend(
                 }
                 manager.status(supervisor.summary());
             }
+            // Here and below rings may take minutes to open or to end: that holds up nobody who wants an end.
+            // One that fails meanwhile is told when that is done.
             () = retry::wait(next_retry) => tokio::select! {
                 () = supervisor.retry() => manager.status(supervisor.summary()),
                 signal = signals.next_stop() => return Some(signal),
             },
-            order = signals.next() => match order {
+            new = read(&mut reading), if is_reading => {
+                reading = None;
+                tokio::select! {
+                    outcome = reload(new, config, supervisor, logging) => {
+                        manager.ready(supervisor.summary() + outcome);
+                    }
+                    signal = signals.next_stop() => return Some(signal),
+                }
+            },
+            order = signals.next_order(is_reading) => match order {
                 Order::Stop(signal) => return Some(signal),
                 Order::Reload => {
                     manager.reloading();
-                    // Rings may take minutes to open or to end: that holds up nobody who wants an end.
-                    tokio::select! {
-                        outcome = reload(args, config, supervisor, logging) => {
-                            manager.ready(supervisor.summary() + outcome);
-                        }
-                        signal = signals.next_stop() => return Some(signal),
+                    reading = begin_to_read(args);
+                    if reading.is_none() {
+                        tracing::warn!("there is nothing to reload: the service was started without --config");
+                        manager.ready(supervisor.summary());
                     }
                 }
             },
         }
+    }
+}
+
+/// On a thread that may wait: a file that is a pipe, or a user database that does not answer, holds up
+/// neither signals nor rings. `None` if there is no file.
+fn begin_to_read(args: &Args) -> Option<Reading> {
+    args.file()?;
+    let args = args.clone();
+    Some(tokio::task::spawn_blocking(move || args.config()))
+}
+
+/// Waits for the configuration.
+async fn read(reading: &mut Option<Reading>) -> Result<Config, ConfigError> {
+    match reading {
+        Some(reading) => reading.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
+        None => std::future::pending().await,
     }
 }
 
@@ -146,7 +177,7 @@ fn outcome_of(signal: i32) -> Outcome {
 }
 
 /// A task that should not end before the process does. If it panics, the others go on, and the log says so.
-fn watch_over(what: &'static str, task: tokio::task::JoinHandle<()>) {
+fn watch_over(what: &'static str, task: JoinHandle<()>) {
     tokio::spawn(async move {
         if let Err(error) = task.await {
             tracing::error!("{what} has ended: {error}");
@@ -157,20 +188,12 @@ fn watch_over(what: &'static str, task: tokio::task::JoinHandle<()>) {
 /// Takes over what can be taken over, and says what cannot. With a file that is not in order nothing changes.
 /// Gives a remark for the service manager, empty if all is well.
 async fn reload(
-    args: &Args,
+    new: Result<Config, ConfigError>,
     config: &mut Config,
     supervisor: &mut Supervisor,
     logging: &Logging,
 ) -> &'static str {
-    if args.file().is_none() {
-        tracing::warn!("there is nothing to reload: the service was started without --config");
-        return "";
-    }
-    // On a thread that may wait: a file that is a pipe, or a user database that does not answer, holds up
-    // neither signals nor rings.
-    let args = args.clone();
-    let new = tokio::task::spawn_blocking(move || args.config()).await;
-    let new = match new.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+    let new = match new {
         Ok(new) => new,
         Err(error) => {
             tracing::error!("the configuration is not in order, the old one stays in force: {error}");

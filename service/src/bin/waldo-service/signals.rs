@@ -49,11 +49,16 @@ impl Signals {
     }
 
     /// Waits for the next one.
-    pub async fn next(&mut self) -> Order {
+    async fn next(&mut self) -> Order {
         if std::mem::take(&mut self.reload_later) {
             return Order::Reload;
         }
         self.receive().await
+    }
+
+    /// Waits for the next one, or as [`Signals::next_stop`] if a reload goes on already.
+    pub async fn next_order(&mut self, reloading: bool) -> Order {
+        if reloading { Order::Stop(self.next_stop().await) } else { self.next().await }
     }
 
     /// Waits for one that ends the service, and keeps one that asks for a reload for later.
@@ -62,7 +67,7 @@ impl Signals {
             match self.receive().await {
                 Order::Stop(signal) => return signal,
                 Order::Reload => {
-                    tracing::info!("the configuration will be read again when the rings have been opened");
+                    tracing::info!("the configuration will be read again when what is under way is done");
                     self.reload_later = true;
                 }
             }
