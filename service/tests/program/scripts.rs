@@ -43,12 +43,18 @@ impl Machine {
 
     /// Runs a script, in which the programs of `failing` fail, and gives what was called and said.
     fn run(&self, script: &str, args: &[&str], failing: &str) -> Option<String> {
+        self.run_times(1, script, args, failing)
+    }
+
+    /// The same so many times, one after the other on one machine, with `> again` between.
+    fn run_times(&self, times: u32, script: &str, args: &[&str], failing: &str) -> Option<String> {
         let script = format!("{}/../packaging/deb/{script}", env!("CARGO_MANIFEST_DIR"));
         let systemd =
             if self.dir.path().join("running").exists() { "mkdir -p /run/systemd/system;" } else { "" };
         let begin = format!(
             "set -e; for place in /run /etc /var/lib; do mount -t tmpfs tmpfs $place; done; {systemd} {}; PATH=$1; shift; \
-             code=0; (sh \"$@\" 2>&1) || code=$?; /bin/ls -ld /var/lib/* /run/waldo 2>/dev/null || true; exit $code",
+             code=0; (sh \"$@\" 2>&1) || code=$?; for ((i = 1; i < {times}; i++)); do echo '> again'; (sh \"$@\" 2>&1) || \
+             code=$?; done; /bin/ls -ld /var/lib/* /run/waldo 2>/dev/null || true; exit $code",
             self.prepare
         );
         let mut command = Command::new("unshare");
@@ -71,11 +77,12 @@ fn position(text: &str, part: &str) -> usize {
 #[test]
 fn an_installation_starts_nothing_and_can_be_done_again() {
     let machine = Machine::with_systemd(":");
-    for _ in 0..2 {
-        let Some(told) = machine.run("postinst", &["configure", ""], "") else { return };
-        position(&told, "> systemd-sysusers waldo.conf");
-        position(&told, "> systemd-tmpfiles --create waldo.conf");
-        position(&told, "systemctl enable --now waldo");
+    let Some(told) = machine.run_times(2, "postinst", &["configure", ""], "") else { return };
+    let (first, again) = told.split_once("> again\n").unwrap();
+    for told in [first, again] {
+        position(told, "> systemd-sysusers waldo.conf");
+        position(told, "> systemd-tmpfiles --create waldo.conf");
+        position(told, "systemctl enable --now waldo");
         assert!(!told.contains("start waldo"), "{told}");
     }
 }
@@ -103,10 +110,23 @@ fn without_systemd_the_user_and_the_directories_are_made_once() {
     assert!(position(&told, "> groupadd --system waldo") < position(&told, "> useradd --system"), "{told}");
     assert_eq!(told.matches("drwxr-xr-x").count(), 2, "{told}");
     assert_eq!(told.matches("> chown waldo:waldo").count(), 2, "{told}");
+    let told = machine.run_times(2, "postinst", &["configure", ""], "").unwrap();
+    let (_, again) = told.split_once("> again\n").unwrap();
+    assert!(!again.contains("> chown") && !again.contains("could not"), "{told}");
+    assert_eq!(again.matches("drwxr-xr-x").count(), 2, "{told}");
     let machine = Machine::new(&played, "mkdir -m 700 /var/lib/waldo");
     let told = machine.run("postinst", &["configure", "0.0.9"], "").unwrap();
     assert!(!told.contains("add ") && told.contains("drwx------"), "{told}");
     position(&machine.run("postrm", &["remove"], "").unwrap(), "drwx------");
+}
+
+/// One that is there is left as it is by the next try.
+#[test]
+fn a_directory_that_cannot_be_given_to_the_user_is_told_and_not_left() {
+    let machine = Machine::new(&["getent", "groupadd", "useradd", "chown"], ":");
+    let Some(told) = machine.run("postinst", &["configure", ""], "chown") else { return };
+    assert_eq!(told.matches("could not be made").count(), 2, "{told}");
+    assert!(!told.contains("drwx"), "{told}");
 }
 
 #[test]
