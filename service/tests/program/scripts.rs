@@ -11,6 +11,8 @@ struct Machine {
     dir: tempfile::TempDir,
     /// Run within the namespace before the script.
     prepare: &'static str,
+    /// `DPKG_ROOT`, if the package is for another root than the machine's.
+    root: &'static str,
 }
 
 const SYSTEMD: [&str; 3] = ["systemctl", "systemd-sysusers", "systemd-tmpfiles"];
@@ -32,7 +34,7 @@ impl Machine {
                 .find(|path| path.exists());
             std::os::unix::fs::symlink(found.unwrap(), dir.path().join(name)).unwrap();
         }
-        Machine { dir, prepare }
+        Machine { dir, prepare, root: "" }
     }
 
     fn with_systemd(prepare: &'static str) -> Machine {
@@ -59,7 +61,7 @@ impl Machine {
         );
         let mut command = Command::new("unshare");
         command.args(["--mount", "bash", "-c", &begin, "bash"]).arg(self.dir.path()).arg(script).args(args);
-        let output = command.env("FAILING", failing).env_remove("DPKG_ROOT").output().unwrap();
+        let output = command.env("FAILING", failing).env("DPKG_ROOT", self.root).output().unwrap();
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         if text.contains("unshare failed") {
             println!("left out: no namespaces here (not root?)");
@@ -127,6 +129,27 @@ fn a_directory_that_cannot_be_given_to_the_user_is_told_and_not_left() {
     let Some(told) = machine.run("postinst", &["configure", ""], "chown") else { return };
     assert_eq!(told.matches("could not be made").count(), 2, "{told}");
     assert!(!told.contains("drwx"), "{told}");
+}
+
+#[test]
+fn a_package_for_another_root_leaves_this_machine_as_it_is() {
+    let prepare = "mkdir -p /run/other/var/lib/waldo /var/lib/waldo /run/waldo";
+    let mut machine = Machine::with_systemd(prepare);
+    machine.root = "/run/other";
+    let Some(told) = machine.run("postinst", &["configure", "0.0.9"], "") else { return };
+    assert!(told.contains("> systemd-sysusers --root=/run/other waldo.conf"), "{told}");
+    assert!(told.contains("> systemd-tmpfiles --root=/run/other --create waldo.conf"), "{told}");
+    assert!(!told.contains("> systemctl"), "{told}");
+    let told = machine.run("prerm", &["remove"], "").unwrap();
+    assert_eq!(told.matches("> ").count(), 1, "{told}");
+    assert!(told.contains("> systemctl --root=/run/other disable waldo.socket"), "{told}");
+    let told = machine.run("postrm", &["purge"], "").unwrap();
+    assert!(!told.contains("stay") && told.matches("drwx").count() == 2, "{told}");
+
+    let mut machine = Machine::new(&["getent", "groupadd", "useradd", "chown"], "mkdir -p /run/other");
+    machine.root = "/run/other";
+    let told = machine.run("postinst", &["configure", ""], "").unwrap();
+    assert!(told.contains("in /run/other the user") && !told.contains("> "), "{told}");
 }
 
 #[test]
