@@ -105,7 +105,7 @@ fn one_ring_that_is_damaged_does_not_take_down_the_others() {
     assert_eq!(program.ended().code(), Some(3), "nothing is served");
 }
 
-/// A ring that takes long to open: its metadata are a pipe that nobody writes to.
+/// Makes a ring with a record, as a writer does that has ended since.
 fn append_by_hand(home: &Path) {
     let mut writer = Writer::open(home, WriterOptions::default().page_len(1 << 20)).unwrap();
     writer.append_payloads(&["a quote"]).unwrap();
@@ -115,7 +115,8 @@ fn append_by_hand(home: &Path) {
 /// From Linux's `fcntl.h`, the same on every machine that it runs on.
 const F_SETSIG: libc::c_int = 10;
 
-/// Takes a lease on a file that nobody has open.
+/// Takes a lease on a file that nobody has open. The kernel breaks it by itself when somebody has waited for
+/// `/proc/sys/fs/lease-break-time` (45 s as a rule): what is tried with it has to be over by then.
 fn hold(file: &File) {
     // The signal for who wants the file: one that is ignored.
     let calls = [(libc::F_SETLEASE, libc::F_WRLCK), (F_SETSIG, libc::SIGURG)];
@@ -189,6 +190,32 @@ fn two_rings_have_twice_as_many_descriptors_kept() {
     assert_eq!(idle.last_mut().unwrap().error().code, ErrorCode::TooManyProducers);
     let open = std::fs::read_dir(format!("/proc/{}/fd", program.pid())).unwrap().count();
     assert!((200..=500 - 3 * 64).contains(&open), "{open}");
+    program.stop();
+}
+
+/// docs/PRODUCERS.md has the figures that this prints.
+#[test]
+fn an_idle_connection_takes_little_memory() {
+    let place = Place::new();
+    let program = Program::start(&place, &small(&place));
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    append(&place.socket(), "warm");
+    let (before, count) = (resident(), 300);
+    let connect = |_| Producer::connect(place.socket(), ProducerOptions::default()).unwrap();
+    let producers: Vec<Producer> = (0..count).map(connect).collect();
+    let connected = resident().saturating_sub(before) / count;
+    for producer in &producers {
+        producer.append(&[[b'x'; 1000]; 100]).unwrap().wait().unwrap();
+    }
+    let used = resident().saturating_sub(before) / count;
+    println!(
+        "an idle connection takes {connected} KiB, and {used} KiB after a batch of 100 records of 1000 B"
+    );
+    assert!(connected < 200 && used < 500, "{connected} {used}");
     program.stop();
 }
 
