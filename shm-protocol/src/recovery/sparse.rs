@@ -75,3 +75,6 @@ impl<P: PageBytes> PageBytes for Sparse<P> {
         Ok(done)
     }
 }
+
+#[cfg(test)]
+mod tests;

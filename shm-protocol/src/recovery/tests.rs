@@ -12,6 +12,11 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use zerocopy::IntoBytes;
 
+mod cost;
+mod following;
+mod missing;
+mod walks;
+
 const RING: [u8; 16] = *b"0123456789abcdef";
 const PAGE_LEN: u64 = 16 << 10;
 /// Records of this many bytes of payload, seven to a page.
