@@ -22,6 +22,12 @@ pub(crate) struct Faults {
     pub(crate) create: AtomicU64,
     /// Taking the name of a page away.
     pub(crate) trim: AtomicU64,
+    /// Taking any name away.
+    pub(crate) remove: AtomicU64,
+    /// Making the names in the directory durable.
+    pub(crate) sync_dir: AtomicU64,
+    /// A page that is listed with the others though nobody finds it any more; 0 for none.
+    pub(crate) listed: AtomicU64,
     /// Page files that were not made.
     pub(crate) refused: AtomicU64,
     /// What the next flushes of pages come to, in the order in which they begin; then it is as `sync` says.
@@ -155,15 +161,20 @@ impl Disk for FaultyDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        Faults::check(&self.faults.remove)?;
         self.faults.log.lock().push(format!("remove {name}"));
         self.inner.remove(name)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        self.inner.list()
+        let mut names = self.inner.list()?;
+        let listed = self.faults.listed.load(Ordering::Relaxed);
+        names.extend((listed > 0).then(|| waldo_shm_protocol::names::page(listed)));
+        Ok(names)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
+        Faults::check(&self.faults.sync_dir)?;
         self.faults.log.lock().push("sync_dir".into());
         self.inner.sync_dir()
     }

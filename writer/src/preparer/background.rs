@@ -321,3 +321,6 @@ impl Worker<'_> {
         self.readahead.failed = read.is_err();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -262,3 +262,6 @@ fn retire_header(blank: &Blank) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

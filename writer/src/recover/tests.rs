@@ -15,6 +15,9 @@ use waldo_shm_protocol::page::PageHeader;
 use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step};
 use waldo_shm_protocol::segment::STATUS_OFFSET;
 
+mod mending;
+mod noting;
+
 /// The last one is short, so that it can be torn at each of its bytes.
 const RECORDS: u64 = 61;
 

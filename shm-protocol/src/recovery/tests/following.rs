@@ -141,8 +141,8 @@ fn damage_behind_an_empty_page_names_the_last_record_before_it() {
     assert_eq!((damage.page, damage.kind, damage.after_seq_no), (4, DamageKind::Missing, 2 * PER_PAGE));
 }
 
-/// A seal is made up for a page only if the next one goes on from a record of it. Without one there is nothing
-/// that says what stood in the page.
+/// A seal is made up for a page only if the next one goes on from a record of it. Without one there is
+/// nothing that says what stood in the page.
 #[test]
 fn no_seal_is_made_up_for_a_page_without_a_record() {
     for sealed in [true, false] {

@@ -221,3 +221,97 @@ fn what_has_left_the_ring_is_not_flushed_and_not_kept_open() {
         writer.close().unwrap();
     }
 }
+
+/// As long as pages cannot be trimmed the log goes on in new ones, and takes as much room as the ring ever
+/// may: whatever keeps the old ones may be over by then.
+#[test]
+fn where_no_page_can_be_trimmed_the_log_goes_on_as_far_as_there_is_room() {
+    for options in regimes() {
+        let home = Home::new();
+        let (mut writer, faults) = on_faulty(&home, &options);
+        faults.trim.store(libc::EIO as u64, Ordering::Relaxed);
+        let mut last = 0;
+        let tip = loop {
+            last += 1;
+            match writer.append_payloads(&[payload(last)]) {
+                Ok(_) => {}
+                Err(AppendError::NoPage { tip, .. }) => break tip,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!((tip, writer.committed().page()), (last - 1, u64::from(options.ring_size) + 2));
+        assert_eq!(home.page_ids().len(), options.ring_size as usize + 2, "{options:?}");
+        drop(writer);
+    }
+}
+
+/// While a flush goes on that will make records durable, a writer that promises nothing for power cuts trims
+/// pages in front of them. A power cut could bring their names back, with other content under them: the flush
+/// makes them durably gone before it calls anything behind them durable.
+#[test]
+fn what_is_trimmed_during_a_flush_is_durably_gone_before_the_flush_counts() {
+    let home = Home::new();
+    let options = WriterOptions { prepare_ahead: false, ..small(Io::Pwrite, Durability::PageCache) };
+    let (mut writer, faults) = on_faulty(&home, &options);
+    let mut last = 0;
+    while writer.committed().page() < u64::from(options.ring_size) {
+        last += 1;
+        writer.append_payloads(&[payload(last)]).unwrap();
+    }
+    let core = writer.core();
+    // What had happened when the position moved.
+    let (sender, moved) = std::sync::mpsc::channel();
+    let seen = (Arc::clone(&faults), parking_lot::Mutex::new(sender));
+    let told = move || drop(seen.1.lock().send(seen.0.log()));
+    assert!(core.on_durable.set(Box::new(told)).is_ok(), "nobody else prepares pages");
+    /// Lets the flush go on also where the test fails: the writer waits for it when it is dropped.
+    struct Permit(Arc<Faults>);
+    impl Drop for Permit {
+        fn drop(&mut self) {
+            self.0.permit_syncs(None);
+        }
+    }
+    let permit = Permit(Arc::clone(&faults));
+    let before = core.durable();
+    faults.permit_syncs(Some(0));
+    // The flush in the background may have begun by itself; then it is that one which waits.
+    core.unflushed.flush_soon();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while core.unflushed.flushing.try_lock().is_some() || core.unflushed.pages.lock().names_changed {
+        assert!(Instant::now() < deadline, "no flush begins");
+        std::thread::yield_now();
+    }
+    while writer.committed().page() < u64::from(options.ring_size) + 3 {
+        last += 1;
+        writer.append_payloads(&[payload(last)]).unwrap();
+    }
+    assert_eq!(core.durable(), before);
+    assert!(core.unflushed.pages.lock().name_may_return.is_some());
+    drop(permit);
+    let log = moved.recv_timeout(Duration::from_secs(30)).unwrap();
+    let trimmed = log.iter().rposition(|entry| entry.contains("scratch-trim-")).expect("pages were trimmed");
+    assert!(log[trimmed..].contains(&"sync_dir".to_owned()), "{:?}", &log[trimmed..]);
+    writer.close().unwrap();
+}
+
+/// With an interval a page waits for durable records that take its place. Their flush begins when a page of a
+/// full ring is complete, and not when an append already waits for it.
+#[test]
+fn a_full_ring_flushes_by_itself_before_an_append_has_to_wait() {
+    let home = Home::new();
+    let options = WriterOptions { prepare_ahead: false, ..small(Io::Pwrite, LAZY) };
+    let mut writer = home.open(&options);
+    let (core, before) = (writer.core(), writer.core().durable());
+    let mut last = 0;
+    while writer.committed().page() <= u64::from(options.ring_size) {
+        last += 1;
+        writer.append_payloads(&[payload(last)]).unwrap();
+    }
+    assert_eq!(counter(&writer, Counter::DiskWaits), 0);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while core.durable() == before {
+        assert!(Instant::now() < deadline, "no flush begins");
+        std::thread::yield_now();
+    }
+    writer.close().unwrap();
+}

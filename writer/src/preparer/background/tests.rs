@@ -1,0 +1,59 @@
+//! What is ready before anybody asks for it, and what comes first.
+
+use super::*;
+use crate::disk::OsDisk;
+use crate::page::PageTemplate;
+use crate::testing::{Home, payloads, small};
+use crate::{Durability, Io};
+use std::time::Instant;
+use waldo_shm_protocol::names;
+use waldo_shm_protocol::page::{PageGeometry, PageSummary};
+
+/// Two rotations in quick succession need two pages. One is ready and one blank, from the first rotation on
+/// and until the ring has more pages than it is to have.
+#[test]
+fn behind_the_page_that_is_ready_another_one_waits_blank() {
+    let home = Home::new();
+    let options = small(Io::Pwrite, Durability::Sync);
+    let mut writer = home.open(&options);
+    let mut last = 0;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for page in 2..=u64::from(options.ring_size) {
+        while writer.committed().page() < page {
+            last += 1;
+            writer.append_payloads(&payloads(last..=last)).unwrap();
+        }
+        // Its name begins with the page that it was made for.
+        let blank = format!("{}fresh-{:012x}", names::SCRATCH_PREFIX, page + 2);
+        let waits = || home.content().iter().any(|(name, _)| name.starts_with(&blank));
+        while !home.page(page + 1).exists() || !waits() {
+            assert!(Instant::now() < deadline, "{blank} is not made");
+            thread::yield_now();
+        }
+    }
+    writer.close().unwrap();
+}
+
+/// Looking ahead in the page cache can take long. It gives way to whoever needs a page, hands one over, or
+/// wants to end.
+#[test]
+fn looking_ahead_gives_way_to_all_that_is_urgent() {
+    let home = Home::new();
+    let disk = OsDisk::open(home.path()).unwrap();
+    let geometry = PageGeometry::new(32 << 10, 4).unwrap();
+    let template = PageTemplate { ring_id: [7; 16], geometry, epoch: 1, mode: 0o600, durable: false };
+    let mut next = 0;
+    let mut page = || {
+        next += 1;
+        template.fresh(&disk, next).unwrap()
+    };
+    let mut quiet = || PreparerState { ready: Some(page()), ..PreparerState::default() };
+    assert!(!quiet().is_urgent());
+    assert!(PreparerState { ready: None, ..quiet() }.is_urgent(), "a page is needed");
+    assert!(PreparerState { stop: true, ..quiet() }.is_urgent(), "the writer ends");
+    let begun = quiet().ready.map(Arc::new).into_iter().collect();
+    assert!(PreparerState { begun, ..quiet() }.is_urgent(), "the oldest page has to go");
+    let sealed = quiet().ready.map(Arc::new).unwrap();
+    let job = SealJob { page: sealed, summary: PageSummary::default(), index: Vec::new() };
+    assert!(PreparerState { seals: [job].into(), ..quiet() }.is_urgent(), "a page lacks its footer");
+}

@@ -1,0 +1,173 @@
+//! Which files of pages that have left the ring are used again, and which are let go.
+
+use super::*;
+use crate::disk::faulty::{Faults, FaultyDisk};
+use crate::page::PageTemplate;
+use crate::testing::{Home, LAZY, small};
+use crate::{Durability, Io, Writer, WriterOptions};
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::Ordering;
+use waldo_shm_protocol::Position;
+use waldo_shm_protocol::page::PageGeometry;
+
+const RING_SIZE: usize = 2;
+/// The pages of the pool under test; a writer has page 1 beside them.
+const FIRST: u64 = 100;
+const LAST: u64 = 105;
+
+struct Tested {
+    home: Home,
+    writer: Writer,
+    faults: Arc<Faults>,
+    pool: PagePool,
+}
+
+/// A pool of six pages, of which four are displaced.
+fn pool(durability: Durability) -> Tested {
+    pool_up_to(LAST, durability)
+}
+
+fn pool_up_to(last: u64, durability: Durability) -> Tested {
+    let home = Home::new();
+    let disk = FaultyDisk::open(home.path());
+    let faults = Arc::clone(&disk.faults);
+    let options = WriterOptions { prepare_ahead: false, ..small(Io::Pwrite, durability) };
+    let writer = Writer::open_on(home.path(), Arc::new(disk), options.clone()).unwrap();
+    let core = writer.core();
+    let template = PageTemplate {
+        ring_id: [7; 16],
+        geometry: PageGeometry::new(options.page_len, options.index_capacity).unwrap(),
+        epoch: 1,
+        mode: 0o600,
+        durable: false,
+    };
+    let fresh = |id| Arc::new(template.fresh(&*core.disk, id).unwrap());
+    let pages: Vec<Arc<Page>> = (FIRST..=last).map(fresh).collect();
+    let held = pages.iter().map(HeldPage::of).collect();
+    let reached = Position::new(last, 8192).unwrap();
+    match durability {
+        Durability::PageCache => core.positions.set_committed(reached),
+        _ => core.positions.set_durable(reached),
+    }
+    let active = Arc::clone(pages.last().unwrap());
+    let pool = PagePool::new(PageFactory { core, template }, RING_SIZE, held, active);
+    Tested { home, writer, faults, pool }
+}
+
+impl Tested {
+    /// Page files, under whatever name.
+    fn files(&self) -> Vec<String> {
+        let is_page = |name: &String| names::parse_page(name).is_none_or(|id| id >= FIRST);
+        let names = self.home.content().into_iter().map(|(name, _)| name);
+        names.filter(|name| name != names::META && is_page(name)).collect()
+    }
+
+    fn stuck(&self) -> u64 {
+        self.writer.core_counter(Counter::StuckPages)
+    }
+}
+
+#[test]
+fn of_pages_that_leave_together_as_many_are_kept_as_are_wanted() {
+    for wanted in 0..=5 {
+        let mut tested = pool(LAZY);
+        let (blanks, failed) = tested.pool.trim(wanted);
+        assert!(failed.is_none() && blanks.len() == wanted.min(4), "{wanted}: {}", blanks.len());
+        let mut expected: Vec<String> = blanks.iter().map(|blank| blank.scratch.clone()).collect();
+        expected.extend([LAST - 1, LAST].map(names::page));
+        let found: BTreeSet<String> = tested.files().into_iter().collect();
+        assert_eq!(found, expected.into_iter().collect(), "{wanted}");
+        assert_eq!((tested.stuck(), tested.writer.core_counter(Counter::TrimmedPages)), (0, 4));
+    }
+}
+
+/// A power cut could bring the names back, with other content under them.
+#[test]
+fn where_names_cannot_be_made_durably_gone_no_file_is_used_again() {
+    let mut tested = pool(LAZY);
+    tested.faults.sync_dir.store(libc::EIO as u64, Ordering::Relaxed);
+    let (blanks, failed) = tested.pool.trim(3);
+    assert!(failed.is_none() && blanks.is_empty(), "{}", blanks.len());
+    assert_eq!(tested.files(), [LAST - 1, LAST].map(names::page));
+}
+
+/// A writer that promises nothing for power cuts does not wait for the disk when a page leaves; what a power
+/// cut could bring back is remembered until the next flush.
+#[test]
+fn who_promises_nothing_for_power_cuts_waits_for_no_disk() {
+    let mut tested = pool(Durability::PageCache);
+    let core = tested.writer.core();
+    // The background flush stays away.
+    let flushing = core.unflushed.flushing.lock();
+    let before = tested.faults.log().len();
+    let (blanks, _) = tested.pool.trim(1);
+    assert_eq!(blanks.len(), 1);
+    assert!(!tested.faults.log()[before..].contains(&"sync_dir".to_owned()));
+    assert_eq!(core.unflushed.pages.lock().name_may_return, Some(FIRST));
+    drop(flushing);
+}
+
+/// A page that somebody maps stays as it is. It is only kept an eye on if its file would have been of use:
+/// otherwise it would hold a descriptor for nothing.
+#[test]
+fn a_page_in_somebodys_hands_is_kept_an_eye_on_if_its_file_is_wanted() {
+    for (wanted, stuck) in [(0, 0), (1, 1)] {
+        let mut tested = pool(LAZY);
+        let reader = fs::File::open(tested.home.page(FIRST)).unwrap();
+        let (blanks, _) = tested.pool.trim(wanted);
+        assert_eq!((blanks.len(), tested.stuck()), (wanted, stuck));
+        assert!(blanks.iter().all(|blank| blank.scratch.ends_with(&format!("{:x}", FIRST + 1))));
+        drop(reader);
+        tested.pool.trim(0);
+        assert_eq!(tested.stuck(), 0);
+    }
+}
+
+/// Each page that is kept an eye on holds a descriptor. A ring of thousands of pages, all of them mapped by
+/// one reader, does not take all that the process has.
+#[test]
+fn no_more_pages_are_kept_an_eye_on_than_descriptors_are_spared() {
+    let displaced = STUCK_MAX as u64 + 6;
+    let mut tested = pool_up_to(FIRST + displaced + RING_SIZE as u64 - 1, LAZY);
+    let reader = |id| fs::File::open(tested.home.page(id)).unwrap();
+    let readers: Vec<fs::File> = (FIRST..FIRST + displaced).map(reader).collect();
+    let (blanks, failed) = tested.pool.trim(usize::MAX);
+    assert!(failed.is_none() && blanks.is_empty());
+    assert_eq!(tested.writer.core_counter(Counter::TrimmedPages), displaced);
+    assert_eq!(tested.stuck(), STUCK_MAX as u64);
+    drop(readers);
+}
+
+/// A page file has the length that its header names. One that somebody has changed would not be a page again.
+#[test]
+fn a_file_of_another_length_is_not_used_again() {
+    for len in [0, 4096, 32 << 10, 33 << 10, 1 << 20] {
+        let mut tested = pool(LAZY);
+        fs::OpenOptions::new().write(true).open(tested.home.page(FIRST)).unwrap().set_len(len).unwrap();
+        let (blanks, _) = tested.pool.trim(1);
+        let recycled = if len == 32 << 10 { FIRST } else { FIRST + 1 };
+        assert!(blanks[0].scratch.ends_with(&format!("{recycled:x}")), "{len}: {}", blanks[0].scratch);
+        assert_eq!((blanks[0].file.size().unwrap(), tested.stuck()), (32 << 10, 0));
+    }
+}
+
+/// What was never written of a page is not written when it is used again either: the log gets there in large
+/// pieces, with zeros in front of it.
+#[test]
+fn a_page_that_is_used_again_knows_where_it_was_never_written() {
+    let mut tested = pool(LAZY);
+    let (blanks, _) = tested.pool.trim(1);
+    let told = blanks[0].file.next_unwritten(4096).unwrap();
+    assert_eq!(blanks[0].unwritten, told);
+    assert!(told <= 32 << 10, "{told}");
+}
+
+/// Files that are made ahead wait under names of their own, whichever pages they were made for.
+#[test]
+fn no_two_files_that_wait_have_the_same_name() {
+    let mut tested = pool(LAZY);
+    let made: Vec<Blank> = [7, 7, 8, 7, 8].map(|id| tested.pool.make(id).unwrap()).into();
+    let names: BTreeSet<&str> = made.iter().map(|blank| blank.scratch.as_str()).collect();
+    assert_eq!(names.len(), made.len(), "{names:?}");
+}
