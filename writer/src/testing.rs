@@ -60,8 +60,17 @@ impl Home {
         content
     }
 
+    /// The names in the directory, in order. A writer that runs may take any of them away at once.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     pub(crate) fn page_ids(&self) -> Vec<u64> {
-        self.content().iter().filter_map(|(name, _)| names::parse_page(name)).collect()
+        self.names().iter().filter_map(|name| names::parse_page(name)).collect()
     }
 }
 

@@ -25,7 +25,7 @@ fn behind_the_page_that_is_ready_another_one_waits_blank() {
         }
         // Its name begins with the page that it was made for.
         let blank = format!("{}fresh-{:012x}", names::SCRATCH_PREFIX, page + 2);
-        let waits = || home.content().iter().any(|(name, _)| name.starts_with(&blank));
+        let waits = || home.names().iter().any(|name| name.starts_with(&blank));
         while !home.page(page + 1).exists() || !waits() {
             assert!(Instant::now() < deadline, "{blank} is not made");
             thread::yield_now();
