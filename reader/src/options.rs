@@ -17,6 +17,11 @@ pub struct AttachOptions {
     /// A writer whose heartbeat is older than this, and older than eight of its intervals, is reported as
     /// [`WriterStatus::Stalled`](crate::WriterStatus::Stalled). Default: 5 s.
     pub stalled_after: Duration,
+    /// The ring's writer is in this process, and its listener calls
+    /// [`Ring::tell_streams`](crate::Ring::tell_streams). Streams are woken by that, one switch of threads
+    /// sooner than through the control segment, and the segment's sleepers are fewer by one. Where nobody
+    /// calls, they notice records up to a second late. Default: `false`.
+    pub streams_are_told: bool,
 }
 
 impl Default for AttachOptions {
@@ -25,6 +30,7 @@ impl Default for AttachOptions {
             files_only: false,
             check_interval: Duration::from_secs(3),
             stalled_after: Duration::from_secs(5),
+            streams_are_told: false,
         }
     }
 }
@@ -48,6 +54,13 @@ impl AttachOptions {
     #[must_use]
     pub fn stalled_after(mut self, age: Duration) -> AttachOptions {
         self.stalled_after = age;
+        self
+    }
+
+    /// The same, with `streams_are_told` set to this.
+    #[must_use]
+    pub fn streams_are_told(mut self, streams_are_told: bool) -> AttachOptions {
+        self.streams_are_told = streams_are_told;
         self
     }
 }

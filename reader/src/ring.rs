@@ -91,6 +91,14 @@ impl Ring {
         snapshot(&self.inner, &current)
     }
 
+    /// Tells the streams of this process to look for what is new. Who attached with
+    /// [`AttachOptions::streams_are_told`] calls this whenever something has been published: up to eight
+    /// streams are woken on this thread, the others by the thread that waits for all of them. A fence and a
+    /// load if nobody waits.
+    pub fn tell_streams(&self) {
+        self.inner.waiter.tell();
+    }
+
     /// The ring's directory, absolute.
     pub fn home(&self) -> &Path {
         &self.inner.home

@@ -15,6 +15,7 @@ mod sleeping;
 mod strange_files;
 mod streams;
 mod tail;
+mod told;
 mod trimming;
 mod verifying;
 mod waiting;

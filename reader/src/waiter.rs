@@ -8,6 +8,7 @@ use crate::error::ReadError;
 use crate::options::Visibility;
 use crate::source::Observed;
 use crate::source::attached_ring::AttachedRing;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -48,12 +49,16 @@ impl Ticket {
         let before = inner.sleepers.wait(self.number, waker);
         if !inner.running {
             let ring = Arc::downgrade(&self.ring);
-            std::thread::Builder::new()
+            let thread = std::thread::Builder::new()
                 .name("waldo-waiter".to_owned())
                 .spawn(move || run(&ring))
                 .map_err(|e| ReadError::io(&self.ring.home, e))?;
+            inner.thread = Some(thread.thread().clone());
             inner.running = true;
         }
+        waiter.count_those_who_wait(&inner);
+        // SYNC(told-streams): as in `Waiter::tell`.
+        fence(Ordering::SeqCst);
         drop(inner);
         // As in `drop`.
         drop(before);
@@ -73,7 +78,10 @@ impl Drop for Ticket {
             // The place is in the memory of the parent process.
             return;
         }
-        let waker = waiter.lock().sleepers.leave(self.number);
+        let mut inner = waiter.lock();
+        let waker = inner.sleepers.leave(self.number);
+        waiter.count_those_who_wait(&inner);
+        drop(inner);
         // Outside the lock: dropping a waker may run code of the runtime, which may drop another stream.
         drop(waker);
     }
@@ -127,7 +135,13 @@ fn run(ring: &Weak<AttachedRing>) {
         if attended.is_ok_and(|fresh| fresh.generation != attachment.generation) {
             continue;
         }
+        // Who was told in the process that this one was forked from is not told here.
+        let is_told = ring.options.streams_are_told && std::ptr::eq(waiter, &ring.waiter);
         drop(ring);
-        attachment.sleep(token, SLICE, None);
+        if is_told {
+            std::thread::park_timeout(SLICE);
+        } else {
+            attachment.sleep(token, SLICE, None);
+        }
     }
 }

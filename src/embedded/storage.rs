@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-use waldo_reader::{Batch, Reader, Ring, Turn, WriterStatus};
+use waldo_reader::{AttachOptions, Batch, Reader, Ring, Turn, WriterStatus};
 use waldo_shm_protocol::Log;
 use waldo_shm_protocol::limits::INDEX_ENTRY_LEN;
 use waldo_writer::{SharedWriter, Writer, WriterOptions};
@@ -106,7 +106,9 @@ impl Waldo {
         std::thread::Builder::new().name("waldo-open".into()).spawn(move || {
             let open = || -> Result<(SharedWriter, Ring), Error> {
                 let writer = Writer::open(&home, options)?;
-                let ring = Ring::attach(&home)?;
+                let ring = Ring::attach_with(&home, AttachOptions::default().streams_are_told(true))?;
+                let told = ring.clone();
+                writer.set_listener(Box::new(move || told.tell_streams()));
                 Ok((SharedWriter::new(writer), ring))
             };
             // If the caller has gone, the storage is closed here.

@@ -29,8 +29,14 @@ impl Core {
         let failure = self.poison.set(Failure::new(action, source));
         tracing::error!("the writer stops: {failure}");
         self.control.publisher().fail(failure.errno() as u32);
-        self.control.wake_all();
+        self.wake_all();
         failure
+    }
+
+    /// Wakes everybody, for what happens once in a writer's life.
+    pub(crate) fn wake_all(&self) {
+        self.waking.tell_listener();
+        self.control.wake_all();
     }
 
     /// The error that has ended the writer, if there is one. To be asked before a file is touched.

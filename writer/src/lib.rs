@@ -48,5 +48,6 @@ pub use poison::Failure;
 pub use recover::{Cut, OpenReport};
 pub use scheduling::{Scheduling, SchedulingError};
 pub use shared::{SharedWriter, Ticket};
+pub use waking::Listener;
 pub use waldo_shm_protocol::{Log, Position};
 pub use writer::{Appended, Writer};

@@ -11,6 +11,8 @@
 //! - The writer starts, closes or fails: the thread that does so wakes all sleepers, in groups without
 //!   pauses, since nobody appends.
 //!
+//! Whoever wakes also tells the [`Listener`], which stands for the sleepers of the writer's own process.
+//!
 //! So a publication costs a fence and a load while the notifier is awake, and while it sleeps a system call,
 //! which is then worth one: the reader is one hop away instead of two.
 //!
@@ -21,12 +23,15 @@
 mod bursts;
 mod doorbell;
 pub(crate) mod futex;
+mod listener;
 mod pacing;
 #[cfg(test)]
 mod tests;
 
 use bursts::Bursts;
 use doorbell::Doorbell;
+pub use listener::Listener;
+use listener::ListenerSlot;
 use pacing::GROUP;
 pub(crate) use pacing::Pacing;
 use std::thread;
@@ -47,6 +52,7 @@ pub(crate) struct Waking {
     doorbell: Doorbell,
     bursts: Bursts,
     look_interval: Duration,
+    listener: ListenerSlot,
 }
 
 impl Waking {
@@ -56,6 +62,7 @@ impl Waking {
             doorbell: Doorbell::default(),
             bursts: Bursts::new(min_wake_interval),
             look_interval: min_wake_interval.max(LOOK_INTERVAL_MIN),
+            listener: ListenerSlot::default(),
         }
     }
 
@@ -81,6 +88,7 @@ impl Waking {
             self.doorbell.ring();
             return;
         }
+        self.tell_listener();
         let mut may_be_more = false;
         for n in 0..publisher.segment().wake_words() {
             let woken = futex::wake(publisher.bump_wake(n), INLINE_WAKES_MAX as i32);
@@ -89,6 +97,16 @@ impl Waking {
         if may_be_more {
             self.doorbell.ring();
         }
+    }
+
+    /// Has `listener` told from now on; see [`Writer::set_listener`](crate::Writer::set_listener).
+    pub(crate) fn set_listener(&self, listener: Listener) {
+        self.listener.set(listener);
+    }
+
+    /// Tells the process's own listener, by itself where everybody else is woken by another call.
+    pub(crate) fn tell_listener(&self) {
+        self.listener.tell();
     }
 
     /// Ends the notifier.

@@ -44,7 +44,7 @@ use waldo_shm_protocol::{Log, Position};
 ///
 /// Dropping it closes the ring like [`Writer::close`], without telling whether that went well.
 pub struct Writer {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     engine: Engine<WriteProgress>,
     preparer: Preparer,
     active: ActivePage,
@@ -328,7 +328,7 @@ impl Writer {
         let end = flushed?;
         self.note_end(end).map_err(|error| self.failed("closing", error))?;
         self.core.control.publisher().set_state(WriterState::Closed);
-        self.core.control.wake_all();
+        self.core.wake_all();
         if self.options.remove_control {
             self.core.control.remove(&*self.core.disk);
         }

@@ -4,8 +4,14 @@ use super::sleepers::Sleepers;
 use crate::options::Visibility;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
+use std::thread::Thread;
+
+/// Streams that are woken by the thread that tells of something, and not by the one that waits for all: each
+/// costs the appending thread about a microsecond if its runtime has to wake a thread for it.
+const WAKES_MAX: usize = 8;
 
 /// The streams of one ring, and the thread that wakes them, in one process.
 ///
@@ -17,6 +23,8 @@ pub(crate) struct Waiter {
     /// The process that this belongs to.
     pub(super) pid: u32,
     inner: Mutex<WaiterState>,
+    /// Streams that wait, for whoever would rather not take the lock.
+    waiting: AtomicUsize,
     /// That of a child process; only ever set in the memory of the child.
     child: OnceLock<Box<Waiter>>,
 }
@@ -24,12 +32,19 @@ pub(crate) struct Waiter {
 #[derive(Debug, Default)]
 pub(super) struct WaiterState {
     pub(super) running: bool,
+    /// The thread that was started last.
+    pub(super) thread: Option<Thread>,
     pub(super) sleepers: Sleepers,
 }
 
 impl Default for Waiter {
     fn default() -> Waiter {
-        Waiter { pid: process::id(), inner: Mutex::default(), child: OnceLock::new() }
+        Waiter {
+            pid: process::id(),
+            inner: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            child: OnceLock::new(),
+        }
     }
 }
 
@@ -69,15 +84,48 @@ impl Waiter {
     /// Wakes those who see these records. `room` is empty, before and after.
     pub(super) fn wake(&self, visibilities: &[Visibility], room: &mut Vec<Waker>) {
         let mut inner = self.lock();
-        visibilities.iter().for_each(|visibility| inner.sleepers.take(*visibility, room));
+        visibilities.iter().for_each(|visibility| inner.sleepers.take(*visibility, usize::MAX, room));
+        self.count_those_who_wait(&inner);
         drop(inner);
-        for waker in room.drain(..) {
-            // A waker is the client's code. One that panics must not take the thread from all other streams.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                // The panic hook has reported it. The payload is the client's too: its destructor might panic
-                // again.
-                std::mem::forget(panic);
-            }
+        room.drain(..).for_each(wake);
+    }
+
+    /// Wakes some of those who wait on this thread, and leaves the others, if there are any, to the waiting
+    /// thread. One fence and one load if nobody waits.
+    pub(crate) fn tell(&self) {
+        // SYNC(told-streams): either this load sees a stream that has registered, or the stream's look after
+        // that sees what was published before: both sides store, fence, load.
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.here().wake_a_few();
         }
+    }
+
+    #[cold]
+    fn wake_a_few(&self) {
+        let mut few = Vec::with_capacity(WAKES_MAX);
+        let mut inner = self.lock();
+        inner.sleepers.take(Visibility::Committed, WAKES_MAX, &mut few);
+        self.count_those_who_wait(&inner);
+        // Those who wait for durable records, too: the thread knows whether this is news for them.
+        let thread = (inner.sleepers.waiting() > 0).then(|| inner.thread.clone()).flatten();
+        drop(inner);
+        few.into_iter().for_each(wake);
+        if let Some(thread) = thread {
+            thread.unpark();
+        }
+    }
+
+    /// To be called before the lock is released by who has changed the number of those who wait.
+    pub(super) fn count_those_who_wait(&self, state: &WaiterState) {
+        self.waiting.store(state.sleepers.waiting(), Ordering::Relaxed);
+    }
+}
+
+/// A waker is the client's code. One that panics must not take the thread from all other streams.
+fn wake(waker: Waker) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        // The panic hook has reported it. The payload is the client's too: its destructor might panic again.
+        std::mem::forget(panic);
     }
 }

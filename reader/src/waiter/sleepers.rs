@@ -66,10 +66,10 @@ impl Sleepers {
         waker
     }
 
-    /// Moves the wakers of all who wait for records of this kind to the end of `out`.
-    pub(super) fn take(&mut self, visibility: Visibility, out: &mut Vec<Waker>) {
-        let places = &mut self.places;
-        let waiting = self.waiting[visibility as usize].drain(..);
+    /// Moves the wakers of up to `max` who wait for records of this kind to the end of `out`.
+    pub(super) fn take(&mut self, visibility: Visibility, max: usize, out: &mut Vec<Waker>) {
+        let (places, list) = (&mut self.places, &mut self.waiting[visibility as usize]);
+        let waiting = list.drain(list.len().saturating_sub(max)..);
         out.extend(waiting.filter_map(|number| places[number].waker.take()));
     }
 
@@ -78,7 +78,7 @@ impl Sleepers {
         self.places.len() - self.free.len()
     }
 
-    #[cfg(test)]
+    /// How many wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.iter().map(Vec::len).sum()
     }
@@ -91,7 +91,7 @@ mod tests {
 
     fn taken(sleepers: &mut Sleepers, visibility: Visibility) -> usize {
         let mut out = Vec::new();
-        sleepers.take(visibility, &mut out);
+        sleepers.take(visibility, usize::MAX, &mut out);
         out.len()
     }
 

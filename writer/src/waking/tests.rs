@@ -6,6 +6,8 @@ use super::*;
 use crate::core::Core;
 use crate::testing::{Home, small};
 use crate::{Durability, Io, Writer, WriterOptions};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Instant;
 use waldo_shm_protocol::segment::Counter;
@@ -119,4 +121,50 @@ fn appends_in_quick_succession_leave_all_waking_to_the_notifier() {
     assert!(taken_over);
     append_to(1, &core, &mut writer);
     writer.close().unwrap();
+}
+
+/// Counts how often it is told.
+fn listen(writer: &Writer) -> Arc<AtomicU64> {
+    let told = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&told);
+    writer.set_listener(Box::new(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    }));
+    told
+}
+
+#[test]
+fn a_listener_is_told_of_each_append_of_a_few_and_of_a_burst_by_the_notifier() {
+    let home = Home::new();
+    for min_wake_interval in [Duration::from_nanos(1), Duration::from_millis(500)] {
+        let mut writer = open(&home, min_wake_interval);
+        let (core, told) = (writer.core(), listen(&writer));
+        for _ in 0..=2 * BURST_LEN {
+            let before = told.load(Ordering::Relaxed);
+            writer.append_payloads(&[b"x"]).unwrap();
+            until("the listener is told of an append", || told.load(Ordering::Relaxed) > before);
+        }
+        until_notifier_sleeps(&core);
+        let before = told.load(Ordering::Relaxed);
+        writer.close().unwrap();
+        assert!(told.load(Ordering::Relaxed) > before, "the end is told before the writer is closed");
+    }
+}
+
+#[test]
+fn a_listener_is_told_when_the_log_becomes_durable_and_when_the_writer_fails() {
+    let home = Home::new();
+    let mut writer = open(&home, Duration::from_nanos(1));
+    let (core, told) = (writer.core(), listen(&writer));
+    let second = listen(&writer);
+    writer.append_payloads(&[b"x"]).unwrap();
+    until_notifier_sleeps(&core);
+    let before = told.load(Ordering::Relaxed);
+    writer.sync().unwrap();
+    until("the listener is told of the flush", || told.load(Ordering::Relaxed) > before);
+    until_notifier_sleeps(&core);
+    let before = told.load(Ordering::Relaxed);
+    core.fail("failing in a test", std::io::ErrorKind::Other.into());
+    assert!(told.load(Ordering::Relaxed) > before);
+    assert_eq!(second.load(Ordering::Relaxed), 0, "the first one stays");
 }
