@@ -198,8 +198,8 @@ impl From<AttachError> for ReadError {
 fn remedy(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::PermissionDenied => {
-            " (a reader needs read permission on the ring's files and its control segment: \
-             see the writer's `mode` and the files' group)"
+            " (a reader needs read permission on the ring's files, and must be let through the directories above: `waldo \
+             stat`, run by the ring's user, says who may read; the writer's --mode and --group change that)"
         }
         _ => "",
     }

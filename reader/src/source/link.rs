@@ -118,6 +118,8 @@ pub(crate) fn open_control(
             // That writer is slow, or was killed over it. Whoever follows the files looks at the link again
             // and again.
             Err(error) if unfinished(&error) => return Ok(ControlFound::Nothing),
+            // Fewer may read it than the files, say where its writer could not give it to the files' group.
+            Err(error) if denied(&error) => return Ok(ControlFound::Nothing),
             Err(error) => return Err(error),
         }
     }
@@ -130,9 +132,12 @@ pub(crate) fn passing(error: &AttachError) -> bool {
         AttachError::Control { fault, .. } => {
             unfinished(error) || matches!(fault, SegmentFault::Magic | SegmentFault::Sparse { .. })
         }
-        AttachError::Io { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
-        _ => false,
+        _ => denied(error),
     }
+}
+
+fn denied(error: &AttachError) -> bool {
+    matches!(error, AttachError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Whether its writer has not come to the end of making it.
