@@ -21,7 +21,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::socket::bind as bind_to;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, listen, socket};
-use nix::unistd::{Gid, Group, chown};
+use nix::unistd::{Gid, chown};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
@@ -31,6 +31,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use waldo::client::connect_at_once;
+use waldo::writer::group_id;
 
 /// Longest path in bytes: what the system allows, less the end of the path that is used at first.
 const PATH_LEN_MAX: usize = 107 - SUFFIX_LEN;
@@ -139,11 +140,7 @@ fn bind_beside(path: &Path) -> Result<(OwnedFd, SocketFile), ServiceError> {
 }
 
 fn find_group(name: &str) -> Result<Gid, ServiceError> {
-    if let Ok(number) = name.parse() {
-        return Ok(Gid::from_raw(number));
-    }
-    let group = Group::from_name(name).ok().flatten();
-    group.map(|group| group.gid).ok_or_else(|| ServiceError::Group { group: name.into() })
+    group_id(name).map(Gid::from_raw).map_err(|unknown| ServiceError::Group { group: unknown.name })
 }
 
 fn check_directory(path: &Path) -> Result<(), ServiceError> {

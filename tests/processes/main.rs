@@ -28,6 +28,8 @@ mod moved_home;
 mod numbers;
 mod pages_taken;
 mod permissions;
+mod rights;
+mod rights_changed;
 mod small_memory;
 mod stopped_writer;
 mod strange_files;

@@ -21,7 +21,7 @@ fn another_user_with_read_permission_follows_waits_and_is_woken() {
     const RECORDS: u64 = 2000;
     // A file of somebody else's cannot be opened with O_NOATIME, which matters where appends are durable.
     for interval_ms in [None, Some(50)] {
-        let setup = Setup { mode: 0o644, ring_size: 64, interval_ms, ..Setup::default() };
+        let setup = Setup { mode: Some(0o644), ring_size: 64, interval_ms, ..Setup::default() };
         let ring = TestRing::new();
         ring.open_to_all();
         let mut writer = ring.writer(&setup);
@@ -54,7 +54,7 @@ fn another_user_without_read_permission_is_refused_in_plain_words() {
     if !is_root() {
         return;
     }
-    let setup = Setup { mode: 0o600, ..Setup::default() };
+    let setup = Setup { mode: Some(0o600), ..Setup::default() };
     let ring = TestRing::new();
     ring.open_to_all();
     let mut writer = ring.writer(&setup);
@@ -73,7 +73,7 @@ fn the_umask_neither_takes_nor_gives_permissions() {
     }
     for umask in [0o000, 0o077, 0o777] {
         for (mode, may_read) in [(0o644, true), (0o600, false)] {
-            let setup = Setup { mode, ring_size: 3, ..Setup::default() };
+            let setup = Setup { mode: Some(mode), ring_size: 3, ..Setup::default() };
             let ring = TestRing::new();
             ring.open_to_all();
             let mut writer = Child::spawn("writer", setup.args(ring.home()).with("umask", umask));

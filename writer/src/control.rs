@@ -18,9 +18,9 @@ mod wanted;
 pub(crate) use life::{refuse_if_alive, refuse_if_written};
 
 use crate::clock;
-use crate::disk::{Directory, Disk, Object, object_of};
+use crate::disk::{Directory, Disk, FileRights, Object, object_of};
 use crate::error::OpenError;
-use crate::options::{ControlPlace, WriterOptions};
+use crate::options::ControlPlace;
 use crate::waking;
 use memmap2::{Advice, MmapMut, MmapOptions};
 use object::{HEAD_LEN, Head, posix_name};
@@ -56,7 +56,7 @@ pub(crate) struct Control {
     map: MmapMut,
     link: Link,
     object: Object,
-    mode: u32,
+    rights: FileRights,
     /// The segment that this one took the place of; its sleepers have not been woken yet.
     replaced: Mutex<Option<Box<Control>>>,
     /// The highest epoch that a segment of this ring and directory names; 0 if there was none.
@@ -78,17 +78,18 @@ impl Control {
     pub(crate) fn open(
         disk: &dyn Disk,
         dir: &Directory,
-        options: &WriterOptions,
+        place: &ControlPlace,
+        rights: FileRights,
         ring_id: RingId,
         shape: SegmentGeometry,
     ) -> Result<Control, OpenError> {
         let home = dir.object().map_err(OpenError::io("look at", dir.home()))?;
-        let link = match &options.control {
+        let link = match place {
             ControlPlace::Posix => Link::Posix(posix_name(&ring_id, home)),
             ControlPlace::Path(path) => Link::Path(path.to_string_lossy().into_owned()),
         };
         let identity = SegmentIdentity { ring_id, boot_id: boot::boot_id(), home, instance: random_u64() };
-        let wanted = Wanted { link, identity, shape, options, dir };
+        let wanted = Wanted { link, identity, shape, rights, dir };
         let named = link_file::read(dir);
         let before = named.clone().unwrap_or_else(|| wanted.link.clone());
         let (mut control, replaced) = wanted.find_or_make(before)?;
@@ -97,7 +98,7 @@ impl Control {
         control.publisher.beat(clock::boottime_ns());
         control.publisher.set_state(WriterState::Recovering);
         if named.as_ref() != Some(&control.link) {
-            match link_file::write(disk, &control.link, options.mode) {
+            match link_file::write(disk, &control.link, rights) {
                 Err(error) if link_file::no_room(&error) => {
                     let path = disk.path(names::LINK);
                     tracing::warn!(
@@ -130,7 +131,7 @@ impl Control {
     /// Makes the link that there was no room for, and says once if the segment has lost its name. To be
     /// called now and then.
     pub(crate) fn look_after(&self, disk: &dyn Disk) {
-        if self.unlinked.load(Ordering::Relaxed) && link_file::write(disk, &self.link, self.mode).is_ok() {
+        if self.unlinked.load(Ordering::Relaxed) && link_file::write(disk, &self.link, self.rights).is_ok() {
             self.unlinked.store(false, Ordering::Relaxed);
         }
         if !self.nameless.load(Ordering::Relaxed) && !object::is_named(&self.link, self.object) {
@@ -144,7 +145,7 @@ impl Control {
     }
 
     /// Maps `file`, which is a segment of this shape and has all its memory.
-    fn map(file: &File, link: Link, shape: SegmentGeometry, mode: u32) -> io::Result<Control> {
+    fn map(file: &File, link: Link, shape: SegmentGeometry, rights: FileRights) -> io::Result<Control> {
         let len = usize::try_from(shape.segment_len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         if file.metadata()?.len() < shape.segment_len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -162,7 +163,7 @@ impl Control {
         let publisher = unsafe { Publisher::new(segment) };
         let (replaced, unlinked, nameless) =
             (Mutex::new(None), AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Control { publisher, map, link, object, mode, replaced, epoch_seen: 0, unlinked, nameless })
+        Ok(Control { publisher, map, link, object, rights, replaced, epoch_seen: 0, unlinked, nameless })
     }
 
     /// Wakes every sleeper, those on a segment that was replaced first: for what happens once in a writer's

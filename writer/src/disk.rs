@@ -6,6 +6,7 @@ mod directory;
 #[cfg(test)]
 pub(crate) mod faulty;
 pub(crate) mod file_length;
+mod file_rights;
 mod fs_kind;
 mod lease;
 mod os;
@@ -17,6 +18,7 @@ mod tests;
 
 pub(crate) use descriptors::with_room;
 pub(crate) use directory::{Directory, Object, is_leased, object_of};
+pub use file_rights::FileRights;
 pub(crate) use fs_kind::check_file_system;
 pub(crate) use lease::nobody_else_has;
 pub use os::OsDisk;
@@ -28,9 +30,9 @@ use std::sync::Arc;
 
 /// A home directory. Names are plain file names in it.
 pub trait Disk: Send + Sync + 'static {
-    /// Makes a new file of permission `mode` and opens it for reading and writing. Fails if the name is
-    /// taken.
-    fn create(&self, name: &str, mode: u32) -> io::Result<Arc<dyn DiskFile>>;
+    /// Makes a new file with these rights, as far as this process may give them, and opens it for reading and
+    /// writing. Fails if the name is taken.
+    fn create(&self, name: &str, rights: FileRights) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens a regular file for reading and writing. Symbolic links are refused.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Renames a file, replacing the target.
@@ -85,6 +87,10 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Makes the file `len` bytes long and reserves blocks for all of them, so that no write into them lacks
     /// room later. What was never written reads as zeros.
     fn allocate(&self, len: u64) -> io::Result<Allocation>;
+    /// Whether the file has the rights that [`Disk::create`] would give it.
+    fn has_rights(&self, _rights: FileRights) -> io::Result<bool> {
+        Ok(true)
+    }
     /// Length in bytes.
     fn size(&self) -> io::Result<u64>;
     /// Where from `offset` on the first byte may be other than zero because something was written there;

@@ -133,6 +133,14 @@ pub enum OpenError {
         /// Bytes that are needed.
         needed: u64,
     },
+    /// The rights that were asked for are not this process's to give.
+    #[error("who may read {path} cannot be changed: {reason}; nothing was changed")]
+    Rights {
+        /// The home directory, or a file in it.
+        path: PathBuf,
+        /// Why, and what to do about it.
+        reason: String,
+    },
     /// A thread could not be started.
     #[error(
         "cannot start the threads that look after {home}: {source}; a writer has up to four, and those of io_uring. Raise \

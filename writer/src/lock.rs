@@ -11,7 +11,7 @@ mod holder;
 #[cfg(test)]
 mod tests;
 
-use crate::disk::{Directory, Object, object_of};
+use crate::disk::{Directory, FileRights, Object, object_of};
 use crate::error::OpenError;
 use holder::Holder;
 use std::fs::{File, Permissions};
@@ -187,7 +187,7 @@ fn open_or_make(dir: &Directory) -> io::Result<(File, bool)> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        match dir.create(names::LOCK, 0o600) {
+        match dir.create(names::LOCK, FileRights::PRIVATE) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             outcome => return Ok((outcome?, true)),
         }

@@ -1,6 +1,6 @@
 //! `ring.meta`, opened.
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, FileRights};
 use crate::error::OpenError;
 use std::io;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ pub(crate) struct MetaFile {
 
 impl MetaFile {
     /// Makes the file of a new ring, durably: first under another name, so that it is never seen half made.
-    pub(crate) fn create(disk: &dyn Disk, mode: u32, meta: Meta) -> Result<MetaFile, OpenError> {
+    pub(crate) fn create(disk: &dyn Disk, rights: FileRights, meta: Meta) -> Result<MetaFile, OpenError> {
         let scratch = format!("{}meta", names::SCRATCH_PREFIX);
         let make = || -> io::Result<Arc<dyn DiskFile>> {
-            let file = disk.create(&scratch, mode)?;
+            let file = disk.create(&scratch, rights)?;
             let mut content = [0; META_LEN];
             for counter in [meta.counter, meta.counter + 1] {
                 let (at, slot) = Meta { counter, ..meta }.encode();

@@ -82,8 +82,8 @@ pub enum ControlPlace {
 }
 
 /// Options of a writer. Ring size, page length and index capacity belong to the ring: they count when it is
-/// made, and later as [`WriterOptions::geometry_change`] says. All others may change from one opening to the
-/// next.
+/// made, and later as [`WriterOptions::geometry_change`] says. So do mode and group, which change only where
+/// they are given. All others may change from one opening to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriterOptions {
@@ -113,8 +113,19 @@ pub struct WriterOptions {
     pub buffer_len: usize,
     /// Take the buffers from the system's reserve of 2 MiB pages; opening fails if there are not enough.
     pub huge_buffers: bool,
-    /// Permission bits of page files, metadata and control segment. Readers need read permission only.
-    pub mode: u32,
+    /// Permission bits of the ring's files and of its control segment: 0600 and read or write bits for group
+    /// and others. Readers need read permission only. `None`: a ring that is there keeps its own, and one
+    /// that is made gets 0640. Where another mode is given than the ring has, opening changes the files that
+    /// are there. The directory gets the read and search bits that go with the read bits, and loses those of
+    /// everybody else, unless it has another group than the files: then it loses none.
+    pub mode: Option<u32>,
+    /// Number of the group that directory, files and control segment belong to, which must be one of this
+    /// process's, unless it is root: [`group_id`](crate::group_id) finds it by its name. `None`: a ring that
+    /// is there keeps its own, and the files of one that is made get the group of the process, or that of a
+    /// directory with the set-group-id bit; the segment has the same group as `ring.meta` either way, where
+    /// this process may give it. Where another group is given than the ring has, opening changes what is
+    /// there. The directory gets the set-group-id bit. 0 to 4294967294.
+    pub group: Option<u32>,
     /// Where the control segment is made.
     pub control: ControlPlace,
     /// Remove the control segment at a clean close. Otherwise it stays for the next writer, and readers that
@@ -156,7 +167,8 @@ impl Default for WriterOptions {
             buffers: 8,
             buffer_len: 256 << 10,
             huge_buffers: false,
-            mode: 0o640,
+            mode: None,
+            group: None,
             control: ControlPlace::Posix,
             remove_control: false,
             heartbeat: Duration::from_millis(250),
@@ -205,11 +217,13 @@ impl WriterOptions {
                 "huge buffers need a buffer_len that is a multiple of {HUGE_PAGE_LEN} (2 MiB), it is {len}"
             ));
         }
-        if self.mode & !0o666 != 0 || self.mode & 0o600 != 0o600 {
-            return refuse(format!(
-                "mode is {:#o}, it must be 0600 plus read or write bits for others",
-                self.mode
-            ));
+        if let Some(mode) = self.mode
+            && (mode & !0o666 != 0 || mode & 0o600 != 0o600)
+        {
+            return refuse(format!("mode is {mode:#o}, it must be 0600 plus read or write bits for others"));
+        }
+        if self.group == Some(u32::MAX) {
+            return refuse("group is 4294967295, which no group can have".into());
         }
         if let ControlPlace::Path(path) = &self.control
             && !path.is_absolute()

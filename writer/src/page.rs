@@ -1,7 +1,7 @@
 //! A page file in the writer's hands, and how one is made.
 
 use crate::clock;
-use crate::disk::{Allocation, Disk, DiskFile};
+use crate::disk::{Allocation, Disk, DiskFile, FileRights};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,7 +75,7 @@ pub(crate) struct PageTemplate {
     pub(crate) ring_id: RingId,
     pub(crate) geometry: PageGeometry,
     pub(crate) epoch: u32,
-    pub(crate) mode: u32,
+    pub(crate) rights: FileRights,
     /// Whether a page must be durable, name and all, before it is used.
     pub(crate) durable: bool,
 }
@@ -98,7 +98,7 @@ impl PageTemplate {
     /// in them comes into being as the log reaches them. `number` tells the file from others made so.
     pub(crate) fn blank(&self, disk: &dyn Disk, number: u64) -> io::Result<Blank> {
         let scratch = format!("{}fresh-{number:016x}", names::SCRATCH_PREFIX);
-        let file = disk.create(&scratch, self.mode)?;
+        let file = disk.create(&scratch, self.rights)?;
         let blank = Blank { scratch, file, recycled: false, unwritten: u64::MAX };
         let reserved = match blank.file.allocate(self.geometry.page_len()) {
             Ok(Allocation::Reserved) => Ok(PAGE_HEADER_LEN as u64),

@@ -212,13 +212,11 @@ fn open(home: &Path) -> Result<(OsDisk, Directory), ResizeError> {
     Ok((disk, dir))
 }
 
-/// The ring is left as its writers have it: who may read it, and where its segment is.
+/// The ring is left as its writers have it: who may read it, which nothing changes that is not asked for, and
+/// where its segment is.
 fn options(dir: &Directory, to: RingGeometry) -> WriterOptions {
-    let default = WriterOptions::default();
-    let meta = dir.open_to_read(names::META).and_then(|file| file.metadata());
-    let mode = meta.map_or(default.mode, |stat| stat.mode() & 0o666 | 0o600);
     let (place, is_there) = control::place_before(dir);
-    default
+    WriterOptions::default()
         .ring_size(to.ring_size)
         .page_len(to.page_len)
         .index_capacity(to.index_capacity)
@@ -227,7 +225,6 @@ fn options(dir: &Directory, to: RingGeometry) -> WriterOptions {
         .io(Io::Pwrite)
         // No page is made for records that nobody appends.
         .prepare_ahead(false)
-        .mode(mode)
         .control(place)
         .remove_control(!is_there)
 }

@@ -1,11 +1,12 @@
 //! How Waldo's programs talk to whoever started them.
 //!
 //! Standard error that nobody reads must not stop a writer ([`notice`](mod@notice)); figures are for people
-//! ([`units`]), and so is how large a ring is to be ([`capacity`]); a signal ends a program in good order
-//! ([`interrupt`]); and every end has its exit code ([`failure`]).
+//! ([`units`]), and so are how large a ring is to be ([`capacity`]) and who may read it ([`permissions`]); a
+//! signal ends a program in good order ([`interrupt`]); and every end has its exit code ([`failure`]).
 
 pub mod capacity;
 pub mod failure;
 pub mod interrupt;
 pub mod notice;
+pub mod permissions;
 pub mod units;

@@ -48,6 +48,8 @@ fn what_is_missing_or_contradicts_itself_is_wrong_usage() {
         ),
         (&["ring", "--keep", "1h", "--socket", "s"], "--rate"),
         (&["ring", "--socket", "s", "--socket-mode", "rw"], "write them as for chmod"),
+        (&["ring", "--socket", "s", "--group", "no such group"], "there is no group \"no such group\""),
+        (&["ring", "--socket", "s", "--mode", "0750"], "it must be 0600 plus"),
         (&["ring", "--socket", "s", "--log-level", "loud"], "log level"),
         (&["ring", "--socket", "s", "--http", "0.0.0.0:1"], "other machines"),
     ] {
@@ -131,4 +133,12 @@ fn a_start_that_needs_a_person_has_a_code_of_its_own() {
         return;
     }
     assert!(output.status.code() == Some(3) && err.contains("Permission denied"), "{err}");
+    // The group is not that user's to give.
+    std::os::unix::fs::chown(other.dir(), Some(65534), None).unwrap();
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.arg(waldo_service().get_program()).args(small(&other)).args(["--group", "54322"]);
+    let output = command.output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(3) && err.contains("is no member of group 54322"), "{err}");
 }

@@ -19,6 +19,7 @@ mod notify;
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod raw;
 mod reload;
+mod rights;
 #[path = "../producers/support/ring.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod ring;

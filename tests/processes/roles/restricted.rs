@@ -11,7 +11,8 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 pub const NOBODY: u32 = 65534;
 
 /// Applies what the parent asked for: `memlock`, `nofile`, `fsize`, `without_uring`, `without_enter`,
-/// `without_fallocate`, `umask`, `nobody`, `uid`.
+/// `without_fallocate`, `umask`, `nobody`, `uid`, with `gid` and `groups` (one more), `dies_at_mode`,
+/// `dies_at_group`.
 pub fn restrict(args: &Args) {
     for (name, resource) in [("memlock", Resource::RLIMIT_MEMLOCK), ("fsize", Resource::RLIMIT_FSIZE)] {
         if args.has(name) {
@@ -36,18 +37,31 @@ pub fn restrict(args: &Args) {
     if args.has("umask") {
         umask(Mode::from_bits_truncate(args.number("umask") as u32));
     }
+    let id = |name: &str| args.has(name).then(|| args.number(name) as u32);
     if args.has("nobody") {
-        become_user(NOBODY);
+        become_user(NOBODY, NOBODY, None);
     }
-    if args.has("uid") {
-        become_user(args.number("uid") as u32);
+    if let Some(user) = id("uid") {
+        become_user(user, id("gid").unwrap_or(user), id("groups"));
+    }
+    if let Some(mode) = id("dies_at_mode") {
+        die_at(libc::SYS_fchmod, (1, mode));
+    }
+    if let Some(group) = id("dies_at_group") {
+        die_at(libc::SYS_fchown, (2, group));
     }
 }
 
-fn become_user(id: u32) {
-    setgroups(&[]).unwrap();
-    setgid(Gid::from_raw(id)).unwrap();
-    setuid(Uid::from_raw(id)).unwrap();
+fn become_user(user: u32, group: u32, more: Option<u32>) {
+    let more: Vec<Gid> = more.into_iter().map(Gid::from_raw).collect();
+    setgroups(&more).unwrap();
+    setgid(Gid::from_raw(group)).unwrap();
+    setuid(Uid::from_raw(user)).unwrap();
+}
+
+/// From now on the process is killed by the kernel just before it carries out this call.
+fn die_at(call: libc::c_long, argument: (u32, u32)) {
+    refuse_where(call, argument, libc::SECCOMP_RET_KILL_PROCESS);
 }
 
 /// From now on this process's user has no more than `tasks` threads.
@@ -72,11 +86,15 @@ fn forbid(call: libc::c_long, errno: i32) {
 }
 
 /// The same for calls of which the argument with this number has this value.
-fn forbid_where(call: libc::c_long, (argument, value): (u32, u32), errno: i32) {
+fn forbid_where(call: libc::c_long, argument: (u32, u32), errno: i32) {
+    refuse_where(call, argument, libc::SECCOMP_RET_ERRNO | errno as u32);
+}
+
+fn refuse_where(call: libc::c_long, (argument, value): (u32, u32), how: u32) {
     let op = |code: u32, k: u32, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
     let load = |offset: u32| op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0);
     let is_or_skip = |k: u32, skip: u8| op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k, 0, skip);
-    let refuse = op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32, 0, 0);
+    let refuse = op(libc::BPF_RET | libc::BPF_K, how, 0, 0);
     let allow = op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0);
     // In the kernel's `struct seccomp_data`: the number, and from 16 on the arguments, 8 bytes each.
     let loaded = load(16 + 8 * argument);

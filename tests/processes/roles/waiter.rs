@@ -42,7 +42,15 @@ pub fn visit(args: &Args) {
         }
         Err(error) => panic!("{error}"),
     }
-    for entry in std::fs::read_dir(home).unwrap() {
+    let entries = match std::fs::read_dir(home) {
+        Ok(entries) => entries.collect(),
+        Err(error) => {
+            // The directory keeps those out who may not read its files.
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+            Vec::new()
+        }
+    };
+    for entry in entries {
         let entry = entry.unwrap();
         let denied = |options: &OpenOptions| {
             options.open(entry.path()).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)

@@ -171,6 +171,7 @@ fn kind(error: &OpenError) -> &'static str {
         OpenError::Control { .. } => "Control",
         OpenError::FileLength { .. } => "FileLength",
         OpenError::Threads { .. } => "Threads",
+        OpenError::Rights { .. } => "Rights",
         _ => "Other",
     }
 }

@@ -23,7 +23,9 @@ pub struct Setup {
     pub page_len: u64,
     /// Longest payload.
     pub max: usize,
-    pub mode: u32,
+    /// `None` asks for nothing: a ring that is made has 0640.
+    pub mode: Option<u32>,
+    pub group: Option<u32>,
 }
 
 /// Far longer than any test: no flush happens by itself.
@@ -37,7 +39,8 @@ impl Default for Setup {
             ring_size: 4,
             page_len: 64 << 10,
             max: 600,
-            mode: 0o640,
+            mode: None,
+            group: None,
         }
     }
 }
@@ -53,7 +56,7 @@ impl Setup {
     }
 
     pub fn options(&self) -> WriterOptions {
-        WriterOptions::default()
+        let mut options = WriterOptions::default()
             .ring_size(self.ring_size)
             .page_len(self.page_len)
             .index_capacity(64)
@@ -69,8 +72,9 @@ impl Setup {
             .io(self.io)
             .buffers(4)
             .buffer_len(16 << 10)
-            .mode(self.mode)
-            .heartbeat(Duration::from_millis(50))
+            .heartbeat(Duration::from_millis(50));
+        (options.mode, options.group) = (self.mode, self.group);
+        options
     }
 
     pub fn args(&self, home: &Path) -> Args {
@@ -79,14 +83,17 @@ impl Setup {
             Io::Uring => "uring",
             Io::Pwrite => "pwrite",
         };
-        Args::new()
+        let args = Args::new()
             .with("home", home.display())
             .with("io", io)
             .with("interval", self.interval_ms.unwrap_or(0))
             .with("ring_size", self.ring_size)
             .with("page_len", self.page_len)
-            .with("max", self.max)
-            .with("mode", self.mode)
+            .with("max", self.max);
+        [("mode", self.mode), ("group", self.group)]
+            .into_iter()
+            .filter_map(|(name, number)| Some((name, number?)))
+            .fold(args, |args, (name, number)| args.with(name, number))
     }
 
     pub fn from_args(args: &Args) -> Setup {
@@ -100,7 +107,8 @@ impl Setup {
             ring_size: args.number("ring_size") as u32,
             page_len: args.number("page_len"),
             max: args.number("max") as usize,
-            mode: args.number("mode") as u32,
+            mode: args.has("mode").then(|| args.number("mode") as u32),
+            group: args.has("group").then(|| args.number("group") as u32),
         }
     }
 }

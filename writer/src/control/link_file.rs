@@ -1,6 +1,6 @@
 //! The link file in the ring's directory, which leads readers to the segment.
 
-use crate::disk::{Directory, Disk};
+use crate::disk::{Directory, Disk, FileRights};
 use std::io::{self, Read};
 use waldo_shm_protocol::link::{LINK_LEN_MAX, Link};
 use waldo_shm_protocol::names;
@@ -13,21 +13,21 @@ pub(super) fn read(dir: &Directory) -> Option<Link> {
 }
 
 /// Replaces the link. On a full disk the old one, which leads nowhere any more, has to make room.
-pub(super) fn write(disk: &dyn Disk, link: &Link, mode: u32) -> io::Result<()> {
-    match replace(disk, link, mode) {
+pub(super) fn write(disk: &dyn Disk, link: &Link, rights: FileRights) -> io::Result<()> {
+    match replace(disk, link, rights) {
         Err(error) if no_room(&error) => {
             let _ = disk.remove(names::LINK);
-            replace(disk, link, mode)
+            replace(disk, link, rights)
         }
         outcome => outcome,
     }
 }
 
-fn replace(disk: &dyn Disk, link: &Link, mode: u32) -> io::Result<()> {
+fn replace(disk: &dyn Disk, link: &Link, rights: FileRights) -> io::Result<()> {
     let scratch = format!("{}link", names::SCRATCH_PREFIX);
     let _ = disk.remove(&scratch);
     let write = || {
-        disk.create(&scratch, mode)?.write_all_at(link.render().as_bytes(), 0)?;
+        disk.create(&scratch, rights)?.write_all_at(link.render().as_bytes(), 0)?;
         disk.rename(&scratch, names::LINK)
     };
     write().inspect_err(|_| {

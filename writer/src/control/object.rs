@@ -1,14 +1,14 @@
 //! Finding out what bears a segment's name, without trusting any of it; making and removing segments.
 
 use super::boot;
-use crate::disk::{Directory, Object, is_leased, object_of, with_room};
+use crate::disk::{Directory, FileRights, Object, is_leased, object_of, with_room};
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::sys::mman::{shm_open, shm_unlink};
 use nix::sys::stat::Mode;
 use shared_memory::{ShmemConf, ShmemError};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -232,7 +232,7 @@ pub(super) fn remove(link: &Link, object: Object) -> io::Result<()> {
 }
 
 /// Makes a POSIX object, with all its memory. `AlreadyExists` if the name is taken.
-pub(super) fn create_posix(name: &str, len: u64, mode: u32) -> io::Result<File> {
+pub(super) fn create_posix(name: &str, len: u64, rights: FileRights) -> io::Result<File> {
     let size = usize::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
     let system = |code: u32| io::Error::from_raw_os_error(i32::try_from(code).unwrap_or(libc::EIO));
     let made = with_room(|| {
@@ -250,7 +250,7 @@ pub(super) fn create_posix(name: &str, len: u64, mode: u32) -> io::Result<File> 
         if !stat.is_file() || stat.uid() != nix::unistd::geteuid().as_raw() || stat.len() != len {
             return Err(io::Error::other("it was replaced while it was made"));
         }
-        file.set_permissions(Permissions::from_mode(mode))?;
+        rights.give(&file)?;
         allocate(&file, len)?;
         Ok(file)
     };
@@ -262,13 +262,18 @@ pub(super) fn create_posix(name: &str, len: u64, mode: u32) -> io::Result<File> 
 
 /// Makes a file with all its memory, which gets its name when it is complete: [`name_file`]. Until then it
 /// has another one in the same directory, that no other ring uses.
-pub(super) fn create_file(scratch: &Path, ours: &(RingId, Object), len: u64, mode: u32) -> io::Result<File> {
+pub(super) fn create_file(
+    scratch: &Path,
+    ours: &(RingId, Object),
+    len: u64,
+    rights: FileRights,
+) -> io::Result<File> {
     let make = || {
         OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
-            .mode(mode)
+            .mode(FileRights::PRIVATE.mode)
             .custom_flags(libc::O_NOFOLLOW)
             .open(scratch)
     };
@@ -280,7 +285,7 @@ pub(super) fn create_file(scratch: &Path, ours: &(RingId, Object), len: u64, mod
         outcome => outcome?,
     };
     let fill = || -> io::Result<()> {
-        file.set_permissions(Permissions::from_mode(mode))?;
+        rights.give(&file)?;
         allocate(&file, len)
     };
     if let Err(error) = fill() {

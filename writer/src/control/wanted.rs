@@ -2,12 +2,11 @@
 
 use super::object::{self, OwnSegment, Standing, posix_name};
 use super::{Control, boot, left_over, link_file, name_of};
-use crate::disk::{Directory, Object};
+use crate::disk::{Directory, FileRights, Object};
 use crate::error::OpenError;
-use crate::options::WriterOptions;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::names;
@@ -18,7 +17,7 @@ pub(super) struct Wanted<'a> {
     pub(super) link: Link,
     pub(super) identity: SegmentIdentity,
     pub(super) shape: SegmentGeometry,
-    pub(super) options: &'a WriterOptions,
+    pub(super) rights: FileRights,
     pub(super) dir: &'a Directory,
 }
 
@@ -62,11 +61,10 @@ impl Wanted<'_> {
             Ok(()) => {}
         }
         if fits {
-            let mode = Permissions::from_mode(self.options.mode);
-            found.file.set_permissions(mode)?;
+            self.rights.give(&found.file)?;
             object::write_home_path(&found.file, self.dir.home())?;
         }
-        Ok(Some((Control::map(&found.file, link, shape, self.options.mode)?, fits)))
+        Ok(Some((Control::map(&found.file, link, shape, self.rights)?, fits)))
     }
 
     /// Makes a segment. What bears its name is replaced only if it is a segment of this ring and directory.
@@ -101,7 +99,7 @@ impl Wanted<'_> {
             link = Link::Posix(format!("{name}-{:x}", self.identity.instance));
             tracing::warn!("{} is in the way ({why}); the control segment is {}", name, name_of(&link));
         }
-        let file = object::create_posix(name_of(&link), len, self.options.mode).map_err(refused)?;
+        let file = object::create_posix(name_of(&link), len, self.rights).map_err(refused)?;
         self.format(&file, link).map_err(refused)
     }
 
@@ -131,7 +129,7 @@ impl Wanted<'_> {
         let scratch = posix_name(&ours.0, ours.1).replacen('/', ".", 1);
         let scratch = path.with_file_name(scratch);
         let len = self.shape.segment_len();
-        let file = object::create_file(&scratch, &ours, len, self.options.mode).map_err(refused)?;
+        let file = object::create_file(&scratch, &ours, len, self.rights).map_err(refused)?;
         let control = self.format(&file, self.link.clone()).inspect_err(|_| {
             let _ = fs::remove_file(&scratch);
         });
@@ -156,7 +154,7 @@ impl Wanted<'_> {
     /// Makes a segment of a file of zeros.
     fn format(&self, file: &File, link: Link) -> io::Result<Control> {
         object::write_home_path(file, self.dir.home())?;
-        let control = Control::map(file, link, self.shape, self.options.mode)?;
+        let control = Control::map(file, link, self.shape, self.rights)?;
         control.publisher.format(self.shape, self.identity);
         Ok(control)
     }

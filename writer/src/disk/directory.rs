@@ -3,15 +3,16 @@
 
 use super::Disk;
 use super::descriptors;
+use super::file_rights::FileRights;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat, renameat};
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -69,21 +70,32 @@ impl Directory {
         object_of(&self.dir)
     }
 
-    /// Which file `name` leads to; a symbolic link is not followed. `None` if there is none.
-    pub(crate) fn object_at(&self, name: &str) -> io::Result<Option<Object>> {
+    /// The directory itself, open.
+    pub(crate) fn itself(&self) -> &File {
+        &self.dir
+    }
+
+    /// What the file `name` is like; a symbolic link is not followed. `None` if there is none.
+    pub(crate) fn stat(&self, name: &str) -> io::Result<Option<FileStat>> {
         match fstatat(&*self.dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some([stat.st_dev, stat.st_ino])),
+            Ok(stat) => Ok(Some(stat)),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// Makes a new file of permission `mode`, open for reading and writing. Fails if the name is taken.
-    pub(crate) fn create(&self, name: &str, mode: u32) -> io::Result<File> {
+    /// Which file `name` leads to; a symbolic link is not followed. `None` if there is none.
+    pub(crate) fn object_at(&self, name: &str) -> io::Result<Option<Object>> {
+        Ok(self.stat(name)?.map(|stat| [stat.st_dev, stat.st_ino]))
+    }
+
+    /// Makes a new file with these rights, as far as this process may give them, open for reading and
+    /// writing. Fails if the name is taken.
+    pub(crate) fn create(&self, name: &str, rights: FileRights) -> io::Result<File> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
-        let file = self.openat(name, flags, Mode::from_bits_truncate(mode))?;
-        // The umask has had its say in open(): the mode is what was asked for.
-        file.set_permissions(Permissions::from_mode(mode))?;
+        // Nobody else's until it has the right group; and the umask has no say in what it gets then.
+        let file = self.openat(name, flags, Mode::from_bits_truncate(FileRights::PRIVATE.mode))?;
+        rights.give(&file)?;
         Ok(file)
     }
 

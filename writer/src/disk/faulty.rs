@@ -1,6 +1,6 @@
 //! A disk that fails on demand, for tests: the real one with faults in front.
 
-use super::{Allocation, Disk, DiskFile, OsDisk};
+use super::{Allocation, Disk, DiskFile, FileRights, OsDisk};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io;
@@ -138,14 +138,14 @@ impl FaultyDisk {
 }
 
 impl Disk for FaultyDisk {
-    fn create(&self, name: &str, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
+    fn create(&self, name: &str, rights: FileRights) -> io::Result<Arc<dyn DiskFile>> {
         if name.contains("fresh-") {
             Faults::check(&self.faults.create).inspect_err(|_| {
                 self.faults.refused.fetch_add(1, Ordering::Relaxed);
             })?;
         }
         self.faults.log.lock().push(format!("create {name}"));
-        Ok(self.wrap(name, self.inner.create(name, mode)?))
+        Ok(self.wrap(name, self.inner.create(name, rights)?))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {

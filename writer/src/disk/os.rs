@@ -5,7 +5,7 @@
 use super::directory::Directory;
 use super::lease::Lease;
 use super::proof::{LeaseProof, has_other_names};
-use super::{Allocation, Disk, DiskFile, file_length};
+use super::{Allocation, Disk, DiskFile, FileRights, file_length};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Whence, lseek};
@@ -39,8 +39,8 @@ impl OsDisk {
 }
 
 impl Disk for OsDisk {
-    fn create(&self, name: &str, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.file(self.dir.create(name, mode)?))
+    fn create(&self, name: &str, rights: FileRights) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(self.dir.create(name, rights)?))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -143,6 +143,10 @@ impl DiskFile for OsFile {
                 Ok(Allocation::Reserved)
             }
         }
+    }
+
+    fn has_rights(&self, rights: FileRights) -> io::Result<bool> {
+        Ok(rights.are_of(&self.file.metadata()?))
     }
 
     fn size(&self) -> io::Result<u64> {

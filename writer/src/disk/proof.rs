@@ -1,6 +1,7 @@
 //! What it takes to believe that nobody else has a file: the kernel's word for it is tried before it is used.
 
 use super::directory::Directory;
+use super::file_rights::FileRights;
 use super::lease::Lease;
 use memmap2::MmapOptions;
 use std::fs::File;
@@ -54,7 +55,7 @@ impl LeaseProof {
     fn attempt(&self) -> io::Result<bool> {
         let name = format!("{}lease", waldo_shm_protocol::names::SCRATCH_PREFIX);
         let _ = self.dir.remove(&name);
-        let file = self.dir.create(&name, 0o600)?;
+        let file = self.dir.create(&name, FileRights::PRIVATE)?;
         let attempt = || -> io::Result<bool> {
             let reader = self.dir.open_to_read(&name)?;
             // Nothing is ever read there: the file is empty.

@@ -38,7 +38,7 @@ pub(crate) use choices::{Choices, Odometer, Rng, Style, Styled};
 pub(crate) use faults::{Faults, Lie};
 pub(crate) use state::{Known, Op, State};
 
-use super::{Allocation, Disk, DiskFile};
+use super::{Allocation, Disk, DiskFile, FileRights};
 use parking_lot::Mutex;
 use std::io;
 use std::os::fd::RawFd;
@@ -100,7 +100,7 @@ impl Inner {
 }
 
 impl Disk for SimDisk {
-    fn create(&self, name: &str, _mode: u32) -> io::Result<Arc<dyn DiskFile>> {
+    fn create(&self, name: &str, _rights: FileRights) -> io::Result<Arc<dyn DiskFile>> {
         let mut inner = self.0.lock();
         inner.faults.space()?;
         if inner.state.find(name).is_some() {

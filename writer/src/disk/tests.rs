@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "cachestat has no safe wrapper")]
 
-use super::{Disk, OsDisk};
+use super::{Disk, FileRights, OsDisk};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs::{self, File};
 use std::io;
@@ -72,7 +72,7 @@ fn unshared(file: &dyn super::DiskFile) -> bool {
 fn nothing_is_proven_unshared_on_an_overlay() {
     on_an_overlay(|home| {
         let disk = OsDisk::open(home).unwrap();
-        let file = disk.create("page", 0o600).unwrap();
+        let file = disk.create("page", FileRights::PRIVATE).unwrap();
         file.write_all_at(b"kept as it is", 0).unwrap();
         let reader = File::open(home.join("page")).unwrap();
         let map = memmap2::MmapOptions::new().len(13).map_raw_read_only(&reader).unwrap();
@@ -115,7 +115,7 @@ fn where_a_mapping_is_seen_a_file_is_proven_unshared() {
     let home = tempfile::tempdir().unwrap();
     let disk = OsDisk::open(home.path()).unwrap();
     assert!(disk.can_prove_unshared());
-    let file = disk.create("page", 0o600).unwrap();
+    let file = disk.create("page", FileRights::PRIVATE).unwrap();
     assert!(unshared(&*file));
     let reader = File::open(home.path().join("page")).unwrap();
     let map = memmap2::MmapOptions::new().len(7).map_raw_read_only(&reader).unwrap();
@@ -133,7 +133,7 @@ fn where_a_mapping_is_seen_a_file_is_proven_unshared() {
 fn a_file_with_a_second_name_is_shared() {
     let home = tempfile::tempdir().unwrap();
     let disk = OsDisk::open(home.path()).unwrap();
-    let file = disk.create("page", 0o600).unwrap();
+    let file = disk.create("page", FileRights::PRIVATE).unwrap();
     file.write_all_at(b"record", 0).unwrap();
     let (page, backup) = (home.path().join("page"), home.path().join("backup"));
     fs::hard_link(&page, &backup).unwrap();
@@ -179,7 +179,7 @@ fn a_proof_that_somebody_has_questioned_is_none() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("page");
     let disk = OsDisk::open(home.path()).unwrap();
-    let file = disk.create("page", 0o600).unwrap();
+    let file = disk.create("page", FileRights::PRIVATE).unwrap();
     let blocked = || nix::sys::signal::SigSet::thread_get_mask().unwrap().contains(nix::sys::signal::SIGIO);
     assert!(!blocked());
     let mut elsewhere = None;
@@ -224,7 +224,7 @@ fn a_lease_that_was_taken_away_while_the_header_was_written_proves_nothing() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("page");
     let disk = OsDisk::open(home.path()).unwrap();
-    let file = disk.create("page", 0o600).unwrap();
+    let file = disk.create("page", FileRights::PRIVATE).unwrap();
     let Ok(_short) = BreakTime::shorten() else {
         println!("skipped: lease-break-time cannot be changed here");
         return;
@@ -247,13 +247,13 @@ fn a_directory_that_is_renamed_is_followed_and_what_takes_its_place_is_left_alon
     let (home, moved) = (parent.path().join("ring"), parent.path().join("moved"));
     fs::create_dir(&home).unwrap();
     let disk = OsDisk::open(&home).unwrap();
-    disk.create("a", 0o600).unwrap().write_all_at(b"mine", 0).unwrap();
+    disk.create("a", FileRights::PRIVATE).unwrap().write_all_at(b"mine", 0).unwrap();
     fs::rename(&home, &moved).unwrap();
     fs::create_dir(&home).unwrap();
     for name in ["a", "b", "c"] {
         fs::write(home.join(name), "another's").unwrap();
     }
-    disk.create("b", 0o600).unwrap();
+    disk.create("b", FileRights::PRIVATE).unwrap();
     disk.open("a").unwrap().write_all_at(b"MINE", 0).unwrap();
     disk.rename("a", "c").unwrap();
     disk.remove("b").unwrap();
@@ -280,7 +280,7 @@ fn what_is_no_regular_file_is_refused_at_once() {
     let _socket = UnixListener::bind(at("socket")).unwrap();
     for name in ["pipe", "directory", "symlink", "socket"] {
         assert!(disk.open(name).is_err(), "{name}");
-        assert!(disk.create(name, 0o600).is_err(), "{name}");
+        assert!(disk.create(name, FileRights::PRIVATE).is_err(), "{name}");
     }
     assert!(disk.open("file").is_ok());
 }
@@ -303,7 +303,7 @@ fn not_written_back(path: &Path) -> Option<u64> {
 fn what_is_written_durably_is_not_left_in_the_page_cache() {
     let home = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
     let (disk, path) = (OsDisk::open(home.path()).unwrap(), home.path().join("page"));
-    let file = disk.create("page", 0o600).unwrap();
+    let file = disk.create("page", FileRights::PRIVATE).unwrap();
     let bytes = vec![7; 64 << 10];
     file.write_all_at(&bytes, 0).unwrap();
     if not_written_back(&path).is_none_or(|pages| pages == 0) {

@@ -1,7 +1,7 @@
 //! What the kernel has of an engine.
 
 use super::{Engine, PIECE_IN_PLACE};
-use crate::disk::{Disk, OsDisk};
+use crate::disk::{Disk, FileRights, OsDisk};
 use crate::testing::{Home, LAZY, small};
 use crate::{Durability, Io, WriterOptions};
 use waldo_shm_protocol::names;
@@ -44,7 +44,7 @@ fn the_lock_is_held_by_the_ring_as_well() {
 fn buffers_are_as_long_as_they_may_be_where_writes_go_through_the_ring() {
     const LONG: usize = 1 << 20;
     let home = Home::new();
-    let scratch = OsDisk::open(home.path()).unwrap().create("scratch", 0o600).unwrap();
+    let scratch = OsDisk::open(home.path()).unwrap().create("scratch", FileRights::PRIVATE).unwrap();
     let lock = scratch.fd().unwrap();
     let options = |io| WriterOptions { buffer_len: LONG, buffers: 2, queue_depth: 2, ..small(io, LAZY) };
     let open = |io| Engine::<()>::open(&options(io), lock, Some(&scratch)).unwrap();

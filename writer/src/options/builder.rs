@@ -107,7 +107,14 @@ impl WriterOptions {
     /// The same, with this `mode`.
     #[must_use]
     pub fn mode(mut self, mode: u32) -> WriterOptions {
-        self.mode = mode;
+        self.mode = Some(mode);
+        self
+    }
+
+    /// The same, with this `group`.
+    #[must_use]
+    pub fn group(mut self, group: u32) -> WriterOptions {
+        self.group = Some(group);
         self
     }
 

@@ -223,6 +223,9 @@ impl PagePool {
         // Somebody may have cut the file short. Whoever mapped it as a page again would meet SIGBUS.
         let page_len = self.factory.template.geometry.page_len();
         let usable = trimmed.len == page_len && trimmed.blank.file.size().is_ok_and(|size| size == page_len);
+        // A file that others may read than the ring's is not for its records.
+        let rights = self.factory.template.rights;
+        let usable = usable && trimmed.blank.file.has_rights(rights).is_ok_and(|ours| ours);
         let retired = wanted && usable && retire_header(&trimmed.blank);
         if retired && let Some(unwritten) = self.rezero(&trimmed.blank) {
             return Some(Blank { unwritten, ..trimmed.blank });

@@ -123,7 +123,7 @@ mod tests {
     fn who_has_to_stop_reads_no_further() {
         let home = Home::new();
         let disk = crate::disk::OsDisk::open(home.path()).unwrap();
-        let file = crate::disk::Disk::create(&disk, "file", 0o600).unwrap();
+        let file = crate::disk::Disk::create(&disk, "file", crate::disk::FileRights::PRIVATE).unwrap();
         file.write_all_at(&vec![1; 1 << 20], 0).unwrap();
         file.sync_data().unwrap();
         let handle = File::open(home.path().join("file")).unwrap();

@@ -2,8 +2,10 @@
 
 use super::look::Found;
 use super::{Action, Repair, backup, page};
+use crate::disk::FileRights;
 use crate::error::OpenError;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -48,7 +50,7 @@ fn step(home: &Path, found: &Found, action: &Action, backup: &Path) -> io::Resul
             if home.join(name).try_exists()? {
                 backup::keep(&home.join(name), backup)?;
             }
-            replace(home, name, &meta_bytes(&found.meta), 0o640)?;
+            replace(home, name, &meta_bytes(&found.meta))?;
         }
         Action::Rewrite { name, .. } => {
             let path = home.join(name);
@@ -57,28 +59,39 @@ fn step(home: &Path, found: &Found, action: &Action, backup: &Path) -> io::Resul
             let kept = found.kept.iter().find(|(run, _)| Some(run.page) == id);
             if let (Some((run, seal)), Some(header)) = (kept, id.and_then(|id| found.headers.get(&id))) {
                 let bytes = page::rebuild(&page::read(&path)?, header, run, *seal);
-                replace(home, name, &bytes, 0o640)?;
+                replace(home, name, &bytes)?;
             }
         }
     }
     File::open(home)?.sync_all()
 }
 
-/// Puts a new file into the place of `name`, with the old one's permissions.
-fn replace(home: &Path, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+/// Puts a new file into the place of `name`, which the same people may read as the old one.
+fn replace(home: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
     let (scratch, target) = (home.join(scratch()), home.join(name));
-    let permissions =
-        fs::metadata(&target).map_or(fs::Permissions::from_mode(mode), |stat| stat.permissions());
+    let rights = rights_of(&target).or_else(|| rights_of_a_page(home));
     match fs::remove_file(&scratch) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&scratch)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(FileRights::PRIVATE.mode).open(&scratch)?;
     file.write_all(bytes)?;
-    file.set_permissions(permissions)?;
+    rights.unwrap_or(FileRights { mode: 0o640, group: None }).give(&file)?;
     file.sync_all()?;
     fs::rename(&scratch, &target)
+}
+
+fn rights_of(path: &Path) -> Option<FileRights> {
+    fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file).map(|stat| FileRights::of(&stat))
+}
+
+/// What a file that is missing had, as a rule.
+fn rights_of_a_page(home: &Path) -> Option<FileRights> {
+    let is_page = |name: &OsString| name.to_str().is_some_and(|name| names::parse_page(name).is_some());
+    let mut names = fs::read_dir(home).ok()?.flatten().map(|entry| entry.file_name());
+    rights_of(&home.join(names.find(is_page)?))
 }
 
 /// Both slots with the same content.

@@ -168,7 +168,7 @@ fn who_may_read_the_ring_and_where_its_segment_is_stay() {
     let home = Home::new();
     let segment = home.path().join("segment");
     let options = WriterOptions {
-        mode: 0o644,
+        mode: Some(0o644),
         control: crate::ControlPlace::Path(segment.clone()),
         ..small(Io::Pwrite, Durability::Sync)
     };

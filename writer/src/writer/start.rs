@@ -6,7 +6,7 @@ use super::{Writer, sum_records};
 use crate::active::ActivePage;
 use crate::control::{self, Control, random_bytes};
 use crate::core::Core;
-use crate::disk::{Directory, Disk, DiskFile, OsDisk, check_file_system, file_length};
+use crate::disk::{Directory, Disk, DiskFile, FileRights, OsDisk, check_file_system, file_length};
 use crate::engine::Engine;
 use crate::engine::probe::SCRATCH_LEN;
 use crate::error::OpenError;
@@ -16,8 +16,9 @@ use crate::options::{Durability, Io, WriterOptions};
 use crate::page::{Page, PageTemplate};
 use crate::preparer::{HeldPage, InitialPages, Preparer};
 use crate::recover::{self, OpenReport};
+use crate::rights::RightsChange;
 use crate::waking::Waking;
-use crate::{clock, flusher, notifier};
+use crate::{clock, flusher, notifier, rights};
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use waldo_shm_protocol::{Position, names};
 
 pub(super) fn open(home: &Path, options: WriterOptions) -> Result<Writer, OpenError> {
     options.check()?;
+    rights::refuse_group(home, &options)?;
     fs::create_dir_all(home).map_err(OpenError::io("create the directory", home))?;
     let disk = OsDisk::open(home).map_err(OpenError::io("open", home))?;
     let dir = Directory::of(&disk, home).map_err(OpenError::io("open", home))?;
@@ -54,7 +56,8 @@ pub(super) fn open_if<E: From<OpenError>>(
     file_length::block_signal();
     let dir = Directory::of(&*disk, home).map_err(OpenError::io("open", home))?;
     let mut lock = WriterLock::take(&dir)?;
-    let (mut meta, created) = open_meta(&*disk, home, &options, geometry)?;
+    let change = RightsChange::plan(&dir, &options)?;
+    let (mut meta, created) = open_meta(&*disk, home, &options, geometry, &change)?;
     lock.hold_meta()?;
     if lock.was_missing() && !created {
         control::refuse_if_alive(&dir, &meta.meta.ring_id)?;
@@ -69,18 +72,12 @@ pub(super) fn open_if<E: From<OpenError>>(
     (survey.epoch_max < u32::MAX).then_some(()).ok_or(OpenError::EpochsExhausted)?;
     look(&meta.meta, &survey)?;
 
-    let control = Control::open(&*disk, &dir, &options, meta.meta.ring_id, shape)?;
+    // The ring is whole, and nothing has been changed by now.
+    change.carry_out()?;
+    let rights = rights::of_ring(&dir, &options)?;
+    let control = Control::open(&*disk, &dir, &options.control, rights, meta.meta.ring_id, shape)?;
     let epoch = survey.epoch_max.max(control.epoch_seen()) + 1;
-    let core = Arc::new(Core {
-        disk,
-        control,
-        waking: Waking::new(options.min_wake_interval),
-        poison: Default::default(),
-        unflushed: Default::default(),
-        positions: Default::default(),
-        durability: options.durability,
-        on_durable: Default::default(),
-    });
+    let core = new_core(disk, control, &options);
     let (disk, control) = (&*core.disk, &core.control);
     // Until all threads run.
     let heartbeat = RecoveryHeartbeat::start(&core, options.heartbeat);
@@ -114,7 +111,8 @@ pub(super) fn open_if<E: From<OpenError>>(
         geometry_kept,
     };
     let failed = Arc::clone(&core);
-    let start = Start { core, engine, meta, geometry, shape, options, opened, lock, home: home.to_owned() };
+    let home = home.to_owned();
+    let start = Start { core, engine, meta, geometry, shape, rights, options, opened, lock, home };
     let started = start.go_live(survey);
     drop(heartbeat);
     Ok(started.inspect_err(|error| {
@@ -122,6 +120,19 @@ pub(super) fn open_if<E: From<OpenError>>(
         failed.control.publisher().fail(error.errno() as u32);
         failed.control.wake_all();
     })?)
+}
+
+fn new_core(disk: Arc<dyn Disk>, control: Control, options: &WriterOptions) -> Arc<Core> {
+    Arc::new(Core {
+        disk,
+        control,
+        waking: Waking::new(options.min_wake_interval),
+        poison: Default::default(),
+        unflushed: Default::default(),
+        positions: Default::default(),
+        durability: options.durability,
+        on_durable: Default::default(),
+    })
 }
 
 /// The ring's geometry counts, unless a change of it was asked for. Returns whether the options asked for
@@ -140,6 +151,7 @@ fn open_meta(
     home: &Path,
     options: &WriterOptions,
     geometry: PageGeometry,
+    change: &RightsChange,
 ) -> Result<(MetaFile, bool), OpenError> {
     if let Some(meta) = MetaFile::open(disk)? {
         return Ok((meta, false));
@@ -152,6 +164,8 @@ fn open_meta(
     for name in names.iter().filter(|name| name.starts_with(names::SCRATCH_PREFIX)) {
         disk.remove(name).map_err(OpenError::io("remove", disk.path(name)))?;
     }
+    // What is made now is made in a directory that has its rights.
+    change.carry_out()?;
     let meta = Meta {
         ring_id: random_bytes(),
         counter: 0,
@@ -164,7 +178,7 @@ fn open_meta(
         durable_names: false,
         trims_early: false,
     };
-    Ok((MetaFile::create(disk, options.mode, meta)?, true))
+    Ok((MetaFile::create(disk, rights::of_new_ring(options), meta)?, true))
 }
 
 /// With [`Io::Auto`] the engine measures on a file in the home directory, which goes again at once. A full
@@ -197,7 +211,7 @@ fn scratch_name() -> String {
 fn scratch(disk: &dyn Disk) -> std::io::Result<Arc<dyn DiskFile>> {
     let name = scratch_name();
     let _ = disk.remove(&name);
-    let scratch = disk.create(&name, 0o600)?;
+    let scratch = disk.create(&name, FileRights::PRIVATE)?;
     disk.remove(&name)?;
     scratch.allocate(SCRATCH_LEN as u64)?;
     Ok(scratch)
@@ -214,6 +228,7 @@ struct Start {
     meta: MetaFile,
     geometry: PageGeometry,
     shape: SegmentGeometry,
+    rights: FileRights,
     options: WriterOptions,
     opened: OpenReport,
     lock: WriterLock,
@@ -228,7 +243,7 @@ impl Start {
             ring_id: self.meta.meta.ring_id,
             geometry: self.geometry,
             epoch: self.opened.epoch,
-            mode: self.options.mode,
+            rights: self.rights,
             durable: sync,
         };
         let tip = survey.tip();

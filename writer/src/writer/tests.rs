@@ -348,7 +348,7 @@ fn options_that_cannot_work_are_refused_with_the_reason() {
         (WriterOptions { buffers: 0, ..good.clone() }, "buffers"),
         (WriterOptions { buffer_len: 5000, ..good.clone() }, "buffer_len"),
         (WriterOptions { huge_buffers: true, ..good.clone() }, "2 MiB"),
-        (WriterOptions { mode: 0o777, ..good.clone() }, "mode"),
+        (WriterOptions { mode: Some(0o777), ..good.clone() }, "mode"),
         (WriterOptions { control: ControlPlace::Path("x".into()), ..good.clone() }, "absolute"),
         (
             WriterOptions { linger: std::time::Duration::from_secs(2), ..good.clone() },

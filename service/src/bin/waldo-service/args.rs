@@ -1,9 +1,9 @@
 //! The command line.
 
 use crate::config::{
-    self, Bytes, Config, ConfigError, DurabilityKind, LogFormat, Mode, Rate, RingConfig, Time,
+    self, Bytes, Config, ConfigError, DurabilityKind, GroupId, LogFormat, Mode, Rate, RingConfig, Time,
 };
-use crate::config::{parse_bytes, parse_keep, parse_mode, parse_rate};
+use crate::config::{parse_bytes, parse_group, parse_keep, parse_mode, parse_rate};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -118,9 +118,15 @@ struct RingArgs {
     /// Bytes of one page file of a ring that is made. 64M by default. A ring that is there keeps its own.
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     page_size: Option<Bytes>,
-    /// Permission bits of the ring's files: who may read them may follow. 0640 by default.
+    /// Permission bits of the ring's files and its control segment: who may read them may follow. Those of a
+    /// ring that is there are changed. Without this flag they stay, and a ring that is made gets 0640.
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
     mode: Option<Mode>,
+    /// Group of the ring's directory, its files and its control segment, by name or number; this process must
+    /// be in it. That of a ring that is there is changed. Without this flag it stays, and a ring that is made
+    /// has the group of this process, or of its directory if that has the set-group-id bit.
+    #[arg(long, value_name = "GROUP", value_parser = parse_group)]
+    group: Option<GroupId>,
     /// Do not wait for the disk, ever: records survive this process, and no power cut is promised anything.
     #[arg(long, conflicts_with = "sync_interval")]
     no_sync: bool,
@@ -143,6 +149,7 @@ impl RingArgs {
         ring.rate = self.rate;
         ring.page_size = self.page_size;
         ring.mode = self.mode;
+        ring.group = self.group;
         ring.control = self.control.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone()));
         if self.no_sync {
             ring.durability = DurabilityKind::PageCache;

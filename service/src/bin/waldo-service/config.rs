@@ -20,7 +20,8 @@ use waldo_terminal::units;
 
 pub use check::check;
 pub use read::{ConfigError, read};
-pub use value::{Bytes, Mode, Rate, Time, parse_bytes, parse_keep, parse_mode, parse_rate};
+pub use value::{Bytes, GroupId, Mode, Rate, Time};
+pub use value::{parse_bytes, parse_group, parse_keep, parse_mode, parse_rate};
 
 /// A configuration. A test compares the keys with `docs/OPERATIONS.md`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -92,6 +93,7 @@ pub struct RingConfig {
     pub rate: Option<Rate>,
     pub page_size: Option<Bytes>,
     pub mode: Option<Mode>,
+    pub group: Option<GroupId>,
     pub control: Option<PathBuf>,
     #[serde(default)]
     pub durability: DurabilityKind,
@@ -124,6 +126,7 @@ impl RingConfig {
             rate: None,
             page_size: None,
             mode: None,
+            group: None,
             control: None,
             durability: DurabilityKind::Sync,
             sync_interval: None,
@@ -154,7 +157,7 @@ impl RingConfig {
             };
         }
         compare_all! {
-            name home socket socket_mode socket_group ring_size size keep rate page_size mode control
+            name home socket socket_mode socket_group ring_size size keep rate page_size mode group control
             durability sync_interval producers_max frame_len_max window_batches window_bytes
             queue_bytes hello_timeout stall_timeout drain_timeout names_max names_kept journal_growth
         }
@@ -180,7 +183,8 @@ impl RingConfig {
     /// How the ring is opened.
     pub fn writer_options(&self) -> WriterOptions {
         let mut options = WriterOptions::default().durability(self.durability());
-        options.mode = self.mode.map_or(options.mode, |mode| mode.0);
+        options.mode = self.mode.map(|mode| mode.0);
+        options.group = self.group.map(|group| group.0);
         if let Some(Bytes(len)) = self.page_size {
             options = options.page_len_with_fitting_index(len);
         }

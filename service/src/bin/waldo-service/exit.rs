@@ -58,6 +58,7 @@ fn code_of_opening(error: &OpenError) -> Option<u8> {
         | OpenError::EpochsExhausted
         | OpenError::ControlTaken { .. }
         | OpenError::FileLength { .. }
+        | OpenError::Rights { .. }
         | OpenError::FileSystem { .. } => Some(PERSON),
         // The system's answer, which is the next cause, decides.
         _ => None,

@@ -34,7 +34,7 @@ fn set(outcomes: &[&str]) -> BTreeSet<String> {
 
 /// A file of two sectors of `a`, durable with its name.
 fn two_sectors(disk: &SimDisk) -> Arc<dyn DiskFile> {
-    let file = disk.create("file", 0o600).unwrap();
+    let file = disk.create("file", FileRights::PRIVATE).unwrap();
     file.write_all_at(&[b'a'; 1024], 0).unwrap();
     file.sync_data().unwrap();
     disk.sync_dir().unwrap();
@@ -57,13 +57,13 @@ fn any_part_of_what_is_not_flushed_is_lost_sector_by_sector() {
 #[test]
 fn a_flush_of_the_file_keeps_no_name_and_one_of_the_directory_no_content() {
     let disk = disk();
-    let file = disk.create("file", 0o600).unwrap();
+    let file = disk.create("file", FileRights::PRIVATE).unwrap();
     file.write_all_at(&[b'a'; 512], 0).unwrap();
     file.sync_data().unwrap();
     assert_eq!(outcomes(&disk, "file"), set(&["none", "a"]));
     disk.sync_dir().unwrap();
     assert_eq!(outcomes(&disk, "file"), set(&["a"]));
-    let other = disk.create("other", 0o600).unwrap();
+    let other = disk.create("other", FileRights::PRIVATE).unwrap();
     other.write_all_at(&[b'a'; 512], 0).unwrap();
     disk.sync_dir().unwrap();
     assert_eq!(outcomes(&disk, "other"), set(&["-", "0", "a"]));
@@ -75,7 +75,7 @@ fn names_are_lost_from_the_last_one_on() {
     two_sectors(&disk);
     disk.rename("file", "second").unwrap();
     disk.rename("second", "third").unwrap();
-    disk.create("file", 0o600).unwrap();
+    disk.create("file", FileRights::PRIVATE).unwrap();
     let mut ways = Odometer::default();
     let mut seen = BTreeSet::new();
     loop {
@@ -162,7 +162,7 @@ fn a_kill_keeps_everything_and_it_is_still_not_durable() {
 fn short_and_interrupted_calls_come_to_whole_ones() {
     let disk = disk();
     disk.set_faults(Faults { short: 2, interrupt: 2, rng: Rng::new(5), ..Faults::none() });
-    let file = disk.create("file", 0o600).unwrap();
+    let file = disk.create("file", FileRights::PRIVATE).unwrap();
     file.write_all_at(&[b'a'; 5000], 0).unwrap();
     let mut bytes = [0; 6000];
     assert_eq!(file.read_up_to(&mut bytes, 0).unwrap(), 5000);
@@ -173,7 +173,7 @@ fn short_and_interrupted_calls_come_to_whole_ones() {
 fn a_journal_leads_to_the_same_state() {
     let disk = disk();
     disk.set_faults(Faults { short: 2, flush: 3, rng: Rng::new(9), ..Faults::none() });
-    let file = disk.create("file", 0o600).unwrap();
+    let file = disk.create("file", FileRights::PRIVATE).unwrap();
     for n in 0..40_u8 {
         let _ = file.write_all_at(&[b'a' + n % 20; 700], u64::from(n) * 100);
         let _ = if n % 3 == 0 { file.sync_data() } else { Ok(()) };

@@ -1,7 +1,7 @@
 //! What is ready before anybody asks for it, and what comes first.
 
 use super::*;
-use crate::disk::OsDisk;
+use crate::disk::{FileRights, OsDisk};
 use crate::page::PageTemplate;
 use crate::testing::{Home, payloads, small};
 use crate::{Durability, Io};
@@ -41,7 +41,8 @@ fn looking_ahead_gives_way_to_all_that_is_urgent() {
     let home = Home::new();
     let disk = OsDisk::open(home.path()).unwrap();
     let geometry = PageGeometry::new(32 << 10, 4).unwrap();
-    let template = PageTemplate { ring_id: [7; 16], geometry, epoch: 1, mode: 0o600, durable: false };
+    let template =
+        PageTemplate { ring_id: [7; 16], geometry, epoch: 1, rights: FileRights::PRIVATE, durable: false };
     let mut next = 0;
     let mut page = || {
         next += 1;

@@ -1,6 +1,7 @@
 //! Which files of pages that have left the ring are used again, and which are let go.
 
 use super::*;
+use crate::disk::FileRights;
 use crate::disk::faulty::{Faults, FaultyDisk};
 use crate::page::PageTemplate;
 use crate::testing::{Home, LAZY, small};
@@ -39,7 +40,7 @@ fn pool_up_to(last: u64, durability: Durability) -> Tested {
         ring_id: [7; 16],
         geometry: PageGeometry::new(options.page_len, options.index_capacity).unwrap(),
         epoch: 1,
-        mode: 0o600,
+        rights: FileRights::PRIVATE,
         durable: false,
     };
     let fresh = |id| Arc::new(template.fresh(&*core.disk, id).unwrap());

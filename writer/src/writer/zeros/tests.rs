@@ -1,7 +1,7 @@
 //! What is there of a page, and when.
 
 use crate::disk::faulty::FaultyDisk;
-use crate::disk::{Disk, DiskFile, OsDisk};
+use crate::disk::{Disk, DiskFile, FileRights, OsDisk};
 use crate::testing::{Home, LAZY, assert_run, payload, regimes, small};
 use crate::{Durability, Io, Writer, WriterOptions};
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -23,7 +23,7 @@ fn page(home: &Home, id: u64) -> Arc<dyn DiskFile> {
 /// Whether the file system tells blocks that are reserved from blocks that were written.
 fn tells_of_holes(home: &Home) -> bool {
     let disk = OsDisk::open(home.path()).unwrap();
-    let file = disk.create("scratch-probe", 0o600).unwrap();
+    let file = disk.create("scratch-probe", FileRights::PRIVATE).unwrap();
     file.allocate(MIB).unwrap();
     let found = file.next_unwritten(0).unwrap();
     disk.remove("scratch-probe").unwrap();
@@ -98,7 +98,7 @@ fn recovery_brings_nothing_into_being_and_reserves_what_a_copy_lacks() {
         writer.append_payloads(&[[1; 100]]).unwrap();
         // Copied while the writer lives: as after a kill.
         for name in [names::META.to_owned(), names::page(1)] {
-            let copy = OsDisk::open(killed.path()).unwrap().create(&name, 0o600).unwrap();
+            let copy = OsDisk::open(killed.path()).unwrap().create(&name, FileRights::PRIVATE).unwrap();
             let original = OsDisk::open(home.path()).unwrap().open(&name).unwrap();
             let mut head = vec![0; 64 << 10];
             let len = original.read_up_to(&mut head, 0).unwrap();

@@ -1,10 +1,10 @@
 //! What can be wrong with a configuration although each value by itself is in order.
 
 use super::{Config, DurabilityKind, RingConfig};
-use nix::unistd::Group;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use waldo::writer::group_id;
 use waldo_service::Service;
 
 /// A fault, and the bytes of the file that it is about.
@@ -65,11 +65,8 @@ fn check_ring(faults: &mut Vec<Fault>, ring: &RingConfig) {
     if ring.sync_interval.is_some() && ring.durability != DurabilityKind::Interval {
         fault("sync_interval is for durability = \"interval\"".to_owned());
     }
-    if let Some(group) = &ring.socket_group
-        && group.parse::<u32>().is_err()
-        && !matches!(Group::from_name(group), Ok(Some(_)))
-    {
-        fault(format!("there is no group {group:?}: make it (groupadd --system {group}), or name another"));
+    if let Some(Err(error)) = ring.socket_group.as_deref().map(group_id) {
+        fault(error.to_string());
     }
     if let Some(path) = ring.socket()
         && let Err(error) = Service::check_path(path)

@@ -25,6 +25,7 @@ fn a_file_says_everything_that_can_be_said() {
         ring_size = 4
         page_size = "1M"
         mode = "0644"
+        group = "54321"
         control = "/dev/shm/orders"
         durability = "interval"
         sync_interval = "20ms"
@@ -45,7 +46,7 @@ fn a_file_says_everything_that_can_be_said() {
     let ring = &config.rings[0];
     let writer = ring.writer_options();
     assert_eq!((writer.ring_size, writer.page_len, writer.index_capacity), (4, 1 << 20, 1024));
-    assert_eq!(writer.mode, 0o644);
+    assert_eq!((writer.mode, writer.group), (Some(0o644), Some(54321)));
     assert_eq!(writer.durability, Durability::Interval(Duration::from_millis(20)));
     assert_eq!(writer.control, ControlPlace::Path("/dev/shm/orders".into()));
     let service = ring.service_options();
@@ -138,6 +139,9 @@ fn values_that_cannot_work_are_told_before_anything_is_opened() {
     assert!(ring("window_batches = 65").contains("window_batches"));
     assert!(ring("sync_interval = \"1s\"").contains("durability = \"interval\""));
     assert!(ring("socket_group = \"no such group\"").contains("there is no group"));
+    assert!(ring("group = \"no such group\"").contains(":3: there is no group \"no such group\""));
+    assert!(ring("group = 4").contains("with its name or its number"));
+    assert!(ring("group = \"4294967295\"").contains("there is no group"));
     assert!(faults("").contains("no ring is named"));
     let http = "[http]\nlisten = \"0.0.0.0:1\"\n[[ring]]\nhome = \"/nowhere/a\"\n";
     assert!(faults(http).contains("remote = true"));

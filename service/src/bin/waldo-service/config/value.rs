@@ -1,10 +1,12 @@
-//! Values that a person writes as text: sizes, times, permission bits.
+//! Values that a person writes as text: sizes, times, permission bits, groups.
 
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::time::Duration;
+use waldo::writer::group_id;
 use waldo_terminal::capacity;
+use waldo_terminal::permissions;
 use waldo_terminal::units::parse_size;
 
 /// The interval of `durability = "interval"` if none is given.
@@ -29,13 +31,18 @@ pub struct Rate(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode(pub u32);
 
+/// The number of a group, which may be told by its name: `"log"`, `"4"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupId(pub u32);
+
 /// Reads permission bits, octal as in chmod.
 pub fn parse_mode(text: &str) -> Result<Mode, String> {
-    let digits = text.strip_prefix("0o").unwrap_or(text);
-    match u32::from_str_radix(digits, 8) {
-        Ok(mode) if mode <= 0o777 => Ok(Mode(mode)),
-        _ => Err(format!("`{text}` are no permission bits: write them as for chmod, like 0660")),
-    }
+    permissions::parse_mode(text).map(Mode)
+}
+
+/// Finds a group by its name or number.
+pub fn parse_group(text: &str) -> Result<GroupId, String> {
+    group_id(text).map(GroupId).map_err(|error| error.to_string())
 }
 
 /// Reads a time.
@@ -114,5 +121,12 @@ impl<'de> Deserialize<'de> for Mode {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Mode, D::Error> {
         let expected = "permission bits: a string like \"0660\"";
         from.deserialize_any(Text { parse: parse_mode, number: None, expected })
+    }
+}
+
+impl<'de> Deserialize<'de> for GroupId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<GroupId, D::Error> {
+        let expected = "a group: a string, with its name or its number";
+        from.deserialize_any(Text { parse: parse_group, number: None, expected })
     }
 }

@@ -1,0 +1,262 @@
+//! Who may read a ring: the group and the permission bits of its directory, its files and its control
+//! segment.
+//!
+//! They belong to the ring: what `ring.meta` has, new files and the segment get. Where a writer is opened
+//! with others, they are changed before anything else is:
+//!
+//! ```text
+//! refuse_group  before a directory is made: may this process give a file to that group?
+//! plan          lock taken, nothing changed: do directory and files belong to this user?
+//! carry_out     directory --> link, lock, pages --> ring.meta, flushed
+//! ```
+//!
+//! The directory is changed first, so that who is to lose the ring loses it at once, and new files are of
+//! the group. `ring.meta` comes last: a file system with a journal makes durable with it what came before. A
+//! writer that is killed in between leaves files with the rights of before and others with those of after;
+//! the next opening that asks for the same goes on.
+
+mod names_of;
+#[cfg(test)]
+mod tests;
+
+pub use names_of::{UnknownGroup, group_id};
+
+use crate::disk::{Directory, FileRights};
+use crate::error::OpenError;
+use crate::options::WriterOptions;
+use names_of::{group_text, user_text};
+use nix::libc::{S_IFMT, S_IFREG};
+use nix::sys::stat::FileStat;
+use nix::unistd::{getegid, geteuid, getgroups};
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use waldo_shm_protocol::names;
+
+/// Permission bits of the files of a ring that is made.
+const DEFAULT_MODE: u32 = 0o640;
+const SET_GROUP_ID: u32 = 0o2000;
+const STICKY: u32 = 0o1000;
+
+/// What the system's answers are about, for messages.
+const CHANGE: &str = "change who may read";
+
+/// Refuses if the options name a group that this process may not give to a file in `home`.
+///
+/// # Errors
+/// [`OpenError::Rights`].
+pub(crate) fn refuse_group(home: &Path, options: &WriterOptions) -> Result<(), OpenError> {
+    match options.group {
+        Some(group) if !may_give(group) => {
+            let (user, group) = (user_text(geteuid().as_raw()), group_text(group));
+            let reason = format!(
+                "{user} is no member of {group}. Have the user added to the group (with systemd: SupplementaryGroups=), \
+                 or name another group"
+            );
+            Err(OpenError::Rights { path: home.to_owned(), reason })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the files of the ring in `dir` have, and new ones get.
+pub(crate) fn of_ring(dir: &Directory, options: &WriterOptions) -> Result<FileRights, OpenError> {
+    let meta = meta_stat(dir)?;
+    let rights = FileRights {
+        mode: options.mode.or(meta.map(mode_of_ring)).unwrap_or(DEFAULT_MODE),
+        group: options.group.or(meta.map(|meta| meta.st_gid)),
+    };
+    if let Some(group) = rights.group
+        && rights.mode_without_group() != rights.mode
+        && !may_give(group)
+    {
+        tracing::warn!(
+            "{}: {} is no member of {}, which the ring's files belong to: that group cannot read the control segment, and \
+             follows the files; nor can it read new pages, if it has them not from the directory's set-group-id bit",
+            dir.home().display(),
+            user_text(geteuid().as_raw()),
+            group_text(group)
+        );
+    }
+    Ok(rights)
+}
+
+/// What the files of a ring that is made get.
+pub(crate) fn of_new_ring(options: &WriterOptions) -> FileRights {
+    FileRights { mode: options.mode.unwrap_or(DEFAULT_MODE), group: options.group }
+}
+
+/// The change of rights that an opening asks for.
+#[derive(Debug)]
+pub(crate) struct RightsChange {
+    dir: Directory,
+    /// `None` if the directory stays as it is.
+    home: Option<FileRights>,
+    /// `None` if nothing was asked for.
+    files: Option<FileRights>,
+}
+
+impl RightsChange {
+    /// Looks what is to be changed in `dir`, whose lock the caller holds. Changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError::Rights`] if something is not this user's, and what the system says.
+    pub(crate) fn plan(dir: &Directory, options: &WriterOptions) -> Result<RightsChange, OpenError> {
+        if options.mode.is_none() && options.group.is_none() {
+            return Ok(RightsChange { dir: dir.clone(), home: None, files: None });
+        }
+        let meta = meta_stat(dir)?;
+        let mode = options.mode.or(meta.map(mode_of_ring)).unwrap_or(DEFAULT_MODE);
+        let files = FileRights { mode, group: options.group };
+        let home = plan_home(dir, meta, files)?;
+        let change = RightsChange { dir: dir.clone(), home, files: Some(files) };
+        for (name, _, stat) in change.files_to_change()? {
+            refuse_owner(&dir.path(&name), stat.st_uid)?;
+        }
+        Ok(change)
+    }
+
+    /// Changes what is there.
+    ///
+    /// # Errors
+    /// What the system says. What has been changed by then stays.
+    pub(crate) fn carry_out(&self) -> Result<(), OpenError> {
+        let dir = &self.dir;
+        if let Some(home) = self.home {
+            home.set(dir.itself()).map_err(OpenError::io(CHANGE, dir.home()))?;
+        }
+        let files = self.files_to_change()?;
+        for (name, rights, _) in &files {
+            let change = || -> io::Result<()> {
+                let file = dir.open_to_read(name)?;
+                rights.set(&file)?;
+                // It is the last one.
+                if name == names::META { file.sync_all() } else { Ok(()) }
+            };
+            change().map_err(OpenError::io(CHANGE, dir.path(name)))?;
+        }
+        if self.home.is_some() || !files.is_empty() {
+            dir.sync().map_err(OpenError::io(CHANGE, dir.home()))?;
+        }
+        Ok(())
+    }
+
+    /// The ring's files that have other rights than they are to have, `ring.meta` last. What is no regular
+    /// file is none of them: who opens the ring comes upon that without following a link.
+    fn files_to_change(&self) -> Result<Vec<(String, FileRights, FileStat)>, OpenError> {
+        let Some(files) = self.files else { return Ok(Vec::new()) };
+        let dir = &self.dir;
+        let mut found = Vec::new();
+        for name in dir.list().map_err(OpenError::io("list", dir.home()))? {
+            let rights = match name.as_str() {
+                names::LOCK => FileRights { mode: FileRights::PRIVATE.mode, ..files },
+                names::META | names::LINK => files,
+                page if names::parse_page(page).is_some() => files,
+                _ => continue,
+            };
+            let stat = dir.stat(&name).map_err(OpenError::io("look at", dir.path(&name)))?;
+            let Some(stat) = stat.filter(|stat| stat.st_mode & S_IFMT == S_IFREG) else { continue };
+            let group_differs = rights.group.is_some_and(|group| group != stat.st_gid);
+            if group_differs || stat.st_mode & 0o7777 != rights.mode {
+                found.push((name, rights, stat));
+            }
+        }
+        found.sort_by(|(one, ..), (other, ..)| (one == names::META, one).cmp(&(other == names::META, other)));
+        Ok(found)
+    }
+}
+
+/// What the directory is to have; `None` if that is what it has, or nobody asked for more than this user may
+/// change.
+fn plan_home(
+    dir: &Directory,
+    meta: Option<FileStat>,
+    files: FileRights,
+) -> Result<Option<FileRights>, OpenError> {
+    let stat = dir.itself().metadata().map_err(OpenError::io("look at", dir.home()))?;
+    let before = FileRights::of(&stat);
+    let wanted = home_rights(&stat, meta, files);
+    if wanted == before {
+        return Ok(None);
+    }
+    let is_others = !is_mine(stat.uid());
+    let Some(group) = files.group else {
+        // Only the mode of the files was asked for.
+        return Ok((!is_others && before.mode & STICKY == 0).then_some(wanted));
+    };
+    let through = search_bits(files.mode);
+    if is_others && before.group == Some(group) && before.mode & through == through {
+        // All that the readers need, and new files get their group without its help.
+        return Ok(None);
+    }
+    refuse_owner(dir.home(), stat.uid())?;
+    if before.mode & STICKY != 0 {
+        let reason =
+            "it is a directory that users share (sticky bit). Choose one that is the ring's alone".into();
+        return Err(OpenError::Rights { path: dir.home().to_owned(), reason });
+    }
+    Ok(Some(wanted))
+}
+
+/// The rights of the directory of a ring whose files are to have `files`: who may read these may list the
+/// directory and look for a file in it, and nobody else may.
+fn home_rights(stat: &Metadata, meta: Option<FileStat>, files: FileRights) -> FileRights {
+    let before = stat.mode() & 0o7777;
+    let through = search_bits(files.mode);
+    let new_files = if before & SET_GROUP_ID == 0 { getegid().as_raw() } else { stat.gid() };
+    let of_files = files.group.or(meta.map(|meta| meta.st_gid)).unwrap_or(new_files);
+    let of_home = files.group.unwrap_or(stat.gid());
+    let mut mode = before | 0o700;
+    if of_home == of_files {
+        mode = mode & !0o055 | through;
+    } else {
+        // The bits for others are those that the files' group goes by.
+        mode |= through & 0o007;
+    }
+    if files.group.is_some() {
+        mode |= SET_GROUP_ID;
+    }
+    if of_home != stat.gid() {
+        // Nobody said that the new group may remove files.
+        mode &= !0o020;
+    }
+    FileRights { mode, group: Some(of_home) }
+}
+
+/// Read and search bits for those of whom `mode` says that they may read.
+fn search_bits(mode: u32) -> u32 {
+    let read = mode & 0o044;
+    read | read >> 2
+}
+
+fn mode_of_ring(meta: FileStat) -> u32 {
+    meta.st_mode & 0o666 | 0o600
+}
+
+fn meta_stat(dir: &Directory) -> Result<Option<FileStat>, OpenError> {
+    dir.stat(names::META).map_err(OpenError::io("look at", dir.path(names::META)))
+}
+
+fn is_mine(owner: u32) -> bool {
+    geteuid().is_root() || geteuid().as_raw() == owner
+}
+
+/// Whether the kernel lets this process give its files to `group`.
+fn may_give(group: u32) -> bool {
+    let own = || getgroups().is_ok_and(|groups| groups.iter().any(|own| own.as_raw() == group));
+    geteuid().is_root() || getegid().as_raw() == group || own()
+}
+
+fn refuse_owner(path: &Path, owner: u32) -> Result<(), OpenError> {
+    if is_mine(owner) {
+        return Ok(());
+    }
+    let reason = format!(
+        "it belongs to {}, and this is {}. Only its owner and root can change it: have one of them open the ring, or change \
+         it by chgrp and chmod",
+        user_text(owner),
+        user_text(geteuid().as_raw())
+    );
+    Err(OpenError::Rights { path: path.to_owned(), reason })
+}
