@@ -1,8 +1,11 @@
 //! `waldo stat`: a ring at a glance.
 
+mod readers;
+
 use crate::output::Output;
 use crate::repeat::Repeat;
 use crate::tail::escape::harmless_lines;
+use readers::ReadingRights;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,10 +42,16 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let mut before: Option<RingStatus> = None;
     loop {
         let status = ring.status()?;
+        let readers = ReadingRights::of(&status.home);
         let text = match args.json {
-            true => format!("{}\n", to_json(&status)),
+            true => format!("{}\n", to_json(&status, readers.as_ref())),
             false => {
-                let text = harmless_lines(&to_text(&status, before.as_ref(), args.repeat.interval()));
+                let text = harmless_lines(&to_text(
+                    &status,
+                    readers.as_ref(),
+                    before.as_ref(),
+                    args.repeat.interval(),
+                ));
                 args.repeat.frame(text, before.is_none())
             }
         };
@@ -72,7 +81,12 @@ fn describe_writer(status: &RingStatus) -> String {
     format!("{state} (pid {}){}", status.writer_pid, age.unwrap_or_default())
 }
 
-fn to_text(status: &RingStatus, before: Option<&RingStatus>, interval: Duration) -> String {
+fn to_text(
+    status: &RingStatus,
+    readers: Option<&ReadingRights>,
+    before: Option<&RingStatus>,
+    interval: Duration,
+) -> String {
     let seq = |n: Option<u64>| n.map_or_else(|| "none".to_owned(), |n| n.to_string());
     let lag = status.durable_lag_bytes();
     let control = match &status.control {
@@ -80,12 +94,16 @@ fn to_text(status: &RingStatus, before: Option<&RingStatus>, interval: Duration)
         ControlKind::Path(path) => path.display().to_string(),
         _ => "none, read from the files".to_owned(),
     };
-    let count = |name: &str| units::count(counter(status, name));
     let mut rows = vec![
         ("ring", format!("{} ({})", status.home.display(), units::hex(&status.ring_id))),
         ("writer", describe_writer(status)),
         ("epoch", status.epoch.to_string()),
         ("control", control),
+    ];
+    // Empty names for what goes on with the line before.
+    let names = std::iter::once("readers").chain(std::iter::repeat(""));
+    rows.extend(names.zip(readers.into_iter().flat_map(ReadingRights::lines)));
+    rows.extend([
         ("newest record", seq(status.tip_seq_no)),
         ("oldest record", seq(status.oldest_seq_no)),
         (
@@ -102,42 +120,9 @@ fn to_text(status: &RingStatus, before: Option<&RingStatus>, interval: Duration)
         ("committed", status.committed.to_string()),
         ("durable", format!("{} ({} behind)", status.durable, units::bytes(lag))),
         ("index entries", units::count(status.index_entries)),
-    ];
+    ]);
     if !status.counters.is_empty() {
-        rows.extend([
-            (
-                "appended",
-                format!("{} records, {}", count("records"), units::bytes(counter(status, "payload_bytes"))),
-            ),
-            ("flushes", count("flushes")),
-            (
-                "rotations",
-                format!(
-                    "{} ({} recycled, {} fresh, {} had to wait)",
-                    count("rotations"),
-                    count("recycled_pages"),
-                    count("fresh_pages"),
-                    count("rotation_stalls")
-                ),
-            ),
-            ("stuck pages", count("stuck_pages")),
-            ("on disk", units::bytes(counter(status, "disk_bytes"))),
-        ]);
-        let waits = counter(status, "disk_waits");
-        if waits > 0 {
-            rows.push((
-                "waited",
-                format!("{} rotations, for a disk that does not keep up", units::count(waits)),
-            ));
-        }
-        let ahead = Duration::from_nanos(counter(status, "time_ahead_ns"));
-        if ahead >= Duration::from_secs(1) {
-            // Whole seconds: nobody sets a clock more exactly by hand.
-            let ahead = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
-            let told =
-                format!("records bear times {ahead} ahead of the clock; a search by time finds too many");
-            rows.push(("clock", told));
-        }
+        rows.extend(counter_rows(status));
     }
     if let Some(before) = before {
         let grown = |name| counter(status, name).saturating_sub(counter(before, name));
@@ -151,7 +136,43 @@ fn to_text(status: &RingStatus, before: Option<&RingStatus>, interval: Duration)
     rows.iter().map(|(name, value)| format!("{name:<14} {value}\n")).collect()
 }
 
-fn to_json(status: &RingStatus) -> Value {
+/// What the writer has counted.
+fn counter_rows(status: &RingStatus) -> Vec<(&'static str, String)> {
+    let count = |name: &str| units::count(counter(status, name));
+    let mut rows = vec![
+        (
+            "appended",
+            format!("{} records, {}", count("records"), units::bytes(counter(status, "payload_bytes"))),
+        ),
+        ("flushes", count("flushes")),
+        (
+            "rotations",
+            format!(
+                "{} ({} recycled, {} fresh, {} had to wait)",
+                count("rotations"),
+                count("recycled_pages"),
+                count("fresh_pages"),
+                count("rotation_stalls")
+            ),
+        ),
+        ("stuck pages", count("stuck_pages")),
+        ("on disk", units::bytes(counter(status, "disk_bytes"))),
+    ];
+    let waits = counter(status, "disk_waits");
+    if waits > 0 {
+        rows.push(("waited", format!("{} rotations, for a disk that does not keep up", units::count(waits))));
+    }
+    let ahead = Duration::from_nanos(counter(status, "time_ahead_ns"));
+    if ahead >= Duration::from_secs(1) {
+        // Whole seconds: nobody sets a clock more exactly by hand.
+        let ahead = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
+        let told = format!("records bear times {ahead} ahead of the clock; a search by time finds too many");
+        rows.push(("clock", told));
+    }
+    rows
+}
+
+fn to_json(status: &RingStatus, readers: Option<&ReadingRights>) -> Value {
     let position = |p: Position| json!({ "page": p.page(), "offset": p.offset() });
     let (state, errno) = match &status.writer {
         WriterStatus::Live => ("live", None),
@@ -184,6 +205,7 @@ fn to_json(status: &RingStatus) -> Value {
             "heartbeat_age_ms": status.heartbeat_age.map(|age| age.as_secs_f64() * 1e3),
         },
         "control": control,
+        "readers": readers.map(ReadingRights::to_json),
         "committed": position(status.committed),
         "durable": position(status.durable),
         "durable_lag_bytes": status.durable_lag_bytes(),

@@ -8,13 +8,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use waldo::reader::{AttachError, Ring};
-use waldo::writer::{ControlPlace, Durability, GeometryChange, Scheduling, Writer, WriterOptions};
+use waldo::writer::{ControlPlace, Durability, GeometryChange, Scheduling, Writer, WriterOptions, group_id};
 use waldo_harness::ring::geometry;
 use waldo_harness::scheduling::schedule_this_thread;
 use waldo_shm_protocol::limits::{PAYLOAD_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::meta::Meta;
 use waldo_terminal::failure::Usage;
 use waldo_terminal::notice;
+use waldo_terminal::permissions::parse_mode;
 use waldo_terminal::units::{self, parse_size};
 
 /// Pages of a ring that is made.
@@ -57,6 +58,16 @@ pub struct WriterArgs {
     /// Put the control segment into this file (on a tmpfs) instead of POSIX shared memory.
     #[arg(long, value_name = "FILE")]
     control: Option<PathBuf>,
+    /// Permission bits of the ring's files and its control segment, like 0640: who may read them may follow.
+    /// Those of a ring that is there are changed. Without this flag they stay, and a ring that is made gets
+    /// 0640.
+    #[arg(long, value_name = "MODE", value_parser = parse_ring_mode)]
+    mode: Option<u32>,
+    /// Group of the ring's directory, its files and its control segment, by name or number; this process must
+    /// be in it, or be root's. That of a ring that is there is changed. Without this flag it stays, and a
+    /// ring that is made has the group of this process, or of its directory if that has the set-group-id bit.
+    #[arg(long, value_name = "GROUP", value_parser = group_id)]
+    group: Option<u32>,
     /// Scheduling of the appending thread: normal, nice:N (-20 to 19), slice:Nus, realtime:N (1 to 99). The
     /// last one keeps appends on time beside ten thousands of busy readers; it and a lower nice value need
     /// CAP_SYS_NICE, or `ulimit -r` and `ulimit -e`.
@@ -109,6 +120,8 @@ impl WriterArgs {
         add("--page-size", self.page_size.map(|bytes| bytes.to_string().into()));
         add("--sync-interval", self.sync_interval.map(|ms| ms.to_string().into()));
         add("--control", self.control.clone().map(Into::into));
+        add("--mode", self.mode.map(|mode| format!("{mode:04o}").into()));
+        add("--group", self.group.map(|group| group.to_string().into()));
         if self.no_sync {
             arguments.push("--no-sync".into());
         }
@@ -130,7 +143,7 @@ impl WriterArgs {
         if there.is_some() && (ring_size, page_len) != own {
             self.tell_geometry(home, own, (ring_size, page_len));
         }
-        let options = WriterOptions::default()
+        let mut options = WriterOptions::default()
             .ring_size(ring_size)
             .page_len(page_len)
             .index_capacity(page.index_capacity())
@@ -141,6 +154,7 @@ impl WriterArgs {
                 None => ControlPlace::Posix,
             })
             .remove_control(!stays);
+        (options.mode, options.group) = (self.mode, self.group);
         let writer = Writer::open(home, options)
             .with_context(|| format!("cannot open the ring {} for writing", home.display()))?;
         notice::ready();
@@ -189,6 +203,13 @@ impl WriterArgs {
             None => Durability::Sync,
         }
     }
+}
+
+/// Permission bits that a ring's files can have.
+fn parse_ring_mode(text: &str) -> Result<u32, String> {
+    let mode = parse_mode(text)?;
+    WriterOptions::default().mode(mode).check().map_err(|error| error.to_string())?;
+    Ok(mode)
 }
 
 /// The metadata of the ring at `home`; `None` if there is none that can be used.

@@ -27,7 +27,7 @@ const TICKETS_MAX: usize = 256;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What is up to whoever has the ring.
-const RING_FLAGS: [&str; 11] = [
+const RING_FLAGS: [&str; 13] = [
     "home",
     "no_sync",
     "sync_interval",
@@ -38,6 +38,8 @@ const RING_FLAGS: [&str; 11] = [
     "page_size",
     "resize",
     "control",
+    "mode",
+    "group",
     "scheduling",
 ];
 

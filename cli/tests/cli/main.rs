@@ -24,6 +24,7 @@ mod points;
 mod producers;
 mod repair_killed;
 mod resize;
+mod rights;
 mod rings;
 mod round_trip;
 mod service;
