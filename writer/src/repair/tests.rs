@@ -176,6 +176,33 @@ fn metadata_are_made_from_the_pages() {
     }
 }
 
+/// Also where the directory does not see to that.
+#[test]
+fn what_is_written_anew_is_for_those_who_could_read_the_old() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    if !nix::unistd::geteuid().is_root() {
+        println!("left out: only root can give a file to any group");
+        return;
+    }
+    const GROUP: u32 = 54_322;
+    for damage in ["metadata", "no metadata", "a header"] {
+        let (home, _) = ring();
+        home.open(&options().group(GROUP).mode(0o644)).close().unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let meta = home.path().join(names::META);
+        match damage {
+            "metadata" => fs::write(&meta, [0x77; 8192]).unwrap(),
+            "no metadata" => fs::remove_file(&meta).unwrap(),
+            _ => edit(&home, 5, |bytes| bytes[..64].fill(0x5a)),
+        }
+        repaired(&home, Keep::Longest);
+        for path in [meta, home.page(5)] {
+            let stat = fs::metadata(&path).unwrap();
+            assert_eq!((stat.gid(), stat.mode() & 0o7777), (GROUP, 0o644), "{damage}: {}", path.display());
+        }
+    }
+}
+
 #[test]
 fn exchanged_pages_get_their_names_back() {
     let (home, last) = ring();
