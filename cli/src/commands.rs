@@ -3,7 +3,7 @@
 use crate::version;
 use crate::{
     append, bench, completions, demo, gc, inspect, lag, ls, man, repair, replay, resize, rm, serve, snapshot,
-    stat, tail, verify,
+    stat, tail, top, verify,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -25,6 +25,7 @@ Try it:
   waldo tail /var/tmp/ring -n 10 -f          follow it, from as many processes as you like
   waldo stat /var/tmp/ring                   how it is
   waldo lag /var/tmp/ring                    how far behind its readers are, those that want to be seen
+  waldo top                                  all rings of this machine, live on the whole screen
 
 Exit codes: 0 fine; 1 failure, damage to the ring included; 2 wrong usage; 3 everything was done but for records
 of the input that were refused; 4 a limit that was given is exceeded (lag); 128 + n ended by signal n (130 after
@@ -46,6 +47,7 @@ enum Command {
     Tail(tail::Args),
     Stat(stat::Args),
     Lag(lag::Args),
+    Top(top::Args),
     Verify(verify::Args),
     Repair(repair::Args),
     Inspect(inspect::Args),
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Tail(args) => tail::run(args),
         Command::Stat(args) => stat::run(args),
         Command::Lag(args) => lag::run(args),
+        Command::Top(args) => top::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Repair(args) => repair::run(args),
         Command::Inspect(args) => inspect::run(args),

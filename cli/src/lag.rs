@@ -1,8 +1,8 @@
 //! `waldo lag`: how far behind the readers of a ring are.
 
-mod readers;
-mod standing;
-mod table;
+pub mod readers;
+pub mod standing;
+pub mod table;
 
 use crate::attach::settle;
 use crate::output::{Output, or_closed};

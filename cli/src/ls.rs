@@ -1,12 +1,12 @@
 //! `waldo ls`: the rings of this machine.
 
-use crate::machine::{Search, homes, newest_time, state};
+use crate::machine::{Search, disk_bytes, homes, newest_time, state};
 use crate::output::{Output, or_closed};
 use crate::tail::escape::harmless;
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use waldo::reader::{Ring, RingStatus};
 use waldo::writer::segments::{self, SegmentEntry};
@@ -180,14 +180,6 @@ fn to_table(rows: &[Row]) -> String {
 fn ago(time_ns: u64) -> String {
     let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + Duration::from_nanos(time_ns));
     format!("{} ago", units::duration(age.unwrap_or_default()))
-}
-
-/// What the directory's files take on the disk.
-fn disk_bytes(home: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let entries = std::fs::read_dir(home).into_iter().flatten().flatten();
-    let stats = entries.filter_map(|entry| entry.metadata().ok()).filter(|stat| stat.is_file());
-    stats.map(|stat| stat.blocks() * 512).sum()
 }
 
 fn without_nulls(value: Value) -> Value {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use waldo::protocol::names;
-use waldo::reader::{Cursor, ReaderOptions, Ring, RingStatus, WriterStatus};
+use waldo::reader::{Cursor, ReadError, ReaderOptions, Ring, RingStatus, WriterStatus};
 use waldo::writer::segments::SegmentEntry;
 
 /// How far below a directory rings are looked for.
@@ -93,7 +94,22 @@ pub fn state(status: &RingStatus) -> &'static str {
 /// # Errors
 /// What reading meets.
 pub fn newest_time(ring: &Ring, status: &RingStatus) -> anyhow::Result<Option<u64>> {
-    let Some(tip) = status.tip_seq_no else { return Ok(None) };
-    let mut reader = ring.reader_with(Cursor::From(tip), ReaderOptions::default().batch_bytes(1))?;
+    status.tip_seq_no.map_or(Ok(None), |tip| Ok(time_of(ring, tip)?))
+}
+
+/// When the record with this number, or the next one that there is, was appended, in nanoseconds since 1970;
+/// `None` if there is none.
+///
+/// # Errors
+/// What reading meets.
+pub fn time_of(ring: &Ring, seq_no: u64) -> Result<Option<u64>, ReadError> {
+    let mut reader = ring.reader_with(Cursor::From(seq_no), ReaderOptions::default().batch_bytes(1))?;
     Ok(reader.poll()?.and_then(|batch| batch.iter().next().map(|record| record.time_ns())))
+}
+
+/// What the directory's files take on the disk.
+pub fn disk_bytes(home: &Path) -> u64 {
+    let entries = std::fs::read_dir(home).into_iter().flatten().flatten();
+    let stats = entries.filter_map(|entry| entry.metadata().ok()).filter(|stat| stat.is_file());
+    stats.map(|stat| stat.blocks() * 512).sum()
 }

@@ -32,7 +32,11 @@ impl Repeat {
     }
 }
 
-fn parse_interval(text: &str) -> Result<f64, String> {
+/// Reads a number of seconds between two looks, for clap.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_interval(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
     if (0.01..=86400.0).contains(&seconds) {
         Ok(seconds)

@@ -1,6 +1,6 @@
 //! `waldo stat`: a ring at a glance.
 
-mod readers;
+pub mod readers;
 
 use crate::output::Output;
 use crate::repeat::Repeat;
@@ -66,7 +66,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     }
 }
 
-fn counter(status: &RingStatus, name: &str) -> u64 {
+/// What the running writer has counted under this name; 0 if nothing, or if there is no control segment.
+pub fn counter(status: &RingStatus, name: &str) -> u64 {
     status.counters.iter().find(|(n, _)| *n == name).map_or(0, |(_, value)| *value)
 }
 
@@ -87,6 +88,30 @@ fn to_text(
     before: Option<&RingStatus>,
     interval: Duration,
 ) -> String {
+    let mut rows = rows(status, readers);
+    if let Some(before) = before {
+        let grown = |name| counter(status, name).saturating_sub(counter(before, name));
+        rows.push(("now", rate(grown("records"), grown("payload_bytes"), interval)));
+    }
+    rows.iter().map(|(name, value)| to_line(name, value)).collect()
+}
+
+/// A row as a line.
+pub fn to_line(name: &str, value: &str) -> String {
+    format!("{name:<14} {value}\n")
+}
+
+/// So many records and bytes of payload in `interval`, a second.
+pub fn rate(records: u64, bytes: u64, interval: Duration) -> String {
+    format!(
+        "{} records/s, {}/s",
+        units::count(units::per_second(records, interval)),
+        units::bytes(units::per_second(bytes, interval))
+    )
+}
+
+/// What there is to say of a ring, each with its name. Not escaped.
+pub fn rows(status: &RingStatus, readers: Option<&ReadingRights>) -> Vec<(&'static str, String)> {
     let seq = |n: Option<u64>| n.map_or_else(|| "none".to_owned(), |n| n.to_string());
     let lag = status.durable_lag_bytes();
     let control = match &status.control {
@@ -124,16 +149,7 @@ fn to_text(
     if !status.counters.is_empty() {
         rows.extend(counter_rows(status));
     }
-    if let Some(before) = before {
-        let grown = |name| counter(status, name).saturating_sub(counter(before, name));
-        let rate = format!(
-            "{} records/s, {}/s",
-            units::count(units::per_second(grown("records"), interval)),
-            units::bytes(units::per_second(grown("payload_bytes"), interval))
-        );
-        rows.push(("now", rate));
-    }
-    rows.iter().map(|(name, value)| format!("{name:<14} {value}\n")).collect()
+    rows
 }
 
 /// What the writer has counted.

@@ -7,7 +7,7 @@ mod filter;
 mod follow;
 mod format;
 mod outlet;
-mod paint;
+pub mod paint;
 mod progress;
 pub mod range;
 mod seen;

@@ -6,7 +6,8 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 use waldo_terminal::units;
 
-const HEADER: [&str; 8] = ["READER", "STATE", "POSITION", "BEHIND", "WAITING", "REPORTED", "PID", "USER"];
+/// What the columns of the table are called.
+pub const HEADER: [&str; 8] = ["READER", "STATE", "POSITION", "BEHIND", "WAITING", "REPORTED", "PID", "USER"];
 
 /// A table of all; with the ring if there are several.
 pub fn to_table(found: &[RingReaders]) -> String {

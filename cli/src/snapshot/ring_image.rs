@@ -1,9 +1,9 @@
 //! The ring that is copied: its pages, held open, and where the copy ends.
 
 use crate::attach::settle;
+use crate::descriptors::raise_limit;
 use crate::snapshot::page_reader::PageReader;
 use anyhow::{Context, bail};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -52,7 +52,7 @@ impl RingImage {
     /// # Errors
     /// If the ring cannot be read, or goes round faster than that.
     pub fn open(ring: &Ring, interrupt: &Interrupt) -> anyhow::Result<RingImage> {
-        raise_descriptor_limit();
+        raise_limit();
         let home = ring.home();
         let meta_path = home.join(names::META);
         let cannot = || format!("cannot read {}", meta_path.display());
@@ -195,12 +195,4 @@ fn open_page(path: &Path) -> io::Result<File> {
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(ErrorKind::InvalidInput.into()) }
-}
-
-/// A ring may have more pages than a process may have files open by default.
-fn raise_descriptor_limit() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // With fewer, opening says so.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
 }

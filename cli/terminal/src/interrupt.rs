@@ -62,6 +62,11 @@ impl Interrupt {
         input: Option<BorrowedFd<'_>>,
         timeout: Option<Duration>,
     ) -> anyhow::Result<Ready> {
+        self.wait_any(input.as_slice(), timeout)
+    }
+
+    /// The same for several inputs: the first of them that has something to read.
+    pub fn wait_any(&self, inputs: &[BorrowedFd<'_>], timeout: Option<Duration>) -> anyhow::Result<Ready> {
         // Other signals, of children that end, interrupt the poll and are no reason to wait longer.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
@@ -70,10 +75,10 @@ impl Interrupt {
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
-            fds.extend(input.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            fds.extend(inputs.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)));
             match poll(&mut fds, limit(left)) {
                 Ok(0) => return Ok(Ready::TimedOut),
-                Ok(_) if fds.get(1).and_then(PollFd::any) == Some(true) => return Ok(Ready::Input),
+                Ok(_) if fds[1..].iter().any(|fd| fd.any() == Some(true)) => return Ok(Ready::Input),
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(errno) => return Err(anyhow::Error::new(errno).context("cannot wait for input")),
             }

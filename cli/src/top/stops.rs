@@ -1,0 +1,68 @@
+//! Signals that have to do with the terminal: it has another size, or this process is stopped and goes on.
+
+use anyhow::Context;
+use signal_hook::consts::{SIGCONT, SIGTSTP, SIGWINCH};
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use waldo_terminal::interrupt::is_ignored;
+
+/// Notes of these signals.
+pub struct Stops {
+    stop: Arc<AtomicBool>,
+    went_on: Arc<AtomicBool>,
+    wake: UnixStream,
+    /// A shell without job control would have nobody to start this process again.
+    can_stop: bool,
+}
+
+impl Stops {
+    /// Installs the handlers.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn install() -> anyhow::Result<Stops> {
+        let (wake, from_handler) = UnixStream::pair().context("cannot make a socket pair")?;
+        wake.set_nonblocking(true).context("cannot set up a socket pair")?;
+        let can_stop = !is_ignored(SIGTSTP);
+        let (stop, went_on) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let flags =
+            [(SIGTSTP, can_stop, Some(&stop)), (SIGCONT, true, Some(&went_on)), (SIGWINCH, true, None)];
+        for (signal, _, flag) in flags.into_iter().filter(|(_, wanted, _)| *wanted) {
+            let noted = flag.map(|flag| signal_hook::flag::register(signal, flag.clone())).transpose();
+            noted
+                .and_then(|_| signal_hook::low_level::pipe::register(signal, from_handler.try_clone()?))
+                .context("cannot install a signal handler")?;
+        }
+        Ok(Stops { stop, went_on, wake, can_stop })
+    }
+
+    /// Readable when there has been one.
+    pub fn wake(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Takes note of all that have come.
+    pub fn drain(&self) {
+        let mut bytes = [0; 64];
+        while (&self.wake).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
+    }
+
+    /// Whether this process is to stop.
+    pub fn take_stop(&self) -> bool {
+        // Relaxed, here and below: the flag is all that is passed.
+        self.stop.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether this process has been stopped and goes on.
+    pub fn take_went_on(&self) -> bool {
+        self.went_on.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether there is somebody who would let it go on.
+    pub fn can_stop(&self) -> bool {
+        self.can_stop
+    }
+}

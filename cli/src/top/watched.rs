@@ -1,0 +1,202 @@
+//! A ring that is looked at again and again. It is attached to once, and anew only where that is called for.
+
+use super::figures::Figures;
+use super::growth::Meter;
+use super::readers::RankedReaders;
+use super::turn::Turn;
+use crate::machine::{disk_bytes, state, time_of};
+use crate::stat::counter;
+use crate::stat::readers::ReadingRights;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use waldo::protocol::{RingId, names};
+use waldo::reader::{AttachError, ReadError, ReportDirectory, Ring, RingStatus};
+
+/// How long a ring that was made anew at its path is called that.
+const NEWS: Duration = Duration::from_secs(30);
+
+/// Time between two looks at all files of a ring: at their lengths, where nobody counts them, and at who may
+/// read them.
+const DISK_LOOK: Duration = Duration::from_secs(5);
+
+/// A ring at a path, or none.
+#[derive(Debug)]
+pub struct Watched {
+    home: PathBuf,
+    ring: Option<Ring>,
+    /// The ring that was there last, also if it is not there any more.
+    last_id: Option<RingId>,
+    /// When another ring was found in its place.
+    anew: Option<Instant>,
+    meter: Meter,
+    oldest: Known,
+    newest: Known,
+    readers: Option<Arc<RankedReaders>>,
+    readers_turn: Turn,
+    disk: u64,
+    disk_turn: Turn,
+    rights: Option<Arc<ReadingRights>>,
+    rights_turn: Turn,
+}
+
+/// When a record was appended. A record's time never changes, so that is read once.
+#[derive(Debug, Default)]
+struct Known(Option<(u64, u64)>);
+
+/// Why there are no figures.
+enum NoFigures {
+    Removed,
+    Unreadable(String),
+}
+
+impl Watched {
+    /// Nothing is looked at yet.
+    pub fn new(home: PathBuf) -> Watched {
+        Watched {
+            home,
+            ring: None,
+            last_id: None,
+            anew: None,
+            meter: Meter::default(),
+            oldest: Known::default(),
+            newest: Known::default(),
+            readers: None,
+            readers_turn: Turn::new(Duration::ZERO),
+            disk: 0,
+            disk_turn: Turn::new(DISK_LOOK),
+            rights: None,
+            rights_turn: Turn::new(DISK_LOOK),
+        }
+    }
+
+    /// Its path.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Looks at it. Whatever is the matter with it is among the figures.
+    pub fn look(&mut self, directory: &ReportDirectory) -> Figures {
+        let found = self.attached().and_then(|ring| match ring.status() {
+            Err(ReadError::Replaced { .. }) => {
+                self.ring = None;
+                let ring = self.attached()?;
+                let status = ring.status().map_err(NoFigures::of_reading)?;
+                Ok((ring, status))
+            }
+            other => Ok((ring, other.map_err(NoFigures::of_reading)?)),
+        });
+        match found {
+            // An attachment follows a directory that is moved; what is watched is the path.
+            Ok((ring, status)) if self.is_there() => self.figures(&ring, status, directory),
+            other => {
+                let trouble = other.err().unwrap_or(NoFigures::Removed);
+                // What is wrong with an attachment may be right with the next one. None is kept of a ring
+                // that is gone: its pages and segment would stay for as long.
+                self.ring = None;
+                self.readers = None;
+                match trouble {
+                    NoFigures::Removed => Figures::without_status("removed", None),
+                    NoFigures::Unreadable(why) => Figures::without_status("unreadable", Some(why)),
+                }
+            }
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        let found = self.home.join(names::META).symlink_metadata();
+        found.err().is_none_or(|error| error.kind() != ErrorKind::NotFound)
+    }
+
+    fn attached(&mut self) -> Result<Ring, NoFigures> {
+        if let Some(ring) = &self.ring {
+            return Ok(ring.clone());
+        }
+        let ring = Ring::attach(&self.home).map_err(|error| match error {
+            AttachError::NotARing { .. } if self.last_id.is_some() => NoFigures::Removed,
+            error => NoFigures::Unreadable(error.to_string()),
+        })?;
+        if self.last_id != Some(ring.ring_id()) {
+            self.anew = self.last_id.map(|_| Instant::now());
+            self.last_id = Some(ring.ring_id());
+            (self.meter, self.oldest, self.newest) = Default::default();
+            self.readers = None;
+            self.readers_turn.hasten();
+            self.disk_turn.hasten();
+            self.rights_turn.hasten();
+        }
+        Ok(self.ring.insert(ring).clone())
+    }
+
+    fn figures(&mut self, ring: &Ring, status: RingStatus, directory: &ReportDirectory) -> Figures {
+        let now = Instant::now();
+        self.meter.note(now, &status);
+        let newest = self.newest.of(ring, status.tip_seq_no);
+        let oldest = self.oldest.of(ring, status.oldest_seq_no);
+        if self.readers_turn.is_due(now) {
+            self.readers = Some(Arc::new(RankedReaders::of(ring, directory)));
+            self.readers_turn.note(now, Instant::now());
+        }
+        let counted = counter(&status, "disk_bytes");
+        if counted > 0 {
+            self.disk = counted;
+        } else if self.disk_turn.is_due(now) {
+            self.disk = disk_bytes(&self.home);
+            self.disk_turn.note(now, Instant::now());
+        }
+        if self.rights_turn.is_due(now) {
+            self.rights = ReadingRights::of(&self.home).map(Arc::new);
+            self.rights_turn.note(now, Instant::now());
+        }
+        let damage = newest.as_ref().err().or(oldest.as_ref().err()).cloned();
+        let anew = self.anew.filter(|anew| anew.elapsed() < NEWS);
+        let anew = anew.map(|_| "another ring is here now: it was removed and made anew".to_owned());
+        Figures {
+            state: state(&status),
+            note: damage.or(anew),
+            growth: self.meter.growth(),
+            disk_bytes: self.disk,
+            oldest_ns: oldest.ok().flatten(),
+            newest_ns: newest.ok().flatten(),
+            readers: self.readers.clone(),
+            rights: self.rights.clone(),
+            status: Some(status),
+        }
+    }
+}
+
+impl NoFigures {
+    fn of_reading(error: ReadError) -> NoFigures {
+        match error {
+            ReadError::Gone { .. } => NoFigures::Removed,
+            error => NoFigures::Unreadable(error.to_string()),
+        }
+    }
+}
+
+impl Known {
+    /// The time of the record with this number. What is wrong with the record is told, but for what is over
+    /// by the next look: the writer has dropped the record meanwhile, say.
+    fn of(&mut self, ring: &Ring, seq_no: Option<u64>) -> Result<Option<u64>, String> {
+        let Some(seq_no) = seq_no else { return Ok(None) };
+        if let Some((known, time_ns)) = self.0
+            && known == seq_no
+        {
+            return Ok(Some(time_ns));
+        }
+        match time_of(ring, seq_no) {
+            Ok(time_ns) => {
+                self.0 = time_ns.map(|time_ns| (seq_no, time_ns));
+                Ok(time_ns)
+            }
+            Err(error) if passes(&error) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+fn passes(error: &ReadError) -> bool {
+    use ReadError::{Gone, Lapped, Replaced, Rewound};
+    matches!(error, Lapped { .. } | Rewound { .. } | Replaced { .. } | Gone { .. })
+}
