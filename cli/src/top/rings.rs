@@ -189,3 +189,20 @@ fn search() -> Found {
         .map_err(|error| format!("cannot look for rings: cannot read /dev/shm: {error}"));
     Found::Rings { homes, begun, ended: Instant::now() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_and_has_gone_is_shown_for_a_while() {
+        let watched = || Some(Box::new(Watched::new("/ring".into())));
+        let gone =
+            |age| Line { watched: watched(), gone: Instant::now().checked_sub(age), ..Line::default() };
+        assert!(gone(REMEMBERED).is_over(true) && !gone(REMEMBERED).is_over(false));
+        assert!(!gone(Duration::ZERO).is_over(true));
+        assert!(!Line { watched: watched(), ..Line::default() }.is_over(true));
+        // Somebody looks at it, and will bring it back.
+        assert!(!Line { watched: None, ..gone(REMEMBERED) }.is_over(true));
+    }
+}

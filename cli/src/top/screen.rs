@@ -1,5 +1,8 @@
 //! The terminal: taken over, drawn on, and given back as it was, whatever happens.
 
+#[cfg(test)]
+mod tests;
+
 use super::keys::{Action, Keys};
 use crate::output::Output;
 use anyhow::Context;

@@ -7,11 +7,10 @@ use super::turn::Turn;
 use crate::machine::{disk_bytes, state, time_of};
 use crate::stat::counter;
 use crate::stat::readers::ReadingRights;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use waldo::protocol::{RingId, names};
+use waldo::protocol::RingId;
 use waldo::reader::{AttachError, ReadError, ReportDirectory, Ring, RingStatus};
 
 /// How long a ring that was made anew at its path is called that.
@@ -87,11 +86,9 @@ impl Watched {
             }
             other => Ok((ring, other.map_err(NoFigures::of_reading)?)),
         });
-        match found {
-            // An attachment follows a directory that is moved; what is watched is the path.
-            Ok((ring, status)) if self.is_there() => self.figures(&ring, status, directory),
-            other => {
-                let trouble = other.err().unwrap_or(NoFigures::Removed);
+        match found.and_then(|found| self.still_there().map(|()| found)) {
+            Ok((ring, status)) => self.figures(&ring, status, directory),
+            Err(trouble) => {
                 // What is wrong with an attachment may be right with the next one. None is kept of a ring
                 // that is gone: its pages and segment would stay for as long.
                 self.ring = None;
@@ -104,19 +101,24 @@ impl Watched {
         }
     }
 
-    fn is_there(&self) -> bool {
-        let found = self.home.join(names::META).symlink_metadata();
-        found.err().is_none_or(|error| error.kind() != ErrorKind::NotFound)
+    /// An attachment follows a directory that is moved, and does without metadata that is spoilt. What is
+    /// watched is the path: who attaches there now would find nothing.
+    fn still_there(&self) -> Result<(), NoFigures> {
+        Ring::metadata(&self.home).map(|_| ()).map_err(|error| self.without(&error))
+    }
+
+    fn without(&self, error: &AttachError) -> NoFigures {
+        match error {
+            AttachError::NotARing { .. } if self.last_id.is_some() => NoFigures::Removed,
+            error => NoFigures::Unreadable(error.to_string()),
+        }
     }
 
     fn attached(&mut self) -> Result<Ring, NoFigures> {
         if let Some(ring) = &self.ring {
             return Ok(ring.clone());
         }
-        let ring = Ring::attach(&self.home).map_err(|error| match error {
-            AttachError::NotARing { .. } if self.last_id.is_some() => NoFigures::Removed,
-            error => NoFigures::Unreadable(error.to_string()),
-        })?;
+        let ring = Ring::attach(&self.home).map_err(|error| self.without(&error))?;
         if self.last_id != Some(ring.ring_id()) {
             self.anew = self.last_id.map(|_| Instant::now());
             self.last_id = Some(ring.ring_id());

@@ -34,7 +34,10 @@ mod tail;
 mod tail_exec;
 mod tail_follows;
 mod terminal;
+mod top;
+mod top_terminal;
 #[path = "../../../tests/processes/support/wait.rs"]
 mod wait;
+mod whole_screen;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_waldo");

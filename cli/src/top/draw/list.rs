@@ -80,7 +80,9 @@ pub fn note(row: &RingRow) -> String {
     }
     let note = row.figures.as_ref().and_then(|figures| figures.note.as_deref()).unwrap_or_default();
     // The path is there already.
-    harmless(&note.replace(&format!("{}: ", row.home.display()), "").replace('\t', "\\t"))
+    let home = row.home.display();
+    let note = note.replace(&format!("{home}: "), "").replace(&format!("{home}/"), "");
+    harmless(&note.replace('\t', "\\t"))
 }
 
 fn table_row(row: &RingRow, now: SystemTime) -> TableRow {
