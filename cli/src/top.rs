@@ -33,6 +33,9 @@ use waldo_terminal::interrupt::{Interrupt, Ready};
 /// Time between two frames, so that figures which come one after the other are drawn together.
 const FRAME: Duration = Duration::from_millis(50);
 
+/// Time between two frames that say of a ring how long it has not answered.
+const SLOW: Duration = Duration::from_millis(500);
+
 /// How long an escape is waited for more: those of a key come together, but for a slow line.
 const KEY: Duration = Duration::from_millis(50);
 
@@ -145,6 +148,9 @@ impl Top {
                 self.draw(screen)?;
                 // The next one when there is something new.
                 frame = look + FRAME;
+            }
+            if self.rings.is_looking() {
+                frame = frame.min(now + SLOW);
             }
             let wake = [Some(look), Some(frame), key].into_iter().flatten().min().unwrap_or(look);
             let inputs = [screen.input(), self.rings.bell(), stops.wake()];

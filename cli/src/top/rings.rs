@@ -16,7 +16,7 @@ use waldo::writer::segments;
 /// Time between two searches of this machine for rings, at least.
 const SEARCH: Duration = Duration::from_secs(2);
 
-/// How long a ring that was found, and has been removed, is shown as that.
+/// How long a ring that was found, and that a search does not find any more, is shown: closed, or removed.
 const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// A look that takes longer than this, and longer than two intervals, is shown as such.
@@ -52,7 +52,7 @@ struct Line {
     watched: Option<Box<Watched>>,
     asked: Option<Instant>,
     figures: Option<Arc<Figures>>,
-    /// Since when it has been removed.
+    /// Since when no search has found it.
     gone: Option<Instant>,
 }
 
@@ -78,13 +78,15 @@ impl Rings {
             trouble: None,
             searched: false,
         };
-        named.iter().for_each(|home| rings.watch(std::path::absolute(home).unwrap_or_else(|_| home.clone())));
+        named
+            .iter()
+            .for_each(|home| rings.watch(std::path::absolute(home).unwrap_or_else(|_| home.clone()), false));
         Ok(rings)
     }
 
-    fn watch(&mut self, home: PathBuf) {
+    fn watch(&mut self, home: PathBuf, was_found: bool) {
         self.lines.entry(home).or_insert_with_key(|home| Line {
-            watched: Some(Box::new(Watched::new(home.clone()))),
+            watched: Some(Box::new(Watched::new(home.clone(), was_found))),
             ..Line::default()
         });
     }
@@ -118,7 +120,7 @@ impl Rings {
                     (self.searching, self.searched) = (false, true);
                     self.search.iter_mut().for_each(|turn| turn.note(begun, ended));
                     self.trouble = homes.as_ref().err().cloned();
-                    self.take_homes(homes.unwrap_or_default());
+                    homes.into_iter().for_each(|homes| self.take_homes(homes));
                 }
             }
         }
@@ -127,16 +129,18 @@ impl Rings {
 
     fn take_ring(&mut self, watched: Box<Watched>, figures: Box<Figures>) {
         let line = self.lines.entry(watched.home().to_path_buf()).or_default();
-        line.gone = (figures.state == "removed").then(|| line.gone.unwrap_or_else(Instant::now));
         line.figures = Some(Arc::from(figures));
         (line.watched, line.asked) = (Some(watched), None);
     }
 
     /// What is new is looked at without waiting for the next turn.
     fn take_homes(&mut self, homes: BTreeSet<PathBuf>) {
+        for (home, line) in &mut self.lines {
+            line.gone = (!homes.contains(home)).then(|| line.gone.unwrap_or_else(Instant::now));
+        }
         for home in homes {
             if !self.lines.contains_key(&home) {
-                self.watch(home.clone());
+                self.watch(home.clone(), true);
                 self.lines.get_mut(&home).into_iter().for_each(|line| line.ask(&self.crew, &self.directory));
             }
         }
@@ -151,6 +155,11 @@ impl Rings {
             silent: line.asked.map(|asked| asked.elapsed()).filter(|time| *time >= patience),
         };
         self.lines.iter().map(row).collect()
+    }
+
+    /// Whether a look is under way.
+    pub fn is_looking(&self) -> bool {
+        self.searching || self.lines.values().any(|line| line.asked.is_some())
     }
 
     /// Why rings cannot be looked for.
@@ -196,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_was_found_and_has_gone_is_shown_for_a_while() {
-        let watched = || Some(Box::new(Watched::new("/ring".into())));
+        let watched = || Some(Box::new(Watched::new("/ring".into(), true)));
         let gone =
             |age| Line { watched: watched(), gone: Instant::now().checked_sub(age), ..Line::default() };
         assert!(gone(REMEMBERED).is_over(true) && !gone(REMEMBERED).is_over(false));

@@ -27,6 +27,8 @@ pub struct Watched {
     ring: Option<Ring>,
     /// The ring that was there last, also if it is not there any more.
     last_id: Option<RingId>,
+    /// There has been a ring.
+    was_there: bool,
     /// When another ring was found in its place.
     anew: Option<Instant>,
     meter: Meter,
@@ -51,12 +53,13 @@ enum NoFigures {
 }
 
 impl Watched {
-    /// Nothing is looked at yet.
-    pub fn new(home: PathBuf) -> Watched {
+    /// Nothing is looked at yet. Where somebody has found a ring there was one.
+    pub fn new(home: PathBuf, was_found: bool) -> Watched {
         Watched {
             home,
             ring: None,
             last_id: None,
+            was_there: was_found,
             anew: None,
             meter: Meter::default(),
             oldest: Known::default(),
@@ -109,7 +112,7 @@ impl Watched {
 
     fn without(&self, error: &AttachError) -> NoFigures {
         match error {
-            AttachError::NotARing { .. } if self.last_id.is_some() => NoFigures::Removed,
+            AttachError::NotARing { .. } if self.was_there => NoFigures::Removed,
             error => NoFigures::Unreadable(error.to_string()),
         }
     }
@@ -121,7 +124,7 @@ impl Watched {
         let ring = Ring::attach(&self.home).map_err(|error| self.without(&error))?;
         if self.last_id != Some(ring.ring_id()) {
             self.anew = self.last_id.map(|_| Instant::now());
-            self.last_id = Some(ring.ring_id());
+            (self.last_id, self.was_there) = (Some(ring.ring_id()), true);
             (self.meter, self.oldest, self.newest) = Default::default();
             self.readers = None;
             self.readers_turn.hasten();
@@ -201,4 +204,20 @@ impl Known {
 fn passes(error: &ReadError) -> bool {
     use ReadError::{Gone, Lapped, Replaced, Rewound};
     matches!(error, Lapped { .. } | Rewound { .. } | Replaced { .. } | Gone { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that is removed before the first look has gone, and is no riddle that stays on the screen.
+    #[test]
+    fn what_was_found_and_is_not_there_was_removed() {
+        let place = tempfile::Builder::new().prefix("waldo-top-").tempdir().unwrap();
+        let directory = ReportDirectory::at(place.path());
+        for (was_found, state) in [(true, "removed"), (false, "unreadable")] {
+            let figures = Watched::new(place.path().join("none"), was_found).look(&directory);
+            assert_eq!((figures.state, figures.note.is_some()), (state, !was_found));
+        }
+    }
 }
