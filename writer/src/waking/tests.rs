@@ -136,10 +136,15 @@ fn listen(writer: &Writer) -> Arc<AtomicU64> {
 #[test]
 fn a_listener_is_told_of_each_append_of_a_few_and_of_a_burst_by_the_notifier() {
     let home = Home::new();
-    for min_wake_interval in [Duration::from_nanos(1), Duration::from_millis(500)] {
+    for (min_wake_interval, ahead) in [(Duration::from_nanos(1), 0), (Duration::from_millis(200), BURST_LEN)]
+    {
         let mut writer = open(&home, min_wake_interval);
         let (core, told) = (writer.core(), listen(&writer));
-        for _ in 0..=2 * BURST_LEN {
+        for _ in 0..3 {
+            // Enough for a burst, or none.
+            for _ in 0..=ahead {
+                writer.append_payloads(&[b"x"]).unwrap();
+            }
             let before = told.load(Ordering::Relaxed);
             writer.append_payloads(&[b"x"]).unwrap();
             until("the listener is told of an append", || told.load(Ordering::Relaxed) > before);
