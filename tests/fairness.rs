@@ -7,6 +7,8 @@
 
 use futures_util::StreamExt;
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::join;
@@ -238,4 +240,38 @@ fn what_a_turn_costs() {
         took
     };
     measure("a query", pollster::block_on(queries));
+}
+
+/// An append wakes a query that waits. A runtime may put that task on the thread of the append, right behind
+/// the task that appends; one that went on with something else then kept the other from the record, beside
+/// an idle thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_is_woken_runs_although_who_appended_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let waldo = open(&home, 10).await;
+    let seen = Arc::new(AtomicU64::new(10));
+    let reader = tokio::spawn({
+        let (mut waldo, seen) = (waldo.clone(), Arc::clone(&seen));
+        async move {
+            while seen.load(Ordering::Relaxed) < 60 {
+                let after = Cursor::After(seen.load(Ordering::Relaxed));
+                let found = waldo.query(after, true).await.unwrap();
+                seen.store(found.into_iter().last().unwrap().seq_no(), Ordering::Relaxed);
+            }
+        }
+    });
+    let appender = tokio::spawn(async move {
+        for n in 11..=60 {
+            // The query waits, and the appends are rare enough for it to be told by them.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            waldo.append(&[Log::new_owned(n, n - 1, vec![1; 8])]).await.unwrap();
+            let start = Instant::now();
+            while seen.load(Ordering::Relaxed) < n {
+                assert!(start.elapsed() < DEADLINE, "record {n} has not reached the query");
+                std::hint::spin_loop();
+            }
+        }
+    });
+    appender.await.unwrap();
+    reader.await.unwrap();
 }

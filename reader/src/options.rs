@@ -18,7 +18,8 @@ pub struct AttachOptions {
     /// [`WriterStatus::Stalled`](crate::WriterStatus::Stalled). Default: 5 s.
     pub stalled_after: Duration,
     /// The ring's writer is in this process, and its listener calls
-    /// [`Ring::tell_streams`](crate::Ring::tell_streams). Streams are woken by that, one switch of threads
+    /// [`Ring::tell_streams`](crate::Ring::tell_streams) and
+    /// [`Ring::rouse_streams`](crate::Ring::rouse_streams). Streams are woken by that, one switch of threads
     /// sooner than through the control segment, and the segment's sleepers are fewer by one. Where nobody
     /// calls, they notice records up to a second late. Default: `false`.
     pub streams_are_told: bool,

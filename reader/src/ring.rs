@@ -14,6 +14,10 @@ use std::sync::Arc;
 use waldo_shm_protocol::RingId;
 use waldo_shm_protocol::meta::Meta;
 
+/// Streams that are woken by the thread that tells of something, and not by the one that waits for all: each
+/// costs the appending thread about a microsecond if its runtime has to wake a thread for it.
+const WAKES_MAX: usize = 8;
+
 /// An attachment to a ring. Cheap to clone; all readers made from it, in whatever thread, share the mappings.
 #[derive(Clone, Debug)]
 pub struct Ring {
@@ -92,11 +96,17 @@ impl Ring {
     }
 
     /// Tells the streams of this process to look for what is new. Who attached with
-    /// [`AttachOptions::streams_are_told`] calls this whenever something has been published: up to eight
-    /// streams are woken on this thread, the others by the thread that waits for all of them. A fence and a
-    /// load if nobody waits.
-    pub fn tell_streams(&self) {
-        self.inner.waiter.tell();
+    /// [`AttachOptions::streams_are_told`] calls this, or [`Ring::rouse_streams`], whenever something has
+    /// been published: up to eight streams are woken on this thread, by their wakers, the others by the
+    /// thread that waits for all of them. A fence and a load if nobody waits. Gives whether any was woken
+    /// here.
+    pub fn tell_streams(&self) -> bool {
+        self.inner.waiter.tell(WAKES_MAX)
+    }
+
+    /// The same without calling a waker on this thread: leaves it all to the waiting thread.
+    pub fn rouse_streams(&self) {
+        self.inner.waiter.tell(0);
     }
 
     /// The ring's directory, absolute.

@@ -12,7 +12,7 @@ use std::task::Poll;
 use waldo_reader::{AttachOptions, Batch, Reader, Ring, Turn, WriterStatus};
 use waldo_shm_protocol::Log;
 use waldo_shm_protocol::limits::INDEX_ENTRY_LEN;
-use waldo_writer::{SharedWriter, Writer, WriterOptions};
+use waldo_writer::{Listener, SharedWriter, Writer, WriterOptions};
 
 /// Storage engine for persistent storage of sequential log records.
 ///
@@ -33,6 +33,19 @@ pub struct Waldo {
 struct Shared {
     pending_appends: AtomicU64,
     pending_queries: AtomicU64,
+}
+
+/// The queries that wait, as the writer knows them.
+struct Streams(Ring);
+
+impl Listener for Streams {
+    fn rouse(&self) {
+        self.0.rouse_streams();
+    }
+
+    fn tell(&self) -> bool {
+        self.0.tell_streams()
+    }
 }
 
 /// Counts something that is under way, also when it is cancelled.
@@ -107,8 +120,7 @@ impl Waldo {
             let open = || -> Result<(SharedWriter, Ring), Error> {
                 let writer = Writer::open(&home, options)?;
                 let ring = Ring::attach_with(&home, AttachOptions::default().streams_are_told(true))?;
-                let told = ring.clone();
-                writer.set_listener(Box::new(move || told.tell_streams()));
+                writer.set_listener(Box::new(Streams(ring.clone())));
                 Ok((SharedWriter::new(writer), ring))
             };
             // If the caller has gone, the storage is closed here.
@@ -148,8 +160,8 @@ impl Waldo {
     /// [`AppendError::Sequence`].
     ///
     /// An append that need not be durable is done at once, on the caller's thread, if nobody else is at it. A
-    /// loop of such appends lets other tasks of its thread run after every eighth append, and after each one
-    /// of more than 64 KiB.
+    /// loop of such appends lets other tasks of its thread run after every eighth append, after each one of
+    /// more than 64 KiB, and after each one that has woken a query.
     ///
     /// Cancelling leaves either all of the records or none, or after a crash some of them, without a gap.
     ///

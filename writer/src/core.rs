@@ -35,7 +35,7 @@ impl Core {
 
     /// Wakes everybody, for what happens once in a writer's life.
     pub(crate) fn wake_all(&self) {
-        self.waking.tell_listener();
+        self.waking.rouse_listener();
         self.control.wake_all();
     }
 

@@ -19,6 +19,7 @@ mod tests;
 use crate::error::AppendError;
 use crate::options::Durability;
 use crate::recover::OpenReport;
+use crate::waking::ListenerSlot;
 use crate::writer::{Appended, Entry, Writer};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -58,6 +59,7 @@ struct SharedInner {
     /// `None` once closed.
     writer: Mutex<Option<Writer>>,
     queue: Queue,
+    listener: Arc<ListenerSlot>,
     /// 0 stands for none: no record has that number. On a cache line of its own: it is stored with every
     /// append.
     tip: CachePadded<AtomicU64>,
@@ -103,6 +105,7 @@ impl SharedWriter {
             home: writer.home().to_owned(),
             opened: writer.open_report().clone(),
             queue: Queue::default(),
+            listener: Arc::clone(writer.core.waking.listener()),
             writer: Mutex::new(Some(writer)),
         });
         let committer = {
@@ -143,7 +146,7 @@ impl SharedWriter {
     /// As [`Writer::append`], and [`AppendError::Closed`].
     pub fn append(&self, logs: &[Log<'_>]) -> Result<Appended, AppendError> {
         match self.handle.inner.try_now(|writer| writer.append(logs)) {
-            Some(outcome) => outcome,
+            Some((outcome, _)) => outcome,
             None => self.ask_blocking(|reply| Work::append(logs, reply)),
         }
     }
@@ -154,7 +157,7 @@ impl SharedWriter {
     /// As [`SharedWriter::append`].
     pub fn append_payloads<P: AsRef<[u8]>>(&self, payloads: &[P]) -> Result<Appended, AppendError> {
         match self.handle.inner.try_now(|writer| writer.append_payloads(payloads)) {
-            Some(outcome) => outcome,
+            Some((outcome, _)) => outcome,
             None => self.ask_blocking(|reply| Work::append_payloads(payloads, reply)),
         }
     }
@@ -165,8 +168,8 @@ impl SharedWriter {
     /// for it on the caller's thread). Everything else is done by the committer, and the payloads are copied
     /// for that.
     ///
-    /// A loop of appends that are done at once lets other tasks of its thread run after every eighth, and
-    /// after each one of more than 64 KiB.
+    /// A loop of appends that are done at once lets other tasks of its thread run after every eighth, after
+    /// each one of more than 64 KiB, and after each one that has woken others by the listener.
     ///
     /// An append that is cancelled may still happen, as a whole or, if the writer fails, up to some record.
     ///
@@ -279,9 +282,10 @@ impl SharedWriter {
         if inner.durability != Durability::PageCache && bytes > AT_ONCE_MAX {
             return None;
         }
-        let outcome = inner.try_now(append)?;
+        let (outcome, woke) = inner.try_now(append)?;
         let in_a_row = self.in_a_row.load(Ordering::Relaxed) + 1;
-        let is_over = in_a_row >= IN_A_ROW_MAX || bytes > AT_ONCE_MAX;
+        // A runtime may have put a task that was woken on this thread right behind this one.
+        let is_over = woke || in_a_row >= IN_A_ROW_MAX || bytes > AT_ONCE_MAX;
         self.in_a_row.store(if is_over { 0 } else { in_a_row }, Ordering::Relaxed);
         if is_over {
             give_way().await;
@@ -340,16 +344,19 @@ impl<T> Answer for Result<T, AppendError> {
 }
 
 impl SharedInner {
-    /// Runs `append` on the caller's thread if nobody else is at it or waiting.
-    fn try_now<T>(&self, append: impl FnOnce(&mut Writer) -> T) -> Option<T> {
+    /// Runs `append` on the caller's thread if nobody else is at it or waiting, and tells the listener. Gives
+    /// also whether anybody was woken by that.
+    fn try_now<T>(&self, append: impl FnOnce(&mut Writer) -> T) -> Option<(T, bool)> {
         if !self.queue.is_empty() {
             return None;
         }
         let mut guard = self.writer.try_lock()?;
         let writer = guard.as_mut()?;
-        let outcome = append(writer);
+        let (outcome, due) = self.listener.defer(|| append(writer));
         self.note_tip(writer);
-        Some(outcome)
+        // The listener may call wakers, and what these do is their affair.
+        drop(guard);
+        Some((outcome, due && self.listener.tell()))
     }
 
     fn note_tip(&self, writer: &Writer) {

@@ -11,7 +11,7 @@
 //! - The writer starts, closes or fails: the thread that does so wakes all sleepers, in groups without
 //!   pauses, since nobody appends.
 //!
-//! Whoever wakes also tells the [`Listener`], which stands for the sleepers of the writer's own process.
+//! Whoever wakes also rouses the [`Listener`], which stands for the sleepers of the writer's own process.
 //!
 //! So a publication costs a fence and a load while the notifier is awake, and while it sleeps a system call,
 //! which is then worth one: the reader is one hop away instead of two.
@@ -31,9 +31,10 @@ mod tests;
 use bursts::Bursts;
 use doorbell::Doorbell;
 pub use listener::Listener;
-use listener::ListenerSlot;
+pub(crate) use listener::ListenerSlot;
 use pacing::GROUP;
 pub(crate) use pacing::Pacing;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use waldo_shm_protocol::segment::Publisher;
@@ -52,7 +53,7 @@ pub(crate) struct Waking {
     doorbell: Doorbell,
     bursts: Bursts,
     look_interval: Duration,
-    listener: ListenerSlot,
+    listener: Arc<ListenerSlot>,
 }
 
 impl Waking {
@@ -62,7 +63,7 @@ impl Waking {
             doorbell: Doorbell::default(),
             bursts: Bursts::new(min_wake_interval),
             look_interval: min_wake_interval.max(LOOK_INTERVAL_MIN),
-            listener: ListenerSlot::default(),
+            listener: Arc::default(),
         }
     }
 
@@ -71,24 +72,26 @@ impl Waking {
     #[inline]
     pub(crate) fn notify_of_append(&self, publisher: &Publisher<'_>, now_ns: u64) {
         self.bursts.note(now_ns);
-        self.notify_readers(publisher);
+        if self.doorbell.notifier_sleeps() {
+            self.wake_a_few(publisher, ListenerSlot::rouse_or_defer);
+        }
     }
 
     /// Sees to it that sleepers hear of what was published before this call. Any thread.
     #[inline]
     pub(crate) fn notify_readers(&self, publisher: &Publisher<'_>) {
         if self.doorbell.notifier_sleeps() {
-            self.wake_a_few(publisher);
+            self.wake_a_few(publisher, ListenerSlot::rouse);
         }
     }
 
     #[cold]
-    fn wake_a_few(&self, publisher: &Publisher<'_>) {
+    fn wake_a_few(&self, publisher: &Publisher<'_>, rouse: fn(&ListenerSlot)) {
         if self.bursts.is_burst() {
             self.doorbell.ring();
             return;
         }
-        self.tell_listener();
+        rouse(&self.listener);
         let mut may_be_more = false;
         for n in 0..publisher.segment().wake_words() {
             let woken = futex::wake(publisher.bump_wake(n), INLINE_WAKES_MAX as i32);
@@ -99,14 +102,14 @@ impl Waking {
         }
     }
 
-    /// Has `listener` told from now on; see [`Writer::set_listener`](crate::Writer::set_listener).
-    pub(crate) fn set_listener(&self, listener: Listener) {
-        self.listener.set(listener);
+    /// The process's own listener.
+    pub(crate) fn listener(&self) -> &Arc<ListenerSlot> {
+        &self.listener
     }
 
-    /// Tells the process's own listener, by itself where everybody else is woken by another call.
-    pub(crate) fn tell_listener(&self) {
-        self.listener.tell();
+    /// Rouses the process's own listener, where everybody else is woken by another call.
+    pub(crate) fn rouse_listener(&self) {
+        self.listener.rouse();
     }
 
     /// Ends the notifier.

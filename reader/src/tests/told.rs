@@ -78,11 +78,23 @@ fn who_tells_wakes_a_few_streams_and_the_waiting_thread_all_others() {
         let mut by_this = Vec::new();
         for _ in 0..ROUNDS / 3 {
             forge.append_n(1);
+            // Unless the waiting thread, which looks by itself now and then, has come first.
             ring.tell_streams();
             by_this.push(streams.until(forge.tip()));
         }
-        // Now and then the waiting thread looks by itself, and comes first.
         assert_eq!(by_this.iter().max(), Some(&count.min(8)), "{by_this:?}");
+    }
+}
+
+#[test]
+fn who_rouses_wakes_nobody_itself() {
+    let mut forge = Forge::live(65536, 4);
+    let ring = attach(&forge);
+    let mut streams = Streams::wait(&ring, 3, Visibility::Committed);
+    for _ in 0..ROUNDS {
+        forge.append_n(1);
+        ring.rouse_streams();
+        assert_eq!(streams.until(forge.tip()), 0);
     }
 }
 
@@ -95,7 +107,11 @@ fn what_is_published_while_a_stream_goes_to_sleep_is_told() {
     std::thread::scope(|scope| {
         let (tell, told) = channel();
         let ring = &ring;
-        scope.spawn(move || told.iter().for_each(|()| ring.tell_streams()));
+        scope.spawn(move || {
+            for () in &told {
+                ring.tell_streams();
+            }
+        });
         for n in 0..ROUNDS * 20 {
             // At once after the stream has seen the record before, or a moment later.
             (0..n % 64).for_each(|_| std::hint::spin_loop());

@@ -9,10 +9,6 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::thread::Thread;
 
-/// Streams that are woken by the thread that tells of something, and not by the one that waits for all: each
-/// costs the appending thread about a microsecond if its runtime has to wake a thread for it.
-const WAKES_MAX: usize = 8;
-
 /// The streams of one ring, and the thread that wakes them, in one process.
 ///
 /// A child process gets a copy of this memory by `fork`, but no copy of the thread, and the mutex may have
@@ -90,30 +86,30 @@ impl Waiter {
         room.drain(..).for_each(wake);
     }
 
-    /// Wakes some of those who wait on this thread, and leaves the others, if there are any, to the waiting
-    /// thread. One fence and one load if nobody waits.
-    pub(crate) fn tell(&self) {
+    /// Wakes up to `max` of those who wait on this thread, and leaves the others, if there are any, to the
+    /// waiting thread. One fence and one load if nobody waits. Gives whether any was woken here.
+    pub(crate) fn tell(&self, max: usize) -> bool {
         // SYNC(told-streams): either this load sees a stream that has registered, or the stream's look after
         // that sees what was published before: both sides store, fence, load.
         fence(Ordering::SeqCst);
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.here().wake_a_few();
-        }
+        self.waiting.load(Ordering::Relaxed) > 0 && self.here().wake_a_few(max)
     }
 
     #[cold]
-    fn wake_a_few(&self) {
-        let mut few = Vec::with_capacity(WAKES_MAX);
+    fn wake_a_few(&self, max: usize) -> bool {
+        let mut few = Vec::with_capacity(max);
         let mut inner = self.lock();
-        inner.sleepers.take(Visibility::Committed, WAKES_MAX, &mut few);
+        inner.sleepers.take(Visibility::Committed, max, &mut few);
         self.count_those_who_wait(&inner);
         // Those who wait for durable records, too: the thread knows whether this is news for them.
         let thread = (inner.sleepers.waiting() > 0).then(|| inner.thread.clone()).flatten();
         drop(inner);
-        few.into_iter().for_each(wake);
         if let Some(thread) = thread {
             thread.unpark();
         }
+        let any = !few.is_empty();
+        few.into_iter().for_each(wake);
+        any
     }
 
     /// To be called before the lock is released by who has changed the number of those who wait.

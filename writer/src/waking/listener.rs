@@ -3,45 +3,85 @@
 use crate::writer::Writer;
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Is called, on whichever thread publishes or wakes, when there may be something new for readers; see
-/// [`Writer::set_listener`](crate::Writer::set_listener).
-pub type Listener = Box<dyn Fn() + Send + Sync>;
+/// Hears that there may be something new for readers; see [`Writer::set_listener`].
+pub trait Listener: Send + Sync {
+    /// Called on any thread, the writer's own ones too, and while nobody else can append: must be short, must
+    /// not block, and must run no code of others, such as wakers.
+    fn rouse(&self);
+
+    /// Called in place of [`Listener::rouse`] on the thread of who has appended through a
+    /// [`SharedWriter`](crate::SharedWriter), when the writer is free again: may run code of others. Returns
+    /// whether anybody was woken; a task that has appended gives way to others then.
+    fn tell(&self) -> bool {
+        self.rouse();
+        false
+    }
+}
 
 impl Writer {
-    /// Has `listener` called whenever there may be something new for readers: when the log has grown, or
-    /// more is durable, where sleeping readers are woken for that, and when the writer fails or closes. For
+    /// Has `listener` told whenever there may be something new for readers: when the log has grown, or more
+    /// is durable, where sleeping readers are woken for that, and when the writer fails or closes. For
     /// readers in this process, whom a call reaches sooner than a futex; see `Ring::tell_streams` of the
-    /// reader crate.
-    ///
-    /// The call is on the appending thread where appends are rare, and on a thread of the writer otherwise:
-    /// it must be short, and must neither block nor append. The first listener stays; a second one is
-    /// dropped.
-    pub fn set_listener(&self, listener: Listener) {
-        self.core.waking.set_listener(listener);
+    /// reader crate. The first listener stays; a second one is dropped.
+    pub fn set_listener(&self, listener: Box<dyn Listener>) {
+        let _ = self.core.waking.listener().listener.set(listener);
     }
 }
 
 /// Room for one listener.
 #[derive(Default)]
-pub(super) struct ListenerSlot(OnceLock<Listener>);
+pub(crate) struct ListenerSlot {
+    listener: OnceLock<Box<dyn Listener>>,
+    /// Whoever appends tells the listener when the writer is free again. Like the next field, only for who
+    /// has the writer.
+    deferred: AtomicBool,
+    /// There is something to tell then.
+    due: AtomicBool,
+}
 
 impl ListenerSlot {
-    /// The first one stays.
-    pub(super) fn set(&self, listener: Listener) {
-        let _ = self.0.set(listener);
+    /// Rouses the listener, if there is one.
+    pub(super) fn rouse(&self) {
+        if let Some(listener) = self.listener.get() {
+            listener.rouse();
+        }
     }
 
-    /// Tells the listener, if there is one.
-    pub(super) fn tell(&self) {
-        if let Some(listener) = self.0.get() {
-            listener();
+    /// Does so, or leaves that to who appends. Only for who has the writer.
+    pub(super) fn rouse_or_defer(&self) {
+        match self.deferred.load(Ordering::Relaxed) {
+            true => self.due.store(true, Ordering::Relaxed),
+            false => self.rouse(),
         }
+    }
+
+    /// Runs `append`, and leaves it to the caller to tell the listener. Only for who has the writer. Gives
+    /// whether there is something to tell.
+    pub(crate) fn defer<T>(&self, append: impl FnOnce() -> T) -> (T, bool) {
+        /// Also when a payload panics.
+        struct Deferred<'a>(&'a AtomicBool);
+        impl Drop for Deferred<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Relaxed);
+            }
+        }
+        self.deferred.store(true, Ordering::Relaxed);
+        let deferred = Deferred(&self.deferred);
+        let outcome = append();
+        drop(deferred);
+        (outcome, self.due.load(Ordering::Relaxed) && self.due.swap(false, Ordering::Relaxed))
+    }
+
+    /// Tells the listener what was left to the caller. Gives whether anybody was woken.
+    pub(crate) fn tell(&self) -> bool {
+        self.listener.get().is_some_and(|listener| listener.tell())
     }
 }
 
 impl fmt::Debug for ListenerSlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.get().is_some() { "a listener" } else { "no listener" })
+        f.write_str(if self.listener.get().is_some() { "a listener" } else { "no listener" })
     }
 }

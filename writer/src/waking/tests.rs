@@ -5,10 +5,10 @@ use super::futex::tests::{sleep, wait_until_asleep};
 use super::*;
 use crate::core::Core;
 use crate::testing::{Home, small};
-use crate::{Durability, Io, Writer, WriterOptions};
-use std::sync::Arc;
+use crate::{Durability, Io, SharedWriter, Writer, WriterOptions};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use waldo_shm_protocol::segment::Counter;
 
@@ -123,14 +123,54 @@ fn appends_in_quick_succession_leave_all_waking_to_the_notifier() {
     writer.close().unwrap();
 }
 
-/// Counts how often it is told.
+/// Counts how often it is roused.
+struct Count(Arc<AtomicU64>);
+
+impl Listener for Count {
+    fn rouse(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 fn listen(writer: &Writer) -> Arc<AtomicU64> {
     let told = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&told);
-    writer.set_listener(Box::new(move || {
-        count.fetch_add(1, Ordering::Relaxed);
-    }));
+    writer.set_listener(Box::new(Count(Arc::clone(&told))));
     told
+}
+
+/// Appends by itself when it is told, which whoever is told may do.
+struct Appending(Arc<OnceLock<SharedWriter>>, Sender<Option<u64>>);
+
+impl Listener for Appending {
+    fn rouse(&self) {}
+
+    fn tell(&self) -> bool {
+        if let Some(writer) = self.0.get()
+            && writer.tip() == Some(1)
+        {
+            writer.append_payloads(&[b"another's"]).unwrap();
+            self.1.send(writer.tip()).unwrap();
+        }
+        false
+    }
+}
+
+/// Wakers are programs' code, and one that appended while the writer was held would wait for itself.
+#[test]
+fn who_appends_tells_the_listener_when_the_writer_is_free_again() {
+    let home = Home::new();
+    let writer = open(&home, Duration::from_nanos(1));
+    let (shared, (tell, told)) = (Arc::new(OnceLock::new()), channel());
+    writer.set_listener(Box::new(Appending(Arc::clone(&shared), tell)));
+    let core = writer.core();
+    let writer = SharedWriter::new(writer);
+    assert!(shared.set(writer.clone()).is_ok());
+    until_notifier_sleeps(&core);
+    let appending = thread::spawn(move || writer.append_payloads(&[b"one"]).map(|_| ()));
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(Some(2)));
+    appending.join().unwrap().unwrap();
+    // Each has the other until here.
+    shared.get().unwrap().close().unwrap();
 }
 
 #[test]
