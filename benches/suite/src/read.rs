@@ -4,6 +4,7 @@ mod memory;
 mod scan;
 mod seek;
 mod streams;
+mod waiting;
 
 use super::ring;
 use super::session::{self, Session};
@@ -19,7 +20,7 @@ pub use memory::{SLEEPER, sleeper_main};
 /// `seek` finds a record by a random number anywhere in the ring and reads it, which arithmetic could do as
 /// well if all records had one size: that is its floor. `scan` reads everything, pages mapped anew each time,
 /// against a walk over a mapping of the same files that follows the length fields, or adds up all bytes.
-/// `streams` wakes ten thousand async streams of one process. `memory` is what a sleeping reader process
+/// `streams` wakes ten thousand async streams of one process, `waiting` one query of the embedded API. `memory` is what a sleeping reader process
 /// costs above an idle one.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -51,6 +52,8 @@ enum ReadRegime {
     Scan,
     /// Ten thousand async streams of one process.
     Streams,
+    /// One query of the embedded API, which waits for an append of the same process.
+    Waiting,
     /// Sleeping reader processes.
     Memory,
 }
@@ -61,7 +64,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let sizes = plan.check_payloads(&args.size)?;
     let wanted = |regime| args.regime.contains(&regime) || args.regime.contains(&ReadRegime::All);
     let sweep = args.sweep || args.setting.report.is_some();
-    let regimes = [ReadRegime::Seek, ReadRegime::Scan, ReadRegime::Streams, ReadRegime::Memory];
+    let regimes =
+        [ReadRegime::Seek, ReadRegime::Scan, ReadRegime::Streams, ReadRegime::Waiting, ReadRegime::Memory];
     let steps = regimes.into_iter().filter(|regime| wanted(*regime)).count() + usize::from(sweep);
     let bytes = plan.ring_bytes() + 7 * plan.page_len;
     let session = Session::start("Reading a ring", &args.setting, plan, bytes, steps);
@@ -76,6 +80,10 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         }
         if wanted(ReadRegime::Streams) {
             streams::run(session)?;
+            session.watch.step();
+        }
+        if wanted(ReadRegime::Waiting) {
+            waiting::run(session)?;
             session.watch.step();
         }
         if wanted(ReadRegime::Memory) {

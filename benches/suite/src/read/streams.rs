@@ -37,8 +37,7 @@ pub fn run(session: &mut Session) -> anyhow::Result<()> {
     for _ in 0..count {
         runtime.spawn(follow(ring.reader(Cursor::Tip)?.into_stream(), Arc::clone(&seen)));
     }
-    let bell =
-        Arc::new(Bell { number: AtomicU64::new(0), wakers: (0..count).map(|_| Mutex::default()).collect() });
+    let bell = Arc::new(Bell::new(count));
     let heard = Arc::new(AtomicUsize::new(0));
     listen(&runtime, &bell, &heard);
 
@@ -75,18 +74,34 @@ async fn follow(mut batches: Batches, seen: Arc<AtomicUsize>) {
 }
 
 /// The floor: a number, and who waits for it to change.
-struct Bell {
+pub struct Bell {
     number: AtomicU64,
     wakers: Vec<Mutex<Option<Waker>>>,
 }
 
 impl Bell {
-    fn ring(&self) {
+    /// For so many tasks.
+    pub fn new(tasks: usize) -> Bell {
+        Bell { number: AtomicU64::new(0), wakers: (0..tasks).map(|_| Mutex::default()).collect() }
+    }
+
+    /// Changes the number, and wakes all who wait.
+    pub fn ring(&self) {
         self.number.fetch_add(1, Ordering::Release);
         for waker in &self.wakers {
             let waker = waker.lock().unwrap_or_else(PoisonError::into_inner).take();
             waker.into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// Task `n` waits until the number is another one than `last`.
+    pub async fn after(&self, n: usize, last: u64) -> u64 {
+        poll_fn(|cx| {
+            *self.wakers[n].lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+            let now = self.number.load(Ordering::Acquire);
+            if now == last { Poll::Pending } else { Poll::Ready(now) }
+        })
+        .await
     }
 }
 
@@ -96,12 +111,7 @@ fn listen(runtime: &Runtime, bell: &Arc<Bell>, heard: &Arc<AtomicUsize>) {
         runtime.spawn(async move {
             let mut last = 0;
             loop {
-                last = poll_fn(|cx| {
-                    *bell.wakers[n].lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
-                    let now = bell.number.load(Ordering::Acquire);
-                    if now == last { Poll::Pending } else { Poll::Ready(now) }
-                })
-                .await;
+                last = bell.after(n, last).await;
                 heard.fetch_add(1, Ordering::Relaxed);
             }
         });
