@@ -20,8 +20,8 @@ pub use memory::{SLEEPER, sleeper_main};
 /// `seek` finds a record by a random number anywhere in the ring and reads it, which arithmetic could do as
 /// well if all records had one size: that is its floor. `scan` reads everything, pages mapped anew each time,
 /// against a walk over a mapping of the same files that follows the length fields, or adds up all bytes.
-/// `streams` wakes ten thousand async streams of one process, `waiting` one query of the embedded API. `memory` is what a sleeping reader process
-/// costs above an idle one.
+/// `streams` wakes ten thousand async streams of one process, `waiting` one query of the embedded API.
+/// `memory` is what a sleeping reader process costs above an idle one.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
