@@ -180,6 +180,29 @@ fn where_the_segment_cannot_be_given_to_the_group_of_the_home_it_reads_the_files
     close(writer);
 }
 
+/// One that is just being made is waited for, some milliseconds. Each reader would wait so long at each look
+/// for one that it will never be given.
+#[test]
+fn a_segment_that_is_not_for_a_reader_is_not_waited_for() {
+    if !is_root() {
+        return;
+    }
+    let setup = Setup::default();
+    let ring = home_of(WRITER, READERS, 0o2750);
+    let mut writer = Child::spawn("writer", as_user(setup.args(ring.home()), WRITER, WRITER));
+    writer.expect("opened");
+    append(&mut writer, 1500);
+    let args = as_user(setup.args(ring.home()), OTHERS, READERS);
+    let mut scout = Child::spawn("scout", args.with("dies_at_sleep", 1));
+    scout.expect("attached");
+    for _ in 0..3 {
+        scout.say("");
+        assert_eq!(scout.expect("status")[0], "files");
+    }
+    scout.finish();
+    close(writer);
+}
+
 /// A segment in a file goes by the ring as well, and no directory's bits help it.
 #[test]
 fn a_segment_in_a_file_gets_group_and_mode() {

@@ -12,7 +12,7 @@ pub const NOBODY: u32 = 65534;
 
 /// Applies what the parent asked for: `memlock`, `nofile`, `fsize`, `without_uring`, `without_enter`,
 /// `without_fallocate`, `umask`, `nobody`, `uid`, with `gid` and `groups` (one more), `dies_at_mode`,
-/// `dies_at_group`, `dies_at_flush_of_all`.
+/// `dies_at_group`, `dies_at_flush_of_all`, `dies_at_sleep`.
 pub fn restrict(args: &Args) {
     for (name, resource) in [("memlock", Resource::RLIMIT_MEMLOCK), ("fsize", Resource::RLIMIT_FSIZE)] {
         if args.has(name) {
@@ -52,6 +52,11 @@ pub fn restrict(args: &Args) {
     }
     if args.has("dies_at_flush_of_all") {
         refuse(libc::SYS_syncfs, libc::SECCOMP_RET_KILL_PROCESS);
+    }
+    if args.has("dies_at_sleep") {
+        for call in [libc::SYS_nanosleep, libc::SYS_clock_nanosleep] {
+            refuse(call, libc::SECCOMP_RET_KILL_PROCESS);
+        }
     }
 }
 
