@@ -61,7 +61,7 @@ impl RingImage {
             let meta = Ring::metadata(home)?;
             let stat = std::fs::metadata(&meta_path).with_context(cannot)?;
             let (mode, owner) = (stat.mode() & 0o777, (stat.uid(), stat.gid()));
-            let dir_mode = std::fs::metadata(home).with_context(cannot)?.mode() & 0o777;
+            let dir_mode = std::fs::metadata(home).with_context(cannot)?.mode() & 0o2777;
             if meta.ring_id != ring.ring_id() {
                 bail!("{}: another ring is here now", home.display());
             }
@@ -129,7 +129,7 @@ impl RingImage {
         self.mode
     }
 
-    /// Permissions of the ring's directory.
+    /// Permissions of the ring's directory, with the set-group-id bit.
     pub fn dir_mode(&self) -> u32 {
         self.dir_mode
     }
