@@ -2,12 +2,13 @@
 
 use crate::attach::settle;
 use crate::descriptors::raise_limit;
+use crate::plain_file;
 use crate::snapshot::page_reader::PageReader;
 use anyhow::{Context, bail};
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use waldo::protocol::limits::PAGE_HEADER_LEN;
 use waldo::protocol::meta::{META_LEN, Meta};
@@ -167,7 +168,7 @@ fn open_pages(
     let mut pages = VecDeque::new();
     for id in ids {
         let path = home.join(names::page(id));
-        let opened = open_page(&path).and_then(|file| {
+        let opened = plain_file::open(&path).and_then(|file| {
             let mut head = [0; PAGE_HEADER_LEN];
             file.read_exact_at(&mut head, 0)?;
             Ok((file.metadata()?.len(), head, file))
@@ -189,10 +190,4 @@ fn open_pages(
         }
     }
     Ok((!pages.is_empty()).then_some(pages))
-}
-
-fn open_page(path: &Path) -> io::Result<File> {
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(ErrorKind::InvalidInput.into()) }
 }
