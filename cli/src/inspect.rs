@@ -5,13 +5,13 @@ mod fields;
 mod meta;
 mod page;
 
+use crate::plain_file;
 use crate::tail::escape::harmless;
 use anyhow::{Context, bail};
-use nix::fcntl::OFlag;
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use waldo_shm_protocol::{format, meta as meta_layout, names, page as page_layout, segment};
 use waldo_terminal::failure::{Outcome, Usage, output_error};
@@ -73,7 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             args.target.display()
         )));
     } else {
-        file(&args.target, args.records, &mut out)?;
+        file(&args.target, plain_file::open_named(&args.target), args.records, &mut out)?;
     }
     std::io::stdout().write_all(out.as_bytes()).map_err(output_error)?;
     Ok(Outcome::Done)
@@ -88,9 +88,9 @@ fn layouts(out: &mut String) {
 fn home(args: &Args, out: &mut String) -> anyhow::Result<()> {
     let home = &args.target;
     match (args.part, args.id) {
-        (Some(Part::Meta), _) => file(&home.join(names::META), 0, out),
+        (Some(Part::Meta), _) => file_in(home, names::META, 0, out),
         (Some(Part::Control), _) => control::linked(home, out),
-        (Some(Part::Page), Some(id)) => file(&home.join(names::page(id)), args.records, out),
+        (Some(Part::Page), Some(id)) => file_in(home, &names::page(id), args.records, out),
         _ => overview(home, out),
     }
 }
@@ -110,7 +110,7 @@ fn overview(home: &Path, out: &mut String) -> anyhow::Result<()> {
     if pages.is_empty() && !others.iter().any(|name| name == names::META) {
         bail!("{} is not a ring: it has neither a {} nor pages", home.display(), names::META);
     }
-    for part in [file(&home.join(names::META), 0, out), control::linked(home, out)] {
+    for part in [file_in(home, names::META, 0, out), control::linked(home, out)] {
         // One part that cannot be read is no reason not to show the others.
         if let Err(error) = part {
             let _ = writeln!(out, "! {error:#}\n");
@@ -124,21 +124,27 @@ fn overview(home: &Path, out: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Decodes a file of the ring in `home`.
+fn file_in(home: &Path, name: &str, records: u64, out: &mut String) -> anyhow::Result<()> {
+    let path = home.join(name);
+    file(&path, plain_file::open(&path), records, out)
+}
+
 /// Decodes one file, whatever it is.
-fn file(path: &Path, records: u64, out: &mut String) -> anyhow::Result<()> {
-    let mut file = open(path).with_context(|| format!("cannot open {}", path.display()))?;
+fn file(path: &Path, opened: std::io::Result<File>, records: u64, out: &mut String) -> anyhow::Result<()> {
+    let file = opened.with_context(|| format!("cannot open {}", path.display()))?;
     let len = file.metadata().with_context(|| format!("cannot examine {}", path.display()))?.len();
     let mut magic = [0; 8];
-    let got = read_up_to(&mut file, &mut magic).with_context(|| format!("cannot read {}", path.display()))?;
+    let got = read_up_to(&file, &mut magic).with_context(|| format!("cannot read {}", path.display()))?;
     let _ = writeln!(out, "{} ({len} bytes)", path.display());
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     match &magic[..got] {
-        m if *m == meta_layout::META_MAGIC || name == names::META => meta::show(path, out),
+        m if *m == meta_layout::META_MAGIC || name == names::META => meta::show(path, &file, out),
         m if *m == page_layout::PAGE_MAGIC || *m == page_layout::PAGE_MAGIC_RETIRED => {
             page::show(path, &file, len, records, out)
         }
-        m if *m == segment::SEGMENT_MAGIC.to_le_bytes() => control::show(path, out),
-        b"waldo-co" => control::show_link(path, out),
+        m if *m == segment::SEGMENT_MAGIC.to_le_bytes() => control::show(path, file, out),
+        b"waldo-co" => control::show_link(path, &file, out),
         _ if name.starts_with(names::PAGE_PREFIX) || name.starts_with(names::SCRATCH_PREFIX) => {
             page::show(path, &file, len, records, out)
         }
@@ -150,20 +156,11 @@ fn file(path: &Path, records: u64, out: &mut String) -> anyhow::Result<()> {
     }
 }
 
-/// Opens a regular file for reading. What else may stand there, such as a pipe, is not waited for.
-fn open(path: &Path) -> std::io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(std::io::Error::other("this is no regular file")),
-    }
-}
-
-/// Fills `buffer` as far as the file goes.
-fn read_up_to(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
+/// Fills `buffer` as far as the file goes, from its beginning.
+fn read_up_to(file: &File, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match file.read(&mut buffer[filled..]) {
+        match file.read_at(&mut buffer[filled..], filled as u64) {
             Ok(0) => break,
             Ok(n) => filled += n,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

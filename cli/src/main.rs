@@ -20,6 +20,7 @@ mod machine;
 mod man;
 mod moment;
 mod output;
+mod plain_file;
 mod repair;
 mod repeat;
 mod replay;

@@ -77,6 +77,25 @@ impl Plan {
         }
     }
 
+    /// Of a ring that has many files, each append durable.
+    pub fn of_many_pages(dice: &mut Dice) -> Plan {
+        Plan {
+            io: Io::Pwrite,
+            mode: Mode::Sync,
+            interval_us: 0,
+            ring_size: 40,
+            page_len: 16 << 10,
+            max: 600,
+            batch: 20,
+            sync_every: 0,
+            shared: false,
+            follow: false,
+            prepare_ahead: true,
+            geometry: 0,
+            seed: dice.next(),
+        }
+    }
+
     /// For a life that promises to survive kills only: whether it tells how far it may have gone.
     pub fn cache(&self) -> Option<bool> {
         (self.mode == Mode::Cache).then_some(!self.shared)
@@ -107,9 +126,10 @@ impl Plan {
     }
 }
 
-/// The writer's options in a child that was given the arguments of a plan.
+/// The writer's options in a child that was given the arguments of a plan, with `mode` and `group` if these
+/// are to change.
 pub fn options(args: &Args) -> WriterOptions {
-    WriterOptions::default()
+    let mut options = WriterOptions::default()
         .ring_size(args.number("ring_size") as u32)
         .page_len(args.number("page_len"))
         .index_capacity(32)
@@ -133,5 +153,8 @@ pub fn options(args: &Args) -> WriterOptions {
         .buffers(4)
         .buffer_len(16 << 10)
         .heartbeat(Duration::from_millis(50))
-        .prepare_ahead(args.number("prepare_ahead") == 1)
+        .prepare_ahead(args.number("prepare_ahead") == 1);
+    let number = |name| args.has(name).then(|| args.number(name) as u32);
+    (options.mode, options.group) = (number("mode"), number("group"));
+    options
 }

@@ -348,7 +348,7 @@ impl<'a> Rounds<'a> {
 }
 
 /// What a child that opens finds; an error if it does not come to an end with it.
-fn hear_found(child: &Child) -> Result<Found, String> {
+pub fn hear_found(child: &Child) -> Result<Found, String> {
     let deadline = Instant::now() + PATIENCE;
     let mut found = Found::default();
     let mut last = String::from("nothing");

@@ -7,17 +7,7 @@ use crate::support::payload::check_batch;
 use crate::support::ring::{Setup, TestRing};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use waldo::protocol::link::Link;
-use waldo::protocol::names;
 use waldo::reader::{ControlKind, Cursor};
-
-fn segment(ring: &TestRing) -> PathBuf {
-    match Link::parse(&fs::read(ring.home().join(names::LINK)).unwrap()).unwrap() {
-        Link::Posix(name) => Path::new("/dev/shm").join(&name[1..]),
-        Link::Path(path) => path.into(),
-    }
-}
 
 /// A ring was written by root once, say with `sudo waldo append`. The segment that this left belonged to
 /// root, in a directory where nobody may remove other people's files, and the service that the ring belongs
@@ -42,7 +32,7 @@ fn another_user_s_left_over_does_not_keep_a_service_from_starting() {
         writer.finish();
     };
     write(10);
-    let left = segment(&ring);
+    let left = ring.segment();
     chown(&left, Some(0), Some(0)).unwrap();
     for mode in [0o600, 0o666] {
         fs::set_permissions(&left, fs::Permissions::from_mode(mode)).unwrap();
@@ -50,12 +40,12 @@ fn another_user_s_left_over_does_not_keep_a_service_from_starting() {
         write(if mode == 0o600 { 20 } else { 30 });
         // It is not written to either, though it might be: its owner could shorten it.
         assert!(fs::read(&left).unwrap() == before && fs::metadata(&left).unwrap().uid() == 0);
-        assert_ne!(segment(&ring), left);
+        assert_ne!(ring.segment(), left);
     }
     // The other name stays.
-    let other = segment(&ring);
+    let other = ring.segment();
     write(40);
-    assert_eq!(segment(&ring), other);
+    assert_eq!(ring.segment(), other);
     let mut reader = ring.reader(Cursor::Oldest);
     let mut last = 0;
     while let Some(batch) = reader.poll().unwrap() {

@@ -30,6 +30,7 @@ mod pages_taken;
 mod permissions;
 mod rights;
 mod rights_changed;
+mod rights_permitted;
 mod small_memory;
 mod stopped_writer;
 mod strange_files;

@@ -7,8 +7,7 @@ use crate::support::ring::{Setup, TestRing, attach};
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use waldo::protocol::link::Link;
+use std::path::PathBuf;
 use waldo::protocol::names;
 use waldo::writer::{ControlPlace, Writer};
 
@@ -25,13 +24,6 @@ pub fn rights(stat: &Metadata) -> Rights {
     (stat.gid(), stat.mode() & 0o7777)
 }
 
-pub fn segment(ring: &TestRing) -> PathBuf {
-    match Link::parse(&fs::read(ring.home().join(names::LINK)).unwrap()).unwrap() {
-        Link::Posix(name) => Path::new("/dev/shm").join(&name[1..]),
-        Link::Path(path) => path.into(),
-    }
-}
-
 /// What everything that belongs to the ring has: `.` is the directory, `segment` the control segment. What is
 /// no page yet, or no page any more, is left out.
 pub fn all_rights(ring: &TestRing) -> BTreeMap<String, Rights> {
@@ -40,33 +32,38 @@ pub fn all_rights(ring: &TestRing) -> BTreeMap<String, Rights> {
     let mut all: BTreeMap<_, _> = entries.map(named).collect();
     all.retain(|name, _| !name.starts_with(names::SCRATCH_PREFIX));
     all.insert(".".into(), ring.home().to_owned());
-    all.insert("segment".into(), segment(ring));
+    all.insert("segment".into(), ring.segment());
     // A writer that runs makes pages, and lets them go.
     let look = |(name, path)| Some((name, rights(&fs::symlink_metadata(path).ok()?)));
     all.into_iter().filter_map(look).collect()
 }
 
 /// Everything has this group and these bits; the directory what goes with them, and nobody but the writer can
-/// open the lock.
+/// open the lock, whatever its group is.
 pub fn assert_rights(ring: &TestRing, group: u32, mode: u32) {
     let mut pages = 0;
     for (name, found) in all_rights(ring) {
         let wanted = match name.as_str() {
-            "." => 0o2700 | mode & 0o044 | (mode & 0o044) >> 2,
-            names::LOCK => 0o600,
-            _ => mode,
+            "." => (group, 0o2700 | mode & 0o044 | (mode & 0o044) >> 2),
+            names::LOCK => (found.0, 0o600),
+            _ => (group, mode),
         };
         pages += u32::from(name.starts_with(names::PAGE_PREFIX));
-        assert_eq!(found, (group, wanted), "{name}: {:o}, {wanted:o}", found.1);
+        assert_eq!(found, wanted, "{name}: {:o}, {:o}", found.1, wanted.1);
     }
     assert!(pages > 0);
 }
 
 /// A home that belongs to [`WRITER`], in a directory that everybody may go through.
 pub fn home_of_the_writer(mode: u32) -> TestRing {
+    home_of(WRITER, WRITER, mode)
+}
+
+/// The same, of another user and group.
+pub fn home_of(user: u32, group: u32, mode: u32) -> TestRing {
     let ring = TestRing::new();
     ring.open_to_all();
-    chown(ring.home(), Some(WRITER), Some(WRITER)).unwrap();
+    chown(ring.home(), Some(user), Some(group)).unwrap();
     fs::set_permissions(ring.home(), Permissions::from_mode(mode)).unwrap();
     ring
 }
@@ -93,7 +90,7 @@ pub fn close(mut writer: Child) {
 }
 
 /// How a user of this group sees the ring: `segment` or `files`.
-fn source_of(ring: &TestRing, setup: &Setup, user: u32, group: u32) -> String {
+pub fn source_of(ring: &TestRing, setup: &Setup, user: u32, group: u32) -> String {
     let mut scout = Child::spawn("scout", as_user(setup.args(ring.home()), user, group));
     scout.expect("attached");
     scout.say("");
@@ -146,9 +143,7 @@ fn the_group_of_a_set_group_id_home_reads_the_segment_too() {
         return;
     }
     let setup = Setup::default();
-    let ring = home_of_the_writer(0o2750);
-    chown(ring.home(), None, Some(READERS)).unwrap();
-    fs::set_permissions(ring.home(), Permissions::from_mode(0o2750)).unwrap();
+    let ring = home_of(WRITER, READERS, 0o2750);
     let mut writer = writer(&ring, &setup);
     writer.expect("opened");
     append(&mut writer, 1500);
@@ -166,9 +161,7 @@ fn where_the_segment_cannot_be_given_to_the_group_of_the_home_it_reads_the_files
         return;
     }
     let setup = Setup::default();
-    let ring = home_of_the_writer(0o2750);
-    chown(ring.home(), None, Some(READERS)).unwrap();
-    fs::set_permissions(ring.home(), Permissions::from_mode(0o2750)).unwrap();
+    let ring = home_of(WRITER, READERS, 0o2750);
     let args = as_user(setup.args(ring.home()), WRITER, WRITER);
     let mut writer = Child::spawn("writer", args);
     writer.expect("opened");
@@ -184,6 +177,29 @@ fn where_the_segment_cannot_be_given_to_the_group_of_the_home_it_reads_the_files
     assert_eq!(follower.skip_to("done"), [100, 0, 1600]);
     follower.finish();
     assert_refused(&ring, &setup, OTHERS, WRITER);
+    close(writer);
+}
+
+/// One that is just being made is waited for, some milliseconds. Each reader would wait so long at each look
+/// for one that it will never be given.
+#[test]
+fn a_segment_that_is_not_for_a_reader_is_not_waited_for() {
+    if !is_root() {
+        return;
+    }
+    let setup = Setup::default();
+    let ring = home_of(WRITER, READERS, 0o2750);
+    let mut writer = Child::spawn("writer", as_user(setup.args(ring.home()), WRITER, WRITER));
+    writer.expect("opened");
+    append(&mut writer, 1500);
+    let args = as_user(setup.args(ring.home()), OTHERS, READERS);
+    let mut scout = Child::spawn("scout", args.with("dies_at_sleep", 1));
+    scout.expect("attached");
+    for _ in 0..3 {
+        scout.say("");
+        assert_eq!(scout.expect("status")[0], "files");
+    }
+    scout.finish();
     close(writer);
 }
 

@@ -47,7 +47,7 @@ pub use error::{AppendError, OpenError};
 pub use options::{ControlPlace, Durability, GeometryChange, Io, WriterOptions};
 pub use poison::Failure;
 pub use recover::{Cut, OpenReport};
-pub use rights::{UnknownGroup, group_id};
+pub use rights::{UnknownGroup, group_id, why_not_given};
 pub use scheduling::{Scheduling, SchedulingError};
 pub use shared::{SharedWriter, Ticket};
 pub use waking::Listener;

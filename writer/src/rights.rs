@@ -7,15 +7,16 @@
 //! ```text
 //! refuse_group  before a directory is made: may this process give a file to that group?
 //! plan          lock taken, nothing changed: do directory and files belong to this user?
-//! carry_out     directory --> link, lock, pages --> ring.meta, flushed
+//! carry_out     directory --> link, pages --> flushed --> ring.meta --> flushed
 //! ```
 //!
 //! The directory is changed first, so that who is to lose the ring loses it at once, and new files are of
-//! the group. `ring.meta` comes last: a file system with a journal makes durable with it what came before. A
-//! writer that is killed in between leaves files with the rights of before and others with those of after;
-//! the next opening that asks for the same goes on.
+//! the group. `ring.meta` comes last, when all else is durable: new files go by it. A writer that is killed
+//! in between, or a power cut, leaves files with the rights of before and others with those of after; the
+//! next opening that asks for the same goes on.
 
 mod names_of;
+mod permitted;
 #[cfg(test)]
 mod tests;
 
@@ -27,15 +28,16 @@ use crate::options::WriterOptions;
 use names_of::{group_text, user_text};
 use nix::libc::{S_IFMT, S_IFREG};
 use nix::sys::stat::FileStat;
-use nix::unistd::{getegid, geteuid, getgroups};
-use std::fs::Metadata;
+use nix::unistd::{getegid, geteuid, syncfs};
+use permitted::{is_mine, keeps_set_group_id, may_give};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use waldo_shm_protocol::names;
 
 /// Permission bits of the files of a ring that is made.
-const DEFAULT_MODE: u32 = 0o640;
+pub(crate) const DEFAULT_MODE: u32 = 0o640;
 const SET_GROUP_ID: u32 = 0o2000;
 const STICKY: u32 = 0o1000;
 
@@ -47,17 +49,22 @@ const CHANGE: &str = "change who may read";
 /// # Errors
 /// [`OpenError::Rights`].
 pub(crate) fn refuse_group(home: &Path, options: &WriterOptions) -> Result<(), OpenError> {
-    match options.group {
-        Some(group) if !may_give(group) => {
-            let (user, group) = (user_text(geteuid().as_raw()), group_text(group));
-            let reason = format!(
-                "{user} is no member of {group}. Have the user added to the group (with systemd: SupplementaryGroups=), \
-                 or name another group"
-            );
-            Err(OpenError::Rights { path: home.to_owned(), reason })
-        }
-        _ => Ok(()),
+    match options.group.and_then(why_not_given) {
+        Some(reason) => Err(OpenError::Rights { path: home.to_owned(), reason }),
+        None => Ok(()),
     }
+}
+
+/// Why a ring that this process opens could not be given to `group`, and what to do; `None` if it could.
+pub fn why_not_given(group: u32) -> Option<String> {
+    if may_give(group) {
+        return None;
+    }
+    let (user, group) = (user_text(geteuid().as_raw()), group_text(group));
+    Some(format!(
+        "{user} is no member of {group}. Have the user added to the group (with systemd: SupplementaryGroups=), or name \
+         another group"
+    ))
 }
 
 /// What the files of the ring in `dir` have, and new ones get.
@@ -93,8 +100,11 @@ pub(crate) struct RightsChange {
     dir: Directory,
     /// `None` if the directory stays as it is.
     home: Option<FileRights>,
-    /// `None` if nothing was asked for.
-    files: Option<FileRights>,
+    files: FileRights,
+    /// The files that have others, but for `ring.meta`.
+    names: Vec<String>,
+    /// Whether `ring.meta` has others.
+    meta: bool,
 }
 
 impl RightsChange {
@@ -103,21 +113,44 @@ impl RightsChange {
     /// # Errors
     /// [`OpenError::Rights`] if something is not this user's, and what the system says.
     pub(crate) fn plan(dir: &Directory, options: &WriterOptions) -> Result<RightsChange, OpenError> {
+        let files = FileRights { mode: options.mode.unwrap_or(DEFAULT_MODE), group: options.group };
+        let mut change = RightsChange { dir: dir.clone(), home: None, files, names: Vec::new(), meta: false };
         if options.mode.is_none() && options.group.is_none() {
-            return Ok(RightsChange { dir: dir.clone(), home: None, files: None });
+            return Ok(change);
         }
         let meta = meta_stat(dir)?;
-        let mode = options.mode.or(meta.map(mode_of_ring)).unwrap_or(DEFAULT_MODE);
-        let files = FileRights { mode, group: options.group };
-        let home = plan_home(dir, meta, files)?;
-        let change = RightsChange { dir: dir.clone(), home, files: Some(files) };
-        for (name, _, stat) in change.files_to_change()? {
-            refuse_owner(&dir.path(&name), stat.st_uid)?;
-        }
+        change.files.mode = options.mode.or(meta.map(mode_of_ring)).unwrap_or(DEFAULT_MODE);
+        change.home = plan_home(dir, meta, change.files)?;
+        change.look_for_files()?;
         Ok(change)
     }
 
-    /// Changes what is there.
+    /// Looks which of the ring's files have other rights than they are to have. What is no regular file is
+    /// none of them: who opens the ring comes upon that without following a link. Nor is the lock, which
+    /// nobody but its owner can open.
+    fn look_for_files(&mut self) -> Result<(), OpenError> {
+        let (dir, files) = (&self.dir, self.files);
+        for name in dir.list().map_err(OpenError::io("list", dir.home()))? {
+            if !matches!(&*name, names::META | names::LINK) && names::parse_page(&name).is_none() {
+                continue;
+            }
+            let stat = dir.stat(&name).map_err(OpenError::io("look at", dir.path(&name)))?;
+            let Some(stat) = stat.filter(|stat| stat.st_mode & S_IFMT == S_IFREG) else { continue };
+            let group_differs = files.group.is_some_and(|group| group != stat.st_gid);
+            if !group_differs && stat.st_mode & 0o7777 == files.mode {
+                continue;
+            }
+            refuse_owner(&dir.path(&name), stat.st_uid)?;
+            match &*name {
+                names::META => self.meta = true,
+                _ => self.names.push(name),
+            }
+        }
+        self.names.sort();
+        Ok(())
+    }
+
+    /// Changes what was found.
     ///
     /// # Errors
     /// What the system says. What has been changed by then stays.
@@ -126,44 +159,29 @@ impl RightsChange {
         if let Some(home) = self.home {
             home.set(dir.itself()).map_err(OpenError::io(CHANGE, dir.home()))?;
         }
-        let files = self.files_to_change()?;
-        for (name, rights, _) in &files {
-            let change = || -> io::Result<()> {
-                let file = dir.open_to_read(name)?;
-                rights.set(&file)?;
-                // It is the last one.
-                if name == names::META { file.sync_all() } else { Ok(()) }
-            };
-            change().map_err(OpenError::io(CHANGE, dir.path(name)))?;
+        for name in &self.names {
+            self.change(name)?;
         }
-        if self.home.is_some() || !files.is_empty() {
-            dir.sync().map_err(OpenError::io(CHANGE, dir.home()))?;
+        if self.home.is_some() || !self.names.is_empty() {
+            // What a flush of `ring.meta` makes durable besides is up to the file system. This is all.
+            syncfs(dir.itself())
+                .map_err(io::Error::from)
+                .map_err(OpenError::io("make durable what was changed in", dir.home()))?;
+        }
+        if self.meta {
+            let meta = self.change(names::META)?;
+            meta.sync_all().map_err(OpenError::io("flush", dir.path(names::META)))?;
         }
         Ok(())
     }
 
-    /// The ring's files that have other rights than they are to have, `ring.meta` last. What is no regular
-    /// file is none of them: who opens the ring comes upon that without following a link.
-    fn files_to_change(&self) -> Result<Vec<(String, FileRights, FileStat)>, OpenError> {
-        let Some(files) = self.files else { return Ok(Vec::new()) };
-        let dir = &self.dir;
-        let mut found = Vec::new();
-        for name in dir.list().map_err(OpenError::io("list", dir.home()))? {
-            let rights = match name.as_str() {
-                names::LOCK => FileRights { mode: FileRights::PRIVATE.mode, ..files },
-                names::META | names::LINK => files,
-                page if names::parse_page(page).is_some() => files,
-                _ => continue,
-            };
-            let stat = dir.stat(&name).map_err(OpenError::io("look at", dir.path(&name)))?;
-            let Some(stat) = stat.filter(|stat| stat.st_mode & S_IFMT == S_IFREG) else { continue };
-            let group_differs = rights.group.is_some_and(|group| group != stat.st_gid);
-            if group_differs || stat.st_mode & 0o7777 != rights.mode {
-                found.push((name, rights, stat));
-            }
-        }
-        found.sort_by(|(one, ..), (other, ..)| (one == names::META, one).cmp(&(other == names::META, other)));
-        Ok(found)
+    fn change(&self, name: &str) -> Result<File, OpenError> {
+        let change = || -> io::Result<File> {
+            let file = self.dir.open_to_read(name)?;
+            self.files.set(&file)?;
+            Ok(file)
+        };
+        change().map_err(OpenError::io(CHANGE, self.dir.path(name)))
     }
 }
 
@@ -182,8 +200,10 @@ fn plan_home(
     }
     let is_others = !is_mine(stat.uid());
     let Some(group) = files.group else {
-        // Only the mode of the files was asked for.
-        return Ok((!is_others && before.mode & STICKY == 0).then_some(wanted));
+        // Only the mode of the files was asked for. The set-group-id bit is worth more than search bits:
+        // without it new pages would be of another group.
+        let keeps = wanted.mode & SET_GROUP_ID == 0 || keeps_set_group_id(stat.gid());
+        return Ok((!is_others && keeps && before.mode & STICKY == 0).then_some(wanted));
     };
     let through = search_bits(files.mode);
     if is_others && before.group == Some(group) && before.mode & through == through {
@@ -215,7 +235,8 @@ fn home_rights(stat: &Metadata, meta: Option<FileStat>, files: FileRights) -> Fi
         mode |= through & 0o007;
     }
     if files.group.is_some() {
-        mode |= SET_GROUP_ID;
+        // Who may not give it gives new files their group one by one.
+        mode = mode & !SET_GROUP_ID | if keeps_set_group_id(of_home) { SET_GROUP_ID } else { 0 };
     }
     if of_home != stat.gid() {
         // Nobody said that the new group may remove files.
@@ -236,16 +257,6 @@ fn mode_of_ring(meta: FileStat) -> u32 {
 
 fn meta_stat(dir: &Directory) -> Result<Option<FileStat>, OpenError> {
     dir.stat(names::META).map_err(OpenError::io("look at", dir.path(names::META)))
-}
-
-fn is_mine(owner: u32) -> bool {
-    geteuid().is_root() || geteuid().as_raw() == owner
-}
-
-/// Whether the kernel lets this process give its files to `group`.
-fn may_give(group: u32) -> bool {
-    let own = || getgroups().is_ok_and(|groups| groups.iter().any(|own| own.as_raw() == group));
-    geteuid().is_root() || getegid().as_raw() == group || own()
 }
 
 fn refuse_owner(path: &Path, owner: u32) -> Result<(), OpenError> {

@@ -1,13 +1,14 @@
 //! Decoding the control segment, from a private copy of its bytes, and the link that leads to it.
 
 use super::fields;
+use crate::plain_file;
 use anyhow::{Context, bail};
 use nix::fcntl::OFlag;
 use nix::sys::mman::shm_open;
 use nix::sys::stat::Mode;
 use std::fmt::Write;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use waldo_shm_protocol::layout::Table;
 use waldo_shm_protocol::limits::SEGMENT_LEN_MAX;
@@ -21,24 +22,31 @@ use waldo_shm_protocol::segment::{
 /// Decodes the control segment that the link in `home` names.
 pub fn linked(home: &Path, out: &mut String) -> anyhow::Result<()> {
     let path = home.join(names::LINK);
-    let mut content = Vec::new();
-    super::open(&path)
-        .and_then(|file| file.take(LINK_LEN_MAX as u64 + 1).read_to_end(&mut content))
+    let content = plain_file::open(&path)
+        .and_then(|file| plain_file::beginning(&file, LINK_LEN_MAX))
         .with_context(|| format!("no control segment: cannot read {}", path.display()))?;
     match Link::parse(&content).with_context(|| format!("{} is damaged", path.display()))? {
-        Link::Path(path) => show(Path::new(&path), out),
+        Link::Path(path) => {
+            let file = plain_file::open(Path::new(&path))
+                .with_context(|| format!("cannot open the control segment {path}"))?;
+            show(Path::new(&path), file, out)
+        }
         Link::Posix(name) => {
-            let fd = shm_open(name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+            let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+            let file = shm_open(name.as_str(), flags, Mode::empty())
+                .map_err(io::Error::from)
+                .and_then(|fd| plain_file::plain(fd.into()))
                 .with_context(|| format!("cannot open the control segment {name}"))?;
             let _ = writeln!(out, "shared memory {name}");
-            decode(File::from(fd), out)
+            decode(file, out)
         }
     }
 }
 
 /// Prints a link file.
-pub fn show_link(path: &Path, out: &mut String) -> anyhow::Result<()> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+pub fn show_link(path: &Path, file: &File, out: &mut String) -> anyhow::Result<()> {
+    let bytes = plain_file::beginning(file, LINK_LEN_MAX)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let _ = match Link::parse(&bytes) {
         Ok(link) => writeln!(out, "  {link:?}"),
         Err(fault) => writeln!(out, "  ! {fault}"),
@@ -47,9 +55,7 @@ pub fn show_link(path: &Path, out: &mut String) -> anyhow::Result<()> {
 }
 
 /// Decodes the control segment in a file.
-pub fn show(path: &Path, out: &mut String) -> anyhow::Result<()> {
-    let file =
-        super::open(path).with_context(|| format!("cannot open the control segment {}", path.display()))?;
+pub fn show(path: &Path, file: File, out: &mut String) -> anyhow::Result<()> {
     let _ = writeln!(out, "control segment {}", path.display());
     decode(file, out)
 }

@@ -1,6 +1,7 @@
 //! Decoding a page file: header, records, footer, index.
 
 use super::fields;
+use crate::plain_file;
 use std::fmt::Write;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,7 +18,7 @@ const PREVIEW: usize = 60;
 /// The most important things about a page, for a list of pages.
 pub fn one_line(path: &Path, id: u64) -> String {
     let look = || -> Result<String, String> {
-        let file = super::open(path).map_err(|e| e.to_string())?;
+        let file = plain_file::open(path).map_err(|e| e.to_string())?;
         let len = file.metadata().map_err(|e| e.to_string())?.len();
         let header =
             PageHeader::check_any(&bytes_at(&file, 0, 128), len).map_err(|fault| fault.to_string())?;

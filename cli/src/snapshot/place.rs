@@ -8,15 +8,17 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat, rename
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, syncfs, unlinkat};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// Names that are tried for a directory that has no name yet. More are taken only by copies that were
 /// killed.
 const TRIES_MAX: u32 = 1000;
+
+const SET_GROUP_ID: u32 = 0o2000;
 
 /// A directory for a copy.
 pub struct CopyPlace {
@@ -31,6 +33,8 @@ struct Unnamed {
     parent: File,
     /// Another one than that which it is to have, until the very end.
     name: OsString,
+    /// The set-group-id bit, if it is to have it.
+    set_group_id: u32,
 }
 
 impl CopyPlace {
@@ -64,6 +68,7 @@ impl CopyPlace {
         // Not to be read: who may make something in a directory need not be allowed to list it.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let parent = File::from(openat(AT_FDCWD, parent, flags, Mode::empty())?);
+        let (mode, set_group_id) = (mode & 0o777, mode & SET_GROUP_ID);
         for n in 0..TRIES_MAX {
             let mut name = OsString::from(".");
             name.push(own);
@@ -79,7 +84,11 @@ impl CopyPlace {
                     "somebody else has taken the place of the directory that was made",
                 ));
             }
-            return Ok(CopyPlace { to: to.to_path_buf(), dir, unnamed: Some(Unnamed { parent, name }) });
+            return Ok(CopyPlace {
+                to: to.to_path_buf(),
+                dir,
+                unnamed: Some(Unnamed { parent, name, set_group_id }),
+            });
         }
         Err(ErrorKind::AlreadyExists.into())
     }
@@ -129,9 +138,15 @@ impl CopyPlace {
 
     /// Gives a directory that was made for the copy to `owner` and its name, durably.
     pub fn complete(&mut self, owner: (u32, u32)) -> io::Result<()> {
-        let Some(Unnamed { parent, name }) = &mut self.unnamed else { return Ok(()) };
+        let Some(Unnamed { parent, name, set_group_id }) = &mut self.unnamed else { return Ok(()) };
         // Not before: until now nobody else could put anything into it.
         give(&self.dir, owner)?;
+        let stat = self.dir.metadata()?;
+        // Where the group is another one, new files are not meant for it.
+        if *set_group_id != 0 && stat.gid() == owner.1 {
+            let mode = stat.mode() & 0o7777 | *set_group_id;
+            self.dir.set_permissions(Permissions::from_mode(mode))?;
+        }
         let own = self.to.file_name().ok_or(ErrorKind::InvalidInput)?;
         // An empty directory that has come meanwhile gives way; any other does not.
         renameat(&*parent, name.as_os_str(), &*parent, own)?;
@@ -157,7 +172,7 @@ impl CopyPlace {
         for name in files.iter().rev() {
             let _ = unlinkat(&self.dir, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
-        if let Some(Unnamed { parent, name }) = &self.unnamed {
+        if let Some(Unnamed { parent, name, .. }) = &self.unnamed {
             let _ = unlinkat(parent, name.as_os_str(), UnlinkatFlags::RemoveDir);
         }
     }

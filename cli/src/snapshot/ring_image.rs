@@ -2,12 +2,13 @@
 
 use crate::attach::settle;
 use crate::descriptors::raise_limit;
+use crate::plain_file;
 use crate::snapshot::page_reader::PageReader;
 use anyhow::{Context, bail};
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use waldo::protocol::limits::PAGE_HEADER_LEN;
 use waldo::protocol::meta::{META_LEN, Meta};
@@ -61,7 +62,7 @@ impl RingImage {
             let meta = Ring::metadata(home)?;
             let stat = std::fs::metadata(&meta_path).with_context(cannot)?;
             let (mode, owner) = (stat.mode() & 0o777, (stat.uid(), stat.gid()));
-            let dir_mode = std::fs::metadata(home).with_context(cannot)?.mode() & 0o777;
+            let dir_mode = std::fs::metadata(home).with_context(cannot)?.mode() & 0o2777;
             if meta.ring_id != ring.ring_id() {
                 bail!("{}: another ring is here now", home.display());
             }
@@ -129,7 +130,7 @@ impl RingImage {
         self.mode
     }
 
-    /// Permissions of the ring's directory.
+    /// Permissions of the ring's directory, with the set-group-id bit.
     pub fn dir_mode(&self) -> u32 {
         self.dir_mode
     }
@@ -167,7 +168,7 @@ fn open_pages(
     let mut pages = VecDeque::new();
     for id in ids {
         let path = home.join(names::page(id));
-        let opened = open_page(&path).and_then(|file| {
+        let opened = plain_file::open(&path).and_then(|file| {
             let mut head = [0; PAGE_HEADER_LEN];
             file.read_exact_at(&mut head, 0)?;
             Ok((file.metadata()?.len(), head, file))
@@ -189,10 +190,4 @@ fn open_pages(
         }
     }
     Ok((!pages.is_empty()).then_some(pages))
-}
-
-fn open_page(path: &Path) -> io::Result<File> {
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(ErrorKind::InvalidInput.into()) }
 }

@@ -4,12 +4,13 @@
 #[cfg(test)]
 mod tests;
 
+use crate::plain_file;
 use nix::unistd::{Gid, Group, Uid, User};
 use serde_json::{Value, json};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use waldo_shm_protocol::link::Link;
+use waldo_shm_protocol::link::{LINK_LEN_MAX, Link};
 use waldo_shm_protocol::names;
 
 const REMEDY: &str = "opening the ring with --mode and --group changes that";
@@ -35,6 +36,8 @@ enum Audience {
 #[derive(Debug)]
 pub struct ReadingRights {
     files: Access,
+    /// Who they are, by name: found out once, as `top` shows it in every frame.
+    sentence: String,
     home: Access,
     segment: Option<Access>,
     pages_that_differ: u64,
@@ -47,6 +50,7 @@ impl ReadingRights {
         let files = Access::at(&home.join(names::META))?;
         let mut readers = ReadingRights {
             files,
+            sentence: files.sentence(),
             home: Access::at(home)?,
             segment: segment_path(home).and_then(|path| Access::at(&path)),
             pages_that_differ: 0,
@@ -60,7 +64,7 @@ impl ReadingRights {
 
     /// One line, and what has to be said beside it.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        std::iter::once(self.files.sentence()).chain(self.notes.iter().cloned())
+        std::iter::once(self.sentence.clone()).chain(self.notes.iter().cloned())
     }
 
     /// For programs.
@@ -198,7 +202,8 @@ impl Audience {
 }
 
 fn segment_path(home: &Path) -> Option<PathBuf> {
-    match Link::parse(&fs::read(home.join(names::LINK)).ok()?).ok()? {
+    let link = plain_file::open(&home.join(names::LINK)).ok()?;
+    match Link::parse(&plain_file::beginning(&link, LINK_LEN_MAX).ok()?).ok()? {
         Link::Posix(name) => Some(Path::new("/dev/shm").join(name.trim_start_matches('/'))),
         Link::Path(path) => Some(path.into()),
     }

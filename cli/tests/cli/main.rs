@@ -13,6 +13,7 @@ mod failing_disk;
 mod follow;
 mod full_disk;
 mod gc;
+mod in_the_way;
 mod inspect;
 mod lag;
 #[path = "../../../tests/power_cuts/machine.rs"]

@@ -31,6 +31,23 @@ fn append(home: &Path, flags: &[&str], input: &[u8]) -> Done {
     run(waldo().arg("append").args(SMALL).args(flags).arg(home), input)
 }
 
+/// A ring for the readers that has a record, and a writer.
+struct Served(Process);
+
+impl Served {
+    fn start(home: &Path) -> Served {
+        let mut serve = Process::start(waldo().arg("serve").args(SMALL).args(["--group", "54322"]).arg(home));
+        serve.write(b"one\n");
+        until_tip(home, 1);
+        Served(serve)
+    }
+
+    fn stop(self) {
+        self.0.signal(nix::sys::signal::Signal::SIGTERM);
+        assert_eq!(self.0.finish().code, 0);
+    }
+}
+
 fn as_user(command: &mut Command) -> &mut Command {
     command.uid(USER).gid(USER)
 }
@@ -104,9 +121,7 @@ fn a_reader_of_the_group_follows_a_live_ring_and_another_user_is_told_what_to_do
     }
     let place = place();
     let home = place.join("ring");
-    let mut serve = Process::start(waldo().arg("serve").args(SMALL).args(["--group", "54322"]).arg(&home));
-    serve.write(b"one\n");
-    until_tip(&home, 1);
+    let serve = Served::start(&home);
     let as_reader = |command: &mut Command| run(command.uid(USER).gid(READERS), b"");
     let mut command = waldo();
     let seen = as_reader(command.args(["stat", "--json"]).arg(&home));
@@ -121,8 +136,35 @@ fn a_reader_of_the_group_follows_a_live_ring_and_another_user_is_told_what_to_do
     for words in ["Permission denied", "needs read permission", "--mode and --group"] {
         assert!(refused.stderr.contains(words), "{words}: {}", refused.stderr);
     }
-    serve.signal(nix::sys::signal::Signal::SIGTERM);
-    assert_eq!(serve.finish().code, 0);
+    serve.stop();
+}
+
+/// What the next writer makes in a copy that has taken the ring's place is for the same readers.
+#[test]
+fn a_copy_has_the_set_group_id_bit_where_it_has_the_group() {
+    if !is_root() {
+        return;
+    }
+    let place = place();
+    let (home, copy, other) = (place.join("ring"), place.join("copy"), place.join("other").join("copy"));
+    let done = append(&home, &["--mode", "0644", "--group", "54322"], b"one\n");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let done = run(waldo().arg("snapshot").arg(&home).arg(&copy), b"");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!((rights(&copy), rights(&copy.join("ring.meta"))), ((READERS, 0o2755), (READERS, 0o644)));
+    // Whoever is not root makes a copy of their own.
+    fs::create_dir(other.parent().unwrap()).unwrap();
+    chown(other.parent().unwrap(), Some(USER), Some(USER)).unwrap();
+    let mut command = waldo();
+    let done = run(as_user(command.arg("snapshot").arg(&home).arg(&other)), b"");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(rights(&other), (USER, 0o755));
+    // One that is there stays as it is.
+    let there = place.join("there");
+    fs::create_dir(&there).unwrap();
+    let before = rights(&there);
+    assert_eq!(run(waldo().arg("snapshot").arg(&home).arg(&there), b"").code, 0);
+    assert_eq!(rights(&there), before);
 }
 
 #[test]
@@ -150,9 +192,7 @@ fn what_does_not_agree_is_told() {
     }
     let place = place();
     let home = place.join("ring");
-    let mut serve = Process::start(waldo().arg("serve").args(SMALL).args(["--group", "54322"]).arg(&home));
-    serve.write(b"one\n");
-    until_tip(&home, 1);
+    let serve = Served::start(&home);
     let notes = || {
         let (text, json) = stat(&home);
         let agree = json["readers"]["agree"].as_bool().unwrap();
@@ -180,6 +220,5 @@ fn what_does_not_agree_is_told() {
         set(&path, right.0, right.1);
         assert!(notes().0, "{words}: {}", notes().1);
     }
-    serve.signal(nix::sys::signal::Signal::SIGTERM);
-    assert_eq!(serve.finish().code, 0);
+    serve.stop();
 }

@@ -111,15 +111,15 @@ pub(crate) fn open_control(
             }) => {
                 return Ok(ControlFound::Nothing);
             }
+            // Fewer may read it than the files, say where its writer could not give it to the files' group.
+            Err(error) if denied_for_good(&error) => return Ok(ControlFound::Nothing),
             Err(error) if tries < INCOMPLETE_TRIES && passing(&error) => {
                 tries += 1;
                 std::thread::sleep(INCOMPLETE_PAUSE);
             }
             // That writer is slow, or was killed over it. Whoever follows the files looks at the link again
             // and again.
-            Err(error) if unfinished(&error) => return Ok(ControlFound::Nothing),
-            // Fewer may read it than the files, say where its writer could not give it to the files' group.
-            Err(error) if denied(&error) => return Ok(ControlFound::Nothing),
+            Err(error) if unfinished(&error) || denied(&error) => return Ok(ControlFound::Nothing),
             Err(error) => return Err(error),
         }
     }
@@ -134,6 +134,13 @@ pub(crate) fn passing(error: &AttachError) -> bool {
         }
         _ => denied(error),
     }
+}
+
+/// Whether this process may not read a segment that is past being made: its memory comes after its
+/// permissions. (One in a file gets its name when it is complete.)
+fn denied_for_good(error: &AttachError) -> bool {
+    let AttachError::Io { path, .. } = error else { return false };
+    denied(error) && !std::fs::symlink_metadata(path).is_ok_and(|stat| stat.blocks() == 0)
 }
 
 fn denied(error: &AttachError) -> bool {

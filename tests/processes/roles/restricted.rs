@@ -12,7 +12,7 @@ pub const NOBODY: u32 = 65534;
 
 /// Applies what the parent asked for: `memlock`, `nofile`, `fsize`, `without_uring`, `without_enter`,
 /// `without_fallocate`, `umask`, `nobody`, `uid`, with `gid` and `groups` (one more), `dies_at_mode`,
-/// `dies_at_group`.
+/// `dies_at_group`, `dies_at_flush_of_all`, `dies_at_sleep`.
 pub fn restrict(args: &Args) {
     for (name, resource) in [("memlock", Resource::RLIMIT_MEMLOCK), ("fsize", Resource::RLIMIT_FSIZE)] {
         if args.has(name) {
@@ -50,6 +50,14 @@ pub fn restrict(args: &Args) {
     if let Some(group) = id("dies_at_group") {
         die_at(libc::SYS_fchown, (2, group));
     }
+    if args.has("dies_at_flush_of_all") {
+        refuse(libc::SYS_syncfs, libc::SECCOMP_RET_KILL_PROCESS);
+    }
+    if args.has("dies_at_sleep") {
+        for call in [libc::SYS_nanosleep, libc::SYS_clock_nanosleep] {
+            refuse(call, libc::SECCOMP_RET_KILL_PROCESS);
+        }
+    }
 }
 
 fn become_user(user: u32, group: u32, more: Option<u32>) {
@@ -77,10 +85,14 @@ pub fn limit_file_length(len: u64) {
 
 /// From now on the system call fails with this error, as io_uring's do in many containers.
 fn forbid(call: libc::c_long, errno: i32) {
+    refuse(call, libc::SECCOMP_RET_ERRNO | errno as u32);
+}
+
+fn refuse(call: libc::c_long, how: u32) {
     let op = |code: u32, k: u32, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
     let load_nr = op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0);
     let is_it = op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 0, 1);
-    let refuse = op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32, 0, 0);
+    let refuse = op(libc::BPF_RET | libc::BPF_K, how, 0, 0);
     let allow = op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0);
     install(&mut [load_nr, is_it, refuse, allow]);
 }

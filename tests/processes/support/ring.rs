@@ -184,6 +184,14 @@ impl TestRing {
         copy
     }
 
+    /// The control segment that the link names.
+    pub fn segment(&self) -> PathBuf {
+        match Link::parse(&fs::read(self.home.join(names::LINK)).unwrap()).unwrap() {
+            Link::Posix(name) => Path::new("/dev/shm").join(&name[1..]),
+            Link::Path(path) => path.into(),
+        }
+    }
+
     /// Files of shared memory objects that belong to the ring.
     pub fn shared_memory(&self) -> Option<String> {
         let meta = fs::read(self.home.join(names::META)).ok()?;

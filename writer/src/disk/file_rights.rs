@@ -53,7 +53,7 @@ impl FileRights {
     /// What the system says otherwise.
     pub(crate) fn give(self, file: &File) -> io::Result<()> {
         match self.set(file) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && self.group.is_some() => {
+            Err(error) if self.group.is_some() && cannot_give(&error) => {
                 set_mode(file, self.mode_without_group())
             }
             outcome => outcome,
@@ -69,11 +69,25 @@ impl FileRights {
         }
     }
 
+    /// For those who have both, and nobody else.
+    pub(crate) fn of_both(self, other: FileRights) -> FileRights {
+        if self.group == other.group {
+            return FileRights { mode: self.mode & other.mode, ..self };
+        }
+        FileRights { mode: self.mode_without_group() & other.mode_without_group(), group: None }
+    }
+
     /// The bits of a file that has another group: what group and others both may.
     pub(crate) fn mode_without_group(self) -> u32 {
         let both = (self.mode >> 3) & self.mode & 0o7;
         self.mode & 0o700 | both << 3 | both
     }
+}
+
+/// Whether the group was refused: it is not this process's, or none at all in its user namespace, where the
+/// files of a directory may have such a group.
+fn cannot_give(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::EINVAL))
 }
 
 fn set_mode(file: &File, mode: u32) -> io::Result<()> {

@@ -3,11 +3,12 @@
 use super::page::{self, PageFile, RecordRun};
 use super::{Action, Keep, Repair, Span};
 use crate::clock;
-use crate::disk::OsDisk;
+use crate::disk::{Directory, OsDisk};
 use crate::error::OpenError;
 use crate::recover::survey;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RING_SIZE_MAX};
 use waldo_shm_protocol::meta::{META_LEN, Meta};
@@ -115,14 +116,21 @@ fn page_ids(home: &Path) -> Result<Vec<u64>, OpenError> {
 /// The metadata, or what is wrong with them.
 fn read_meta(home: &Path) -> Result<Result<Meta, String>, OpenError> {
     let path = home.join(names::META);
-    let bytes = match fs::read(&path) {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        // However long it is.
+        let file = Directory::open(home)?.open_to_read(names::META)?;
+        file.take(META_LEN as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = match read() {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(Err(format!("{}: the file is missing", path.display())));
         }
         Err(error) => return Err(OpenError::io("read", &path)(error)),
     };
-    let checked = Meta::check(&bytes[..bytes.len().min(META_LEN + 1)]);
+    let checked = Meta::check(&bytes);
     Ok(checked.map_err(|fault| format!("{}: {fault}", path.display())))
 }
 

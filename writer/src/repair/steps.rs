@@ -4,6 +4,7 @@ use super::look::Found;
 use super::{Action, Repair, backup, page};
 use crate::disk::FileRights;
 use crate::error::OpenError;
+use crate::rights::DEFAULT_MODE;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -70,7 +71,7 @@ fn step(home: &Path, found: &Found, action: &Action, backup: &Path) -> io::Resul
 fn replace(home: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let (scratch, target) = (home.join(scratch()), home.join(name));
-    let rights = rights_of(&target).or_else(|| rights_of_a_page(home));
+    let rights = rights_of(&target).or_else(|| rights_of_pages(home));
     match fs::remove_file(&scratch) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -78,7 +79,7 @@ fn replace(home: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut file =
         fs::OpenOptions::new().write(true).create_new(true).mode(FileRights::PRIVATE.mode).open(&scratch)?;
     file.write_all(bytes)?;
-    rights.unwrap_or(FileRights { mode: 0o640, group: None }).give(&file)?;
+    rights.unwrap_or(FileRights { mode: DEFAULT_MODE, group: None }).give(&file)?;
     file.sync_all()?;
     fs::rename(&scratch, &target)
 }
@@ -87,11 +88,13 @@ fn rights_of(path: &Path) -> Option<FileRights> {
     fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file).map(|stat| FileRights::of(&stat))
 }
 
-/// What a file that is missing had, as a rule.
-fn rights_of_a_page(home: &Path) -> Option<FileRights> {
+/// For a file that is missing: nobody may read it who may not read every page. Some pages may have been made
+/// before the ring's rights were narrowed, or be what somebody has changed by hand.
+fn rights_of_pages(home: &Path) -> Option<FileRights> {
     let is_page = |name: &OsString| name.to_str().is_some_and(|name| names::parse_page(name).is_some());
-    let mut names = fs::read_dir(home).ok()?.flatten().map(|entry| entry.file_name());
-    rights_of(&home.join(names.find(is_page)?))
+    let names = fs::read_dir(home).ok()?.flatten().map(|entry| entry.file_name()).filter(is_page);
+    let of_all = names.filter_map(|name| rights_of(&home.join(name))).reduce(FileRights::of_both)?;
+    Some(FileRights { mode: of_all.mode & 0o666 | 0o600, ..of_all })
 }
 
 /// Both slots with the same content.

@@ -203,6 +203,39 @@ fn what_is_written_anew_is_for_those_who_could_read_the_old() {
     }
 }
 
+/// Whatever page the directory has first.
+#[test]
+fn metadata_that_are_lost_become_no_more_readable_than_any_page() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    if !nix::unistd::geteuid().is_root() {
+        println!("left out: only root can give a file to any group");
+        return;
+    }
+    const GROUP: u32 = 54_322;
+    const OTHER: u32 = 54_323;
+    for (odd, wanted) in [
+        ((GROUP, 0o600), (GROUP, 0o600)),
+        ((GROUP, 0o644), (GROUP, 0o640)),
+        ((GROUP, 0o444), (GROUP, 0o640)),
+        // Members of the one need not be of the other.
+        ((OTHER, 0o640), (0, 0o600)),
+    ] {
+        for page in [3, 5] {
+            let (home, _) = ring();
+            home.open(&options().group(GROUP).mode(0o640)).close().unwrap();
+            fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            chown(home.page(page), None, Some(odd.0)).unwrap();
+            fs::set_permissions(home.page(page), fs::Permissions::from_mode(odd.1)).unwrap();
+            let meta = home.path().join(names::META);
+            fs::remove_file(&meta).unwrap();
+            chown(home.path(), None, Some(0)).unwrap();
+            repaired(&home, Keep::Longest);
+            let stat = fs::metadata(&meta).unwrap();
+            assert_eq!((stat.gid(), stat.mode() & 0o7777), wanted, "{odd:?} {page}");
+        }
+    }
+}
+
 #[test]
 fn exchanged_pages_get_their_names_back() {
     let (home, last) = ring();

@@ -72,8 +72,11 @@ pub(super) fn open_if<E: From<OpenError>>(
     (survey.epoch_max < u32::MAX).then_some(()).ok_or(OpenError::EpochsExhausted)?;
     look(&meta.meta, &survey)?;
 
-    // The ring is whole, and nothing has been changed by now.
-    change.carry_out()?;
+    // The ring is whole, and nothing has been changed by now. One that was made had its directory changed
+    // before.
+    if !created {
+        change.carry_out()?;
+    }
     let rights = rights::of_ring(&dir, &options)?;
     let control = Control::open(&*disk, &dir, &options.control, rights, meta.meta.ring_id, shape)?;
     let epoch = survey.epoch_max.max(control.epoch_seen()) + 1;

@@ -41,3 +41,15 @@ fn a_directory_lets_through_who_has_its_bits() {
         assert_eq!(through(dir, files), wanted, "{dir:?} {files:?}");
     }
 }
+
+/// Looking up a name may ask another machine.
+#[test]
+fn names_are_looked_up_when_a_ring_is_looked_at_and_not_when_it_is_shown() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join(names::META), b"").unwrap();
+    let mut readers = ReadingRights::of(home.path()).unwrap();
+    let shown: Vec<String> = readers.lines().collect();
+    assert_eq!(shown[0], readers.files.sentence());
+    readers.files = access(GROUP, 0o600);
+    assert_eq!(readers.lines().collect::<Vec<_>>(), shown);
+}

@@ -22,7 +22,9 @@ mod views;
 use clap::Parser;
 use config::Config;
 use std::process::ExitCode;
+use waldo::writer::{group_id, why_not_given};
 use waldo_terminal::failure::{self, Outcome, Usage};
+use waldo_terminal::notice;
 
 fn main() -> ExitCode {
     match args::Args::try_parse() {
@@ -34,10 +36,27 @@ fn main() -> ExitCode {
 fn run(args: &args::Args) -> anyhow::Result<Outcome> {
     let config = args.config().map_err(|error| Usage(error.to_string()))?;
     if args.check {
+        warn_of_groups(&config);
         print_plan(&config)?;
         return Ok(Outcome::Done);
     }
     process::run(args, config)
+}
+
+/// Says which groups the service could not give to rings and sockets. The file may be in order all the same:
+/// the service may be another user's than whoever checks it.
+fn warn_of_groups(config: &Config) {
+    for ring in &config.rings {
+        let socket_group = ring.socket_group.as_deref().and_then(|name| group_id(name).ok());
+        for (key, group) in [("group", ring.group.map(|group| group.0)), ("socket_group", socket_group)] {
+            if let Some(reason) = group.and_then(why_not_given) {
+                let name = ring.name();
+                notice!(
+                    "waldo-service: warning: ring {name}: run by this user, the service would refuse `{key}`: {reason}"
+                );
+            }
+        }
+    }
 }
 
 /// What `--check` says if everything is in order.

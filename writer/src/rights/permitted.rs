@@ -1,0 +1,91 @@
+//! What the kernel lets this process do to a file's owner, group and mode. Asked beforehand, because a call
+//! that is refused half-way leaves a ring half changed, and because one of them is not refused: `chmod` takes
+//! the set-group-id bit away in silence.
+
+use nix::unistd::{getegid, geteuid, getgroups};
+use std::fs;
+
+/// Numbers of capabilities, capabilities(7).
+#[derive(Clone, Copy)]
+enum Capability {
+    Chown = 0,
+    FileOwner = 3,
+    FileSetId = 4,
+}
+
+/// Whether this process may give its user's files to `group`.
+pub(super) fn may_give(group: u32) -> bool {
+    has_or_is_of(Capability::Chown, group)
+}
+
+/// Whether a directory of `group` keeps its set-group-id bit when this process changes its mode.
+pub(super) fn keeps_set_group_id(group: u32) -> bool {
+    has_or_is_of(Capability::FileSetId, group)
+}
+
+/// Whether this process may change the mode of a file of user `owner`.
+pub(super) fn is_mine(owner: u32) -> bool {
+    geteuid().as_raw() == owner || has(Capability::FileOwner)
+}
+
+fn has_or_is_of(capability: Capability, group: u32) -> bool {
+    let own = || getgroups().is_ok_and(|groups| groups.iter().any(|own| own.as_raw() == group));
+    is_mapped(group) && (getegid().as_raw() == group || own() || has(capability))
+}
+
+/// Whether this thread has the capability now. Being root does not say so: a container's root may lack it,
+/// and a service of another user may have been given it.
+fn has(capability: Capability) -> bool {
+    let status = fs::read_to_string("/proc/thread-self/status").ok();
+    match status.as_deref().and_then(effective) {
+        Some(bits) => bits & 1 << capability as u32 != 0,
+        // No /proc here.
+        None => geteuid().is_root(),
+    }
+}
+
+fn effective(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// Whether `group` is one in this user namespace. All groups that are none have the same number here, which
+/// says nothing of what they are, and no file can be given to it.
+fn is_mapped(group: u32) -> bool {
+    fs::read_to_string("/proc/self/gid_map").map_or(true, |map| is_in(&map, group))
+}
+
+/// Lines of a first number here, a first number outside, and a count.
+fn is_in(map: &str, group: u32) -> bool {
+    map.lines().any(|line| {
+        let numbers: Option<Vec<u64>> = line.split_whitespace().map(|word| word.parse().ok()).collect();
+        let Some([first, _, count]) = numbers.as_deref() else { return false };
+        (*first..first.saturating_add(*count)).contains(&group.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_as_the_kernel_writes_them() {
+        let status = "Name:\tx\nCapPrm:\t00000000ffffffff\nCapEff:\t0000000000000009\nCapBnd:\t0\n";
+        assert_eq!(effective(status), Some(9));
+        for damaged in ["", "CapPrm:\t1\n", "CapEff:\tnone\n"] {
+            assert_eq!(effective(damaged), None, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_looked_for_in_every_line_of_the_map() {
+        let map = "         0       1000          1\n         1     100000      65536\n";
+        for (group, wanted) in [(0, true), (1, true), (65_536, true), (65_537, false), (u32::MAX, false)] {
+            assert_eq!(is_in(map, group), wanted, "{group}");
+        }
+        assert!(is_in("0 0 4294967295\n", 65_534));
+        for map in ["", "0 0", "x 0 10"] {
+            assert!(!is_in(map, 5), "{map}");
+        }
+    }
+}
