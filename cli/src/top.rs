@@ -217,15 +217,15 @@ impl Top {
 /// Does what signals of the terminal ask for, of those that can be done at once. Gives whether there is
 /// something to draw.
 fn heed(stops: &Stops, screen: &mut Screen<'_>, actions: &mut Vec<Action>) -> anyhow::Result<bool> {
-    stops.drain();
+    // Whichever it was: after SIGWINCH nothing else says that the size is another one.
+    let any = stops.drain();
     if !stops.can_stop() {
         actions.retain(|action| *action != Action::Suspend);
     } else if stops.take_stop() {
         actions.push(Action::Suspend);
     }
-    let went_on = stops.take_went_on();
-    if went_on {
+    if stops.take_went_on() {
         screen.reclaim()?;
     }
-    Ok(went_on)
+    Ok(any)
 }

@@ -44,10 +44,16 @@ impl Stops {
         self.wake.as_fd()
     }
 
-    /// Takes note of all that have come.
-    pub fn drain(&self) {
-        let mut bytes = [0; 64];
-        while (&self.wake).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
+    /// Takes note of all that have come. Gives whether there was any.
+    pub fn drain(&self) -> bool {
+        let (mut bytes, mut any) = ([0; 64], false);
+        while let Ok(read @ 1..) = (&self.wake).read(&mut bytes) {
+            any = true;
+            if read < bytes.len() {
+                break;
+            }
+        }
+        any
     }
 
     /// Whether this process is to stop.

@@ -106,6 +106,21 @@ fn a_terminal_may_have_any_size_and_another_one() {
     assert_eq!(top.end(), 0);
 }
 
+/// Between two looks that are an hour apart there is nothing else to draw.
+#[test]
+fn another_size_is_drawn_at_once() {
+    let place = Place::new();
+    let home = place.ring("ring", b"1\n");
+    let mut top = WholeScreen::start(waldo().args(["top", "--interval", "3600"]).arg(&home));
+    top.until_line(&["closed", "/ring"]);
+    for (rows, columns) in [(12, 40), (30, 120)] {
+        top.resize(rows, columns);
+        top.until("it is drawn", |lines| lines.last()?.starts_with("q: leave").then_some(()));
+    }
+    top.press("q");
+    assert_eq!(top.end(), 0);
+}
+
 #[test]
 fn colours_are_left_out_where_they_are_not_wanted() {
     let place = Place::new();
@@ -125,12 +140,9 @@ fn colours_are_left_out_where_they_are_not_wanted() {
     assert_eq!(colours(true), 0);
 }
 
-/// Ctrl-S of a terminal emulator, or one that hangs.
-#[test]
-fn a_terminal_that_takes_nothing_does_not_keep_top_from_ending() {
-    let place = Place::new();
-    let home = place.ring("ring", b"1\n");
-    let mut top = shown(&home);
+/// One that waits for its terminal to take what it draws.
+fn full(home: &Path) -> WholeScreen {
+    let mut top = shown(home);
     let (mut last, mut same) = (0, 0);
     until("the terminal is full", || {
         top.try_press("\x0c");
@@ -139,6 +151,15 @@ fn a_terminal_that_takes_nothing_does_not_keep_top_from_ending() {
         last = now;
         (same > 20).then_some(())
     });
+    top
+}
+
+/// Ctrl-S of a terminal emulator, or one that hangs.
+#[test]
+fn a_terminal_that_takes_nothing_does_not_keep_top_from_ending() {
+    let place = Place::new();
+    let home = place.ring("ring", b"1\n");
+    let mut top = full(&home);
     top.signal(Signal::SIGTERM);
     let code = until("it ends", || top.child.0.try_wait().unwrap()).code();
     assert_eq!(code, Some(143));
@@ -151,5 +172,14 @@ fn without_its_terminal_it_ends() {
     let place = Place::new();
     let home = place.ring("ring", b"1\n");
     let mut child = shown(&home).into_child();
+    assert_eq!(until("it ends", || child.0.try_wait().unwrap()).code(), Some(129));
+}
+
+/// The same while something is drawn, which tells it before a key does.
+#[test]
+fn without_its_terminal_it_ends_in_the_middle_of_drawing() {
+    let place = Place::new();
+    let home = place.ring("ring", b"1\n");
+    let mut child = full(&home).into_child();
     assert_eq!(until("it ends", || child.0.try_wait().unwrap()).code(), Some(129));
 }
