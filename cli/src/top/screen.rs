@@ -165,14 +165,11 @@ impl<'a> Screen<'a> {
         self.keys.give_up()
     }
 
-    /// Gives the terminal back for as long as this process is stopped, and stops it.
+    /// Takes the terminal again after [`Screen::leave`].
     ///
     /// # Errors
     /// As [`Screen::enter`].
-    pub fn suspend(&mut self) -> anyhow::Result<()> {
-        self.leave();
-        signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP)
-            .context("cannot stop this process")?;
+    pub fn come_back(&mut self) -> anyhow::Result<()> {
         self.take_over().map_err(of_terminal)
     }
 
