@@ -1,6 +1,7 @@
 //! `waldo top`: rings and their readers, live on the whole screen.
 
 mod crew;
+mod discovery;
 mod draw;
 mod figures;
 mod group;
@@ -44,7 +45,8 @@ const KEY: Duration = Duration::from_millis(50);
 /// Watch rings and their readers, live on the whole screen.
 ///
 /// Without arguments, shows the rings that `waldo ls` would list: those with a writer, and those whose writer
-/// was killed. Others are looked for all the time. A ring that is named is shown whether it is there or not.
+/// was killed. Others are looked for every two seconds, whatever --interval is. A ring that is named is shown
+/// whether it is there or not.
 ///
 /// Like any reader, this needs permission to read the files and nothing else; neither writer nor readers take
 /// notice. A ring that cannot be read says so in its line, and holds up no other.
@@ -64,8 +66,8 @@ interval if that is longer; NOT DURABLE is how far durability is behind; PAGES t
 NEWEST how long ago these records were appended; READERS those that make themselves seen, and BEHIND how far the worst of
 them is (`waldo lag`). A column for which there is no room is left out.
 
-States: those of `waldo ls` (live, recovering, closed, failed, stalled, absent, unreadable), removed, and no answer (a
-file of the ring is being waited for).
+States: those of `waldo ls` (live, recovering, closed, failed, stalled, absent, unreadable), removed, no answer (a file
+of the ring is being waited for), and waiting (nobody can look at the ring: 32 others do not answer).
 
 Not for scripts: use `waldo stat --json`, `waldo lag --json` and `waldo ls --json`. The variable WALDO_READERS names
 another place for the files of readers; with NO_COLOR there are no colours.
@@ -147,6 +149,8 @@ impl Top<'_> {
                 look = now + self.interval;
                 frame = frame.min(now + FRAME);
             }
+            self.rings.search();
+            self.rings.open(self.view.opened());
             if now >= frame {
                 self.draw(screen)?;
                 // The next one when there is something new.
@@ -155,7 +159,8 @@ impl Top<'_> {
             if self.rings.is_looking() {
                 frame = frame.min(now + SLOW);
             }
-            let wake = [Some(look), Some(frame), key].into_iter().flatten().min().unwrap_or(look);
+            let wakes = [Some(look), Some(frame), key, self.rings.search_due()];
+            let wake = wakes.into_iter().flatten().min().unwrap_or(look);
             let inputs = [screen.input(), self.rings.bell(), self.stops.wake()];
             let timeout = wake.saturating_duration_since(Instant::now());
             if let Ready::Signal(signal) = self.interrupt.wait_any(&inputs, Some(timeout))? {
