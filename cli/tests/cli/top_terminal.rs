@@ -228,13 +228,20 @@ fn a_terminal_that_takes_nothing_does_not_keep_top_from_ending() {
     assert!(!top.is_taken());
 }
 
-/// The terminal emulator was closed, and tells nobody.
+/// The terminal emulator was closed, and tells nobody. An hour before the next look nothing is drawn.
 #[test]
 fn without_its_terminal_it_ends() {
     let place = Place::new();
     let home = place.ring("ring", b"1\n");
-    let mut child = shown(&home).into_child();
-    assert_eq!(until("it ends", || child.0.try_wait().unwrap()).code(), Some(129));
+    let seldom = || {
+        let mut top = WholeScreen::start(waldo().args(["top", "--interval", "3600"]).arg(&home));
+        top.until_line(&["closed", "/ring"]);
+        top
+    };
+    for top in [shown(&home), seldom()] {
+        let mut child = top.into_child();
+        assert_eq!(until("it ends", || child.0.try_wait().unwrap()).code(), Some(129));
+    }
 }
 
 /// The same while something is drawn, which tells it before a key does.
