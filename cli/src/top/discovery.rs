@@ -74,16 +74,13 @@ impl Discovery {
     where
         R: From<Discovered> + Send + 'static,
     {
-        if !self.sought.contains_key(&home) {
-            let job = {
-                let home = home.clone();
-                move || {
-                    let is_there = claims.iter().any(|claim| !claim.is_gone());
-                    Discovered::Home { home, is_there }.into()
-                }
-            };
-            self.sought.insert(home, crew.add(job));
-        }
+        self.sought.entry(home).or_insert_with_key(|home| {
+            let home = home.clone();
+            crew.add(move || {
+                let is_there = claims.iter().any(|claim| !claim.is_gone());
+                Discovered::Home { home, is_there }.into()
+            })
+        });
     }
 
     /// Takes note that there is an answer.

@@ -46,7 +46,12 @@ impl RankedReaders {
             Ok(users) => users,
             Err(trouble) => return RankedReaders { trouble: Some(trouble), ..RankedReaders::default() },
         };
-        match look_at(ring, reports.directory.reports_of(users, &ring.ring_id()), std::iter::empty()) {
+        let found = reports.directory.reports_of(users, &ring.ring_id());
+        if found.reports.is_empty() {
+            // Nothing has to be compared with the ring. Of many rings, most have no readers that are seen.
+            return RankedReaders::sorted(Vec::new(), found.unusable, found.cut_short);
+        }
+        match look_at(ring, found, std::iter::empty()) {
             Ok(found) => RankedReaders::sorted(found.rows, found.unusable, found.cut_short),
             Err(error) => RankedReaders { trouble: Some(format!("{error:#}")), ..RankedReaders::default() },
         }
