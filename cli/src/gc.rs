@@ -22,9 +22,9 @@ use waldo_terminal::{notice, units};
 /// another user, if its ring may still be there, or if any process has it open or mapped, in this container
 /// or another one.
 ///
-/// Second, reports of readers (`waldo tail --name`) that `waldo lag` does not show any more: of processes that
-/// were killed more than an hour ago, or whose name another reader has. As long as there are readers, these
-/// do that for their ring; a ring that has been removed has none. Other users' stay.
+/// Second, reports of readers (`waldo tail --name`) that `waldo lag` does not show any more: of processes
+/// that were killed more than an hour ago, or whose name another reader has. As long as there are readers,
+/// these do that for their ring; a ring that has been removed has none. Other users' stay.
 ///
 /// Third, with --unused-for and directories to look into: rings to which nothing has been appended for
 /// that long. A ring stays if a writer lives, if it belongs to another user, if it is damaged, or if it is

@@ -216,7 +216,8 @@ impl Top<'_> {
         Ok(Next::GoOn)
     }
 
-    /// Gives the terminal back for as long as this process is stopped. Gives the number of a signal that ends it.
+    /// Gives the terminal back for as long as this process is stopped. Gives the number of a signal that
+    /// ends it.
     fn suspend(
         &self,
         stop: fn() -> anyhow::Result<()>,

@@ -17,8 +17,8 @@ pub fn list() -> io::Result<Vec<SegmentEntry>> {
     left_over::list()
 }
 
-/// The rings that the control segments of this machine name. None of these is looked at: one that is on a disk
-/// which does not answer hides no other.
+/// The rings that the control segments of this machine name. None of these is looked at: one that is on a
+/// disk which does not answer hides no other.
 ///
 /// # Errors
 /// If `/dev/shm` cannot be read.

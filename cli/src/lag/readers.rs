@@ -126,8 +126,8 @@ impl ReaderRow {
         }
     }
 
-    /// Greater than that of another row if this reader is worse off: those that have lost their place are, and
-    /// then those that are further behind.
+    /// Greater than that of another row if this reader is worse off: those that have lost their place are,
+    /// and then those that are further behind.
     pub fn rank(&self) -> (bool, Option<u64>) {
         (self.standing.is_lost(), self.standing.behind)
     }

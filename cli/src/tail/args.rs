@@ -81,9 +81,9 @@ pub struct Selection {
     /// End after so many records.
     #[arg(short = 'c', long, value_name = "N")]
     pub count: Option<u64>,
-    /// Those whose payload holds what this regular expression describes: that of Rust, of characters in UTF-8.
-    /// `(?i)` takes upper and lower case for the same. `(?-u)` makes it one of bytes: `(?-u)\xff` is the byte
-    /// 255, and `\xff` the character U+00FF.
+    /// Those whose payload holds what this regular expression describes: that of Rust, of characters in
+    /// UTF-8. `(?i)` takes upper and lower case for the same. `(?-u)` makes it one of bytes: `(?-u)\xff` is
+    /// the byte 255, and `\xff` the character U+00FF.
     #[arg(short, long, value_name = "REGEX")]
     pub grep: Option<String>,
     /// --grep takes upper and lower case for the same.

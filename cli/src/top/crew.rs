@@ -20,7 +20,7 @@ type Job<R> = Box<dyn FnOnce() -> R + Send>;
 
 /// How far a job has come.
 #[derive(Debug)]
-pub struct Progress {
+pub struct JobProgress {
     queued: Instant,
     begun: OnceLock<Instant>,
 }
@@ -34,7 +34,7 @@ pub enum Delay {
     Thread(Duration),
 }
 
-impl Progress {
+impl JobProgress {
     /// What the job waits for, if it has for `patience`.
     pub fn delay(&self, patience: Duration) -> Option<Delay> {
         let delay = match self.begun.get() {
@@ -60,7 +60,7 @@ struct Shared<R> {
 }
 
 struct State<R> {
-    jobs: VecDeque<(Arc<Progress>, Job<R>)>,
+    jobs: VecDeque<(Arc<JobProgress>, Job<R>)>,
     results: Vec<R>,
     /// Since when each thread has been at its job; `None`: it waits for one.
     busy: Vec<Option<Instant>>,
@@ -98,8 +98,8 @@ impl<R: Send + 'static> Crew<R> {
     }
 
     /// Puts a job behind the others.
-    pub fn add(&self, job: impl FnOnce() -> R + Send + 'static) -> Arc<Progress> {
-        let progress = Arc::new(Progress { queued: Instant::now(), begun: OnceLock::new() });
+    pub fn add(&self, job: impl FnOnce() -> R + Send + 'static) -> Arc<JobProgress> {
+        let progress = Arc::new(JobProgress { queued: Instant::now(), begun: OnceLock::new() });
         self.shared.lock().jobs.push_back((progress.clone(), Box::new(job)));
         self.shared.changed.notify_one();
         progress

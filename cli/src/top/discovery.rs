@@ -4,7 +4,7 @@
 //! question to its disk. Each ring is a job of its own, so that a disk which does not answer hides no other
 //! ring.
 
-use super::crew::{Crew, Delay, Progress};
+use super::crew::{Crew, Delay, JobProgress};
 use super::turn::Turn;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub struct Discovery {
     has_searched: bool,
     trouble: Option<String>,
     /// Rings that nobody knows of yet whether they are there.
-    sought: BTreeMap<PathBuf, Arc<Progress>>,
+    sought: BTreeMap<PathBuf, Arc<JobProgress>>,
 }
 
 impl Discovery {

@@ -21,8 +21,8 @@ pub fn is_orphaned() -> bool {
     true
 }
 
-/// Stops the whole group, as a terminal does: of a script that waits for this process, the shell would wait on.
-/// Other threads may run on for a moment.
+/// Stops the whole group, as a terminal does: of a script that waits for this process, the shell would wait
+/// on. Other threads may run on for a moment.
 ///
 /// # Errors
 /// What the system says.

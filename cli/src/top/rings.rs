@@ -1,6 +1,6 @@
 //! The rings that are shown: found, looked at in turn, and forgotten when they have gone.
 
-use super::crew::{Crew, Delay, Progress};
+use super::crew::{Crew, Delay, JobProgress};
 use super::discovery::{Claims, Discovered, Discovery};
 use super::figures::Figures;
 use super::readers::ReportLook;
@@ -53,7 +53,7 @@ pub struct Rings {
 struct Line {
     /// Not while it is being looked at.
     watched: Option<Box<Watched>>,
-    look: Option<Arc<Progress>>,
+    look: Option<Arc<JobProgress>>,
     figures: Option<Arc<Figures>>,
     /// Since when no search has found it.
     gone: Option<Instant>,
@@ -127,8 +127,8 @@ impl Rings {
         self.discovery.as_ref().and_then(|discovery| discovery.due(Instant::now()))
     }
 
-    /// Of the ring whose pane is open, has looked at who may read it: of many rings, that takes longer than all
-    /// the rest.
+    /// Of the ring whose pane is open, has looked at who may read it: of many rings, that takes longer than
+    /// all the rest.
     pub fn open(&mut self, home: Option<&Path>) {
         if self.opened.as_ref().map(|opened| opened.home.as_path()) != home {
             self.opened = home.map(Opened::new);
@@ -184,8 +184,8 @@ impl Rings {
         }
     }
 
-    /// What has gone is looked at without waiting for the next turn, and forgotten soon: if the ring is removed,
-    /// its memory is free when that has been noticed.
+    /// What has gone is looked at without waiting for the next turn, and forgotten soon: if the ring is
+    /// removed, its memory is free when that has been noticed.
     fn take_claims(&mut self, claims: Claims) {
         self.lines.retain(|_, line| !line.is_over());
         let reports = ReportLook::new(&self.directory);

@@ -73,8 +73,8 @@ impl Stops {
         self.is_handled && !is_orphaned()
     }
 
-    /// Stops this process, as `stop` does, and returns when it goes on; or when a signal ends it, which has the
-    /// number that is given.
+    /// Stops this process, as `stop` does, and returns when it goes on; or when a signal ends it, which has
+    /// the number that is given.
     ///
     /// # Errors
     /// If it cannot be stopped.

@@ -144,8 +144,8 @@ impl ReportDirectory {
         self.sweep_some(ring_id, FILES_MAX)
     }
 
-    /// What [`ReportDirectory::sweep`] would remove of this user's, of all rings. Nobody else does that for a ring
-    /// that has been removed: it has no more readers.
+    /// What [`ReportDirectory::sweep`] would remove of this user's, of all rings. Nobody else does that for
+    /// a ring that has been removed: it has no more readers.
     ///
     /// # Errors
     /// [`ReportError`].
