@@ -1,5 +1,6 @@
 //! `waldo gc`: what nobody needs any more, removed.
 
+use crate::lag::report_directory;
 use crate::machine::{Search, homes_below, newest_time, state};
 use crate::output::{Output, or_closed};
 use crate::rm::{EXTRAS, describe, explain};
@@ -8,7 +9,7 @@ use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use waldo::protocol::names;
-use waldo::reader::Ring;
+use waldo::reader::{LeftOverReports, ReportError, Ring};
 use waldo::writer::removal;
 use waldo::writer::segments::{self, SegmentEntry};
 use waldo_terminal::failure::Outcome;
@@ -21,17 +22,23 @@ use waldo_terminal::{notice, units};
 /// another user, if its ring may still be there, or if any process has it open or mapped, in this container
 /// or another one.
 ///
-/// Second, with --unused-for and directories to look into: rings to which nothing has been appended for
+/// Second, reports of readers (`waldo tail --name`) that `waldo lag` does not show any more: of processes
+/// that were killed more than an hour ago, or whose name another reader has. As long as there are readers,
+/// these do that for their ring; a ring that has been removed has none. Other users' stay.
+///
+/// Third, with --unused-for and directories to look into: rings to which nothing has been appended for
 /// that long. A ring stays if a writer lives, if it belongs to another user, if it is damaged, or if it is
 /// a backup that `waldo repair` has made. Rings are removed as by `waldo rm`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   waldo gc                                          what would be removed
-  waldo gc --apply                                  left-over control segments
+  waldo gc --apply                                  left-over control segments and reports of readers
   waldo gc --unused-for 30days /var/lib/rings --apply
 
-Exit codes: 0 done, or nothing to do; 1 something could not be removed or looked at; 2 wrong usage.")]
+Exit codes: 0 done, or nothing to do; 1 something could not be removed or looked at; 2 wrong usage.
+
+Another place for the reports of readers than /dev/shm: the variable WALDO_READERS.")]
 pub struct Args {
     /// Where to look for rings that are not used, in and below.
     #[arg(requires = "unused_for")]
@@ -65,6 +72,18 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
                 notice!("waldo: cannot remove /dev/shm/{}: {error}", segment.name);
                 whole = false;
             }
+        }
+    }
+    match collect_reports(args.apply) {
+        Ok(texts) => {
+            for text in texts {
+                told = told.and(out.print(&text));
+                found += 1;
+            }
+        }
+        Err(error) => {
+            notice!("waldo: cannot look for reports of readers: {error}");
+            whole = false;
         }
     }
     if let Some(age) = args.unused_for {
@@ -124,6 +143,24 @@ fn collect_segment(segment: &SegmentEntry, apply: bool) -> std::io::Result<(Stri
         (false, false) => format!("would leave {about}, but a process still has it\n"),
     };
     Ok((harmless_lines(&text), removable))
+}
+
+/// What was done about reports of readers that nobody looks at any more, of each ring.
+fn collect_reports(apply: bool) -> Result<Vec<String>, ReportError> {
+    let directory = report_directory();
+    let collect = |left: LeftOverReports| {
+        let (verb, files) = match apply {
+            true => ("removed", directory.sweep(&left.ring_id)),
+            false => ("would remove", left.files),
+        };
+        let about = format!("in {}: their processes have ended", left.path.display());
+        harmless_lines(&format!("{verb} {} of readers {about}\n", count_of(files)))
+    };
+    Ok(directory.left_over()?.into_iter().map(collect).collect())
+}
+
+fn count_of(reports: u64) -> String {
+    if reports == 1 { "1 report".to_owned() } else { format!("{} reports", units::count(reports)) }
 }
 
 /// What was done about a ring, if anything had to be.

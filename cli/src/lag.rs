@@ -85,7 +85,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     }
     let directory = report_directory();
     // What the dead have left is removed by whom it belongs to, and that may be us.
-    rings.iter().for_each(|ring| directory.sweep(&ring.ring_id()));
+    for ring in &rings {
+        directory.sweep(&ring.ring_id());
+    }
     let mut out = Output::stdout(&interrupt)?;
     let mut is_first = true;
     loop {
@@ -152,13 +154,11 @@ fn tell_what_is_missing(found: &RingReaders) {
 fn judge(found: &[RingReaders], max_behind: Option<u64>) -> Outcome {
     let Some(max) = max_behind else { return Outcome::Done };
     let rows = || found.iter().flat_map(|ring| &ring.rows).filter(|row| row.standing.exceeds(max));
-    let Some(worst) = rows().max_by_key(|row| (row.standing.is_lost(), row.standing.behind)) else {
+    let Some(worst) = rows().max_by_key(|row| row.rank()) else {
         return Outcome::Done;
     };
-    let what = match worst.standing.behind {
-        Some(behind) if !worst.standing.is_lost() => format!("{} behind", units::count(behind)),
-        _ => worst.state().to_owned(),
-    };
+    let behind = || format!("{} behind", units::count(worst.standing.behind.unwrap_or(0)));
+    let what = worst.lost().map_or_else(behind, str::to_owned);
     let name = harmless(&worst.name);
     notice!("waldo: {} of the readers exceed the limit; the worst is {name}: {what}", rows().count());
     Outcome::Exceeded

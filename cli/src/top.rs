@@ -1,8 +1,10 @@
 //! `waldo top`: rings and their readers, live on the whole screen.
 
 mod crew;
+mod discovery;
 mod draw;
 mod figures;
+mod group;
 mod growth;
 mod keys;
 mod readers;
@@ -19,6 +21,7 @@ use crate::repeat::parse_interval;
 use crate::tail::paint::When;
 use draw::paint::Paint;
 use draw::{Scene, draw};
+use group::{stop_group, stop_process};
 use keys::Action;
 use rings::{RingRow, Rings};
 use screen::{Screen, Typed};
@@ -41,9 +44,9 @@ const KEY: Duration = Duration::from_millis(50);
 
 /// Watch rings and their readers, live on the whole screen.
 ///
-/// Without arguments, shows the rings that `waldo ls` would list, and looks for others all the time: those
-/// with a writer, and those whose writer was killed. A ring that is named is shown whether it is there or
-/// not.
+/// Without arguments, shows the rings that `waldo ls` would list: those with a writer, and those whose writer
+/// was killed. Others are looked for every two seconds, whatever --interval is. A ring that is named is shown
+/// whether it is there or not.
 ///
 /// Like any reader, this needs permission to read the files and nothing else; neither writer nor readers take
 /// notice. A ring that cannot be read says so in its line, and holds up no other.
@@ -63,8 +66,8 @@ interval if that is longer; NOT DURABLE is how far durability is behind; PAGES t
 NEWEST how long ago these records were appended; READERS those that make themselves seen, and BEHIND how far the worst of
 them is (`waldo lag`). A column for which there is no room is left out.
 
-States: those of `waldo ls` (live, recovering, closed, failed, stalled, absent, unreadable), removed, and no answer (a
-file of the ring is being waited for).
+States: those of `waldo ls` (live, recovering, closed, failed, stalled, absent, unreadable), removed, no answer (a file
+of the ring is being waited for), and waiting (nobody can look at the ring: 32 others do not answer).
 
 Not for scripts: use `waldo stat --json`, `waldo lag --json` and `waldo ls --json`. The variable WALDO_READERS names
 another place for the files of readers; with NO_COLOR there are no colours.
@@ -90,11 +93,16 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let rings = Rings::new(&args.rings, report_directory(), interval)?;
     let mut screen = Screen::enter(&interrupt)?;
     let paint = Paint { colours: When::Auto.colours(true) };
-    let shown = Top { rings, rows: Vec::new(), view: View::default(), paint, interval }.show(
-        &mut screen,
-        &interrupt,
-        &stops,
-    );
+    let top = Top {
+        interrupt: &interrupt,
+        stops: &stops,
+        rings,
+        rows: Vec::new(),
+        view: View::default(),
+        paint,
+        interval,
+    };
+    let shown = top.show(&mut screen);
     // Before anything is said about an error.
     screen.leave();
     shown
@@ -114,7 +122,9 @@ fn require_terminal() -> anyhow::Result<()> {
 }
 
 /// All that is shown.
-struct Top {
+struct Top<'a> {
+    interrupt: &'a Interrupt,
+    stops: &'a Stops,
     rings: Rings,
     rows: Vec<RingRow>,
     view: View,
@@ -128,13 +138,8 @@ enum Next {
     End(Outcome),
 }
 
-impl Top {
-    fn show(
-        mut self,
-        screen: &mut Screen<'_>,
-        interrupt: &Interrupt,
-        stops: &Stops,
-    ) -> anyhow::Result<Outcome> {
+impl Top<'_> {
+    fn show(mut self, screen: &mut Screen<'_>) -> anyhow::Result<Outcome> {
         let (mut look, mut frame) = (Instant::now(), Instant::now());
         let mut key = None;
         loop {
@@ -144,6 +149,8 @@ impl Top {
                 look = now + self.interval;
                 frame = frame.min(now + FRAME);
             }
+            self.rings.search();
+            self.rings.open(self.view.opened());
             if now >= frame {
                 self.draw(screen)?;
                 // The next one when there is something new.
@@ -152,10 +159,11 @@ impl Top {
             if self.rings.is_looking() {
                 frame = frame.min(now + SLOW);
             }
-            let wake = [Some(look), Some(frame), key].into_iter().flatten().min().unwrap_or(look);
-            let inputs = [screen.input(), self.rings.bell(), stops.wake()];
+            let wakes = [Some(look), Some(frame), key, self.rings.search_due()];
+            let wake = wakes.into_iter().flatten().min().unwrap_or(look);
+            let inputs = [screen.input(), self.rings.bell(), self.stops.wake()];
             let timeout = wake.saturating_duration_since(Instant::now());
-            if let Ready::Signal(signal) = interrupt.wait_any(&inputs, Some(timeout))? {
+            if let Ready::Signal(signal) = self.interrupt.wait_any(&inputs, Some(timeout))? {
                 return Ok(Outcome::Interrupted(signal));
             }
             if self.rings.take() {
@@ -172,8 +180,16 @@ impl Top {
                 true => Some(key.filter(|_| actions.is_empty()).unwrap_or(Instant::now() + KEY)),
                 false => None,
             };
-            if heed(stops, screen, &mut actions)? || !actions.is_empty() {
+            // Whichever signal it was: after SIGWINCH nothing else says that the size is another one.
+            if self.stops.drain() || !actions.is_empty() {
                 frame = Instant::now();
+            }
+            if self.stops.take_went_on() {
+                screen.reclaim()?;
+            }
+            let stopped = if self.stops.take_stop() { self.suspend(stop_process, screen)? } else { None };
+            if let Some(signal) = stopped {
+                return Ok(Outcome::Interrupted(signal));
             }
             for action in actions {
                 if let Next::End(outcome) = self.act(action, screen)? {
@@ -188,12 +204,35 @@ impl Top {
             Action::Interrupt => {
                 return Ok(Next::End(Outcome::Interrupted(signal_hook::consts::SIGINT)));
             }
-            Action::Suspend => screen.suspend()?,
+            Action::Suspend => {
+                if let Some(signal) = self.suspend(stop_group, screen)? {
+                    return Ok(Next::End(Outcome::Interrupted(signal)));
+                }
+            }
             Action::Redraw => screen.redraw()?,
             action if !self.view.apply(action, &mut self.rows) => return Ok(Next::End(Outcome::Done)),
             _ => {}
         }
         Ok(Next::GoOn)
+    }
+
+    /// Gives the terminal back for as long as this process is stopped. Gives the number of a signal that
+    /// ends it.
+    fn suspend(
+        &self,
+        stop: fn() -> anyhow::Result<()>,
+        screen: &mut Screen<'_>,
+    ) -> anyhow::Result<Option<i32>> {
+        if !self.stops.can_stop() {
+            return Ok(None);
+        }
+        // The shell has to find the terminal as it was.
+        screen.leave();
+        let signal = self.stops.stop(stop, self.interrupt)?;
+        if signal.is_none() {
+            screen.come_back()?;
+        }
+        Ok(signal)
     }
 
     fn draw(&mut self, screen: &mut Screen<'_>) -> anyhow::Result<()> {
@@ -212,20 +251,4 @@ impl Top {
         self.view.extents = seen;
         Ok(())
     }
-}
-
-/// Does what signals of the terminal ask for, of those that can be done at once. Gives whether there is
-/// something to draw.
-fn heed(stops: &Stops, screen: &mut Screen<'_>, actions: &mut Vec<Action>) -> anyhow::Result<bool> {
-    stops.drain();
-    if !stops.can_stop() {
-        actions.retain(|action| *action != Action::Suspend);
-    } else if stops.take_stop() {
-        actions.push(Action::Suspend);
-    }
-    let went_on = stops.take_went_on();
-    if went_on {
-        screen.reclaim()?;
-    }
-    Ok(went_on)
 }

@@ -66,7 +66,10 @@ pub use error::{AttachError, ReadError};
 pub use lapse::{Lapse, Lapses};
 pub use options::{AttachOptions, Cursor, Integrity, OnLapped, ReaderOptions, Visibility, WaitStrategy};
 pub use reader::Reader;
-pub use reporting::{ProcessState, ReaderReport, ReaderReports, ReportDirectory, ReportError, Reporter};
+pub use reporting::{
+    LeftOverReports, ProcessState, ReaderReport, ReaderReports, ReportDirectory, ReportError, ReportUsers,
+    Reporter,
+};
 pub use ring::Ring;
 pub use status::{ControlKind, RingStatus, WriterStatus};
 pub use stream::Batches;

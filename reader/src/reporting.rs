@@ -18,7 +18,7 @@ mod reporter;
 #[cfg(test)]
 mod tests;
 
-pub use directory::{ReaderReports, ReportDirectory};
+pub use directory::{LeftOverReports, ReaderReports, ReportDirectory, ReportUsers};
 pub use process::ProcessState;
 pub use report::ReaderReport;
 pub use reporter::Reporter;

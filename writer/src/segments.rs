@@ -4,7 +4,7 @@
 //! ring has been removed stays as well, and takes a megabyte of memory until somebody removes it: the next
 //! writer of any ring of that user, or [`remove_left_over`].
 
-pub use crate::control::left_over::{SegmentContent, SegmentEntry};
+pub use crate::control::left_over::{RingClaim, SegmentContent, SegmentEntry};
 
 use crate::control::left_over;
 use std::io;
@@ -15,6 +15,15 @@ use std::io;
 /// If `/dev/shm` cannot be read.
 pub fn list() -> io::Result<Vec<SegmentEntry>> {
     left_over::list()
+}
+
+/// The rings that the control segments of this machine name. None of these is looked at: one that is on a
+/// disk which does not answer hides no other.
+///
+/// # Errors
+/// If `/dev/shm` cannot be read.
+pub fn claims() -> io::Result<Vec<RingClaim>> {
+    left_over::claims()
 }
 
 /// Whether [`remove_left_over`] would remove the object of this name.

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
-use waldo::reader::{Checkpoint, ProcessState, ReadError, ReaderReport, ReportDirectory, Ring, WriterStatus};
+use waldo::reader::{
+    Checkpoint, ProcessState, ReadError, ReaderReport, ReaderReports, ReportDirectory, Ring, WriterStatus,
+};
 
 /// Those of one ring.
 #[derive(Debug)]
@@ -57,7 +59,18 @@ pub fn look<'c>(
     directory: &ReportDirectory,
     files: impl Iterator<Item = (&'c PathBuf, &'c Checkpoint)>,
 ) -> anyhow::Result<RingReaders> {
-    let found = directory.reports(&ring.ring_id())?;
+    look_at(ring, directory.reports(&ring.ring_id())?, files)
+}
+
+/// The same, for reports that have been looked for.
+///
+/// # Errors
+/// If the ring cannot be read.
+pub fn look_at<'c>(
+    ring: &Ring,
+    found: ReaderReports,
+    files: impl Iterator<Item = (&'c PathBuf, &'c Checkpoint)>,
+) -> anyhow::Result<RingReaders> {
     // Read last, so that no reader is ahead of it.
     let status = ring.status()?;
     let tip = status.tip_seq_no;
@@ -111,6 +124,17 @@ impl ReaderRow {
             (_, None) => "saved",
             (_, Some(process)) => process.word(),
         }
+    }
+
+    /// Greater than that of another row if this reader is worse off: those that have lost their place are,
+    /// and then those that are further behind.
+    pub fn rank(&self) -> (bool, Option<u64>) {
+        (self.standing.is_lost(), self.standing.behind)
+    }
+
+    /// A word for how it is, if it has lost its place.
+    pub fn lost(&self) -> Option<&'static str> {
+        self.standing.is_lost().then(|| self.state())
     }
 
     /// How long ago it said so.

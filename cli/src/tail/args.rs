@@ -18,6 +18,7 @@ Examples:
   waldo tail /var/tmp/ring -n 10                    the last ten
   waldo tail /var/tmp/ring -f                       what comes from now on
   waldo tail /var/tmp/ring -f -n 10 -g 'ERR|WARN'   the last ten that match, and those that come
+  waldo tail /var/tmp/ring -g '(?-u)\\x00\\xff'       those with these two bytes, which are no text
   waldo tail /var/tmp/ring --since '10 min ago' -o json
   waldo tail /var/tmp/ring --from 1000 --count 10   ten records from number 1000 on
   waldo tail /var/tmp/ring -F --checkpoint progress --exec 'curl -sf --data-binary @- http://host/logs'
@@ -80,7 +81,9 @@ pub struct Selection {
     /// End after so many records.
     #[arg(short = 'c', long, value_name = "N")]
     pub count: Option<u64>,
-    /// Those whose payload holds what this regular expression describes (bytes; `(?i)` for any case).
+    /// Those whose payload holds what this regular expression describes: that of Rust, of characters in
+    /// UTF-8. `(?i)` takes upper and lower case for the same. `(?-u)` makes it one of bytes: `(?-u)\xff` is
+    /// the byte 255, and `\xff` the character U+00FF.
     #[arg(short, long, value_name = "REGEX")]
     pub grep: Option<String>,
     /// --grep takes upper and lower case for the same.

@@ -2,12 +2,11 @@
 //! other rings.
 
 use anyhow::Context;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,33 @@ const THREADS_MAX: usize = 32;
 const STUCK: Duration = Duration::from_millis(500);
 
 type Job<R> = Box<dyn FnOnce() -> R + Send>;
+
+/// How far a job has come.
+#[derive(Debug)]
+pub struct JobProgress {
+    queued: Instant,
+    begun: OnceLock<Instant>,
+}
+
+/// What a job that takes long waits for, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delay {
+    /// A file that does not answer.
+    Answer(Duration),
+    /// A thread: those that there are wait for other files.
+    Thread(Duration),
+}
+
+impl JobProgress {
+    /// What the job waits for, if it has for `patience`.
+    pub fn delay(&self, patience: Duration) -> Option<Delay> {
+        let delay = match self.begun.get() {
+            Some(begun) => (begun.elapsed(), Delay::Answer as fn(Duration) -> Delay),
+            None => (self.queued.elapsed(), Delay::Thread as fn(Duration) -> Delay),
+        };
+        (delay.0 >= patience).then(|| delay.1(delay.0))
+    }
+}
 
 /// Threads, as many as are needed for the jobs to get done.
 pub struct Crew<R> {
@@ -34,7 +60,7 @@ struct Shared<R> {
 }
 
 struct State<R> {
-    jobs: VecDeque<Job<R>>,
+    jobs: VecDeque<(Arc<JobProgress>, Job<R>)>,
     results: Vec<R>,
     /// Since when each thread has been at its job; `None`: it waits for one.
     busy: Vec<Option<Instant>>,
@@ -48,7 +74,7 @@ impl<R: Send + 'static> Crew<R> {
     pub fn start() -> anyhow::Result<Crew<R>> {
         let (bell, ringing) = UnixStream::pair().context("cannot make a socket pair")?;
         for end in [&bell, &ringing] {
-            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot set up a socket pair")?;
+            end.set_nonblocking(true).context("cannot set up a socket pair")?;
         }
         let state = State { jobs: VecDeque::new(), results: Vec::new(), busy: Vec::new() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), ringing });
@@ -72,9 +98,11 @@ impl<R: Send + 'static> Crew<R> {
     }
 
     /// Puts a job behind the others.
-    pub fn add(&self, job: impl FnOnce() -> R + Send + 'static) {
-        self.shared.lock().jobs.push_back(Box::new(job));
+    pub fn add(&self, job: impl FnOnce() -> R + Send + 'static) -> Arc<JobProgress> {
+        let progress = Arc::new(JobProgress { queued: Instant::now(), begun: OnceLock::new() });
+        self.shared.lock().jobs.push_back((progress.clone(), Box::new(job)));
         self.shared.changed.notify_one();
+        progress
     }
 
     /// To wait for results: readable when there are some.
@@ -116,11 +144,11 @@ impl<R> Shared<R> {
 fn work<R>(shared: &Shared<R>, number: usize) {
     let mut state = shared.lock();
     loop {
-        let Some(job) = state.jobs.pop_front() else {
+        let Some((progress, job)) = state.jobs.pop_front() else {
             state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
-        state.busy[number] = Some(Instant::now());
+        state.busy[number] = Some(*progress.begun.get_or_init(Instant::now));
         drop(state);
         let result = job();
         state = shared.lock();
@@ -161,6 +189,32 @@ mod tests {
         until(&mut crew, |results| {
             ended += results.len();
             ended == 3
+        });
+    }
+
+    /// Behind as many as there are threads at most. Such a job's own file has been asked for nothing.
+    #[test]
+    fn a_job_that_nobody_has_begun_with_waits_for_a_thread() {
+        let mut crew = Crew::start().unwrap();
+        let (sender, receiver) = mpsc::channel::<()>();
+        let (receiver, hour) = (Arc::new(Mutex::new(receiver)), Duration::from_secs(3600));
+        let add = |crew: &Crew<bool>| {
+            let receiver = receiver.clone();
+            crew.add(move || receiver.lock().unwrap().recv().is_ok())
+        };
+        let first = add(&crew);
+        while first.begun.get().is_none() {
+            std::thread::yield_now();
+        }
+        let second = add(&crew);
+        assert!(matches!(first.delay(Duration::ZERO), Some(Delay::Answer(_))));
+        assert!(matches!(second.delay(Duration::ZERO), Some(Delay::Thread(_))));
+        assert_eq!((first.delay(hour), second.delay(hour)), (None, None));
+        drop(sender);
+        let mut ended = 0;
+        until(&mut crew, |results| {
+            ended += results.len();
+            ended == 2
         });
     }
 

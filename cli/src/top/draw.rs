@@ -68,7 +68,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>, view: &View) -> Extents {
 
 fn draw_edges(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, view: &View) {
     let alarming = scene.rows.iter().filter(|row| {
-        row.silent.is_some() || row.figures.as_ref().is_some_and(|figures| figures.is_alarming())
+        row.delay.is_some() || row.figures.as_ref().is_some_and(|figures| figures.is_alarming())
     });
     let count = match scene.rows.len() {
         1 => "1 ring".to_owned(),

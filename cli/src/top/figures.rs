@@ -2,7 +2,6 @@
 
 use super::growth::Growth;
 use super::readers::RankedReaders;
-use crate::stat::readers::ReadingRights;
 use std::sync::Arc;
 use waldo::reader::RingStatus;
 
@@ -15,8 +14,6 @@ pub struct Figures {
     pub note: Option<String>,
     /// What `waldo stat` tells; `None` while the ring cannot be read.
     pub status: Option<RingStatus>,
-    /// Who may read it.
-    pub rights: Option<Arc<ReadingRights>>,
     /// How fast it grows.
     pub growth: Growth,
     /// What it takes on the disk, in bytes.
@@ -25,7 +22,7 @@ pub struct Figures {
     pub oldest_ns: Option<u64>,
     /// When the newest one was.
     pub newest_ns: Option<u64>,
-    /// RankedReaders that make themselves seen; `None` while the ring cannot be read.
+    /// Readers that make themselves seen; `None` while the ring cannot be read.
     pub readers: Option<Arc<RankedReaders>>,
 }
 
@@ -36,7 +33,6 @@ impl Figures {
             state,
             note,
             status: None,
-            rights: None,
             growth: Growth::default(),
             disk_bytes: 0,
             oldest_ns: None,

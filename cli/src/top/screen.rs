@@ -15,6 +15,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::{Mutex, Once, PoisonError};
+use waldo_terminal::failure::Ended;
 use waldo_terminal::interrupt::{Interrupt, is_readable};
 
 /// The other screen, so that what was there comes back; and no cursor.
@@ -73,7 +74,7 @@ impl<'a> Screen<'a> {
         let terminal = terminal(&bytes, SIZE)?;
         let out = Output::stdout(interrupt)?;
         let mut screen = Screen { out, input, keys: Keys::default(), terminal, bytes, size: SIZE };
-        screen.take_over()?;
+        screen.take_over().map_err(of_terminal)?;
         Ok(screen)
     }
 
@@ -81,7 +82,7 @@ impl<'a> Screen<'a> {
     fn take_over(&mut self) -> anyhow::Result<()> {
         let now = tcgetattr(&self.input).context("cannot ask how the terminal is set up")?;
         before().get_or_insert(now);
-        self.reclaim()
+        self.set_up()
     }
 
     /// Sets the terminal up anew, as after this process was stopped and somebody else had the terminal.
@@ -89,11 +90,15 @@ impl<'a> Screen<'a> {
     /// # Errors
     /// As [`Screen::enter`].
     pub fn reclaim(&mut self) -> anyhow::Result<()> {
+        self.set_up().map_err(of_terminal)
+    }
+
+    fn set_up(&mut self) -> anyhow::Result<()> {
         let mut raw = tcgetattr(&self.input).context("cannot ask how the terminal is set up")?;
         raw.make_raw();
         tcsetattr(&self.input, OptionalActions::Now, &raw).context("cannot set up the terminal")?;
         self.out.print(ENTER)?;
-        self.redraw()
+        self.begin_anew()
     }
 
     /// Has the next frame be drawn on an empty screen.
@@ -101,6 +106,10 @@ impl<'a> Screen<'a> {
     /// # Errors
     /// As [`Screen::enter`].
     pub fn redraw(&mut self) -> anyhow::Result<()> {
+        self.begin_anew().map_err(of_terminal)
+    }
+
+    fn begin_anew(&mut self) -> anyhow::Result<()> {
         self.size = size();
         self.terminal = terminal(&self.bytes, self.size)?;
         self.out.print("\x1b[0m\x1b[2J")
@@ -119,7 +128,7 @@ impl<'a> Screen<'a> {
         self.terminal.draw(|frame| drawn = Some(draw(frame))).context("cannot draw")?;
         let bytes = std::mem::take(&mut *self.bytes.0.borrow_mut());
         self.out.buffer().extend_from_slice(&bytes);
-        self.out.flush()?;
+        self.out.flush().map_err(of_terminal)?;
         drawn.context("nothing was drawn")
     }
 
@@ -156,15 +165,12 @@ impl<'a> Screen<'a> {
         self.keys.give_up()
     }
 
-    /// Gives the terminal back for as long as this process is stopped, and stops it.
+    /// Takes the terminal again after [`Screen::leave`].
     ///
     /// # Errors
     /// As [`Screen::enter`].
-    pub fn suspend(&mut self) -> anyhow::Result<()> {
-        self.leave();
-        signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP)
-            .context("cannot stop this process")?;
-        self.take_over()
+    pub fn come_back(&mut self) -> anyhow::Result<()> {
+        self.take_over().map_err(of_terminal)
     }
 
     /// Gives the terminal back, if that has not been done.
@@ -181,6 +187,18 @@ impl Drop for Screen<'_> {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+/// What an error of the terminal means. One that has gone says so at whatever is done with it first, and that
+/// is the same as SIGHUP, which only those get whose controlling terminal it was.
+fn of_terminal(error: anyhow::Error) -> anyhow::Error {
+    let eio = rustix::io::Errno::IO.raw_os_error();
+    let has_gone = error.chain().any(|cause| {
+        let of_write = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        let of_setting = cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error());
+        of_write.or(of_setting) == Some(eio)
+    });
+    if has_gone { Ended(signal_hook::consts::SIGHUP).into() } else { error }
 }
 
 fn terminal(bytes: &Bytes, size: (u16, u16)) -> anyhow::Result<Terminal<CrosstermBackend<Bytes>>> {

@@ -1,5 +1,6 @@
 //! Signals that have to do with the terminal: it has another size, or this process is stopped and goes on.
 
+use super::group::is_orphaned;
 use anyhow::Context;
 use signal_hook::consts::{SIGCONT, SIGTSTP, SIGWINCH};
 use std::io::Read;
@@ -7,15 +8,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use waldo_terminal::interrupt::is_ignored;
+use waldo_terminal::interrupt::{Interrupt, Ready, is_ignored};
 
 /// Notes of these signals.
 pub struct Stops {
     stop: Arc<AtomicBool>,
     went_on: Arc<AtomicBool>,
     wake: UnixStream,
-    /// A shell without job control would have nobody to start this process again.
-    can_stop: bool,
+    /// SIGTSTP was not ignored, as by a shell without job control, which would not let this process go on.
+    is_handled: bool,
 }
 
 impl Stops {
@@ -26,17 +27,17 @@ impl Stops {
     pub fn install() -> anyhow::Result<Stops> {
         let (wake, from_handler) = UnixStream::pair().context("cannot make a socket pair")?;
         wake.set_nonblocking(true).context("cannot set up a socket pair")?;
-        let can_stop = !is_ignored(SIGTSTP);
+        let is_handled = !is_ignored(SIGTSTP);
         let (stop, went_on) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let flags =
-            [(SIGTSTP, can_stop, Some(&stop)), (SIGCONT, true, Some(&went_on)), (SIGWINCH, true, None)];
+            [(SIGTSTP, is_handled, Some(&stop)), (SIGCONT, true, Some(&went_on)), (SIGWINCH, true, None)];
         for (signal, _, flag) in flags.into_iter().filter(|(_, wanted, _)| *wanted) {
             let noted = flag.map(|flag| signal_hook::flag::register(signal, flag.clone())).transpose();
             noted
                 .and_then(|_| signal_hook::low_level::pipe::register(signal, from_handler.try_clone()?))
                 .context("cannot install a signal handler")?;
         }
-        Ok(Stops { stop, went_on, wake, can_stop })
+        Ok(Stops { stop, went_on, wake, is_handled })
     }
 
     /// Readable when there has been one.
@@ -44,10 +45,16 @@ impl Stops {
         self.wake.as_fd()
     }
 
-    /// Takes note of all that have come.
-    pub fn drain(&self) {
-        let mut bytes = [0; 64];
-        while (&self.wake).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
+    /// Takes note of all that have come. Gives whether there was any.
+    pub fn drain(&self) -> bool {
+        let (mut bytes, mut any) = ([0; 64], false);
+        while let Ok(read @ 1..) = (&self.wake).read(&mut bytes) {
+            any = true;
+            if read < bytes.len() {
+                break;
+            }
+        }
+        any
     }
 
     /// Whether this process is to stop.
@@ -63,6 +70,28 @@ impl Stops {
 
     /// Whether there is somebody who would let it go on.
     pub fn can_stop(&self) -> bool {
-        self.can_stop
+        self.is_handled && !is_orphaned()
+    }
+
+    /// Stops this process, as `stop` does, and returns when it goes on; or when a signal ends it, which has
+    /// the number that is given.
+    ///
+    /// # Errors
+    /// If it cannot be stopped.
+    pub fn stop(
+        &self,
+        stop: fn() -> anyhow::Result<()>,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Option<i32>> {
+        self.take_went_on();
+        stop()?;
+        // This thread may come here before it is stopped.
+        while !self.take_went_on() {
+            if let Ready::Signal(signal) = interrupt.wait_readable(Some(self.wake()), None)? {
+                return Ok(Some(signal));
+            }
+            self.drain();
+        }
+        Ok(None)
     }
 }

@@ -23,6 +23,11 @@ impl Turn {
         self.next.is_none_or(|next| now >= next)
     }
 
+    /// When the next look is due: `now`, if it was due before that.
+    pub fn due(&self, now: Instant) -> Instant {
+        self.next.map_or(now, |next| next.max(now))
+    }
+
     /// Has the next look be due at once.
     pub fn hasten(&mut self) {
         self.next = None;

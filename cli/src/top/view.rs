@@ -3,7 +3,7 @@
 use super::keys::Action;
 use super::rings::RingRow;
 use std::cmp::Reverse;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The order of the rings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,11 +114,14 @@ impl View {
         true
     }
 
+    /// The ring whose pane is open.
+    pub fn opened(&self) -> Option<&Path> {
+        self.chosen.as_deref().filter(|_| self.pane)
+    }
+
     /// To the part that follows the present one; `after` has those that follow list, figures, readers.
     fn switch(&mut self, after: [ScreenPart; 3]) {
-        if !self.pane {
-            (self.pane, self.part) = (true, ScreenPart::Rings);
-        }
+        self.pane = true;
         self.part = after[self.part as usize];
     }
 
@@ -213,7 +216,7 @@ mod tests {
         let smooth = Amount { records, bytes: 1000 - records };
         let mut figures = Figures::without_status("live", None);
         figures.growth = Growth { smooth, ..Growth::default() };
-        RingRow { home: home.into(), figures: Some(Arc::new(figures)), silent: None }
+        RingRow { home: home.into(), figures: Some(Arc::new(figures)), rights: None, delay: None }
     }
 
     fn order(rows: &[RingRow]) -> Vec<&str> {

@@ -2,22 +2,20 @@
 
 use super::figures::Figures;
 use super::growth::Meter;
-use super::readers::RankedReaders;
+use super::readers::{RankedReaders, ReportLook};
 use super::turn::Turn;
 use crate::machine::{disk_bytes, state, time_of};
 use crate::stat::counter;
-use crate::stat::readers::ReadingRights;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use waldo::protocol::RingId;
-use waldo::reader::{AttachError, ReadError, ReportDirectory, Ring, RingStatus};
+use waldo::reader::{AttachError, ReadError, Ring, RingStatus};
 
 /// How long a ring that was made anew at its path is called that.
 const NEWS: Duration = Duration::from_secs(30);
 
-/// Time between two looks at all files of a ring: at their lengths, where nobody counts them, and at who may
-/// read them.
+/// Time between two looks at the lengths of a ring's files, where nobody counts them.
 const DISK_LOOK: Duration = Duration::from_secs(5);
 
 /// A ring at a path, or none.
@@ -38,8 +36,6 @@ pub struct Watched {
     readers_turn: Turn,
     disk: u64,
     disk_turn: Turn,
-    rights: Option<Arc<ReadingRights>>,
-    rights_turn: Turn,
 }
 
 /// When a record was appended. A record's time never changes, so that is read once.
@@ -68,8 +64,6 @@ impl Watched {
             readers_turn: Turn::new(Duration::ZERO),
             disk: 0,
             disk_turn: Turn::new(DISK_LOOK),
-            rights: None,
-            rights_turn: Turn::new(DISK_LOOK),
         }
     }
 
@@ -79,7 +73,7 @@ impl Watched {
     }
 
     /// Looks at it. Whatever is the matter with it is among the figures.
-    pub fn look(&mut self, directory: &ReportDirectory) -> Figures {
+    pub fn look(&mut self, reports: &ReportLook) -> Figures {
         let found = self.attached().and_then(|ring| match ring.status() {
             Err(ReadError::Replaced { .. }) => {
                 self.ring = None;
@@ -90,7 +84,7 @@ impl Watched {
             other => Ok((ring, other.map_err(NoFigures::of_reading)?)),
         });
         match found.and_then(|found| self.still_there().map(|()| found)) {
-            Ok((ring, status)) => self.figures(&ring, status, directory),
+            Ok((ring, status)) => self.figures(&ring, status, reports),
             Err(trouble) => {
                 // What is wrong with an attachment may be right with the next one. None is kept of a ring
                 // that is gone: its pages and segment would stay for as long.
@@ -129,18 +123,17 @@ impl Watched {
             self.readers = None;
             self.readers_turn.hasten();
             self.disk_turn.hasten();
-            self.rights_turn.hasten();
         }
         Ok(self.ring.insert(ring).clone())
     }
 
-    fn figures(&mut self, ring: &Ring, status: RingStatus, directory: &ReportDirectory) -> Figures {
+    fn figures(&mut self, ring: &Ring, status: RingStatus, reports: &ReportLook) -> Figures {
         let now = Instant::now();
         self.meter.note(now, &status);
         let newest = self.newest.of(ring, status.tip_seq_no);
         let oldest = self.oldest.of(ring, status.oldest_seq_no);
         if self.readers_turn.is_due(now) {
-            self.readers = Some(Arc::new(RankedReaders::of(ring, directory)));
+            self.readers = Some(Arc::new(RankedReaders::of(ring, reports)));
             self.readers_turn.note(now, Instant::now());
         }
         let counted = counter(&status, "disk_bytes");
@@ -149,10 +142,6 @@ impl Watched {
         } else if self.disk_turn.is_due(now) {
             self.disk = disk_bytes(&self.home);
             self.disk_turn.note(now, Instant::now());
-        }
-        if self.rights_turn.is_due(now) {
-            self.rights = ReadingRights::of(&self.home).map(Arc::new);
-            self.rights_turn.note(now, Instant::now());
         }
         let damage = newest.as_ref().err().or(oldest.as_ref().err()).cloned();
         let anew = self.anew.filter(|anew| anew.elapsed() < NEWS);
@@ -165,7 +154,6 @@ impl Watched {
             oldest_ns: oldest.ok().flatten(),
             newest_ns: newest.ok().flatten(),
             readers: self.readers.clone(),
-            rights: self.rights.clone(),
             status: Some(status),
         }
     }
@@ -209,14 +197,15 @@ fn passes(error: &ReadError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use waldo::reader::ReportDirectory;
 
     /// One that is removed before the first look has gone, and is no riddle that stays on the screen.
     #[test]
     fn what_was_found_and_is_not_there_was_removed() {
         let place = tempfile::Builder::new().prefix("waldo-top-").tempdir().unwrap();
-        let directory = ReportDirectory::at(place.path());
+        let reports = ReportLook::new(&ReportDirectory::at(place.path()));
         for (was_found, state) in [(true, "removed"), (false, "unreadable")] {
-            let figures = Watched::new(place.path().join("none"), was_found).look(&directory);
+            let figures = Watched::new(place.path().join("none"), was_found).look(&reports);
             assert_eq!((figures.state, figures.note.is_some()), (state, !was_found));
         }
     }

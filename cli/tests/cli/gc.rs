@@ -1,7 +1,9 @@
 //! `waldo gc`: what nobody needs any more.
 
 use crate::rings::{exists_in_shm, killed, listed};
+use crate::scene::Scene;
 use crate::support::*;
+use nix::sys::signal::Signal;
 use std::fs;
 use std::path::Path;
 use waldo::protocol::Log;
@@ -36,6 +38,42 @@ fn segments_whose_ring_is_gone_are_collected() {
     assert_eq!(done.code, 0, "{} {}", done.text(), done.stderr);
     assert!(!exists_in_shm(&left_over) && exists_in_shm(&used));
     let _ = nix::sys::mman::shm_unlink(used.as_str());
+}
+
+/// Of a ring that has been removed no reader takes them away any more.
+#[test]
+fn reports_of_dead_readers_are_collected_though_their_ring_is_gone() {
+    let scene = Scene::new();
+    let home = scene.place.ring("ring", b"1\n");
+    let mut dead = scene.follower(&home, "indexer");
+    scene.until_row(&home, "position", 1.into());
+    let mut heir = scene.follower(&home, "indexer");
+    until("both are seen", || (scene.rows(&home).len() == 2).then_some(()));
+    dead.signal(Signal::SIGKILL);
+    dead.wait();
+    let user = scene.readers.join(format!("waldo.readers.{}", nix::unistd::geteuid()));
+    let lower = fs::read_dir(&user).unwrap().next().unwrap().unwrap().path();
+    let reports = || fs::read_dir(&lower).map_or(0, Iterator::count);
+    assert_eq!(reports(), 2);
+    // Or it would notice, and end.
+    heir.signal(Signal::SIGSTOP);
+    assert_eq!(run(waldo().arg("rm").arg(&home), b"").code, 0);
+    let gc = |args: &[&str]| {
+        let done = run(scene.waldo().arg("gc").args(args), b"");
+        assert_eq!(done.code, 0, "{} {}", done.text(), done.stderr);
+        let place = lower.to_str().unwrap();
+        done.text().lines().find(|line| line.contains(place)).map(str::to_owned)
+    };
+    let planned = gc(&[]).unwrap();
+    assert!(planned.starts_with("would remove 1 report of readers in "), "{planned}");
+    assert_eq!(reports(), 2);
+    let done = gc(&["--apply"]).unwrap();
+    assert!(done.starts_with("removed 1 report of readers in "), "{done}");
+    // That of the live one stays, and that of one which was killed less than an hour ago.
+    assert_eq!(reports(), 1);
+    heir.signal(Signal::SIGKILL);
+    heir.wait();
+    assert_eq!((gc(&["--apply"]), reports()), (None, 1));
 }
 
 #[test]

@@ -2,52 +2,12 @@
 
 use crate::dying::to_die_at;
 use crate::points::Point;
+use crate::scene::Scene;
 use crate::support::*;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-/// A place for a ring, and one for the files of its readers.
-struct Scene {
-    place: Place,
-    readers: PathBuf,
-}
-
-impl Scene {
-    fn new() -> Scene {
-        let place = Place::new();
-        let readers = place.join("readers");
-        std::fs::create_dir(&readers).unwrap();
-        Scene { place, readers }
-    }
-
-    fn waldo(&self) -> Command {
-        let mut command = waldo();
-        command.env("WALDO_READERS", &self.readers);
-        command
-    }
-
-    fn follower(&self, home: &Path, name: &str) -> Process {
-        Process::start(self.waldo().args(["tail", "-f", "--from", "oldest", "--name", name]).arg(home))
-    }
-
-    /// The rows of `lag`.
-    fn rows(&self, home: &Path) -> Vec<Value> {
-        let done = run(self.waldo().args(["lag", "--json"]).arg(home), b"");
-        assert_eq!(done.code, 0, "{}", done.stderr);
-        done.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// Waits until the one row has this in it.
-    fn until_row(&self, home: &Path, field: &str, value: Value) -> Value {
-        until("the reader is where it should be", || {
-            let rows = self.rows(home);
-            assert!(rows.len() <= 1, "{rows:?}");
-            rows.into_iter().find(|row| row[field] == value)
-        })
-    }
-}
+use std::path::Path;
+use std::process::Stdio;
 
 #[test]
 fn a_follower_is_seen_live_behind_dead_and_not_at_all() {

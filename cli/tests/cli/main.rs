@@ -28,6 +28,7 @@ mod resize;
 mod rights;
 mod rings;
 mod round_trip;
+mod scene;
 mod service;
 mod snapshot_places;
 mod support;

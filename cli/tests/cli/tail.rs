@@ -61,6 +61,20 @@ fn the_last_records_are_counted_and_not_their_numbers() {
     assert_eq!(line(&home, &["-n", "2", "--grep", "^[0-9]{4}$"]), "8000 9261");
 }
 
+/// As the help says, for who looks for bytes: `\xff` is the character, which is other bytes in UTF-8.
+#[test]
+fn a_pattern_is_of_characters_unless_it_says_of_bytes() {
+    let place = Place::new();
+    let home = place.ring("ring", b"one \xff byte\none \xc3\xbf letter\n\xc3\xa4 and \xe4\n");
+    let found = |pattern: &str| run(waldo().arg("tail").arg(&home).args(["-g", pattern]), b"").stdout;
+    assert_eq!(found(r"\xff"), b"one \xc3\xbf letter\n");
+    assert_eq!(found(r"(?-u)\xff"), b"one \xff byte\n");
+    assert_eq!(found(r"(?-u:\xe4)$"), b"\xc3\xa4 and \xe4\n");
+    assert_eq!(found("(?i)Ä"), b"\xc3\xa4 and \xe4\n");
+    let help = run(waldo().args(["tail", "--help"]), b"");
+    assert!(help.text().contains(r"(?-u)\x00\xff"), "{}", help.text());
+}
+
 #[test]
 fn records_are_picked_by_what_they_hold() {
     let place = Place::new();

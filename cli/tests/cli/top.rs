@@ -1,37 +1,19 @@
 //! `waldo top`: what is to be seen of rings and readers.
 
+use crate::scene::Scene;
 use crate::support::*;
 use crate::whole_screen::WholeScreen;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use waldo_terminal::units;
 
-/// A place for rings, and one for the files of their readers.
-struct Scene {
-    place: Place,
-    readers: PathBuf,
-}
-
-impl Scene {
-    fn new() -> Scene {
-        let place = Place::new();
-        let readers = place.join("readers");
-        std::fs::create_dir(&readers).unwrap();
-        Scene { place, readers }
-    }
-
-    fn waldo(&self) -> Command {
-        let mut command = waldo();
-        command.env("WALDO_READERS", &self.readers);
-        command
-    }
-
-    fn top(&self, homes: &[&Path]) -> WholeScreen {
-        WholeScreen::start(self.waldo().args(["top", "--interval", "0.05"]).args(homes))
-    }
+/// One that looks often.
+fn top(scene: &Scene, homes: &[&Path]) -> WholeScreen {
+    WholeScreen::start(scene.waldo().args(["top", "--interval", "0.05"]).args(homes))
 }
 
 fn json(command: &mut Command) -> Value {
@@ -61,7 +43,7 @@ fn what_top_shows_is_what_stat_tells() {
     let mut writer = Process::start(waldo().arg("append").args(SMALL).arg("--no-sync").arg(&home));
     writer.write(b"one\ntwo\nthree\n");
     until_tip(&home, 3);
-    let mut top = scene.top(&[&home]);
+    let mut top = top(&scene, &[&home]);
     top.until("the ring is there", |lines| {
         (under(lines, &home, "RECORD")? == "3" && under(lines, &home, "STATE")? == "live").then_some(())
     });
@@ -102,11 +84,9 @@ fn readers_that_are_seen_are_shown_as_lag_shows_them() {
     let mut writer = Process::start(waldo().arg("append").args(SMALL).arg(&home));
     writer.write(b"1\n2\n3\n");
     until_tip(&home, 3);
-    let mut top = scene.top(&[&home]);
+    let mut top = top(&scene, &[&home]);
     top.until("there is no reader", |lines| (under(lines, &home, "READERS")? == "0").then_some(()));
-    let follower = |name: &str| {
-        Process::start(scene.waldo().args(["tail", "-f", "--from", "oldest", "--name", name]).arg(&home))
-    };
+    let follower = |name: &str| scene.follower(&home, name);
     let (stopped, mut killed) = (follower("\u{202e}slow"), follower("dead-one"));
     top.until("both are there", |lines| {
         (under(lines, &home, "READERS")? == "2" && under(lines, &home, "BEHIND")? == "0").then_some(())
@@ -125,7 +105,7 @@ fn readers_that_are_seen_are_shown_as_lag_shows_them() {
         top.until(&format!("there is {row}"), |lines| {
             let shown = lines.iter().find(|line| line.starts_with(words[0]))?;
             let shown: Vec<&str> = shown.split_whitespace().collect();
-            (shown[..4] == words[..4]).then_some(())
+            (shown.get(..4)? == words.get(..4)?).then_some(())
         });
     }
     assert!(!String::from_utf8_lossy(&top.bytes).contains('\u{202e}'));
@@ -163,7 +143,7 @@ fn whatever_becomes_of_a_ring_stands_in_its_line() {
     unaware.write(b"last of all\n");
     until_tip(&damaged, 1);
     spoil_header(&damaged, b"last of all");
-    let mut top = scene.top(&[&good, &removed, &damaged, &spoilt, &missing, &left]);
+    let mut top = top(&scene, &[&good, &removed, &damaged, &spoilt, &missing, &left]);
     top.until_line(&["closed", "/good"]);
     top.until_line(&["live", "/damaged: page-"]);
     top.until_line(&["unreadable", "/missing: no ring here"]);
@@ -187,15 +167,18 @@ fn whatever_becomes_of_a_ring_stands_in_its_line() {
     assert_eq!(top.end(), 0);
 }
 
-/// With a /dev/shm of its own: the rings of other tests are none of its business.
+/// A /dev/shm of this test's own: the rings of others are none of its business.
+fn own_memory() {
+    let flags = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("tmpfs"), "/dev/shm", Some("tmpfs"), flags, None::<&str>).unwrap();
+}
+
 #[test]
 fn rings_come_by_themselves_and_go() {
     on_own_mounts(|| {
-        let options = None::<&str>;
-        let flags = nix::mount::MsFlags::empty();
-        nix::mount::mount(Some("tmpfs"), "/dev/shm", Some("tmpfs"), flags, options).unwrap();
+        own_memory();
         let scene = Scene::new();
-        let mut top = scene.top(&[]);
+        let mut top = top(&scene, &[]);
         top.until_line(&["no rings with a control segment"]);
         let home = scene.place.join("ring");
         let mut writer = Process::start(waldo().arg("append").args(SMALL).arg(&home));
@@ -210,5 +193,67 @@ fn rings_come_by_themselves_and_go() {
         let fds = std::fs::read_dir(format!("/proc/{}/fd", top.child.0.id())).unwrap().flatten();
         let open = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok());
         assert_eq!(open.filter(|path| path.starts_with(&home)).count(), 0);
+    });
+}
+
+/// An hour before the next look, its control segment would stay for as long: a megabyte, which nobody finds.
+#[test]
+fn what_is_removed_is_let_go_before_the_next_look() {
+    on_own_mounts(|| {
+        own_memory();
+        let scene = Scene::new();
+        let home = scene.place.ring("ring", b"1\n");
+        let mut writer = Process::start(waldo().arg("append").args(SMALL).arg(&home));
+        writer.write(b"2\n");
+        until_tip(&home, 2);
+        let mut top = WholeScreen::start(scene.waldo().args(["top", "--interval", "3600"]));
+        top.until("it is there", |lines| (under(lines, &home, "RECORD")? == "2").then_some(()));
+        let has = |what: &str| {
+            let maps = std::fs::read_to_string(format!("/proc/{}/maps", top.child.0.id())).unwrap();
+            maps.contains(what)
+        };
+        assert!(has("/dev/shm/waldo-"));
+        assert_eq!(writer.finish().code, 0);
+        assert_eq!(run(waldo().arg("rm").arg(&home), b"").code, 0);
+        until("nothing of it is mapped", || (!has("/dev/shm/waldo-") && !has("/page-")).then_some(()));
+        // So is what comes shown.
+        let other = scene.place.ring("other", b"1\n");
+        let mut writer = Process::start(waldo().arg("append").args(SMALL).arg(&other));
+        writer.write(b"2\n");
+        top.until("the other is there", |lines| (under(lines, &other, "RECORD")? == "2").then_some(()));
+        assert_eq!(writer.finish().code, 0);
+    });
+}
+
+/// Its segment names a ring on a disk that answers nothing: here a file system whose server never does.
+#[test]
+fn a_disk_that_does_not_answer_hides_no_other_ring() {
+    on_own_mounts(|| {
+        own_memory();
+        let scene = Scene::new();
+        let Ok(server) = std::fs::File::options().read(true).write(true).open("/dev/fuse") else {
+            println!("left out: this needs /dev/fuse");
+            return;
+        };
+        let (disk, good) = (scene.place.join("disk"), scene.place.join("good"));
+        let hung = disk.join("hung");
+        let writers = [&hung, &good].map(|home| {
+            let mut writer = Process::start(waldo().arg("append").args(SMALL).arg(home));
+            writer.write(b"1\n");
+            until_tip(home, 1);
+            writer
+        });
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("none"), &disk, Some("fuse"), flags, Some(options.as_str())).unwrap();
+        let mut top = top(&scene, &[]);
+        top.until("the good one is there", |lines| (under(lines, &good, "RECORD")? == "1").then_some(()));
+        top.until_line(&["no answer", "/disk/hung: a file of it has not answered for"]);
+        top.press("q");
+        assert_eq!(top.end(), 0);
+        // The connection ends, and so does everything that waits for it.
+        drop(server);
+        drop(writers);
+        nix::mount::umount2(&disk, nix::mount::MntFlags::MNT_DETACH).unwrap();
     });
 }

@@ -30,7 +30,8 @@ pub struct WholeScreen {
 }
 
 impl WholeScreen {
-    /// Starts it on a terminal of [`SIZE`], as the leader of a process group: only such a one can be stopped.
+    /// Starts it on a terminal of [`SIZE`], in a process group of its own, as a shell does: of that group
+    /// all are stopped at Ctrl-Z, and these tests are not among them.
     pub fn start(command: &mut Command) -> WholeScreen {
         let (rows, columns) = SIZE;
         // None of that for children, which are those of other tests as well.

@@ -8,6 +8,7 @@ use super::reporter::Reporter;
 use crate::reader::Reader;
 use nix::unistd::geteuid;
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 use waldo_shm_protocol::RingId;
@@ -45,6 +46,25 @@ pub struct ReaderReports {
     pub cut_short: bool,
 }
 
+/// Reports of one ring's readers, of this user, that [`ReportDirectory::reports`] leaves out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftOverReports {
+    /// The ring. Where it is, or was, nobody has written down.
+    pub ring_id: RingId,
+    /// The directory of the reports.
+    pub path: PathBuf,
+    /// How many there are.
+    pub files: u64,
+}
+
+/// Users who report, and the process that wants to know.
+#[derive(Clone, Debug)]
+pub struct ReportUsers {
+    users: Vec<u32>,
+    here: ReaderProcess,
+}
+
 impl Default for ReportDirectory {
     fn default() -> ReportDirectory {
         ReportDirectory::at(BASE)
@@ -76,11 +96,24 @@ impl ReportDirectory {
     /// # Errors
     /// [`ReportError::Io`] if the directory cannot be read.
     pub fn reports(&self, ring_id: &RingId) -> Result<ReaderReports, ReportError> {
-        let mut found = ReaderReports::default();
-        let here = ReaderProcess::this();
+        Ok(self.reports_of(&self.users()?, ring_id))
+    }
+
+    /// The users who report, for [`ReportDirectory::reports_of`].
+    ///
+    /// # Errors
+    /// [`ReportError::Io`] if the directory cannot be read.
+    pub fn users(&self) -> Result<ReportUsers, ReportError> {
         let users = ReportFiles::users(&self.base)
             .map_err(|source| ReportError::Io { path: self.base.clone(), source })?;
-        for user in users {
+        Ok(ReportUsers { users, here: ReaderProcess::this() })
+    }
+
+    /// As [`ReportDirectory::reports`], of these users: for who looks at many rings, and need not list
+    /// everything in `/dev/shm` for each.
+    pub fn reports_of(&self, users: &ReportUsers, ring_id: &RingId) -> ReaderReports {
+        let mut found = ReaderReports::default();
+        for user in users.users.iter().copied() {
             let place = match ReportFiles::new(&self.base, user, ring_id).open() {
                 Ok(place) => place,
                 Err(ReportError::Unsafe { .. }) => {
@@ -94,7 +127,7 @@ impl ReportDirectory {
             found.cut_short |= files.len() > FILES_MAX;
             files.truncate(FILES_MAX);
             for name in files.iter().filter(|name| !OpenFiles::is_scratch(name)) {
-                match place.read(name, ring_id, &here) {
+                match place.read(name, ring_id, &users.here) {
                     Ok(report) => found.reports.extend(report),
                     Err(_) => found.unusable += 1,
                 }
@@ -103,34 +136,44 @@ impl ReportDirectory {
         let live = live_names(found.reports.iter());
         found.reports.retain(|report| !is_over(report, &live));
         found.reports.sort_by(|a, b| (&a.name, a.user, a.pid).cmp(&(&b.name, b.user, b.pid)));
+        found
+    }
+
+    /// Removes the reports of this user that [`ReportDirectory::reports`] leaves out. Gives how many.
+    pub fn sweep(&self, ring_id: &RingId) -> u64 {
+        self.sweep_some(ring_id, FILES_MAX)
+    }
+
+    /// What [`ReportDirectory::sweep`] would remove of this user's, of all rings. Nobody else does that for
+    /// a ring that has been removed: it has no more readers.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    pub fn left_over(&self) -> Result<Vec<LeftOverReports>, ReportError> {
+        let mut found = Vec::new();
+        for ring_id in ReportFiles::rings(&self.base, geteuid().as_raw())? {
+            let place = self.own(&ring_id);
+            let open = match place.open() {
+                Ok(open) => open,
+                // The last reader has ended meanwhile.
+                Err(ReportError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let files = over(&open, &ring_id, FILES_MAX).len() as u64;
+            if files > 0 {
+                found.push(LeftOverReports { ring_id, path: place.path().to_path_buf(), files });
+            }
+        }
         Ok(found)
     }
 
-    /// Removes the reports of this user that [`ReportDirectory::reports`] leaves out.
-    pub fn sweep(&self, ring_id: &RingId) {
-        self.sweep_some(ring_id, FILES_MAX);
-    }
-
-    fn sweep_some(&self, ring_id: &RingId, files_max: usize) {
+    fn sweep_some(&self, ring_id: &RingId, files_max: usize) -> u64 {
         let place = self.own(ring_id);
-        let Ok(open) = place.open() else { return };
-        let here = ReaderProcess::this();
-        let mut reports = Vec::new();
-        for name in open.files(files_max) {
-            let report =
-                if OpenFiles::is_scratch(&name) { None } else { open.read(&name, ring_id, &here).ok() };
-            match report {
-                Some(report) => reports.extend(report.map(|report| (name, report))),
-                // Not a whole report. One that is being written at this moment is not that old.
-                None if open.is_older(&name, KEPT) => open.remove(&name),
-                None => {}
-            }
-        }
-        let live = live_names(reports.iter().map(|(_, report)| report));
-        for (name, _) in reports.iter().filter(|(_, report)| is_over(report, &live)) {
-            open.remove(name);
-        }
+        let Ok(open) = place.open() else { return 0 };
+        let names = over(&open, ring_id, files_max);
+        names.iter().for_each(|name| open.remove(name));
         place.remove_if_empty();
+        names.len() as u64
     }
 
     pub(super) fn put(&self, ring_id: &RingId, name: &str, bytes: &[u8]) -> Result<(), ReportError> {
@@ -148,6 +191,25 @@ impl ReportDirectory {
     fn own(&self, ring_id: &RingId) -> ReportFiles {
         ReportFiles::new(&self.base, geteuid().as_raw(), ring_id)
     }
+}
+
+/// The names of those files, of the first `files_max`, from which nothing is to be learned any more.
+fn over(open: &OpenFiles, ring_id: &RingId, files_max: usize) -> Vec<String> {
+    let here = ReaderProcess::this();
+    let (mut names, mut reports) = (Vec::new(), Vec::new());
+    for name in open.files(files_max) {
+        let report = if OpenFiles::is_scratch(&name) { None } else { open.read(&name, ring_id, &here).ok() };
+        match report {
+            Some(report) => reports.extend(report.map(|report| (name, report))),
+            // Not a whole report. One that is being written at this moment is not that old.
+            None if open.is_older(&name, KEPT) => names.push(name),
+            None => {}
+        }
+    }
+    let live = live_names(reports.iter().map(|(_, report)| report));
+    let over = reports.iter().filter(|(_, report)| is_over(report, &live));
+    names.extend(over.map(|(name, _)| name.clone()));
+    names
 }
 
 fn live_names<'r>(reports: impl Iterator<Item = &'r ReaderReport>) -> HashSet<(u32, String)> {

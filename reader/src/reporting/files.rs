@@ -3,7 +3,7 @@
 use super::ReportError;
 use super::process::ReaderProcess;
 use super::report::{Content, LEN_MAX, ReaderReport};
-use crate::id_text::render_id;
+use crate::id_text::{parse_id, render_id};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
@@ -53,6 +53,31 @@ impl ReportFiles {
         users.sort_unstable();
         users.dedup();
         Ok(users)
+    }
+
+    /// The rings of which this user's readers report or have reported. None if the user has no directory.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    pub(super) fn rings(base: &Path, user: u32) -> Result<Vec<RingId>, ReportError> {
+        let upper = base.join(format!("{PREFIX}{user}"));
+        let dir = match enter(AT_FDCWD, &upper, &upper, user) {
+            Ok(dir) => dir,
+            Err(ReportError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let ring = |name: &String| parse_id(name).filter(|ring_id| render_id(ring_id) == *name);
+        let mut rings: Vec<RingId> =
+            OpenFiles { dir, user }.files(usize::MAX).iter().filter_map(ring).collect();
+        rings.sort_unstable();
+        Ok(rings)
+    }
+
+    /// The directory of this ring's files.
+    pub(super) fn path(&self) -> &Path {
+        &self.lower
     }
 
     /// # Errors

@@ -157,6 +157,35 @@ fn a_dead_reader_is_shown_until_somebody_takes_its_name_or_an_hour_is_over() {
     assert_eq!(left(&scene.lower()), ["1", "4", "5"]);
 }
 
+/// No reader comes to a ring that has been removed, and takes away what dead ones have left there.
+#[test]
+fn what_is_left_over_is_found_for_all_rings() {
+    let scene = Scene::new();
+    let directory = scene.directory();
+    assert_eq!(directory.left_over().unwrap(), []);
+    scene.put("1", "gone", dead(), Duration::ZERO);
+    scene.put("2", "long gone", dead(), HOUR * 2);
+    scene.put("3", "live", ReaderProcess::this(), HOUR * 2);
+    let other = [8; 16];
+    let position = Checkpoint { ring_id: other, seq_no: 3, epoch: 1, checksum: 7 };
+    let time = SystemTime::now() - HOUR * 2;
+    let content = Content { name: "long gone".to_owned(), position, process: dead(), time };
+    directory.put(&other, "4", content.render().as_bytes()).unwrap();
+    directory.put(&other, "5", content.render().as_bytes()).unwrap();
+    fs::create_dir(scene.upper().join("of nobody")).unwrap();
+    let found = directory.left_over().unwrap();
+    let found: Vec<_> = found.iter().map(|left| (left.ring_id, left.path.clone(), left.files)).collect();
+    let other_place = scene.upper().join("08".repeat(16));
+    assert_eq!(found, [(RING, scene.lower(), 1), (other, other_place.clone(), 2)]);
+    assert_eq!((directory.sweep(&RING), directory.sweep(&other)), (1, 2));
+    assert_eq!(left(&scene.lower()), ["1", "3"]);
+    assert!(!other_place.exists());
+    assert_eq!(directory.left_over().unwrap(), []);
+    // Whose the directory is that bears this user's name is another question.
+    fs::set_permissions(scene.upper(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(matches!(directory.left_over(), Err(ReportError::Unsafe { .. })));
+}
+
 /// What another user's directory may hold.
 #[test]
 fn what_is_no_report_is_counted_and_never_waited_for() {

@@ -87,25 +87,61 @@ pub struct SegmentContent {
 
 /// All of them, by name.
 pub(crate) fn list() -> io::Result<Vec<SegmentEntry>> {
-    let entries = fs::read_dir("/dev/shm")?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut found: Vec<_> = names.filter(|name| name.starts_with("waldo-")).filter_map(entry).collect();
-    found.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(found)
+    Ok(segment_names()?.into_iter().filter_map(entry).collect())
 }
 
 fn entry(name: String) -> Option<SegmentEntry> {
     let link = Link::Posix(format!("/{name}"));
     let stat = fs::symlink_metadata(object::path_of(&link)).ok().filter(fs::Metadata::is_file)?;
-    let content = || {
-        let file = object::open(&link, false).ok()??;
-        let head = object::read_head(&file, stat.len()).ok()?.filter(|head| head.magic)?;
-        let home = object::read_home_path(&file)?;
-        let is_gone = is_gone(&home, &head.identity);
-        Some(SegmentContent { ring_id: head.identity.ring_id, home, is_gone })
-    };
-    let content = content();
+    let content = claim(&link, stat.len()).map(|claim| {
+        let is_gone = claim.is_gone();
+        SegmentContent { ring_id: claim.identity.ring_id, home: claim.home, is_gone }
+    });
     Some(SegmentEntry { name, bytes: stat.blocks() * 512, owner: stat.uid(), content })
+}
+
+/// What a control segment says of where its ring is. Nobody has looked there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RingClaim {
+    home: PathBuf,
+    identity: SegmentIdentity,
+}
+
+impl RingClaim {
+    /// The directory that the segment was made for, when it was made.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Whether that ring is certainly not there any more. Waits for the disk that it is on.
+    pub fn is_gone(&self) -> bool {
+        is_gone(&self.home, &self.identity)
+    }
+}
+
+/// Those of all segments that can be read.
+pub(crate) fn claims() -> io::Result<Vec<RingClaim>> {
+    let claim = |name: String| {
+        let link = Link::Posix(format!("/{name}"));
+        let stat = fs::symlink_metadata(object::path_of(&link)).ok().filter(fs::Metadata::is_file)?;
+        claim(&link, stat.len())
+    };
+    Ok(segment_names()?.into_iter().filter_map(claim).collect())
+}
+
+fn claim(link: &Link, len: u64) -> Option<RingClaim> {
+    let file = object::open(link, false).ok()??;
+    let head = object::read_head(&file, len).ok()?.filter(|head| head.magic)?;
+    Some(RingClaim { home: object::read_home_path(&file)?, identity: head.identity })
+}
+
+/// The names of all objects that may be segments, in order.
+fn segment_names() -> io::Result<Vec<String>> {
+    let entries = fs::read_dir("/dev/shm")?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("waldo-")).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Whether [`remove`] would remove the object of this name.

@@ -1,11 +1,11 @@
 //! The list of rings.
 
 use super::Scene;
-use super::table::{Column, Cut, TableRow, cut, lines};
-use crate::tail::escape::harmless;
+use super::table::{Column, Cut, TableRow, cut, lines, one_line};
+use crate::top::crew::Delay;
 use crate::top::figures::Figures;
 use crate::top::rings::RingRow;
-use crate::top::view::{Extent, ScreenPart, View};
+use crate::top::view::{Extent, View};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -56,8 +56,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, view: &View) -
         let state_width = u16::try_from(state.len()).unwrap_or(u16::MAX);
         let state_area = Rect { width: state_width.min(area.width), ..line_area };
         frame.buffer_mut().set_style(state_area, scene.paint.state(state));
-        let is_chosen = extent.first + n - 1 == view.row;
-        if is_chosen && (view.part == ScreenPart::Rings || view.pane) {
+        if extent.first + n - 1 == view.row {
             frame.buffer_mut().set_style(line_area, scene.paint.chosen());
         }
     }
@@ -67,7 +66,8 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, view: &View) -
 /// A word for how the ring is.
 pub fn state(row: &RingRow) -> &'static str {
     match &row.figures {
-        _ if row.silent.is_some() => "no answer",
+        _ if matches!(row.delay, Some(Delay::Answer(_))) => "no answer",
+        _ if row.delay.is_some() => "waiting",
         Some(figures) => figures.state,
         None => "",
     }
@@ -75,18 +75,24 @@ pub fn state(row: &RingRow) -> &'static str {
 
 /// What is the matter with a ring, escaped; empty if nothing is.
 pub fn note(row: &RingRow) -> String {
-    if let Some(silent) = row.silent {
-        return format!("a file of it has not answered for {}", units::duration(silent));
+    match row.delay {
+        Some(Delay::Answer(time)) => {
+            return format!("a file of it has not answered for {}", units::duration(time));
+        }
+        Some(Delay::Thread(time)) => {
+            return format!("not looked at for {}: too many others do not answer", units::duration(time));
+        }
+        None => {}
     }
     let note = row.figures.as_ref().and_then(|figures| figures.note.as_deref()).unwrap_or_default();
     // The path is there already.
     let home = row.home.display();
     let note = note.replace(&format!("{home}: "), "").replace(&format!("{home}/"), "");
-    harmless(&note.replace('\t', "\\t"))
+    one_line(&note)
 }
 
 fn table_row(row: &RingRow, now: SystemTime) -> TableRow {
-    let home = harmless(&row.home.display().to_string().replace('\t', "\\t"));
+    let home = one_line(&row.home.display().to_string());
     let (state, note) = (state(row).to_owned(), note(row));
     match row.figures.as_deref().filter(|figures| figures.status.is_some()) {
         None if note.is_empty() => TableRow::Words(state, home),

@@ -43,7 +43,7 @@ impl Paint {
     pub fn state(self, word: &str) -> Style {
         match word {
             "live" => self.coloured(Color::Green),
-            "recovering" | "restarted" | "absent" | "unknown" => self.coloured(Color::Yellow),
+            "recovering" | "restarted" | "absent" | "unknown" | "waiting" => self.coloured(Color::Yellow),
             "failed" | "stalled" | "unreadable" | "removed" | "no answer" => self.alarm(),
             "dead" | "overtaken" | "rewound" | "diverged" => self.alarm(),
             _ => Style::new(),

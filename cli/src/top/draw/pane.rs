@@ -1,11 +1,10 @@
 //! The pane of the chosen ring: what `waldo stat` says, how fast the ring has grown, its readers.
 
-use super::table::{Column, Cut, TableRow, cut, fold, lines};
+use super::table::{Column, Cut, TableRow, cut, fold, lines, one_line};
 use super::{Scene, list};
 use crate::lag::readers::ReaderRow;
 use crate::lag::table::{HEADER, cells};
 use crate::stat;
-use crate::tail::escape::harmless_lines;
 use crate::top::figures::Figures;
 use crate::top::readers::RankedReaders;
 use crate::top::rings::RingRow;
@@ -91,18 +90,15 @@ fn figure_lines(row: &RingRow, width: usize) -> Vec<String> {
         texts.extend(fold(&stat::to_line("note", &note), width));
     }
     let Some(figures) = row.figures.as_deref() else { return texts };
-    let mut rows = figures
-        .status
-        .as_ref()
-        .map(|status| stat::rows(status, figures.rights.as_deref()))
-        .unwrap_or_default();
+    let mut rows =
+        figures.status.as_ref().map(|status| stat::rows(status, row.rights.as_deref())).unwrap_or_default();
     if let Some((amount, time)) = figures.growth.last.filter(|_| figures.status.is_some()) {
         rows.push(("now", stat::rate(amount.records, amount.bytes, time)));
     }
     for (name, value) in rows {
         texts.push(stat::to_line(name, &value));
     }
-    let texts = texts.iter().map(|text| harmless_lines(text.trim_end()).replace('\t', "\\t"));
+    let texts = texts.iter().map(|text| one_line(text.trim_end()));
     texts.map(|text| cut(&text, width, Cut::End)).collect()
 }
 
@@ -143,7 +139,7 @@ fn draw_readers(
     }
     if rows.is_empty() {
         let text = match readers.and_then(|readers| readers.trouble.as_deref()) {
-            Some(trouble) => harmless_lines(trouble),
+            Some(trouble) => one_line(trouble),
             None => "no reader says where it is: `waldo tail --name NAME` does".to_owned(),
         };
         frame.render_widget(Line::styled(text, scene.paint.faint()), Rect { height: 1, ..below });
@@ -179,5 +175,5 @@ fn left_out(readers: &RankedReaders) -> String {
 }
 
 fn table_row(row: &ReaderRow) -> TableRow {
-    TableRow::Cells(cells(row).map(|cell| cell.replace('\t', "\\t")).to_vec())
+    TableRow::Cells(cells(row).map(|cell| one_line(&cell)).to_vec())
 }

@@ -1,5 +1,6 @@
 //! Tables that leave out columns where there is no room for all of them.
 
+use crate::tail::escape::harmless;
 use ratatui::text::Span;
 
 /// Between two columns.
@@ -103,6 +104,11 @@ fn line(columns: &[Column], kept: &[(usize, usize)], row: &TableRow, width: usiz
         _ => kept.iter().map(|(n, room)| pad(*n, *room)).collect::<Vec<_>>().join(&gap),
     };
     cut(line.trim_end(), width, Cut::End)
+}
+
+/// Other people's text for a line: nothing in it is obeyed, and a tab takes as many columns as are counted.
+pub fn one_line(text: &str) -> String {
+    harmless(&text.replace('\t', "\\t"))
 }
 
 /// How many columns of a terminal the text takes.

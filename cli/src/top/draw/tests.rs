@@ -3,6 +3,7 @@
 use super::*;
 use crate::lag::readers::{ReaderOrigin, ReaderRow};
 use crate::lag::standing::{Fit, Standing};
+use crate::top::crew::Delay;
 use crate::top::figures::Figures;
 use crate::top::growth::{Amount, Growth};
 use crate::top::keys::Action;
@@ -52,7 +53,7 @@ impl Shown {
     }
 
     fn row(&self, figures: Figures) -> RingRow {
-        RingRow { home: self.home.clone(), figures: Some(Arc::new(figures)), silent: None }
+        RingRow { home: self.home.clone(), figures: Some(Arc::new(figures)), rights: None, delay: None }
     }
 }
 
@@ -68,7 +69,7 @@ fn reader(name: &str, behind: u64) -> ReaderRow {
 
 fn bare(home: &str, state: &'static str, note: Option<&str>) -> RingRow {
     let figures = Figures::without_status(state, note.map(str::to_owned));
-    RingRow { home: home.into(), figures: Some(Arc::new(figures)), silent: None }
+    RingRow { home: home.into(), figures: Some(Arc::new(figures)), rights: None, delay: None }
 }
 
 fn scene(rows: &[RingRow]) -> Scene<'_> {
@@ -124,13 +125,16 @@ fn what_is_the_matter_stands_in_the_line_and_nothing_of_it_is_obeyed() {
         bare("/b", "removed", None),
         bare("/c", "live", None),
     ];
-    rows[2].silent = Some(Duration::from_secs(12));
+    rows[2].delay = Some(Delay::Answer(Duration::from_secs(12)));
     let lines = text(&drawn(120, 10, &scene(&rows), &mut View::default()));
     assert_eq!(lines[0], "waldo top: 3 rings, by path, 3 to look at");
     assert!(lines[2].starts_with("unreadable"), "{lines:?}");
     assert!(lines[2].ends_with("/a\\x1b[2J\\t\\u{202e}: no\\nsuch \\x1b]0;thing\\x07"), "{lines:?}");
     assert!(lines[3].starts_with("removed") && lines[3].ends_with("/b"), "{lines:?}");
     assert!(lines[4].starts_with("no answer") && lines[4].contains("12.00 s"), "{lines:?}");
+    rows[2].delay = Some(Delay::Thread(Duration::from_secs(12)));
+    let lines = text(&drawn(120, 10, &scene(&rows), &mut View::default()));
+    assert!(lines[4].starts_with("waiting") && lines[4].contains("not looked at for 12.00 s"), "{lines:?}");
 }
 
 #[test]
@@ -182,7 +186,7 @@ fn no_terminal_is_too_small() {
     let full = [
         shown.row(shown.figures(readers())),
         bare("/漢字/漢字", "unreadable", Some("why")),
-        RingRow { home: "/new".into(), figures: None, silent: None },
+        RingRow { home: "/new".into(), figures: None, rights: None, delay: None },
     ];
     for rows in [&full[..], &[]] {
         for (pane, help, part) in [
