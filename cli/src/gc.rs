@@ -3,7 +3,6 @@
 use crate::machine::{Search, homes_below, newest_time, state};
 use crate::output::{Output, or_closed};
 use crate::rm::{EXTRAS, describe, explain};
-use crate::tail::escape::harmless_lines;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -11,6 +10,7 @@ use waldo::protocol::names;
 use waldo::reader::Ring;
 use waldo::writer::removal;
 use waldo::writer::segments::{self, SegmentEntry};
+use waldo_terminal::escape::harmless_lines;
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::{notice, units};

@@ -4,13 +4,13 @@ pub mod readers;
 
 use crate::output::Output;
 use crate::repeat::Repeat;
-use crate::tail::escape::harmless_lines;
 use readers::ReadingRights;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use waldo::reader::{ControlKind, Ring, RingStatus, WriterStatus};
 use waldo_shm_protocol::Position;
+use waldo_terminal::escape::{escape_json, harmless_lines};
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::units;
@@ -44,7 +44,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         let status = ring.status()?;
         let readers = ReadingRights::of(&status.home);
         let text = match args.json {
-            true => format!("{}\n", to_json(&status, readers.as_ref())),
+            true => escape_json(&format!("{}\n", to_json(&status, readers.as_ref()))),
             false => {
                 let text = harmless_lines(&to_text(
                     &status,

@@ -2,7 +2,6 @@
 
 use super::Scene;
 use super::table::{Column, Cut, TableRow, cut, lines};
-use crate::tail::escape::harmless;
 use crate::top::figures::Figures;
 use crate::top::rings::RingRow;
 use crate::top::view::{Extent, ScreenPart, View};
@@ -10,6 +9,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 use std::time::{Duration, SystemTime};
+use waldo_terminal::escape::harmless;
 use waldo_terminal::units;
 
 const COLUMNS: [Column; 12] = [

@@ -5,7 +5,6 @@ use super::{Scene, list};
 use crate::lag::readers::ReaderRow;
 use crate::lag::table::{HEADER, cells};
 use crate::stat;
-use crate::tail::escape::harmless_lines;
 use crate::top::figures::Figures;
 use crate::top::readers::RankedReaders;
 use crate::top::rings::RingRow;
@@ -15,6 +14,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::Sparkline;
 use std::time::Duration;
+use waldo_terminal::escape::harmless_lines;
 use waldo_terminal::units;
 
 /// Columns of the readers that are left out first have the highest number.

@@ -22,6 +22,7 @@ mod views;
 use clap::Parser;
 use config::Config;
 use std::process::ExitCode;
+use waldo_terminal::escape::harmless_lines;
 use waldo_terminal::failure::{self, Outcome, Usage};
 
 fn main() -> ExitCode {
@@ -55,5 +56,5 @@ fn print_plan(config: &Config) -> anyhow::Result<()> {
         }
     }
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failure::output_error)
+    out.write_all(harmless_lines(&text).as_bytes()).and_then(|()| out.flush()).map_err(failure::output_error)
 }
