@@ -106,7 +106,7 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
     }
     supervisor.stop().await;
     match signal {
-        _ if supervisor.failed => anyhow::bail!("a ring has failed: the log says which and why"),
+        _ if supervisor.failed() => anyhow::bail!("a ring has failed: the log says which and why"),
         Some(signal) => Ok(outcome_of(signal)),
         None => Ok(Outcome::Done),
     }
