@@ -141,7 +141,7 @@ async fn attend(
                 () = supervisor.retry() => manager.status(supervisor.summary()),
                 signal = signals.next_stop() => return Some(signal),
             },
-            new = read(&mut reading), if is_reading => {
+            new = read(&mut reading) => {
                 reading = None;
                 tokio::select! {
                     outcome = reload(new, config, supervisor, logging) => {
