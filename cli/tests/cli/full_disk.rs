@@ -49,6 +49,9 @@ fn a_copy_that_a_disk_has_no_room_for_leaves_nothing() {
         for to in [&small.join("copy"), small] {
             let done = run(waldo().arg("snapshot").arg(&home).arg(to), b"");
             assert!(done.code == 1 && done.stderr.contains("No space left"), "{}", done.stderr);
+            // Under this name, and not under the one that it has until it is complete.
+            let named = format!("{}/page-", to.display());
+            assert!(done.stderr.contains(&named) && !done.stderr.contains(".snapshot"), "{}", done.stderr);
             assert!(is_empty(small));
         }
         let fits = place.ring("fits", b"x\n");
