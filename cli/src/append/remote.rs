@@ -61,8 +61,9 @@ pub struct RemoteArgs {
     /// Have records acknowledged when they survive power loss, in a ring that does not do so anyway.
     #[arg(long)]
     durable: bool,
-    /// How long to try to reach a service that is not there, at the start and later: 5 s if this is not
-    /// given, and for ever with `forever`. One that has taken the connection may take 30 s more to answer.
+    /// How long to try to reach a service that is not there or does not answer, at the start and later, and
+    /// for ever with `forever`. A try that has begun is given a second. If this is not given: 5 s, and 30 s
+    /// more for the answer of one that has taken the connection.
     #[arg(long, value_name = "TIME", value_parser = parse_patience)]
     wait: Option<Patience>,
 }
@@ -94,7 +95,8 @@ impl RemoteArgs {
         let options = ProducerOptions::default()
             .durable(self.durable)
             .connect_timeout(patience.unwrap_or(Duration::MAX))
-            .reconnect_for(patience);
+            .reconnect_for(patience)
+            .welcome_in_time(self.wait.is_some());
         match &self.producer {
             Some(name) => options.name(name),
             None => options,
