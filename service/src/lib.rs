@@ -43,6 +43,7 @@ mod socket;
 mod step;
 mod syncer;
 mod threads;
+mod users;
 
 pub use activation::{inherited_listener, inherited_listeners};
 pub use counters::ServiceCounters;

@@ -133,6 +133,10 @@ struct RingArgs {
     /// Do not wait for the disk with each append: a flush every so many milliseconds.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     sync_interval: Option<u64>,
+    /// Connections at once of one user; 0: as many as there are. Three quarters of all by default, which are
+    /// 4096.
+    #[arg(long, value_name = "N")]
+    connections_per_user: Option<usize>,
     /// Put the control segment into this file (on a tmpfs) instead of POSIX shared memory.
     #[arg(long, value_name = "FILE")]
     control: Option<PathBuf>,
@@ -150,6 +154,7 @@ impl RingArgs {
         ring.page_size = self.page_size;
         ring.mode = self.mode;
         ring.group = self.group;
+        ring.connections_per_user = self.connections_per_user;
         ring.control = self.control.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone()));
         if self.no_sync {
             ring.durability = DurabilityKind::PageCache;

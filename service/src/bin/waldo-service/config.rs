@@ -99,6 +99,7 @@ pub struct RingConfig {
     pub durability: DurabilityKind,
     pub sync_interval: Option<Time>,
     pub producers_max: Option<usize>,
+    pub connections_per_user: Option<usize>,
     pub frame_len_max: Option<Bytes>,
     pub window_batches: Option<u32>,
     pub window_bytes: Option<Bytes>,
@@ -131,6 +132,7 @@ impl RingConfig {
             durability: DurabilityKind::Sync,
             sync_interval: None,
             producers_max: None,
+            connections_per_user: None,
             frame_len_max: None,
             window_batches: None,
             window_bytes: None,
@@ -158,8 +160,8 @@ impl RingConfig {
         }
         compare_all! {
             name home socket socket_mode socket_group ring_size size keep rate page_size mode group control
-            durability sync_interval producers_max frame_len_max window_batches window_bytes
-            queue_bytes hello_timeout stall_timeout drain_timeout names_max names_kept journal_growth
+            durability sync_interval producers_max connections_per_user frame_len_max
+            window_batches window_bytes queue_bytes hello_timeout stall_timeout drain_timeout names_max names_kept journal_growth
         }
         changed
     }
@@ -248,7 +250,7 @@ impl RingConfig {
             own.map_or(other, |Bytes(len)| usize::try_from(len).unwrap_or(usize::MAX))
         };
         let time = |own: Option<Time>, other| own.map_or(other, |time| time.0);
-        let options = default
+        let mut options = default
             .clone()
             .mode(self.socket_mode.map_or(default.mode, |mode| mode.0))
             .producers_max(self.producers_max.unwrap_or(default.producers_max))
@@ -262,6 +264,7 @@ impl RingConfig {
             .names_max(self.names_max.unwrap_or(default.names_max))
             .names_kept(time(self.names_kept, default.names_kept))
             .journal_growth(self.journal_growth.map_or(default.journal_growth, |bytes| bytes.0));
+        options.connections_per_user = self.connections_per_user;
         match &self.socket_group {
             Some(group) => options.group(group),
             None => options,
