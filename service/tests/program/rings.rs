@@ -259,7 +259,8 @@ fn an_idle_connection_takes_little_memory() {
     println!(
         "an idle connection takes {connected} KiB, and {used} KiB after a batch of 100 records of 1000 B"
     );
-    assert!(connected < 200 && used < 500, "{connected} {used}");
+    // About twice what is measured: more would be another buffer for each connection.
+    assert!(connected < 80 && used < 150, "{connected} {used}");
     program.stop();
 }
 
