@@ -25,7 +25,6 @@ mod repeat;
 mod replay;
 mod resize;
 mod rm;
-mod room;
 mod serve;
 mod snapshot;
 mod stat;

@@ -178,6 +178,13 @@ fn counter_rows(status: &RingStatus) -> Vec<(&'static str, String)> {
     if waits > 0 {
         rows.push(("waited", format!("{} rotations, for a disk that does not keep up", units::count(waits))));
     }
+    let early = counter(status, "full_disk_trims");
+    if early > 0 {
+        rows.push((
+            "disk full",
+            format!("{} pages were dropped early for want of room", units::count(early)),
+        ));
+    }
     let ahead = Duration::from_nanos(counter(status, "time_ahead_ns"));
     if ahead >= Duration::from_secs(1) {
         // Whole seconds: nobody sets a clock more exactly by hand.

@@ -2,12 +2,13 @@
 
 use crate::control::Control;
 use crate::disk::Disk;
-use crate::options::Durability;
+use crate::options::{Durability, OnFull};
 use crate::poison::{Failure, Poison};
 use crate::positions::Positions;
 use crate::unflushed::UnflushedPages;
 use crate::waking::Waking;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use waldo_shm_protocol::Position;
 
@@ -19,6 +20,9 @@ pub(crate) struct Core {
     pub(crate) unflushed: UnflushedPages,
     pub(crate) positions: Positions,
     pub(crate) durability: Durability,
+    pub(crate) on_full: OnFull,
+    /// Pages that the ring may have now. See [`Core::pages_max`].
+    pub(crate) pages_max: AtomicUsize,
     /// What waits for the log to become durable: the thread that trims pages.
     pub(crate) on_durable: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -60,6 +64,13 @@ impl Core {
             Durability::Sync | Durability::Interval(_) => self.durable(),
             Durability::PageCache => self.committed(),
         }
+    }
+
+    /// Pages that the ring may have now: its size, or fewer while the disk has no room for more. Only the
+    /// thread that prepares pages changes it, and who goes by it looks again before it waits for a page, so
+    /// relaxed.
+    pub(crate) fn pages_max(&self) -> usize {
+        self.pages_max.load(Ordering::Relaxed)
     }
 
     /// Moves the durable position, in the writer and for readers.

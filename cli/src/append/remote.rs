@@ -27,7 +27,7 @@ const TICKETS_MAX: usize = 256;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What is up to whoever has the ring.
-const RING_FLAGS: [&str; 13] = [
+const RING_FLAGS: [&str; 14] = [
     "home",
     "no_sync",
     "sync_interval",
@@ -36,6 +36,7 @@ const RING_FLAGS: [&str; 13] = [
     "keep",
     "rate",
     "page_size",
+    "on_full",
     "resize",
     "control",
     "mode",

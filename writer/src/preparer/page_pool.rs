@@ -3,11 +3,13 @@
 use super::failure;
 use crate::core::Core;
 use crate::disk::DiskFile;
+use crate::options::OnFull;
 use crate::page::{Blank, Page, PageTemplate};
 use crate::poison::Failure;
 use crate::positions::page_reached;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use waldo_shm_protocol::names;
 use waldo_shm_protocol::page::PageHeader;
@@ -70,6 +72,10 @@ struct Trimmed {
 pub(super) struct PagePool {
     factory: PageFactory,
     ring_size: usize,
+    /// Pages that the ring may have now: fewer than its size while the disk has no room for more.
+    pages_max: usize,
+    /// Pages that have become active since the ring had to become smaller, or tried to become larger.
+    turns: usize,
     /// The oldest first.
     held: VecDeque<HeldPage>,
     /// The newest page that has become active.
@@ -86,12 +92,21 @@ impl PagePool {
         held: VecDeque<HeldPage>,
         active: Arc<Page>,
     ) -> PagePool {
-        PagePool { factory, ring_size, held, active, stuck: Vec::new(), made: 0 }
+        PagePool {
+            factory,
+            ring_size,
+            pages_max: ring_size,
+            turns: 0,
+            held,
+            active,
+            stuck: Vec::new(),
+            made: 0,
+        }
     }
 
     /// Whether there are more pages than the ring is to have.
     pub(super) fn is_overfull(&self) -> bool {
-        self.held.len() > self.ring_size
+        self.held.len() > self.pages_max
     }
 
     /// Whether the oldest page can leave the ring. A page goes when something has come in its place that a
@@ -99,13 +114,13 @@ impl PagePool {
     /// and an append that is under way may fail.
     pub(super) fn is_displaced(&self) -> bool {
         let reached = page_reached(self.factory.core.settled());
-        let displaced = |page: &HeldPage| page.id + self.ring_size as u64 <= reached;
+        let displaced = |page: &HeldPage| page.id + self.pages_max as u64 <= reached;
         self.is_overfull() && self.held.front().is_some_and(displaced)
     }
 
     /// Whether one more page file would be more than the ring may ever take.
     pub(super) fn is_full(&self, waiting: usize) -> bool {
-        self.held.len() + waiting >= self.ring_size + BEYOND_MAX
+        self.held.len() + waiting >= self.pages_max + BEYOND_MAX
     }
 
     /// Takes pages that have become active into the ring.
@@ -113,7 +128,50 @@ impl PagePool {
         for page in pages {
             self.held.push_back(HeldPage::of(&page));
             self.active = page;
+            self.turns += 1;
         }
+    }
+
+    /// After `error`, by which one more page file could not be made, with `waiting` files beyond the ring: if
+    /// it says that the disk is full, and the ring is to go on all the same, that is as a ring of as many
+    /// pages as take up the files that there are. What leaves it is displaced as from any full ring, so what
+    /// takes its place is as durable as is promised. `false` if it changes nothing.
+    pub(super) fn shrink(&mut self, waiting: usize, error: &io::Error) -> bool {
+        let core = &self.factory.core;
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let pages_max = (self.held.len() + waiting).saturating_sub(BEYOND_MAX);
+        if !full || core.on_full != OnFull::DropOldest || pages_max == 0 || pages_max >= self.pages_max {
+            return false;
+        }
+        if self.pages_max == self.ring_size {
+            tracing::warn!(
+                "the disk is full ({error}): the ring goes on with {pages_max} of its {} pages, and drops its oldest                  records early, until there is room (on_full: drop-oldest)",
+                self.ring_size
+            );
+        }
+        self.set_pages_max(pages_max);
+        true
+    }
+
+    /// While the ring is smaller than it is to be: makes a page file more, once a lap, and lets the ring have
+    /// a page more if that works.
+    pub(super) fn grow(&mut self, id: u64) -> Option<Blank> {
+        if self.pages_max == self.ring_size || self.turns < self.pages_max {
+            return None;
+        }
+        self.turns = 0;
+        let blank =
+            self.make(id).inspect_err(|error| tracing::debug!("the ring stays as it is: {error}")).ok()?;
+        self.set_pages_max(self.pages_max + 1);
+        if self.pages_max == self.ring_size {
+            tracing::info!("the disk has room again: the ring may have its {} pages", self.ring_size);
+        }
+        Some(blank)
+    }
+
+    fn set_pages_max(&mut self, pages_max: usize) {
+        (self.pages_max, self.turns) = (pages_max, 0);
+        self.factory.core.pages_max.store(pages_max, Ordering::Relaxed);
     }
 
     /// The page that the log ends in, if that is page `id`.
@@ -149,6 +207,9 @@ impl PagePool {
             }
         }
         publisher.add(Counter::TrimmedPages, trimmed.len() as u64);
+        let reached = page_reached(core.settled());
+        let early = |page: &&Trimmed| page.id + self.ring_size as u64 > reached;
+        publisher.add(Counter::FullDiskTrims, trimmed.iter().filter(early).count() as u64);
         // The file of a page that had been durable must not change before its name is gone for good. A power
         // cut could otherwise bring the name back, and the page with it, with other content. (A page that
         // never was durable is judged by its records alone. Only a writer that promises nothing for power

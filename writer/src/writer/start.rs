@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::{PageGeometry, PageHeader};
@@ -131,6 +132,8 @@ fn new_core(disk: Arc<dyn Disk>, control: Control, options: &WriterOptions) -> A
         unflushed: Default::default(),
         positions: Default::default(),
         durability: options.durability,
+        on_full: options.on_full,
+        pages_max: AtomicUsize::new(options.ring_size as usize),
         on_durable: Default::default(),
     })
 }

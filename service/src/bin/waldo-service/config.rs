@@ -13,7 +13,7 @@ use toml::Spanned;
 use waldo::protocol::limits::RING_SIZE_MAX;
 use waldo::protocol::meta::Meta;
 use waldo::protocol::page::PageGeometry;
-use waldo::writer::{ControlPlace, Durability, WriterOptions};
+use waldo::writer::{ControlPlace, Durability, OnFull, WriterOptions};
 use waldo_service::ServiceOptions;
 use waldo_terminal::capacity::{Capacity, ChosenPages, PageRoom};
 use waldo_terminal::units;
@@ -78,6 +78,17 @@ pub enum DurabilityKind {
     PageCache,
 }
 
+/// What happens when the disk has no room for another page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFullKind {
+    /// What producers send is refused until there is room.
+    #[default]
+    Stop,
+    /// The ring goes on with the pages that there are.
+    DropOldest,
+}
+
 /// `[[ring]]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,6 +103,8 @@ pub struct RingConfig {
     pub keep: Option<Time>,
     pub rate: Option<Rate>,
     pub page_size: Option<Bytes>,
+    #[serde(default)]
+    pub on_full: OnFullKind,
     pub mode: Option<Mode>,
     pub group: Option<GroupId>,
     pub control: Option<PathBuf>,
@@ -126,6 +139,7 @@ impl RingConfig {
             keep: None,
             rate: None,
             page_size: None,
+            on_full: OnFullKind::Stop,
             mode: None,
             group: None,
             control: None,
@@ -159,8 +173,8 @@ impl RingConfig {
             };
         }
         compare_all! {
-            name home socket socket_mode socket_group ring_size size keep rate page_size mode group control
-            durability sync_interval producers_max connections_per_user frame_len_max
+            name home socket socket_mode socket_group ring_size size keep rate page_size on_full mode group
+            control durability sync_interval producers_max connections_per_user frame_len_max
             window_batches window_bytes queue_bytes hello_timeout stall_timeout drain_timeout names_max names_kept journal_growth
         }
         changed
@@ -185,6 +199,10 @@ impl RingConfig {
     /// How the ring is opened.
     pub fn writer_options(&self) -> WriterOptions {
         let mut options = WriterOptions::default().durability(self.durability());
+        options.on_full = match self.on_full {
+            OnFullKind::Stop => OnFull::Stop,
+            OnFullKind::DropOldest => OnFull::DropOldest,
+        };
         options.mode = self.mode.map(|mode| mode.0);
         options.group = self.group.map(|group| group.0);
         if let Some(Bytes(len)) = self.page_size {
