@@ -185,6 +185,10 @@ fn counter_rows(status: &RingStatus) -> Vec<(&'static str, String)> {
             format!("{} pages were dropped early for want of room", units::count(early)),
         ));
     }
+    let expired = counter(status, "expired_pages");
+    if expired > 0 {
+        rows.push(("expired", format!("{} pages were dropped for their age", units::count(expired))));
+    }
     let ahead = Duration::from_nanos(counter(status, "time_ahead_ns"));
     if ahead >= Duration::from_secs(1) {
         // Whole seconds: nobody sets a clock more exactly by hand.

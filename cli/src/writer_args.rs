@@ -14,6 +14,7 @@ use waldo_harness::ring::geometry;
 use waldo_harness::scheduling::schedule_this_thread;
 use waldo_shm_protocol::limits::{PAYLOAD_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::meta::Meta;
+use waldo_terminal::capacity::parse_keep;
 use waldo_terminal::failure::Usage;
 use waldo_terminal::notice;
 use waldo_terminal::permissions::parse_mode;
@@ -54,6 +55,10 @@ pub struct WriterArgs {
     /// are, as a ring of fewer pages, until there is room again.
     #[arg(long, value_name = "WHAT", default_value_t = OnFull::Stop)]
     on_full: OnFull,
+    /// Drop pages of which all records are older than this, like 6h, though the ring is not full: a look when
+    /// a page is full, and each minute. The page that is being filled stays.
+    #[arg(long, value_name = "TIME", value_parser = parse_keep)]
+    keep_for: Option<Duration>,
     /// Read and append at most about this many bytes at a time.
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_size)]
     batch: u64,
@@ -124,6 +129,7 @@ impl WriterArgs {
         add("--size", size.map(|bytes| bytes.to_string().into()));
         add("--keep", keep.map(|time| humantime::format_duration(time).to_string().into()));
         add("--rate", rate.map(|bytes| bytes.to_string().into()));
+        add("--keep-for", self.keep_for.map(|time| humantime::format_duration(time).to_string().into()));
         let on_full = (self.on_full != OnFull::Stop).then(|| self.on_full.to_string().into());
         add("--on-full", on_full);
         add("--page-size", self.page_size.map(|bytes| bytes.to_string().into()));
@@ -164,7 +170,7 @@ impl WriterArgs {
                 None => ControlPlace::Posix,
             })
             .remove_control(!stays);
-        (options.mode, options.group) = (self.mode, self.group);
+        (options.mode, options.group, options.keep_for) = (self.mode, self.group, self.keep_for);
         // Before anything is written.
         if there.is_none() {
             let later = match self.on_full {

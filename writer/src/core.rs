@@ -10,6 +10,7 @@ use crate::waking::Waking;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use waldo_shm_protocol::Position;
 
 pub(crate) struct Core {
@@ -21,6 +22,8 @@ pub(crate) struct Core {
     pub(crate) positions: Positions,
     pub(crate) durability: Durability,
     pub(crate) on_full: OnFull,
+    /// Pages whose records are all older than this leave the ring though it is not full.
+    pub(crate) keep_for: Option<Duration>,
     /// Pages that the ring may have now. See [`Core::pages_max`].
     pub(crate) pages_max: AtomicUsize,
     /// What waits for the log to become durable: the thread that trims pages.

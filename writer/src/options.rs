@@ -179,6 +179,12 @@ pub struct WriterOptions {
     pub prepare_ahead: bool,
     /// What happens when the disk has no room for another page file.
     pub on_full: OnFull,
+    /// Drop pages of which all records are older than this, though the ring is not full: a look at each
+    /// rotation, and each minute besides with `prepare_ahead`. The page that the log ends in stays, however
+    /// old its records are, as does a page behind which nothing is settled yet: so records stay for longer
+    /// than this, by up to the time that a page takes to fill. `None`, the default: pages leave a full ring
+    /// only.
+    pub keep_for: Option<Duration>,
     /// How long the committer of a [`SharedWriter`](crate::SharedWriter) waits for more appends after the
     /// first one that is queued, 0 to 1 s. 0, the default, batches what comes in while it is busy, and
     /// nothing is ever held back. More trades the latency of every queued append for fewer and larger writes
@@ -211,6 +217,7 @@ impl Default for WriterOptions {
             min_wake_interval: Duration::from_micros(10),
             prepare_ahead: true,
             on_full: OnFull::Stop,
+            keep_for: None,
             linger: Duration::ZERO,
         }
     }
@@ -272,6 +279,9 @@ impl WriterOptions {
         }
         if self.linger > Duration::from_secs(1) {
             return refuse(format!("linger is {:?}, it must be 0 to 1 s", self.linger));
+        }
+        if self.keep_for.is_some_and(|time| time.is_zero()) {
+            return refuse("keep_for is 0, nothing would be kept".into());
         }
         if let Durability::Interval(interval) = self.durability
             && interval.is_zero()

@@ -100,7 +100,10 @@ impl Preparer {
     pub(crate) fn seal(&self, job: SealJob) {
         match self {
             Preparer::Background(background) => background.seal(job),
-            Preparer::Inline(_) => job.seal(),
+            Preparer::Inline(inline) => {
+                job.seal();
+                inline.lock().complete(&job);
+            }
         }
     }
 

@@ -27,7 +27,7 @@ const TICKETS_MAX: usize = 256;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What is up to whoever has the ring.
-const RING_FLAGS: [&str; 14] = [
+const RING_FLAGS: [&str; 15] = [
     "home",
     "no_sync",
     "sync_interval",
@@ -37,6 +37,7 @@ const RING_FLAGS: [&str; 14] = [
     "rate",
     "page_size",
     "on_full",
+    "keep_for",
     "resize",
     "control",
     "mode",

@@ -200,11 +200,13 @@ pub enum Counter {
     TimeAheadNs = 15,
     /// Pages trimmed before the ring had its size, because the disk was full.
     FullDiskTrims = 16,
+    /// Pages trimmed before the ring was full, because their records were too old.
+    ExpiredPages = 17,
 }
 
 impl Counter {
     /// Every counter with its name in reports.
-    pub const ALL: [(Counter, &'static str); 17] = [
+    pub const ALL: [(Counter, &'static str); 18] = [
         (Counter::Records, "records"),
         (Counter::PayloadBytes, "payload_bytes"),
         (Counter::WrittenBytes, "written_bytes"),
@@ -222,6 +224,7 @@ impl Counter {
         (Counter::DiskWaits, "disk_waits"),
         (Counter::TimeAheadNs, "time_ahead_ns"),
         (Counter::FullDiskTrims, "full_disk_trims"),
+        (Counter::ExpiredPages, "expired_pages"),
     ];
 }
 

@@ -160,6 +160,13 @@ impl WriterOptions {
         self
     }
 
+    /// The same, with this `keep_for`.
+    #[must_use]
+    pub fn keep_for(mut self, keep_for: Duration) -> WriterOptions {
+        self.keep_for = Some(keep_for);
+        self
+    }
+
     /// The same, with this `linger`.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> WriterOptions {

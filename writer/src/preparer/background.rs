@@ -8,6 +8,7 @@
 use super::page_pool::{PageFactory, PagePool};
 use super::readahead::{self, Readahead, UpcomingRange};
 use super::{SealJob, TakenPage, failure};
+use crate::clock;
 use crate::page::{Blank, Page};
 use crate::poison::Failure;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -15,12 +16,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pages beyond the ring: ready, blank, or on the way from one to the other.
 const WAITING_MAX: usize = 2;
 /// After a failure the preparer tries again when it is asked, and by itself after this time.
 const RETRY: Duration = Duration::from_millis(500);
+/// Pages that are too old are looked for at each rotation, and this long after the last look.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct PreparerState {
@@ -95,9 +98,9 @@ impl BackgroundPreparer {
         };
         // There is one preparer to a core.
         let _ = shared.factory.core.on_durable.set(Box::new(wake));
-        let thread = thread::Builder::new()
-            .name("waldo-prepare".into())
-            .spawn(move || Worker { shared: &shared, pool, readahead: Readahead::default() }.run())?;
+        let thread = thread::Builder::new().name("waldo-prepare".into()).spawn(move || {
+            Worker { shared: &shared, pool, looked: None, readahead: Readahead::default() }.run()
+        })?;
         Ok((preparer, thread))
     }
 
@@ -171,6 +174,8 @@ impl BackgroundPreparer {
 struct Worker<'a> {
     shared: &'a PreparerShared,
     pool: PagePool,
+    /// When it was last asked which pages are too old.
+    looked: Option<Instant>,
     readahead: Readahead,
 }
 
@@ -237,6 +242,9 @@ impl Worker<'_> {
         let shared = self.shared;
         let mut state = shared.state.lock();
         loop {
+            if self.looked.is_none_or(|looked| looked.elapsed() >= CLOCK_INTERVAL) {
+                self.look_at_clock();
+            }
             state.displaced = self.pool.is_displaced();
             state.overfull = self.pool.is_overfull();
             state.full = self.pool.is_full(state.waiting());
@@ -268,6 +276,7 @@ impl Worker<'_> {
                 Task::Make(id) => self.make(&mut state, id),
                 Task::Seal(job) => {
                     MutexGuard::unlocked(&mut state, || job.seal());
+                    self.pool.complete(job.page.id, job.summary.last_time_ns);
                     state.sealing = false;
                 }
                 Task::Trim(begun) => self.trim(&mut state, begun),
@@ -305,6 +314,7 @@ impl Worker<'_> {
     /// Takes pages that have become active into the ring, and lets the oldest go.
     fn trim(&mut self, state: &mut MutexGuard<'_, PreparerState>, begun: Vec<Arc<Page>>) {
         self.pool.begin(begun);
+        self.look_at_clock();
         let (wanted, next_id) = (state.wanted(), state.next_id);
         let (grown, (blanks, failed)) =
             MutexGuard::unlocked(state, || (self.pool.grow(next_id), self.pool.trim(wanted)));
@@ -313,6 +323,11 @@ impl Worker<'_> {
             state.retry = false;
             state.failed = failed;
         }
+    }
+
+    fn look_at_clock(&mut self) {
+        self.looked = Some(Instant::now());
+        self.pool.look_at_clock(clock::realtime_ns());
     }
 
     /// Sees to it that what the log is about to reach is in the page cache.

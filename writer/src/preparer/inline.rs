@@ -1,7 +1,8 @@
 //! No page is made ready ahead: whoever needs one makes it.
 
 use super::page_pool::{PageFactory, PagePool};
-use super::{TakenPage, failure};
+use super::{SealJob, TakenPage, failure};
+use crate::clock;
 use crate::page::Page;
 use crate::poison::Failure;
 use std::sync::Arc;
@@ -44,6 +45,10 @@ impl InlinePreparer {
         Ok(Some((page, waited)))
     }
 
+    pub(super) fn complete(&mut self, job: &SealJob) {
+        self.pool.complete(job.page.id, job.summary.last_time_ns);
+    }
+
     pub(super) fn trim(&mut self) -> Result<(), Failure> {
         let (_, failed) = self.pool.trim(0);
         self.pool.count_disk(0);
@@ -52,6 +57,7 @@ impl InlinePreparer {
 
     fn make(&mut self) -> Result<Page, Failure> {
         let id = self.next_id;
+        self.pool.look_at_clock(clock::realtime_ns());
         let grown = self.pool.grow(id);
         let (mut blanks, failed) = self.pool.trim(usize::from(grown.is_none()));
         let blank = match (grown.or_else(|| blanks.pop()), failed) {

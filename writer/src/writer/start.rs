@@ -133,6 +133,7 @@ fn new_core(disk: Arc<dyn Disk>, control: Control, options: &WriterOptions) -> A
         positions: Default::default(),
         durability: options.durability,
         on_full: options.on_full,
+        keep_for: options.keep_for,
         pages_max: AtomicUsize::new(options.ring_size as usize),
         on_durable: Default::default(),
     })
@@ -263,6 +264,7 @@ impl Start {
         let held = |found: &FoundPage| HeldPage {
             id: found.id,
             len: found.header.geometry().page_len(),
+            newest_ns: Some(found.summary.last_time_ns),
             file: None,
         };
         let mut pages: VecDeque<HeldPage> = survey.pages.iter().map(held).collect();

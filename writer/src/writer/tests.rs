@@ -3,6 +3,7 @@
 mod full_disk;
 mod geometry;
 mod in_flight;
+mod keep_for;
 mod strange_payloads;
 mod trimming;
 

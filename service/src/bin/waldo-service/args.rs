@@ -123,6 +123,10 @@ struct RingArgs {
     /// pages that there are, as a ring of fewer pages, until there is room again. `stop` by default.
     #[arg(long, value_enum, value_name = "WHAT")]
     on_full: Option<OnFullKind>,
+    /// Drop pages of which all records are older than this, like 6h, though the ring is not full: a look when
+    /// a page is full, and each minute. The page that is being filled stays.
+    #[arg(long, value_name = "TIME", value_parser = parse_keep)]
+    keep_for: Option<Time>,
     /// Permission bits of the ring's files and its control segment: who may read them may follow. Those of a
     /// ring that is there are changed. Without this flag they stay, and a ring that is made gets 0640.
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
@@ -157,6 +161,7 @@ impl RingArgs {
         ring.keep = self.keep;
         ring.rate = self.rate;
         ring.page_size = self.page_size;
+        ring.keep_for = self.keep_for;
         ring.on_full = self.on_full.unwrap_or_default();
         ring.mode = self.mode;
         ring.group = self.group;

@@ -105,6 +105,7 @@ pub struct RingConfig {
     pub page_size: Option<Bytes>,
     #[serde(default)]
     pub on_full: OnFullKind,
+    pub keep_for: Option<Time>,
     pub mode: Option<Mode>,
     pub group: Option<GroupId>,
     pub control: Option<PathBuf>,
@@ -140,6 +141,7 @@ impl RingConfig {
             rate: None,
             page_size: None,
             on_full: OnFullKind::Stop,
+            keep_for: None,
             mode: None,
             group: None,
             control: None,
@@ -173,8 +175,8 @@ impl RingConfig {
             };
         }
         compare_all! {
-            name home socket socket_mode socket_group ring_size size keep rate page_size on_full mode group
-            control durability sync_interval producers_max connections_per_user frame_len_max
+            name home socket socket_mode socket_group ring_size size keep rate page_size on_full keep_for mode
+            group control durability sync_interval producers_max connections_per_user frame_len_max
             window_batches window_bytes queue_bytes hello_timeout stall_timeout drain_timeout names_max names_kept journal_growth
         }
         changed
@@ -203,6 +205,7 @@ impl RingConfig {
             OnFullKind::Stop => OnFull::Stop,
             OnFullKind::DropOldest => OnFull::DropOldest,
         };
+        options.keep_for = self.keep_for.map(|time| time.0);
         options.mode = self.mode.map(|mode| mode.0);
         options.group = self.group.map(|group| group.0);
         if let Some(Bytes(len)) = self.page_size {

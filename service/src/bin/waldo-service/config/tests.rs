@@ -25,6 +25,7 @@ fn a_file_says_everything_that_can_be_said() {
         ring_size = 4
         page_size = "1M"
         on_full = "drop-oldest"
+        keep_for = "6h"
         mode = "0644"
         group = "54321"
         control = "/dev/shm/orders"
@@ -49,7 +50,7 @@ fn a_file_says_everything_that_can_be_said() {
     let writer = ring.writer_options();
     assert_eq!((writer.ring_size, writer.page_len, writer.index_capacity), (4, 1 << 20, 1024));
     assert_eq!((writer.mode, writer.group), (Some(0o644), Some(54321)));
-    assert_eq!(writer.on_full, OnFull::DropOldest);
+    assert_eq!((writer.on_full, writer.keep_for.unwrap().as_secs()), (OnFull::DropOldest, 6 * 3600));
     assert_eq!(writer.durability, Durability::Interval(Duration::from_millis(20)));
     assert_eq!(writer.control, ControlPlace::Path("/dev/shm/orders".into()));
     let service = ring.service_options();

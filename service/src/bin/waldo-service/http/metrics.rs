@@ -143,6 +143,11 @@ const METRICS: &[Metric] = &[
         Origin::Writer("full_disk_trims"),
     ),
     metric(
+        "waldo_writer_expired_pages_total",
+        "Pages dropped before the ring was full, because their records were too old.",
+        Origin::Writer("expired_pages"),
+    ),
+    metric(
         "waldo_writer_rotation_stalls_total",
         "Rotations that waited for a page.",
         Origin::Writer("rotation_stalls"),
