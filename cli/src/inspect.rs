@@ -6,7 +6,6 @@ mod meta;
 mod page;
 
 use crate::plain_file;
-use crate::tail::escape::harmless;
 use anyhow::{Context, bail};
 use std::fmt::Write as _;
 use std::fs::File;
@@ -14,6 +13,7 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use waldo_shm_protocol::{format, meta as meta_layout, names, page as page_layout, segment};
+use waldo_terminal::escape::{harmless, harmless_lines};
 use waldo_terminal::failure::{Outcome, Usage, output_error};
 
 /// Decode the files of a ring, damaged or not.
@@ -75,7 +75,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     } else {
         file(&args.target, plain_file::open_named(&args.target), args.records, &mut out)?;
     }
-    std::io::stdout().write_all(out.as_bytes()).map_err(output_error)?;
+    std::io::stdout().write_all(harmless_lines(&out).as_bytes()).map_err(output_error)?;
     Ok(Outcome::Done)
 }
 

@@ -2,7 +2,6 @@
 
 use crate::machine::{Search, disk_bytes, homes, newest_time, state};
 use crate::output::{Output, or_closed};
-use crate::tail::escape::harmless;
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
@@ -10,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use waldo::reader::{Ring, RingStatus};
 use waldo::writer::segments::{self, SegmentEntry};
+use waldo_terminal::escape::{escape_json, harmless};
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::{notice, units};
@@ -128,7 +128,8 @@ impl Row {
             "segment": self.segment,
             "note": self.note,
         });
-        format!("{}\n", without_nulls(value))
+        // Another user may have given a segment any name, and any place to point at.
+        escape_json(&format!("{}\n", without_nulls(value)))
     }
 
     fn cells(&self) -> [String; 6] {
@@ -154,7 +155,6 @@ impl Row {
             records,
             self.newest_ns.map(ago).unwrap_or_default(),
             units::bytes(self.bytes),
-            // Another user may have given a segment any name, and any place to point at.
             harmless(&place),
         ]
     }

@@ -26,7 +26,6 @@ mod repeat;
 mod replay;
 mod resize;
 mod rm;
-mod room;
 mod serve;
 mod snapshot;
 mod stat;

@@ -5,6 +5,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use std::path::PathBuf;
 use waldo::writer::repair::{self, Keep, Repair};
+use waldo_terminal::escape::harmless_lines;
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::units;
@@ -68,7 +69,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let planned = repair::plan(&args.home, keep).with_context(looked)?;
     let mut out = Output::stdout(&interrupt)?;
     // Whether anybody reads them or not, the answer is in the exit code, and the repair is wanted.
-    or_closed(out.print(&describe(&args, &planned)))?;
+    or_closed(out.print(&harmless_lines(&describe(&args, &planned))))?;
     if planned.damage.is_none() {
         return Ok(Outcome::Done);
     }
@@ -86,7 +87,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         anyhow::bail!("{} is still damaged after the repair: {damage}", args.home.display());
     }
     if let Some(backup) = done.backup {
-        or_closed(out.print(&format!("Done. What was removed or changed is in {}.\n", backup.display())))?;
+        let text = format!("Done. What was removed or changed is in {}.\n", backup.display());
+        or_closed(out.print(&harmless_lines(&text)))?;
     }
     Ok(Outcome::Done)
 }

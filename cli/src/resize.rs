@@ -4,7 +4,6 @@ mod words;
 
 use crate::capacity_args::CapacityArgs;
 use crate::output::{Output, or_closed};
-use crate::tail::escape::harmless_lines;
 use crate::writer_args::ring_meta;
 use anyhow::Context;
 use std::io::{IsTerminal, Read};
@@ -13,6 +12,7 @@ use std::path::PathBuf;
 use waldo::writer::OpenError;
 use waldo::writer::resize::{self, Resize, ResizeError, RingGeometry};
 use waldo_harness::ring::geometry;
+use waldo_terminal::escape::harmless_lines;
 use waldo_terminal::failure::{Ended, Outcome, Usage};
 use waldo_terminal::interrupt::{Interrupt, Ready};
 use waldo_terminal::units::parse_size;

@@ -1,10 +1,10 @@
 //! `waldo rm`: rings removed, and nothing else.
 
 use crate::output::{Output, or_closed};
-use crate::tail::escape::harmless_lines;
 use std::path::PathBuf;
 use waldo::writer::OpenError;
 use waldo::writer::removal::{self, Removal, RemovalError};
+use waldo_terminal::escape::harmless_lines;
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::{notice, units};

@@ -4,13 +4,13 @@ pub mod readers;
 
 use crate::output::Output;
 use crate::repeat::Repeat;
-use crate::tail::escape::harmless_lines;
 use readers::ReadingRights;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use waldo::reader::{ControlKind, Ring, RingStatus, WriterStatus};
 use waldo_shm_protocol::Position;
+use waldo_terminal::escape::{escape_json, harmless_lines};
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::units;
@@ -44,7 +44,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         let status = ring.status()?;
         let readers = ReadingRights::of(&status.home);
         let text = match args.json {
-            true => format!("{}\n", to_json(&status, readers.as_ref())),
+            true => escape_json(&format!("{}\n", to_json(&status, readers.as_ref()))),
             false => {
                 let text = harmless_lines(&to_text(
                     &status,
@@ -177,6 +177,17 @@ fn counter_rows(status: &RingStatus) -> Vec<(&'static str, String)> {
     let waits = counter(status, "disk_waits");
     if waits > 0 {
         rows.push(("waited", format!("{} rotations, for a disk that does not keep up", units::count(waits))));
+    }
+    let early = counter(status, "full_disk_trims");
+    if early > 0 {
+        rows.push((
+            "disk full",
+            format!("{} pages were dropped early for want of room", units::count(early)),
+        ));
+    }
+    let expired = counter(status, "expired_pages");
+    if expired > 0 {
+        rows.push(("expired", format!("{} pages were dropped for their age", units::count(expired))));
     }
     let ahead = Duration::from_nanos(counter(status, "time_ahead_ns"));
     if ahead >= Duration::from_secs(1) {

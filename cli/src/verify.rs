@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use waldo::reader::verify::{self, Progress, VerifyError, VerifyReport};
+use waldo_terminal::escape::harmless_lines;
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::notice;
@@ -63,7 +64,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         Ok(report) if args.quiet => drop(report),
         Ok(report) => {
             let text = describe(&args.home, &report, started.elapsed());
-            Output::stdout(&interrupt)?.print(&text)?;
+            Output::stdout(&interrupt)?.print(&harmless_lines(&text))?;
         }
         Err(error @ VerifyError::Damaged { .. }) => {
             if let Some(outlook) = super::repair::outlook(&args.home) {

@@ -2,20 +2,23 @@
 
 use crate::capacity_args::CapacityArgs;
 use crate::input::{Framing, Long};
-use crate::room::tell_if_short;
 use anyhow::Context;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use waldo::reader::{AttachError, Ring};
-use waldo::writer::{ControlPlace, Durability, GeometryChange, Scheduling, Writer, WriterOptions, group_id};
+use waldo::writer::{
+    ControlPlace, Durability, GeometryChange, OnFull, Scheduling, Writer, WriterOptions, group_id,
+};
 use waldo_harness::ring::geometry;
 use waldo_harness::scheduling::schedule_this_thread;
 use waldo_shm_protocol::limits::{PAYLOAD_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::meta::Meta;
+use waldo_terminal::capacity::parse_keep;
 use waldo_terminal::failure::Usage;
 use waldo_terminal::notice;
 use waldo_terminal::permissions::parse_mode;
+use waldo_terminal::room::shortage;
 use waldo_terminal::units::{self, parse_size};
 
 /// Pages of a ring that is made.
@@ -47,6 +50,15 @@ pub struct WriterArgs {
     /// keep their length. `waldo resize` says beforehand what goes, and asks.
     #[arg(long)]
     resize: bool,
+    /// What to do when the disk has no room for another page: `stop` ends with an error that says how far
+    /// the records came, and nothing in the ring is lost; `drop-oldest` goes on with the pages that there
+    /// are, as a ring of fewer pages, until there is room again.
+    #[arg(long, value_name = "WHAT", default_value_t = OnFull::Stop)]
+    on_full: OnFull,
+    /// Drop pages of which all records are older than this, like 6h, though the ring is not full: a look when
+    /// a page is full, and each minute. The page that is being filled stays.
+    #[arg(long, value_name = "TIME", value_parser = parse_keep)]
+    keep_for: Option<Duration>,
     /// Read and append at most about this many bytes at a time.
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_size)]
     batch: u64,
@@ -117,6 +129,9 @@ impl WriterArgs {
         add("--size", size.map(|bytes| bytes.to_string().into()));
         add("--keep", keep.map(|time| humantime::format_duration(time).to_string().into()));
         add("--rate", rate.map(|bytes| bytes.to_string().into()));
+        add("--keep-for", self.keep_for.map(|time| humantime::format_duration(time).to_string().into()));
+        let on_full = (self.on_full != OnFull::Stop).then(|| self.on_full.to_string().into());
+        add("--on-full", on_full);
         add("--page-size", self.page_size.map(|bytes| bytes.to_string().into()));
         add("--sync-interval", self.sync_interval.map(|ms| ms.to_string().into()));
         add("--control", self.control.clone().map(Into::into));
@@ -149,18 +164,26 @@ impl WriterArgs {
             .index_capacity(page.index_capacity())
             .geometry_change(if self.resize { GeometryChange::Apply } else { GeometryChange::Keep })
             .durability(self.durability())
+            .on_full(self.on_full)
             .control(match &self.control {
                 Some(path) => ControlPlace::Path(std::path::absolute(path)?),
                 None => ControlPlace::Posix,
             })
             .remove_control(!stays);
-        (options.mode, options.group) = (self.mode, self.group);
+        (options.mode, options.group, options.keep_for) = (self.mode, self.group, self.keep_for);
+        // Before anything is written.
+        if there.is_none() {
+            let later = match self.on_full {
+                OnFull::DropOldest => "its oldest records are dropped early",
+                _ => "appends are refused",
+            };
+            if let Some(told) = shortage(home, ring_size, page_len, later) {
+                notice!("waldo: {told}");
+            }
+        }
         let writer = Writer::open(home, options)
             .with_context(|| format!("cannot open the ring {} for writing", home.display()))?;
         notice::ready();
-        if there.is_none() {
-            tell_if_short(home, ring_size, page_len);
-        }
         schedule_this_thread(self.scheduling)?;
         Ok(writer)
     }

@@ -3,6 +3,7 @@
 use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::pace::Pace;
+use crate::users::{self, OfUser, Users};
 use crate::{ServiceError, connection, descriptors};
 use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
@@ -31,7 +32,8 @@ pub(crate) async fn accept(
     connections: &mut JoinSet<()>,
     stopping: &watch::Receiver<bool>,
 ) {
-    let mut telling = Pace::default();
+    let (mut telling, users) = (Pace::default(), Arc::new(Users::default()));
+    let of_user_max = engine.options.connections_of_user_max();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -56,7 +58,8 @@ pub(crate) async fn accept(
         let connected = engine.counters.connected.load(Ordering::Relaxed);
         if connected >= engine.options.producers_max as u64 {
             let max = engine.options.producers_max;
-            refuse(engine, &stream, max, format!("{max} producers are connected, no more are allowed"));
+            let text = format!("{max} producers are connected, no more are allowed");
+            refuse(engine, &stream, ErrorCode::TooManyProducers, max, text);
             continue;
         }
         if descriptors::are_scarce(&stream) {
@@ -64,11 +67,20 @@ pub(crate) async fn accept(
             if telling.is_due() {
                 tracing::warn!("a producer was refused: {text} (LimitNOFILE=, ulimit -n)");
             }
-            refuse(engine, &stream, connected as usize, text);
+            refuse(engine, &stream, ErrorCode::TooManyProducers, connected as usize, text);
             continue;
         }
+        let user = users::of(&stream);
+        let Some(of_user) = users.count(user, of_user_max) else {
+            let text = format!("user {user} has {of_user_max} connections, no user may have more");
+            if telling.is_due() {
+                tracing::warn!("a producer was refused: {text} (connections_per_user)");
+            }
+            refuse(engine, &stream, ErrorCode::TooManyOfUser, of_user_max, text);
+            continue;
+        };
         let (shared, stopping) = (Arc::clone(engine), stopping.clone());
-        let connected = Connected::new(&shared.counters);
+        let connected = Connected::new(&shared.counters, of_user);
         connections.spawn(async move {
             connection::serve(shared, stream, stopping).await;
             drop(connected);
@@ -86,13 +98,13 @@ pub(crate) fn tell_of_panic(ended: Result<(), JoinError>) {
 }
 
 /// Counts a connection as long as it is there.
-struct Connected(Arc<Counters>);
+struct Connected(Arc<Counters>, #[allow(dead_code, reason = "counts as long as it is there")] OfUser);
 
 impl Connected {
-    fn new(counters: &Arc<Counters>) -> Connected {
+    fn new(counters: &Arc<Counters>, of_user: OfUser) -> Connected {
         Counters::add(&counters.connected, 1);
         Counters::add(&counters.connections, 1);
-        Connected(Arc::clone(counters))
+        Connected(Arc::clone(counters), of_user)
     }
 }
 
@@ -103,9 +115,9 @@ impl Drop for Connected {
 }
 
 /// One too many. The answer fits the socket's buffer; nothing waits for this producer.
-fn refuse(engine: &Engine, stream: &UnixStream, max: usize, text: String) {
-    engine.count(ErrorCode::TooManyProducers);
+fn refuse(engine: &Engine, stream: &UnixStream, code: ErrorCode, max: usize, text: String) {
+    engine.count(code);
     let mut out = Vec::new();
-    connection::link::fatal(ErrorCode::TooManyProducers, 0, max as u64, text).encode(&mut out, false);
+    connection::link::fatal(code, 0, max as u64, text).encode(&mut out, false);
     let _ = stream.try_write(&out);
 }

@@ -17,6 +17,10 @@ const OF_PROCESS: u64 = 64;
 /// Rings that this process serves: all of them open connections with the same numbers.
 static RINGS: AtomicU64 = AtomicU64::new(0);
 
+/// Rings that this process is to serve, as far as it has been told: one that cannot be opened now is opened
+/// again later, and needs its descriptors then.
+static EXPECTED: AtomicU64 = AtomicU64::new(0);
+
 /// A ring that is served, and counts as long as this is there.
 #[derive(Debug)]
 pub(crate) struct Served(());
@@ -34,6 +38,12 @@ impl Drop for Served {
     }
 }
 
+/// Says how many rings this process is to serve, before it opens them: descriptors are kept for so many from
+/// then on, also while some of them cannot be opened. Who serves more has them kept for all that are served.
+pub fn keep_descriptors_for(rings: usize) {
+    EXPECTED.store(rings as u64, Ordering::Relaxed);
+}
+
 /// Descriptors that a process with so many rings keeps for everything but connections of producers. Those
 /// that would take one of them are refused; of a low limit half is kept at most.
 pub fn descriptors_kept(rings: usize) -> u64 {
@@ -44,7 +54,7 @@ pub fn descriptors_kept(rings: usize) -> u64 {
 /// number that is free, so this one says how many are in use.
 pub(crate) fn are_scarce(connection: &impl AsFd) -> bool {
     let number = u64::from(connection.as_fd().as_raw_fd().unsigned_abs());
-    let rings = RINGS.load(Ordering::Relaxed) as usize;
+    let rings = RINGS.load(Ordering::Relaxed).max(EXPECTED.load(Ordering::Relaxed)) as usize;
     getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(limit, _)| number >= connections_max(limit, rings))
 }
 

@@ -43,10 +43,11 @@ mod socket;
 mod step;
 mod syncer;
 mod threads;
+mod users;
 
 pub use activation::{inherited_listener, inherited_listeners};
 pub use counters::ServiceCounters;
-pub use descriptors::descriptors_kept;
+pub use descriptors::{descriptors_kept, keep_descriptors_for};
 pub use error::ServiceError;
 pub use options::ServiceOptions;
 pub use service::{Service, Watch};

@@ -27,6 +27,10 @@ pub struct ServiceOptions {
     pub queue_bytes: usize,
     /// Connections at once, 4096 by default. One more gets an error.
     pub producers_max: usize,
+    /// Connections at once of one user, as the system tells who has connected. One more gets an error, and
+    /// the other users are not concerned. `None`, the default: three quarters of `producers_max`, so that
+    /// nobody alone takes all of them. 0: as many as there are.
+    pub connections_per_user: Option<usize>,
     /// How long a connection may take for its HELLO, 10 s by default.
     pub hello_timeout: Duration,
     /// How long a producer may take for the rest of a frame it has begun, or not read its answers, until it
@@ -54,6 +58,7 @@ impl Default for ServiceOptions {
             window_bytes: 4 << 20,
             queue_bytes: 32 << 20,
             producers_max: 4096,
+            connections_per_user: None,
             hello_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
@@ -100,6 +105,19 @@ impl ServiceOptions {
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());
         self
+    }
+
+    /// Sets [`ServiceOptions::connections_per_user`].
+    #[must_use]
+    pub fn connections_per_user(mut self, connections: usize) -> Self {
+        self.connections_per_user = Some(connections);
+        self
+    }
+
+    /// Connections that one user may have; 0: any number.
+    pub(crate) fn connections_of_user_max(&self) -> usize {
+        let share = self.producers_max - self.producers_max / 4;
+        self.connections_per_user.unwrap_or(share)
     }
 
     /// Names that were used later than this are remembered, in milliseconds since 1970.

@@ -11,10 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a service may take for its WELCOME. It waits for what an earlier connection of the same name
-/// sent.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// A connection after WELCOME.
 pub(super) struct Opened {
     /// To write to.
@@ -24,12 +20,17 @@ pub(super) struct Opened {
     pub(super) welcome: Welcome,
 }
 
-/// Connects and exchanges HELLO and WELCOME.
-pub(super) fn open(path: &Path, options: &ProducerOptions) -> Result<Opened, ProducerError> {
+/// Connects and exchanges HELLO and WELCOME, with so much time `left` to reach the service; `None`: any.
+pub(super) fn open(
+    path: &Path,
+    options: &ProducerOptions,
+    left: Option<Duration>,
+) -> Result<Opened, ProducerError> {
+    let timeout = options.welcome_timeout(left);
     let broken = |source| connect_error(path, source);
     let mut stream = connect_at_once(path).map_err(broken)?;
-    stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(broken)?;
-    stream.set_write_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(broken)?;
+    stream.set_read_timeout(Some(timeout)).map_err(broken)?;
+    stream.set_write_timeout(Some(timeout)).map_err(broken)?;
     let hello = Hello { name: options.name.clone(), durable: options.durable, checksums: options.checksums };
     let mut out = Vec::new();
     hello.encode(&mut out)?;
@@ -41,6 +42,11 @@ pub(super) fn open(path: &Path, options: &ProducerOptions) -> Result<Opened, Pro
         Ok(Some((Kind::Error, body))) => return Err(refused(ErrorFrame::check(body)?)),
         Ok(Some((kind, _))) => return Err(WireFault::Kind(kind as u8).into()),
         Ok(None) => return Err(broken(written.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()))),
+        // What the system calls it tells nobody what has happened.
+        Err(ProducerError::Connect { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => {
+            let text = format!("it has taken the connection, and not answered for {timeout:?}");
+            return Err(broken(io::Error::new(io::ErrorKind::TimedOut, text)));
+        }
         Err(error) => return Err(error),
     };
     stream.set_read_timeout(None).map_err(broken)?;

@@ -4,6 +4,11 @@ use super::ProducerError;
 use super::wire::{WireFault, is_name};
 use std::time::Duration;
 
+/// What a try of which the time is up gives a service for its welcome: one that is well answers in less.
+const WELCOME_TIME_MIN: Duration = Duration::from_secs(1);
+/// A service may take so long: it waits for what an earlier connection of the same name sent.
+const WELCOME_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// Options of a [`Producer`](super::Producer).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -19,11 +24,16 @@ pub struct ProducerOptions {
     /// Bytes that may wait to be acknowledged; appends wait then. 8 MiB by default, at least 1.
     pub buffer_bytes: usize,
     /// How long the first connection is tried, 5 s by default. Zero: once. A service that has taken the
-    /// connection may take 30 s more for its welcome.
+    /// connection may take 30 s more for its welcome, unless `welcome_in_time` is set.
     pub connect_timeout: Duration,
     /// How long a broken connection is tried anew before everything that waits fails. `None`, the default:
-    /// for ever.
+    /// for ever. For the welcome it is as with `connect_timeout`.
     pub reconnect_for: Option<Duration>,
+    /// The welcome, too, has to come within `connect_timeout` or `reconnect_for`; each try is given a second
+    /// for it in any case. Off by default: a service waits for what an earlier connection of the same name
+    /// has sent before it welcomes the next one, and one that is being started takes connections before it
+    /// answers.
+    pub welcome_in_time: bool,
     /// Time between the first two attempts, 10 ms by default; it doubles with each, up to `backoff_max`.
     pub backoff_min: Duration,
     /// Longest time between two attempts, 1 s by default.
@@ -39,6 +49,7 @@ impl Default for ProducerOptions {
             buffer_bytes: 8 << 20,
             connect_timeout: Duration::from_secs(5),
             reconnect_for: None,
+            welcome_in_time: false,
             backoff_min: Duration::from_millis(10),
             backoff_max: Duration::from_secs(1),
         }
@@ -88,11 +99,27 @@ impl ProducerOptions {
         self
     }
 
+    /// Sets [`ProducerOptions::welcome_in_time`].
+    #[must_use]
+    pub fn welcome_in_time(mut self, welcome_in_time: bool) -> Self {
+        self.welcome_in_time = welcome_in_time;
+        self
+    }
+
     /// Sets [`ProducerOptions::backoff_min`] and [`ProducerOptions::backoff_max`].
     #[must_use]
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         (self.backoff_min, self.backoff_max) = (min, max);
         self
+    }
+
+    /// How long a service that has taken the connection may take for its welcome, with so much time `left`
+    /// to reach it; `None`: any.
+    pub(super) fn welcome_timeout(&self, left: Option<Duration>) -> Duration {
+        match left {
+            Some(left) if self.welcome_in_time => left.clamp(WELCOME_TIME_MIN, WELCOME_TIME_MAX),
+            _ => WELCOME_TIME_MAX,
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), ProducerError> {

@@ -233,7 +233,8 @@ fn open_patiently(path: &Path, options: &ProducerOptions) -> Result<Opened, Prod
     let begin = Instant::now();
     let mut backoff = Backoff::new(options);
     loop {
-        match open(path, options) {
+        let left = options.connect_timeout.saturating_sub(begin.elapsed());
+        match open(path, options, Some(left)) {
             Err(error) if error.is_passing() && begin.elapsed() < options.connect_timeout => {
                 thread::sleep(backoff.next());
             }

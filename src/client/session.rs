@@ -132,7 +132,8 @@ fn reconnect(shared: &Session) -> Result<Opened, ProducerError> {
                 return Err(ProducerError::Closed);
             }
         }
-        match open(&shared.path, &shared.options) {
+        let left = shared.options.reconnect_for.map(|limit| limit.saturating_sub(begin.elapsed()));
+        match open(&shared.path, &shared.options, left) {
             Ok(opened) => {
                 let mut backlog = shared.lock();
                 if opened.welcome.ring_id != backlog.welcome().ring_id {

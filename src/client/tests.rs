@@ -227,3 +227,14 @@ fn a_service_that_takes_no_connection_is_tried_for_as_long_as_was_asked_for() {
     let full = "its queue of connections is full";
     assert!(matches!(error, ProducerError::Connect { .. }) && error.to_string().contains(full), "{error}");
 }
+
+#[test]
+fn a_welcome_has_half_a_minute_unless_it_is_to_come_in_time() {
+    let seconds = Duration::from_secs;
+    let options = ProducerOptions::default();
+    assert_eq!(options.welcome_timeout(Some(Duration::ZERO)), seconds(30));
+    let options = options.welcome_in_time(true);
+    for (left, given) in [(Some(0), 1), (Some(7), 7), (Some(90), 30), (None, 30)] {
+        assert_eq!(options.welcome_timeout(left.map(seconds)), seconds(given), "{left:?}");
+    }
+}

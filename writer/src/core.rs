@@ -2,13 +2,15 @@
 
 use crate::control::Control;
 use crate::disk::Disk;
-use crate::options::Durability;
+use crate::options::{Durability, OnFull};
 use crate::poison::{Failure, Poison};
 use crate::positions::Positions;
 use crate::unflushed::UnflushedPages;
 use crate::waking::Waking;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use waldo_shm_protocol::Position;
 
 pub(crate) struct Core {
@@ -19,6 +21,11 @@ pub(crate) struct Core {
     pub(crate) unflushed: UnflushedPages,
     pub(crate) positions: Positions,
     pub(crate) durability: Durability,
+    pub(crate) on_full: OnFull,
+    /// Pages whose records are all older than this leave the ring though it is not full.
+    pub(crate) keep_for: Option<Duration>,
+    /// Pages that the ring may have now. See [`Core::pages_max`].
+    pub(crate) pages_max: AtomicUsize,
     /// What waits for the log to become durable: the thread that trims pages.
     pub(crate) on_durable: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -60,6 +67,13 @@ impl Core {
             Durability::Sync | Durability::Interval(_) => self.durable(),
             Durability::PageCache => self.committed(),
         }
+    }
+
+    /// Pages that the ring may have now: its size, or fewer while the disk has no room for more. Only the
+    /// thread that prepares pages changes it, and who goes by it looks again before it waits for a page, so
+    /// relaxed.
+    pub(crate) fn pages_max(&self) -> usize {
+        self.pages_max.load(Ordering::Relaxed)
     }
 
     /// Moves the durable position, in the writer and for readers.

@@ -44,7 +44,7 @@ mod writer;
 
 pub use engine::EngineKind;
 pub use error::{AppendError, OpenError};
-pub use options::{ControlPlace, Durability, GeometryChange, Io, WriterOptions};
+pub use options::{ControlPlace, Durability, GeometryChange, Io, OnFull, WriterOptions};
 pub use poison::Failure;
 pub use recover::{Cut, OpenReport};
 pub use rights::{UnknownGroup, group_id, why_not_given};

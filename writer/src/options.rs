@@ -72,6 +72,40 @@ impl Io {
     pub const ALL: [Io; 3] = [Io::Auto, Io::Uring, Io::Pwrite];
 }
 
+/// What happens when the ring needs another page file, and the disk has no room for one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFull {
+    /// The append fails with [`AppendError::NoPage`](crate::AppendError::NoPage), which says how far it came,
+    /// and nothing that the ring holds is dropped. The next append goes on once there is room.
+    #[default]
+    Stop,
+    /// The ring goes on with the page files that it has, as a ring of fewer pages: the oldest page leaves, by
+    /// the same rules as from a full ring, and its file is used again. It takes three page files at least;
+    /// with fewer it is as with [`OnFull::Stop`]. Once a lap the ring looks whether there is room to be
+    /// larger again, up to `ring_size`.
+    DropOldest,
+}
+
+impl std::fmt::Display for OnFull {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            OnFull::Stop => "stop",
+            OnFull::DropOldest => "drop-oldest",
+        })
+    }
+}
+
+impl std::str::FromStr for OnFull {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<OnFull, String> {
+        let all = [OnFull::Stop, OnFull::DropOldest];
+        let found = all.into_iter().find(|on_full| on_full.to_string() == text);
+        found.ok_or_else(|| format!("`{text}` is nothing to do on a full disk: it is stop or drop-oldest"))
+    }
+}
+
 /// Where the control segment is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlPlace {
@@ -143,6 +177,14 @@ pub struct WriterOptions {
     /// rotation trims, and makes or recycles its page, while the append waits, which counts as a rotation
     /// stall. That is for measuring what the thread is good for; readers see the same either way.
     pub prepare_ahead: bool,
+    /// What happens when the disk has no room for another page file.
+    pub on_full: OnFull,
+    /// Drop pages of which all records are older than this, though the ring is not full: a look at each
+    /// rotation, and each minute besides with `prepare_ahead`. The page that the log ends in stays, however
+    /// old its records are, as does a page behind which nothing is settled yet: so records stay for longer
+    /// than this, by up to the time that a page takes to fill. `None`, the default: pages leave a full ring
+    /// only.
+    pub keep_for: Option<Duration>,
     /// How long the committer of a [`SharedWriter`](crate::SharedWriter) waits for more appends after the
     /// first one that is queued, 0 to 1 s. 0, the default, batches what comes in while it is busy, and
     /// nothing is ever held back. More trades the latency of every queued append for fewer and larger writes
@@ -174,6 +216,8 @@ impl Default for WriterOptions {
             heartbeat: Duration::from_millis(250),
             min_wake_interval: Duration::from_micros(10),
             prepare_ahead: true,
+            on_full: OnFull::Stop,
+            keep_for: None,
             linger: Duration::ZERO,
         }
     }
@@ -235,6 +279,9 @@ impl WriterOptions {
         }
         if self.linger > Duration::from_secs(1) {
             return refuse(format!("linger is {:?}, it must be 0 to 1 s", self.linger));
+        }
+        if self.keep_for.is_some_and(|time| time.is_zero()) {
+            return refuse("keep_for is 0, nothing would be kept".into());
         }
         if let Durability::Interval(interval) = self.durability
             && interval.is_zero()

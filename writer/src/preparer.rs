@@ -46,6 +46,9 @@ impl SealJob {
     }
 }
 
+/// A page that becomes the active one, and whether it had to be waited for.
+pub(crate) type TakenPage = (Arc<Page>, bool);
+
 /// The appending thread's side.
 pub(crate) enum Preparer {
     Background(BackgroundPreparer),
@@ -83,11 +86,13 @@ impl Preparer {
     }
 
     /// The page after the active one, which becomes the active one. `true` beside it says that it had to be
-    /// waited for, because neither a ready nor a blank one was there.
-    pub(crate) fn take(&self) -> Result<(Arc<Page>, bool), Failure> {
+    /// waited for, because neither a ready nor a blank one was there. `None` if the ring may have fewer than
+    /// `pages_max` pages by now: first the oldest ones have to leave, for which the caller may have to do
+    /// something.
+    pub(crate) fn take(&self, pages_max: usize) -> Result<Option<TakenPage>, Failure> {
         match self {
-            Preparer::Background(background) => background.take(),
-            Preparer::Inline(inline) => inline.lock().take(),
+            Preparer::Background(background) => background.take(pages_max),
+            Preparer::Inline(inline) => inline.lock().take(pages_max),
         }
     }
 
@@ -95,7 +100,10 @@ impl Preparer {
     pub(crate) fn seal(&self, job: SealJob) {
         match self {
             Preparer::Background(background) => background.seal(job),
-            Preparer::Inline(_) => job.seal(),
+            Preparer::Inline(inline) => {
+                job.seal();
+                inline.lock().complete(&job);
+            }
         }
     }
 

@@ -27,7 +27,7 @@ const TICKETS_MAX: usize = 256;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What is up to whoever has the ring.
-const RING_FLAGS: [&str; 13] = [
+const RING_FLAGS: [&str; 15] = [
     "home",
     "no_sync",
     "sync_interval",
@@ -36,6 +36,8 @@ const RING_FLAGS: [&str; 13] = [
     "keep",
     "rate",
     "page_size",
+    "on_full",
+    "keep_for",
     "resize",
     "control",
     "mode",
@@ -61,8 +63,9 @@ pub struct RemoteArgs {
     /// Have records acknowledged when they survive power loss, in a ring that does not do so anyway.
     #[arg(long)]
     durable: bool,
-    /// How long to try to reach a service that is not there, at the start and later: 5 s if this is not
-    /// given, and for ever with `forever`. One that has taken the connection may take 30 s more to answer.
+    /// How long to try to reach a service that is not there or does not answer, at the start and later, and
+    /// for ever with `forever`. A try that has begun is given a second. If this is not given: 5 s, and 30 s
+    /// more for the answer of one that has taken the connection.
     #[arg(long, value_name = "TIME", value_parser = parse_patience)]
     wait: Option<Patience>,
 }
@@ -94,7 +97,8 @@ impl RemoteArgs {
         let options = ProducerOptions::default()
             .durable(self.durable)
             .connect_timeout(patience.unwrap_or(Duration::MAX))
-            .reconnect_for(patience);
+            .reconnect_for(patience)
+            .welcome_in_time(self.wait.is_some());
         match &self.producer {
             Some(name) => options.name(name),
             None => options,

@@ -6,9 +6,8 @@ use crate::input::{Framing, Input, Long};
 use anyhow::Context;
 use std::fs::File;
 use std::path::Path;
-use waldo_harness::ring::index_capacity;
+use waldo_harness::ring::geometry;
 use waldo_shm_protocol::limits::{PAYLOAD_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN};
-use waldo_shm_protocol::page::PageGeometry;
 use waldo_terminal::failure::Usage;
 
 /// Records without --input and --records.
@@ -106,8 +105,7 @@ fn size(
     let total = volume.records.saturating_mul(per_record).saturating_add(volume.bytes).saturating_add(mark);
     let large = !volume.open && total > 32 << 20;
     let page_len = page_len.unwrap_or(if large { 64 << 20 } else { 16 << 20 });
-    let page = PageGeometry::new(page_len, index_capacity(page_len)?)
-        .ok_or_else(|| Usage(format!("--page-size {page_len} is not possible")))?;
+    let page = geometry(page_len)?;
     // A page may end with as much room as the longest record takes.
     let wasted = volume.longest + per_record;
     let usable = page.record_size_max().saturating_sub(wasted);

@@ -1,9 +1,9 @@
 //! Readers as a table, and as JSON.
 
 use super::readers::{ReaderRow, RingReaders};
-use crate::tail::escape::{escape_json, harmless};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
+use waldo_terminal::escape::{escape_json, harmless};
 use waldo_terminal::units;
 
 /// What the columns of the table are called.

@@ -29,7 +29,7 @@ pub fn write(image: &mut RingImage, to: &Path, interrupt: &Interrupt) -> anyhow:
         let name = names::page(page.id());
         let file = copy.create(&name, image)?;
         copy_page(&mut page, &file, interrupt)
-            .with_context(|| format!("cannot copy to {}", copy.place.path(&name).display()))?;
+            .with_context(|| format!("cannot copy to {}", copy.place.target().join(&name).display()))?;
         image.note(&page);
     }
     copy.finish(image)
@@ -69,11 +69,11 @@ impl Copy {
     }
 
     fn create(&mut self, name: &str, image: &RingImage) -> anyhow::Result<File> {
-        let cannot = || format!("cannot make {}", self.place.path(name).display());
+        let cannot = || format!("cannot make {}", self.place.target().join(name).display());
         let file = self.place.create(name, image.mode()).with_context(cannot)?;
         self.files.push(name.to_owned());
         give(&file, image.owner())
-            .with_context(|| format!("cannot make {}", self.place.path(name).display()))?;
+            .with_context(|| format!("cannot make {}", self.place.target().join(name).display()))?;
         Ok(file)
     }
 
@@ -92,7 +92,7 @@ impl Copy {
             self.place.complete(image.owner())
         };
         let finished = finish();
-        finished.with_context(|| format!("cannot complete the copy {}", self.place.path("").display()))?;
+        finished.with_context(|| format!("cannot complete the copy {}", self.place.target().display()))?;
         self.done = true;
         Ok(())
     }
@@ -100,10 +100,10 @@ impl Copy {
     /// Looks whether somebody else is at work in the directory.
     fn check_alone(&self) -> anyhow::Result<()> {
         let known: BTreeSet<OsString> = self.files.iter().map(OsString::from).collect();
-        let cannot = || format!("cannot look at the copy {}", self.place.path("").display());
+        let cannot = || format!("cannot look at the copy {}", self.place.target().display());
         for name in self.place.names().with_context(cannot)? {
             if !known.contains(&name) {
-                let path = self.place.path(&name.to_string_lossy());
+                let path = self.place.path_now(&name.to_string_lossy());
                 bail!("{} has come into the directory of the copy meanwhile", path.display());
             }
         }

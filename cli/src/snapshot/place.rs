@@ -93,8 +93,14 @@ impl CopyPlace {
         Err(ErrorKind::AlreadyExists.into())
     }
 
-    /// The path of a file there, for people.
-    pub fn path(&self, name: &str) -> PathBuf {
+    /// Where the copy is asked for. To be named in errors: what a directory is called until the copy is
+    /// complete means nothing to anybody, and is gone by the time they read it.
+    pub fn target(&self) -> &Path {
+        &self.to
+    }
+
+    /// The path of a file that is there now, for people who are to look at it.
+    pub fn path_now(&self, name: &str) -> PathBuf {
         match &self.unnamed {
             Some(unnamed) => self.to.with_file_name(&unnamed.name).join(name),
             None => self.to.join(name),
@@ -136,9 +142,12 @@ impl CopyPlace {
         self.dir.sync_all()
     }
 
-    /// Gives a directory that was made for the copy to `owner` and its name, durably.
+    /// Gives a directory that was made for the copy to `owner` and its name. The name is durable in the end,
+    /// also that of a directory which was there: whoever made it need not have seen to that.
     pub fn complete(&mut self, owner: (u32, u32)) -> io::Result<()> {
-        let Some(Unnamed { parent, name, set_group_id }) = &mut self.unnamed else { return Ok(()) };
+        let Some(Unnamed { parent, name, set_group_id }) = &mut self.unnamed else {
+            return self.sync_in("..", &self.dir);
+        };
         // Not before: until now nobody else could put anything into it.
         give(&self.dir, owner)?;
         let stat = self.dir.metadata()?;
@@ -155,15 +164,21 @@ impl CopyPlace {
         if (found.st_dev, found.st_ino) != (made.dev(), made.ino()) {
             return Err(io::Error::other("somebody else has taken the place of the copy"));
         }
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        match openat(&*parent, ".", flags, Mode::empty()) {
-            Ok(parent) => File::from(parent).sync_all()?,
-            // One that may not be listed may not be opened for this either.
-            Err(Errno::EACCES) => syncfs(&self.dir)?,
-            Err(errno) => return Err(errno.into()),
-        }
+        let parent = parent.try_clone()?;
+        self.sync_in(".", &parent)?;
         self.unnamed = None;
         Ok(())
+    }
+
+    /// Makes the names in a directory durable, which is found from another one.
+    fn sync_in(&self, path: &str, from: &File) -> io::Result<()> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match openat(from, path, flags, Mode::empty()) {
+            Ok(dir) => Ok(File::from(dir).sync_all()?),
+            // One that may not be listed may not be opened for this either.
+            Err(Errno::EACCES) => Ok(syncfs(&self.dir)?),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Removes these files again, and the directory if it was made for the copy.

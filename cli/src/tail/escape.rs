@@ -2,7 +2,7 @@
 
 use crate::tail::paint::{DIM, MATCH, RESET};
 use regex::bytes::Regex;
-use std::io::Write;
+use waldo_terminal::escape::escape_between;
 
 /// Puts `data` behind `out`, with everything escaped that a terminal would obey, and, with `colour`, what
 /// `highlight` finds in bold red.
@@ -22,19 +22,6 @@ pub fn escape(data: &[u8], colour: bool, highlight: Option<&Regex>, out: &mut Ve
     escape_part(&data[done..], Some(RESET), out);
 }
 
-/// Text that a terminal only shows.
-pub fn harmless(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    escape_part(text.as_bytes(), None, &mut out);
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-/// Lines that hold names of files, or what other processes have written down: with everything escaped that a
-/// terminal would obey, but for the newlines.
-pub fn harmless_lines(text: &str) -> String {
-    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
-}
-
 /// `data` as it is, but with what `highlight` finds in bold red.
 pub fn highlight(data: &[u8], regex: &Regex, out: &mut Vec<u8>) {
     let mut done = 0;
@@ -50,61 +37,13 @@ pub fn highlight(data: &[u8], regex: &Regex, out: &mut Vec<u8>) {
 
 /// Escapes; with `after`, escapes are dim, and what follows goes on in that colour.
 fn escape_part(data: &[u8], after: Option<&str>, out: &mut Vec<u8>) {
-    let escaped = |out: &mut Vec<u8>, text: std::fmt::Arguments<'_>| {
-        let (before, after) = after.map_or(("", ""), |after| (DIM, after));
-        // Writing to a vector cannot fail.
-        let _ = write!(out, "{before}{text}{after}");
-    };
-    for chunk in data.utf8_chunks() {
-        let text = chunk.valid();
-        let mut plain = 0;
-        for (at, char) in text.char_indices().filter(|(_, char)| is_obeyed(*char)) {
-            out.extend_from_slice(&text.as_bytes()[plain..at]);
-            plain = at + char.len_utf8();
-            match char {
-                '\n' => escaped(out, format_args!("\\n")),
-                '\r' => escaped(out, format_args!("\\r")),
-                char if char.is_ascii() => escaped(out, format_args!("\\x{:02x}", u32::from(char))),
-                char => escaped(out, format_args!("\\u{{{:x}}}", u32::from(char))),
-            }
-        }
-        out.extend_from_slice(&text.as_bytes()[plain..]);
-        for byte in chunk.invalid() {
-            escaped(out, format_args!("\\x{byte:02x}"));
-        }
-    }
-}
-
-/// Escapes in JSON text what JSON leaves as it is and a terminal obeys. All of that stands in strings.
-pub fn escape_json(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for char in text.chars() {
-        if is_obeyed(char) && char != '\n' {
-            let mut units = [0; 2];
-            for unit in char.encode_utf16(&mut units) {
-                out.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            out.push(char);
-        }
-    }
-    out
-}
-
-/// Whether a terminal does something else with it than show it: control characters other than the tab, and
-/// what changes the direction or the lines of text.
-fn is_obeyed(char: char) -> bool {
-    match char {
-        '\t' => false,
-        '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
-        '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => true,
-        char => char.is_control(),
-    }
+    escape_between(data, after.map_or(("", ""), |after| (DIM, after)), out);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use waldo_terminal::escape::{escape_json, is_obeyed};
 
     fn escaped(data: &[u8]) -> String {
         let mut out = Vec::new();

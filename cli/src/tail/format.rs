@@ -1,7 +1,7 @@
 //! How records are printed: the choice, and printing them.
 
 use crate::moment;
-use crate::tail::escape::{escape, escape_json, highlight};
+use crate::tail::escape::{escape, highlight};
 use crate::tail::paint::{DIM, FIELD, RESET};
 use crate::tail::template::{Field, Piece, Template};
 use base64::Engine;
@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 use std::io::Write;
 use std::str::FromStr;
 use waldo::reader::Record;
+use waldo_terminal::escape::escape_json;
 use waldo_terminal::units;
 
 /// How records are printed.

@@ -1,8 +1,9 @@
 //! How a command ends: outcomes, and what they are on the command line.
 
+use crate::escape::{harmless_lines, is_obeyed};
 use crate::notice;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// How a command ended when nothing went wrong that it has not reported itself.
@@ -130,9 +131,22 @@ pub fn chain(error: &anyhow::Error) -> String {
 
 /// Help and version go to stdout with code 0, everything else to stderr with code 2.
 pub fn usage(error: &clap::Error) -> ExitCode {
+    let steers = |argument: std::ffi::OsString| argument.to_string_lossy().chars().any(is_obeyed);
     // Nothing is left to do if even this cannot be written.
-    let _ = error.print();
+    let _ = match std::env::args_os().any(steers) {
+        // An argument may be the name of somebody else's file, and the message quotes it.
+        true => print_unpainted(error),
+        false => error.print(),
+    };
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+fn print_unpainted(error: &clap::Error) -> io::Result<()> {
+    let text = harmless_lines(&error.render().to_string());
+    match error.use_stderr() {
+        true => io::stderr().write_all(text.as_bytes()),
+        false => io::stdout().write_all(text.as_bytes()),
+    }
 }
 
 #[cfg(test)]

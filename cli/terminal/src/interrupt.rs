@@ -65,7 +65,7 @@ impl Interrupt {
         self.wait_any(input.as_slice(), timeout)
     }
 
-    /// The same for several inputs: the first of them that has something to read.
+    /// The same for several inputs: until any of them has something to read. Which one is not said.
     pub fn wait_any(&self, inputs: &[BorrowedFd<'_>], timeout: Option<Duration>) -> anyhow::Result<Ready> {
         // Other signals, of children that end, interrupt the poll and are no reason to wait longer.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));

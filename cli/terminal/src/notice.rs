@@ -4,6 +4,7 @@
 //! reason for a writer to stand still. So a thread of its own writes the lines. What does not fit into its
 //! queue is dropped, and the number of dropped lines is told as soon as somebody reads again.
 
+use crate::escape::{escape_json, harmless_lines, harmless_painted};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::VecDeque;
 use std::fmt;
@@ -43,21 +44,13 @@ struct Queue {
 }
 
 /// Puts a line on standard error, `waldo: ` not included. Never blocks. Names of files and what others have
-/// written down are in it, so control characters are escaped, but for newlines and tabs.
+/// written down are in it, so what a terminal would obey is escaped, but for newlines.
 pub fn say(line: fmt::Arguments<'_>) {
-    queue(harmless(&format!("{line}\n")).into_bytes());
+    queue(bytes_of(line));
 }
 
-fn harmless(line: &str) -> String {
-    let obeyed = |char: &char| char.is_control() && !matches!(char, '\n' | '\t');
-    let mut harmless = String::with_capacity(line.len());
-    for char in line.chars() {
-        match obeyed(&char) {
-            true => harmless.extend(char.escape_default()),
-            false => harmless.push(char),
-        }
-    }
-    harmless
+fn bytes_of(line: fmt::Arguments<'_>) -> Vec<u8> {
+    harmless_lines(&format!("{line}\n")).into_bytes()
 }
 
 /// Like `eprintln!`, without its panic when standard error is closed and without waiting for whoever reads
@@ -92,11 +85,21 @@ pub fn finish(patience: Duration) {
 }
 
 /// Where the log of the library goes: each write is one event.
-pub struct LogLines;
+pub enum LogLines {
+    /// As lines, which may be painted.
+    Text,
+    /// As JSON.
+    Json,
+}
 
 impl Write for LogLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        queue(bytes.to_vec());
+        let text = String::from_utf8_lossy(bytes);
+        let harmless = match self {
+            LogLines::Text => harmless_painted(&text),
+            LogLines::Json => escape_json(&text),
+        };
+        queue(harmless.into_bytes());
         Ok(bytes.len())
     }
 
@@ -199,13 +202,12 @@ fn write_if_possible(line: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::harmless;
+    use super::*;
 
     #[test]
     fn what_a_terminal_obeys_is_shown() {
-        assert_eq!(
-            harmless("/a\x1b[2J\u{9b}31m\r/b\t1\nsch\u{f6}n\n"),
-            "/a\\u{1b}[2J\\u{9b}31m\\r/b\t1\nsch\u{f6}n\n"
-        );
+        let line = "/a\x1b[2J\u{9b}31m\r/b\t1\nsch\u{f6}n \u{202e}cod.exe";
+        let shown = "/a\\x1b[2J\\u{9b}31m\\r/b\t1\nsch\u{f6}n \\u{202e}cod.exe\n";
+        assert_eq!(String::from_utf8(bytes_of(format_args!("{line}"))).unwrap(), shown);
     }
 }

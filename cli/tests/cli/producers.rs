@@ -193,6 +193,15 @@ fn a_service_that_is_not_there_is_told_and_waiting_for_it_can_be_ended() {
     assert!(done.stderr.contains("1 records were sent and not acknowledged"), "{}", done.stderr);
 }
 
+/// It took 30 s more, whatever --wait said.
+#[test]
+fn a_service_that_takes_the_connection_and_never_answers_is_waited_for_as_long_as_was_asked_for() {
+    let place = Place::new();
+    let _mute = std::os::unix::net::UnixListener::bind(place.join("socket")).unwrap();
+    let done = run(&mut append(&place, &["--wait", "0s"]), b"one\n");
+    assert!(done.code == 1 && done.stderr.contains("not answered for 1s"), "{}", done.stderr);
+}
+
 /// The batch that had the error for an answer was counted nowhere, and the record that was named was the one
 /// that was read last: whoever went on there lost what had been sent in between.
 #[test]

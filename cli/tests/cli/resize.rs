@@ -228,14 +228,6 @@ fn it_does_what_it_is_told_though_nobody_reads_what_it_says() {
     assert_eq!((change(&["--yes"]).code, shape(&home)), (0, (3, 16384, 3)));
 }
 
-#[test]
-fn the_name_of_a_ring_does_nothing_to_a_terminal() {
-    let place = Place::new();
-    let home = place.ring("a\x1b[2Jb", b"x\n");
-    let done = resize(&home, &["--ring-size", "3", "--dry-run"]);
-    assert!(done.code == 0 && !done.text().contains('\x1b'), "{:?}", done.text());
-}
-
 /// From Linux's `fcntl.h`, the same on every machine that it runs on.
 const F_SETSIG: libc::c_int = 10;
 

@@ -1,6 +1,9 @@
 //! Where `waldo snapshot` makes its copy, and what of it stays.
 
+use crate::disk_failure::{machine, on_own_thread};
+use crate::machine::FileSystem;
 use crate::support::*;
+use nix::mount::{MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -196,4 +199,30 @@ fn who_moves_the_directory_of_a_copy_gets_nothing_made_elsewhere() {
     let after = fs::metadata(&victim).unwrap();
     assert_eq!((after.uid(), after.gid(), names_in(&victim)), (before.uid(), before.gid(), vec![]));
     assert_eq!(names_in(&into.join("moved")), [""; 0], "nothing of the copy stays");
+}
+
+/// A directory that was there may have been made a moment ago: its own name is made durable, too, and that it
+/// cannot be is told. The copy is on another file system here, which works.
+#[test]
+fn a_directory_that_was_there_has_its_own_name_made_durable() {
+    on_own_thread(|| {
+        let Some(mut machine) = machine(FileSystem::Ext4) else { return };
+        let place = Place::new();
+        let home = place.ring("ring", b"x\n");
+        machine.mount("defaults").unwrap();
+        let to = machine.top().join("copy");
+        fs::create_dir(&to).unwrap();
+        let no: Option<&str> = None;
+        mount(Some("tmpfs"), &to, Some("tmpfs"), MsFlags::empty(), no).unwrap();
+        let snapshot = || run(waldo().arg("snapshot").arg(&home).arg(&to), b"");
+        assert_eq!(snapshot().code, 0);
+        names_in(&to).into_iter().for_each(|name| fs::remove_file(to.join(name)).unwrap());
+        machine.cut();
+        let done = snapshot();
+        let told = format!("cannot complete the copy {}", to.display());
+        assert!(done.code == 1 && done.stderr.contains(&told), "{}", done.stderr);
+        assert!(names_in(&to).is_empty());
+        umount2(&to, nix::mount::MntFlags::MNT_DETACH).unwrap();
+        machine.unmount();
+    });
 }

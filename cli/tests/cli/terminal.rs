@@ -1,4 +1,4 @@
-//! `waldo tail` on a terminal.
+//! What a terminal is shown: payloads by `waldo tail`, and names of files by every command.
 
 use crate::support::*;
 use nix::pty::{Winsize, openpty};
@@ -93,4 +93,65 @@ fn a_terminal_that_takes_nothing_does_not_keep_it_from_ending() {
         kill(Pid::from_raw(child.0.id() as i32), signal).unwrap();
         assert_eq!(until("it ends", || child.0.try_wait().unwrap()).code(), Some(code), "{args:?}");
     }
+}
+
+/// Whether a terminal would do something else with the text than show it.
+fn steers(text: &str) -> bool {
+    text.chars().any(|char| char != '\n' && (char.is_control() || char == '\u{202e}'))
+}
+
+#[test]
+fn the_name_of_a_ring_does_nothing_to_a_terminal() {
+    let place = Place::new();
+    let name = "a\x1b[2J\u{202e}b";
+    let home = place.join(name);
+    let text: String =
+        (0..5000).map(|i| if i == 1200 { "victim\n".into() } else { format!("{i}\n") }).collect();
+    let done = run(waldo().args(["append", "--page-size", "64K"]).arg(&home), text.as_bytes());
+    assert!(done.code == 0 && !steers(&done.stderr), "{:?}", done.stderr);
+    let changed = [
+        &["resize", "--ring-size", "3", "--dry-run"][..],
+        &["verify"],
+        &["repair"],
+        &["inspect"],
+        &["stat"],
+        &["stat", "--json"],
+        &["lag"],
+        &["lag", "--json"],
+        &["ls"],
+        &["ls", "--json"],
+        &["rm", "--dry-run"],
+        &["gc", "--unused-for", "0s"],
+    ];
+    let shown = |args: &[&str], codes: &[i32]| {
+        let done = run(waldo().args(args).arg(&home), b"");
+        assert!(codes.contains(&done.code), "{args:?}: {}", done.stderr);
+        assert!(
+            !steers(done.text()) && !steers(&done.stderr),
+            "{args:?}: {:?} {:?}",
+            done.text(),
+            done.stderr
+        );
+        done.text().to_owned() + &done.stderr
+    };
+    for args in changed {
+        // Other rings of the machine may go while these two look at them.
+        let codes = if matches!(args[0], "ls" | "gc") { &[0, 1][..] } else { &[0] };
+        shown(args, codes);
+    }
+    for part in [&["meta"][..], &["page", "1"]] {
+        let done = run(waldo().arg("inspect").arg(&home).args(part), b"");
+        assert!(done.code == 0 && !steers(done.text()), "{part:?}: {:?} {}", done.text(), done.stderr);
+    }
+    // A log of the library, wrong usage, and errors.
+    let done = run(waldo().args(["-vv", "append"]).arg(&home), b"x\n");
+    assert!(done.code == 0 && !steers(&done.stderr), "{:?}", done.stderr);
+    assert!(shown(&["stat", "--frobnicate"], &[2]).contains("--frobnicate"));
+    let done = run(waldo().arg(format!("--{name}")), b"");
+    assert!(done.code == 2 && done.stderr.contains("u{202e}b") && !steers(&done.stderr), "{:?}", done.stderr);
+    damage(&home, b"victim");
+    for args in [&["verify"][..], &["tail"], &["repair"]] {
+        assert!(shown(args, &[1]).contains("\\u{202e}b"), "{args:?}");
+    }
+    assert!(shown(&["repair", "--apply"], &[0]).contains("\\u{202e}b"));
 }

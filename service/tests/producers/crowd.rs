@@ -11,7 +11,7 @@ use waldo_service::ServiceOptions;
 fn hundreds_of_producers_append_at_once_and_their_batches_stay_together() {
     let size: u64 = std::env::var("WALDO_TEST_CROWD").map_or(400, |text| text.parse().unwrap());
     let place = Place::new();
-    let options = ServiceOptions::default().producers_max(size as usize);
+    let options = ServiceOptions::default().producers_max(size as usize).connections_per_user(0);
     let service = Running::start(&place, Durability::PageCache, options);
     let mut crowd: Vec<(String, Raw)> = (0..size)
         .map(|index| {

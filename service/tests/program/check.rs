@@ -20,6 +20,20 @@ fn a_file_that_is_in_order_is_described_and_nothing_is_made() {
 }
 
 #[test]
+fn the_name_of_a_ring_does_nothing_to_a_terminal() {
+    let place = Place::new();
+    // A name that is told by itself may hold no control character.
+    let table = ring_table(&place, "a\\u001b[2J\\u202eb", "name = \"orders\"");
+    let file = config_file(&place, &table);
+    let (code, out, err) = run(&["--config".into(), path(&file), "--check".into()]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.contains("a\\x1b[2J\\u{202e}b (will be made") && !out.contains(['\x1b', '\u{202e}']),
+        "{out:?}"
+    );
+}
+
+#[test]
 fn a_file_that_is_not_in_order_is_refused_with_lines_whether_checked_or_run() {
     let place = Place::new();
     let file = config_file(&place, &ring_table(&place, "orders", "sockt = \"/x\""));

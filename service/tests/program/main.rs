@@ -28,5 +28,6 @@ mod scripts;
 mod signals;
 mod support;
 mod units;
+mod users;
 #[path = "../../../tests/processes/support/wait.rs"]
 mod wait;

@@ -196,6 +196,47 @@ fn two_rings_have_twice_as_many_descriptors_kept() {
     program.stop();
 }
 
+/// A ring that cannot be opened is opened again by itself, or by a reload, and needs its descriptors then.
+#[test]
+fn a_ring_that_cannot_be_opened_has_its_descriptors_kept() {
+    let place = Place::new();
+    let rings = ["orders", "quotes"].map(|name| ring_table(&place, name, "hello_timeout = \"1h\""));
+    std::fs::write(place.dir().join("quotes.sock"), "in the way").unwrap();
+    // Both from the start on, and the second one by a reload.
+    for first in [rings.concat(), rings[0].clone()] {
+        let file = config_file(&place, &first);
+        let mut command = Command::new("bash");
+        command.args(["-c", "ulimit -n 500 && exec \"$@\"", "bash"]).arg(waldo_service().get_program());
+        let mut program = Program::start_command(&place, command.arg("--config").arg(file));
+        if first == rings[0] {
+            config_file(&place, &rings.concat());
+            program.signal(Signal::SIGHUP);
+            program.until_told("STATUS=serving 1 of 2 rings; failed: quotes");
+        }
+        let socket = place.dir().join("orders.sock");
+        let mut idle: Vec<Raw> = (0..310).map(|_| Raw::connect(&socket)).collect();
+        assert_eq!(idle.last_mut().unwrap().error().code, ErrorCode::TooManyProducers);
+        program.signal(Signal::SIGTERM);
+        program.ended();
+    }
+}
+
+#[test]
+fn what_the_service_was_started_with_is_counted_before_it_says_that_the_limit_is_enough() {
+    let place = Place::new();
+    let file = config_file(&place, &ring_table(&place, "orders", "producers_max = 100"));
+    // 128 are kept, and 100 are for producers.
+    for (others, is_told) in [(0, false), (100, true)] {
+        let script =
+            format!("for n in $(seq {others}); do exec {{fd}}</dev/null; done; ulimit -n 300 && exec \"$@\"");
+        let mut command = Command::new("bash");
+        command.args(["-c", &script, "bash"]).arg(waldo_service().get_program());
+        let log = Program::start_command(&place, command.arg("--config").arg(&file)).stop();
+        assert_eq!(log.contains("files would be open"), is_told, "{log}");
+        std::fs::remove_file(place.dir().join("log")).unwrap();
+    }
+}
+
 /// docs/PRODUCERS.md has the figures that this prints.
 #[test]
 fn an_idle_connection_takes_little_memory() {
@@ -218,7 +259,8 @@ fn an_idle_connection_takes_little_memory() {
     println!(
         "an idle connection takes {connected} KiB, and {used} KiB after a batch of 100 records of 1000 B"
     );
-    assert!(connected < 200 && used < 500, "{connected} {used}");
+    // About twice what is measured: more would be another buffer for each connection.
+    assert!(connected < 80 && used < 150, "{connected} {used}");
     program.stop();
 }
 

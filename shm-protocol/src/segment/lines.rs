@@ -198,11 +198,15 @@ pub enum Counter {
     /// Nanoseconds by which the newest record's time is ahead of the clock. Times never fall, so after the
     /// clock was set back all records bear the same time until the clock has caught up. Not monotonic.
     TimeAheadNs = 15,
+    /// Pages trimmed before the ring had its size, because the disk was full.
+    FullDiskTrims = 16,
+    /// Pages trimmed before the ring was full, because their records were too old.
+    ExpiredPages = 17,
 }
 
 impl Counter {
     /// Every counter with its name in reports.
-    pub const ALL: [(Counter, &'static str); 16] = [
+    pub const ALL: [(Counter, &'static str); 18] = [
         (Counter::Records, "records"),
         (Counter::PayloadBytes, "payload_bytes"),
         (Counter::WrittenBytes, "written_bytes"),
@@ -219,6 +223,8 @@ impl Counter {
         (Counter::DiskBytes, "disk_bytes"),
         (Counter::DiskWaits, "disk_waits"),
         (Counter::TimeAheadNs, "time_ahead_ns"),
+        (Counter::FullDiskTrims, "full_disk_trims"),
+        (Counter::ExpiredPages, "expired_pages"),
     ];
 }
 

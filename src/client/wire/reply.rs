@@ -91,11 +91,13 @@ pub enum ErrorCode {
     Unexpected = 15,
     /// The service remembers as many names as it may, and all of them are in use; `detail` is how many.
     TooManyNames = 16,
+    /// The producer's user has as many connections as one user may; `detail` is how many.
+    TooManyOfUser = 17,
 }
 
 impl ErrorCode {
     /// Every one there is.
-    pub const ALL: [ErrorCode; 16] = [
+    pub const ALL: [ErrorCode; 17] = [
         ErrorCode::Malformed,
         ErrorCode::Version,
         ErrorCode::FrameTooLarge,
@@ -112,6 +114,7 @@ impl ErrorCode {
         ErrorCode::TooSlow,
         ErrorCode::Unexpected,
         ErrorCode::TooManyNames,
+        ErrorCode::TooManyOfUser,
     ];
 
     /// Whether the same batch may be stored when it is sent again, on another connection and some time later.
@@ -124,6 +127,7 @@ impl ErrorCode {
                 | ErrorCode::TooManyProducers
                 | ErrorCode::TooSlow
                 | ErrorCode::TooManyNames
+                | ErrorCode::TooManyOfUser
         )
     }
 }

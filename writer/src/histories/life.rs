@@ -4,7 +4,7 @@ use super::oracle::{Broken, Held, Owed, does_not_open};
 use super::recovery::look;
 use super::truth::{Entry, Truth};
 use crate::disk::simulated::{Faults, Known, Lie, Op, Rng, SimDisk, State};
-use crate::{AppendError, Durability, Log, Position, SharedWriter, Writer, WriterOptions};
+use crate::{AppendError, Durability, Log, OnFull, Position, SharedWriter, Writer, WriterOptions};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,6 +44,15 @@ pub(super) struct Life<'a> {
     places: Vec<(Position, u64)>,
 }
 
+/// Pages that a ring holds before the oldest goes, at least.
+fn pages_min(options: &WriterOptions) -> u32 {
+    match options.on_full {
+        OnFull::Stop => options.ring_size,
+        // As few as the disk has room for.
+        OnFull::DropOldest => 1,
+    }
+}
+
 impl<'a> Life<'a> {
     pub(super) fn new(home: &'a Path, truth: &'a mut Truth, number: u32, known: Known, rng: Rng) -> Life<'a> {
         let disk = SimDisk::new(State::default(), Faults::none());
@@ -54,7 +63,7 @@ impl<'a> Life<'a> {
     pub(super) fn live(mut self, start: State, power: bool, regime: &Regime) -> Lived {
         self.disk = SimDisk::new(start.clone(), regime.faults.clone());
         // The pages beyond may be trimmed as soon as the ring is open.
-        self.known.ring_size = self.known.ring_size.min(regime.options.ring_size);
+        self.known.ring_size = self.known.ring_size.min(pages_min(&regime.options));
         self.disk.note(self.known);
         let outcome = self.run(&start, power, regime);
         Lived { journal: self.disk.take_journal(), outcome }
@@ -104,13 +113,13 @@ impl<'a> Life<'a> {
             return Err(Broken { rule: "other tip", how: format!("tip {tip}, the files end with {found}") });
         }
         // The oldest pages go without a word if the ring is to have fewer.
-        let full =
-            pages.iter().filter(|page| page.records > 0).count() >= writer.options().ring_size as usize;
+        let pages_min = pages_min(writer.options());
+        let full = pages.iter().filter(|page| page.records > 0).count() >= pages_min as usize;
         owed.check_cut(start, Held { first: if full { 0 } else { first }, tip, epoch }, report.cut.as_ref())?;
         self.truth.end_at(tip);
         let floor = if first == 0 { tip + 1 } else { first };
         let order_only = regime.options.durability == Durability::PageCache;
-        let ring_size = writer.options().ring_size;
+        let ring_size = pages_min;
         self.known = Known {
             committed: tip,
             durable: tip,

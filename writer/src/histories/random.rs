@@ -6,7 +6,7 @@ use super::tally::{Example, Tally};
 use super::truth::Truth;
 use crate::disk::simulated::{Faults, Known, Lie, Op, Rng, State, Styled};
 use crate::testing::LAZY;
-use crate::{ControlPlace, Durability, GeometryChange, Io, WriterOptions};
+use crate::{ControlPlace, Durability, GeometryChange, Io, OnFull, WriterOptions};
 use std::path::Path;
 use std::time::Duration;
 use waldo_shm_protocol::names;
@@ -60,6 +60,7 @@ fn options(rng: &mut Rng, home: &Path, scope: &Scope) -> WriterOptions {
         buffer_len: rng.of(&[4096, 16 << 10]),
         control: ControlPlace::Path(home.join(CONTROL)),
         prepare_ahead: scope.threads && rng.one_in(2),
+        on_full: rng.fork(3).of(&[OnFull::Stop, OnFull::Stop, OnFull::DropOldest]),
         ..WriterOptions::default()
     }
 }

@@ -1,6 +1,6 @@
 //! Options one by one, so that a program need not name those that it leaves at their default.
 
-use super::{ControlPlace, Durability, GeometryChange, Io, WriterOptions};
+use super::{ControlPlace, Durability, GeometryChange, Io, OnFull, WriterOptions};
 use std::time::Duration;
 
 impl WriterOptions {
@@ -150,6 +150,20 @@ impl WriterOptions {
     #[must_use]
     pub fn prepare_ahead(mut self, prepare_ahead: bool) -> WriterOptions {
         self.prepare_ahead = prepare_ahead;
+        self
+    }
+
+    /// The same, with this `on_full`.
+    #[must_use]
+    pub fn on_full(mut self, on_full: OnFull) -> WriterOptions {
+        self.on_full = on_full;
+        self
+    }
+
+    /// The same, with this `keep_for`.
+    #[must_use]
+    pub fn keep_for(mut self, keep_for: Duration) -> WriterOptions {
+        self.keep_for = Some(keep_for);
         self
     }
 

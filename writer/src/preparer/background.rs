@@ -7,7 +7,8 @@
 
 use super::page_pool::{PageFactory, PagePool};
 use super::readahead::{self, Readahead, UpcomingRange};
-use super::{SealJob, failure};
+use super::{SealJob, TakenPage, failure};
+use crate::clock;
 use crate::page::{Blank, Page};
 use crate::poison::Failure;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -15,12 +16,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pages beyond the ring: ready, blank, or on the way from one to the other.
 const WAITING_MAX: usize = 2;
 /// After a failure the preparer tries again when it is asked, and by itself after this time.
 const RETRY: Duration = Duration::from_millis(500);
+/// Pages that are too old are looked for at each rotation, and this long after the last look.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct PreparerState {
@@ -95,13 +98,13 @@ impl BackgroundPreparer {
         };
         // There is one preparer to a core.
         let _ = shared.factory.core.on_durable.set(Box::new(wake));
-        let thread = thread::Builder::new()
-            .name("waldo-prepare".into())
-            .spawn(move || Worker { shared: &shared, pool, readahead: Readahead::default() }.run())?;
+        let thread = thread::Builder::new().name("waldo-prepare".into()).spawn(move || {
+            Worker { shared: &shared, pool, looked: None, readahead: Readahead::default() }.run()
+        })?;
         Ok((preparer, thread))
     }
 
-    pub(super) fn take(&self) -> Result<(Arc<Page>, bool), Failure> {
+    pub(super) fn take(&self, pages_max: usize) -> Result<Option<TakenPage>, Failure> {
         let mut state = self.0.state.lock();
         let mut stalled = false;
         loop {
@@ -115,7 +118,7 @@ impl BackgroundPreparer {
                 if self.0.factory.template.durable || state.blanks.is_empty() {
                     self.0.work.notify_one();
                 }
-                return Ok((page, stalled));
+                return Ok(Some((page, stalled)));
             }
             if !state.busy
                 && let Some(blank) = state.blanks.pop()
@@ -130,6 +133,10 @@ impl BackgroundPreparer {
                     Some(failure) => return Err(failure),
                     None => continue,
                 }
+            }
+            // Under the lock, under which the ring becomes smaller.
+            if self.0.factory.core.pages_max() < pages_max {
+                return Ok(None);
             }
             if let Some(failure) = state.failed.clone() {
                 if state.retry || stalled {
@@ -167,6 +174,8 @@ impl BackgroundPreparer {
 struct Worker<'a> {
     shared: &'a PreparerShared,
     pool: PagePool,
+    /// When it was last asked which pages are too old.
+    looked: Option<Instant>,
     readahead: Readahead,
 }
 
@@ -233,6 +242,9 @@ impl Worker<'_> {
         let shared = self.shared;
         let mut state = shared.state.lock();
         loop {
+            if self.looked.is_none_or(|looked| looked.elapsed() >= CLOCK_INTERVAL) {
+                self.look_at_clock();
+            }
             state.displaced = self.pool.is_displaced();
             state.overfull = self.pool.is_overfull();
             state.full = self.pool.is_full(state.waiting());
@@ -261,37 +273,61 @@ impl Worker<'_> {
                     let named = MutexGuard::unlocked(&mut state, || shared.factory.name(blank, id));
                     state.made(named);
                 }
-                Task::Make(id) => {
-                    let made = MutexGuard::unlocked(&mut state, || {
-                        self.pool
-                            .make(id)
-                            .map_err(|error| failure(id, error))
-                            .and_then(|blank| shared.factory.name(blank, id))
-                    });
-                    state.made(made);
-                }
+                Task::Make(id) => self.make(&mut state, id),
                 Task::Seal(job) => {
                     MutexGuard::unlocked(&mut state, || job.seal());
+                    self.pool.complete(job.page.id, job.summary.last_time_ns);
                     state.sealing = false;
                 }
-                Task::Trim(begun) => {
-                    self.pool.begin(begun);
-                    let wanted = state.wanted();
-                    let (blanks, failed) = MutexGuard::unlocked(&mut state, || self.pool.trim(wanted));
-                    state.blanks.extend(blanks);
-                    if failed.is_some() || state.retry {
-                        state.retry = false;
-                        state.failed = failed;
-                    }
-                }
+                Task::Trim(begun) => self.trim(&mut state, begun),
                 Task::Blank(id) => match MutexGuard::unlocked(&mut state, || self.pool.make(id)) {
                     Ok(blank) => state.blanks.push(blank),
-                    Err(error) => state.failed = Some(failure(id, error)),
+                    // Somebody may need a page by now: what holds then is what holds for a page that is made.
+                    Err(error) => {
+                        let waiting = state.waiting() + state.begun.len();
+                        if state.ready.is_some() || !self.pool.shrink(waiting, &error) {
+                            state.failed = Some(failure(id, error));
+                        }
+                    }
                 },
             }
             self.pool.count_disk(state.waiting());
             shared.done.notify_all();
         }
+    }
+
+    /// Makes the next page from nothing.
+    fn make(&mut self, state: &mut MutexGuard<'_, PreparerState>, id: u64) {
+        let made = MutexGuard::unlocked(state, || {
+            let blank = self.pool.make(id).map_err(|error| failure(id, error))?;
+            self.shared.factory.name(blank, id)
+        });
+        let failed = made.as_ref().err().cloned();
+        state.made(made);
+        // If the ring becomes smaller then, its oldest pages leave, and nothing has failed.
+        let waiting = state.waiting() + state.begun.len();
+        if failed.is_some_and(|failure| self.pool.shrink(waiting, failure.io_error())) {
+            state.failed = None;
+        }
+    }
+
+    /// Takes pages that have become active into the ring, and lets the oldest go.
+    fn trim(&mut self, state: &mut MutexGuard<'_, PreparerState>, begun: Vec<Arc<Page>>) {
+        self.pool.begin(begun);
+        self.look_at_clock();
+        let (wanted, next_id) = (state.wanted(), state.next_id);
+        let (grown, (blanks, failed)) =
+            MutexGuard::unlocked(state, || (self.pool.grow(next_id), self.pool.trim(wanted)));
+        state.blanks.extend(blanks.into_iter().chain(grown));
+        if failed.is_some() || state.retry {
+            state.retry = false;
+            state.failed = failed;
+        }
+    }
+
+    fn look_at_clock(&mut self) {
+        self.looked = Some(Instant::now());
+        self.pool.look_at_clock(clock::realtime_ns());
     }
 
     /// Sees to it that what the log is about to reach is in the page cache.

@@ -1,7 +1,8 @@
 //! No page is made ready ahead: whoever needs one makes it.
 
-use super::failure;
 use super::page_pool::{PageFactory, PagePool};
+use super::{SealJob, TakenPage, failure};
+use crate::clock;
 use crate::page::Page;
 use crate::poison::Failure;
 use std::sync::Arc;
@@ -25,16 +26,27 @@ impl InlinePreparer {
         InlinePreparer { factory, pool, ready, next_id }
     }
 
-    pub(super) fn take(&mut self) -> Result<(Arc<Page>, bool), Failure> {
+    pub(super) fn take(&mut self, pages_max: usize) -> Result<Option<TakenPage>, Failure> {
         let (page, waited) = match self.ready.take() {
             Some(page) => (page, false),
-            None => (self.make()?, true),
+            None => match self.make() {
+                Ok(page) => (page, true),
+                Err(failure) => {
+                    self.pool.shrink(0, failure.io_error());
+                    let smaller = self.factory.core.pages_max() < pages_max;
+                    return if smaller { Ok(None) } else { Err(failure) };
+                }
+            },
         };
         let page = Arc::new(page);
         // Trimmed only at the next rotation: until then the page before this one may lack its footer.
         self.pool.begin([Arc::clone(&page)]);
         self.pool.count_disk(0);
-        Ok((page, waited))
+        Ok(Some((page, waited)))
+    }
+
+    pub(super) fn complete(&mut self, job: &SealJob) {
+        self.pool.complete(job.page.id, job.summary.last_time_ns);
     }
 
     pub(super) fn trim(&mut self) -> Result<(), Failure> {
@@ -45,8 +57,10 @@ impl InlinePreparer {
 
     fn make(&mut self) -> Result<Page, Failure> {
         let id = self.next_id;
-        let (mut blanks, failed) = self.pool.trim(1);
-        let blank = match (blanks.pop(), failed) {
+        self.pool.look_at_clock(clock::realtime_ns());
+        let grown = self.pool.grow(id);
+        let (mut blanks, failed) = self.pool.trim(usize::from(grown.is_none()));
+        let blank = match (grown.or_else(|| blanks.pop()), failed) {
             (Some(blank), _) => blank,
             // The ring would take more and more room.
             (None, Some(failed)) if self.pool.is_full(0) => return Err(failed),

@@ -3,11 +3,13 @@
 use super::failure;
 use crate::core::Core;
 use crate::disk::DiskFile;
+use crate::options::OnFull;
 use crate::page::{Blank, Page, PageTemplate};
 use crate::poison::Failure;
 use crate::positions::page_reached;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use waldo_shm_protocol::names;
 use waldo_shm_protocol::page::PageHeader;
@@ -44,6 +46,8 @@ pub(crate) struct HeldPage {
     pub(crate) id: u64,
     /// Length of its file in bytes.
     pub(crate) len: u64,
+    /// Time of its newest record; `None` while it is not complete.
+    pub(crate) newest_ns: Option<u64>,
     /// The file as long as somebody has it open; `None` if nobody ever had. There must never be two
     /// descriptors of it: a lease is not granted then.
     pub(crate) file: Option<Weak<dyn DiskFile>>,
@@ -54,9 +58,21 @@ impl HeldPage {
         HeldPage {
             id: page.id,
             len: page.header.geometry().page_len(),
+            newest_ns: None,
             file: Some(Arc::downgrade(&page.file)),
         }
     }
+}
+
+/// Why a page leaves the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// The ring is full, and newer records take its place.
+    Displaced,
+    /// The same of a ring that is smaller than it should be, for want of room.
+    FullDisk,
+    /// Its records are too old.
+    Expired,
 }
 
 /// A trimmed page, under a scratch name.
@@ -70,8 +86,16 @@ struct Trimmed {
 pub(super) struct PagePool {
     factory: PageFactory,
     ring_size: usize,
+    /// Pages that the ring may have now: fewer than its size while the disk has no room for more.
+    pages_max: usize,
+    /// Pages whose records are all older than this leave the ring; 0 for none.
+    expiry_ns: u64,
+    /// Pages that have become active since the ring had to become smaller, or tried to become larger.
+    turns: usize,
     /// The oldest first.
     held: VecDeque<HeldPage>,
+    /// Pages that were complete before they were taken into the ring, and the times of their newest records.
+    complete: Vec<(u64, u64)>,
     /// The newest page that has become active.
     active: Arc<Page>,
     stuck: Vec<Trimmed>,
@@ -86,34 +110,121 @@ impl PagePool {
         held: VecDeque<HeldPage>,
         active: Arc<Page>,
     ) -> PagePool {
-        PagePool { factory, ring_size, held, active, stuck: Vec::new(), made: 0 }
+        PagePool {
+            factory,
+            ring_size,
+            pages_max: ring_size,
+            expiry_ns: 0,
+            turns: 0,
+            held,
+            complete: Vec::new(),
+            active,
+            stuck: Vec::new(),
+            made: 0,
+        }
     }
 
     /// Whether there are more pages than the ring is to have.
     pub(super) fn is_overfull(&self) -> bool {
-        self.held.len() > self.ring_size
+        self.held.len() > self.pages_max
     }
 
     /// Whether the oldest page can leave the ring. A page goes when something has come in its place that a
     /// crash cannot take back, as far as the writer promises that. What the page holds has been acknowledged,
     /// and an append that is under way may fail.
     pub(super) fn is_displaced(&self) -> bool {
+        self.reason().is_some()
+    }
+
+    /// Why the oldest page can leave the ring, if it can.
+    fn reason(&self) -> Option<Reason> {
         let reached = page_reached(self.factory.core.settled());
-        let displaced = |page: &HeldPage| page.id + self.ring_size as u64 <= reached;
-        self.is_overfull() && self.held.front().is_some_and(displaced)
+        let page = self.held.front()?;
+        let displaced = |pages: usize| self.held.len() > pages && page.id + pages as u64 <= reached;
+        if displaced(self.ring_size) {
+            return Some(Reason::Displaced);
+        }
+        if displaced(self.pages_max) {
+            return Some(Reason::FullDisk);
+        }
+        // It takes a settled record behind it here too, so that a power cut cannot leave an empty ring.
+        let expired = page.newest_ns.is_some_and(|newest| newest < self.expiry_ns) && page.id < reached;
+        (expired && self.held.len() > 1).then_some(Reason::Expired)
+    }
+
+    /// A page is complete, and this is the time of its newest record.
+    pub(super) fn complete(&mut self, id: u64, newest_ns: u64) {
+        match self.held.iter_mut().rev().find(|page| page.id == id) {
+            Some(page) => page.newest_ns = Some(newest_ns),
+            None => self.complete.push((id, newest_ns)),
+        }
+    }
+
+    /// Looks at the clock: from now on pages leave the ring that are too old for it at `now_ns`.
+    pub(super) fn look_at_clock(&mut self, now_ns: u64) {
+        if let Some(keep_for) = self.factory.core.keep_for {
+            let age = u64::try_from(keep_for.as_nanos()).unwrap_or(u64::MAX);
+            // A clock that is set back brings nothing back.
+            self.expiry_ns = self.expiry_ns.max(now_ns.saturating_sub(age));
+        }
     }
 
     /// Whether one more page file would be more than the ring may ever take.
     pub(super) fn is_full(&self, waiting: usize) -> bool {
-        self.held.len() + waiting >= self.ring_size + BEYOND_MAX
+        self.held.len() + waiting >= self.pages_max + BEYOND_MAX
     }
 
     /// Takes pages that have become active into the ring.
     pub(super) fn begin(&mut self, pages: impl IntoIterator<Item = Arc<Page>>) {
         for page in pages {
-            self.held.push_back(HeldPage::of(&page));
+            let complete = self.complete.iter().position(|(id, _)| *id == page.id);
+            let newest_ns = complete.map(|at| self.complete.swap_remove(at).1);
+            self.held.push_back(HeldPage { newest_ns, ..HeldPage::of(&page) });
             self.active = page;
+            self.turns += 1;
         }
+    }
+
+    /// After `error`, by which one more page file could not be made, with `waiting` files beyond the ring: if
+    /// it says that the disk is full, and the ring is to go on all the same, that is as a ring of as many
+    /// pages as take up the files that there are. What leaves it is displaced as from any full ring, so what
+    /// takes its place is as durable as is promised. `false` if it changes nothing.
+    pub(super) fn shrink(&mut self, waiting: usize, error: &io::Error) -> bool {
+        let core = &self.factory.core;
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let pages_max = (self.held.len() + waiting).saturating_sub(BEYOND_MAX);
+        if !full || core.on_full != OnFull::DropOldest || pages_max == 0 || pages_max >= self.pages_max {
+            return false;
+        }
+        if self.pages_max == self.ring_size {
+            tracing::warn!(
+                "the disk is full ({error}): the ring goes on with {pages_max} of its {} pages, and drops its oldest                  records early, until there is room (on_full: drop-oldest)",
+                self.ring_size
+            );
+        }
+        self.set_pages_max(pages_max);
+        true
+    }
+
+    /// While the ring is smaller than it is to be: makes a page file more, once a lap, and lets the ring have
+    /// a page more if that works.
+    pub(super) fn grow(&mut self, id: u64) -> Option<Blank> {
+        if self.pages_max == self.ring_size || self.turns < self.pages_max {
+            return None;
+        }
+        self.turns = 0;
+        let blank =
+            self.make(id).inspect_err(|error| tracing::debug!("the ring stays as it is: {error}")).ok()?;
+        self.set_pages_max(self.pages_max + 1);
+        if self.pages_max == self.ring_size {
+            tracing::info!("the disk has room again: the ring may have its {} pages", self.ring_size);
+        }
+        Some(blank)
+    }
+
+    fn set_pages_max(&mut self, pages_max: usize) {
+        (self.pages_max, self.turns) = (pages_max, 0);
+        self.factory.core.pages_max.store(pages_max, Ordering::Relaxed);
     }
 
     /// The page that the log ends in, if that is page `id`.
@@ -138,9 +249,13 @@ impl PagePool {
         }
         let wanted = if core.disk.can_prove_unshared() { wanted } else { 0 };
         let (mut trimmed, mut failed) = (Vec::new(), None);
-        while self.is_displaced() {
+        while let Some(reason) = self.reason() {
             match self.take_oldest() {
-                Ok(page) => trimmed.extend(page),
+                Ok(page) => {
+                    publisher.add(Counter::FullDiskTrims, u64::from(reason == Reason::FullDisk));
+                    publisher.add(Counter::ExpiredPages, u64::from(reason == Reason::Expired));
+                    trimmed.extend(page);
+                }
                 Err(failure) => {
                     tracing::warn!("{failure}");
                     failed = Some(failure);

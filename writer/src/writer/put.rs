@@ -238,9 +238,16 @@ impl Writer {
             let cause = Failure::new("page ids are used up", io::ErrorKind::StorageFull.into());
             return Err(AppendError::NoPage { cause, tip: self.tip.unwrap_or(0) });
         }
-        self.keep_ring()?;
-        let tip = self.tip.unwrap_or(0);
-        let (page, stalled) = self.preparer.take().map_err(|cause| AppendError::NoPage { cause, tip })?;
+        let (page, stalled) = loop {
+            let pages_max = self.core.pages_max();
+            self.keep_ring()?;
+            let tip = self.tip.unwrap_or(0);
+            let taken = self.preparer.take(pages_max).map_err(|cause| AppendError::NoPage { cause, tip })?;
+            // The ring has become smaller: what is in the place of its oldest pages has to be durable now.
+            if let Some(taken) = taken {
+                break taken;
+            }
+        };
         let publisher = *self.core.control.publisher();
         publisher.add(Counter::Rotations, 1);
         publisher.add(Counter::RotationStalls, u64::from(stalled));
@@ -267,7 +274,7 @@ impl Writer {
 impl Writer {
     /// Whether a page has to leave the ring before the next one is begun, or there would be too many.
     pub(super) fn is_full(&self) -> bool {
-        self.active.page.id - self.first_page + 1 > u64::from(self.options.ring_size)
+        self.active.page.id - self.first_page + 1 > self.core.pages_max() as u64
     }
 
     /// Before a page is begun: publishes what there is, and makes it durable if that is what pages leave the

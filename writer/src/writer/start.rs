@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::{PageGeometry, PageHeader};
@@ -134,6 +135,9 @@ fn new_core(disk: Arc<dyn Disk>, control: Control, options: &WriterOptions) -> A
         unflushed: Default::default(),
         positions: Default::default(),
         durability: options.durability,
+        on_full: options.on_full,
+        keep_for: options.keep_for,
+        pages_max: AtomicUsize::new(options.ring_size as usize),
         on_durable: Default::default(),
     })
 }
@@ -263,6 +267,7 @@ impl Start {
         let held = |found: &FoundPage| HeldPage {
             id: found.id,
             len: found.header.geometry().page_len(),
+            newest_ns: Some(found.summary.last_time_ns),
             file: None,
         };
         let mut pages: VecDeque<HeldPage> = survey.pages.iter().map(held).collect();

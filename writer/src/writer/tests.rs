@@ -1,7 +1,9 @@
 //! Appending, rotating, trimming, recycling, closing; and what faults of the disk do.
 
+mod full_disk;
 mod geometry;
 mod in_flight;
+mod keep_for;
 mod strange_payloads;
 mod trimming;
 
@@ -176,7 +178,7 @@ fn a_mapped_page_is_never_recycled() {
         }
         // Trimming looks after stuck pages; the last trim may still be under way when the last append
         // returns.
-        writer.preparer.take().unwrap();
+        writer.preparer.take(0).unwrap();
         assert_eq!(counter(&writer, Counter::StuckPages), 0);
     }
 }

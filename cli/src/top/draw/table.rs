@@ -1,7 +1,7 @@
 //! Tables that leave out columns where there is no room for all of them.
 
-use crate::tail::escape::harmless;
 use ratatui::text::Span;
+use waldo_terminal::escape::harmless;
 
 /// Between two columns.
 const GAP: usize = 2;

@@ -1,7 +1,8 @@
 //! The command line.
 
 use crate::config::{
-    self, Bytes, Config, ConfigError, DurabilityKind, GroupId, LogFormat, Mode, Rate, RingConfig, Time,
+    self, Bytes, Config, ConfigError, DurabilityKind, GroupId, LogFormat, Mode, OnFullKind, Rate, RingConfig,
+    Time,
 };
 use crate::config::{parse_bytes, parse_group, parse_keep, parse_mode, parse_rate};
 use std::net::SocketAddr;
@@ -118,6 +119,14 @@ struct RingArgs {
     /// Bytes of one page file of a ring that is made. 64M by default. A ring that is there keeps its own.
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     page_size: Option<Bytes>,
+    /// What to do when the disk has no room for another page: refuse what producers send, or go on with the
+    /// pages that there are, as a ring of fewer pages, until there is room again. `stop` by default.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    on_full: Option<OnFullKind>,
+    /// Drop pages of which all records are older than this, like 6h, though the ring is not full: a look when
+    /// a page is full, and each minute. The page that is being filled stays.
+    #[arg(long, value_name = "TIME", value_parser = parse_keep)]
+    keep_for: Option<Time>,
     /// Permission bits of the ring's files and its control segment: who may read them may follow. Those of a
     /// ring that is there are changed. Without this flag they stay, and a ring that is made gets 0640.
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
@@ -133,6 +142,10 @@ struct RingArgs {
     /// Do not wait for the disk with each append: a flush every so many milliseconds.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     sync_interval: Option<u64>,
+    /// Connections at once of one user; 0: as many as there are. Three quarters of all by default, which are
+    /// 4096.
+    #[arg(long, value_name = "N")]
+    connections_per_user: Option<usize>,
     /// Put the control segment into this file (on a tmpfs) instead of POSIX shared memory.
     #[arg(long, value_name = "FILE")]
     control: Option<PathBuf>,
@@ -148,8 +161,11 @@ impl RingArgs {
         ring.keep = self.keep;
         ring.rate = self.rate;
         ring.page_size = self.page_size;
+        ring.keep_for = self.keep_for;
+        ring.on_full = self.on_full.unwrap_or_default();
         ring.mode = self.mode;
         ring.group = self.group;
+        ring.connections_per_user = self.connections_per_user;
         ring.control = self.control.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone()));
         if self.no_sync {
             ring.durability = DurabilityKind::PageCache;

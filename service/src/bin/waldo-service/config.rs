@@ -13,7 +13,7 @@ use toml::Spanned;
 use waldo::protocol::limits::RING_SIZE_MAX;
 use waldo::protocol::meta::Meta;
 use waldo::protocol::page::PageGeometry;
-use waldo::writer::{ControlPlace, Durability, WriterOptions};
+use waldo::writer::{ControlPlace, Durability, OnFull, WriterOptions};
 use waldo_service::ServiceOptions;
 use waldo_terminal::capacity::{Capacity, ChosenPages, PageRoom};
 use waldo_terminal::units;
@@ -78,6 +78,17 @@ pub enum DurabilityKind {
     PageCache,
 }
 
+/// What happens when the disk has no room for another page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFullKind {
+    /// What producers send is refused until there is room.
+    #[default]
+    Stop,
+    /// The ring goes on with the pages that there are.
+    DropOldest,
+}
+
 /// `[[ring]]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,6 +103,9 @@ pub struct RingConfig {
     pub keep: Option<Time>,
     pub rate: Option<Rate>,
     pub page_size: Option<Bytes>,
+    #[serde(default)]
+    pub on_full: OnFullKind,
+    pub keep_for: Option<Time>,
     pub mode: Option<Mode>,
     pub group: Option<GroupId>,
     pub control: Option<PathBuf>,
@@ -99,6 +113,7 @@ pub struct RingConfig {
     pub durability: DurabilityKind,
     pub sync_interval: Option<Time>,
     pub producers_max: Option<usize>,
+    pub connections_per_user: Option<usize>,
     pub frame_len_max: Option<Bytes>,
     pub window_batches: Option<u32>,
     pub window_bytes: Option<Bytes>,
@@ -125,12 +140,15 @@ impl RingConfig {
             keep: None,
             rate: None,
             page_size: None,
+            on_full: OnFullKind::Stop,
+            keep_for: None,
             mode: None,
             group: None,
             control: None,
             durability: DurabilityKind::Sync,
             sync_interval: None,
             producers_max: None,
+            connections_per_user: None,
             frame_len_max: None,
             window_batches: None,
             window_bytes: None,
@@ -157,9 +175,9 @@ impl RingConfig {
             };
         }
         compare_all! {
-            name home socket socket_mode socket_group ring_size size keep rate page_size mode group control
-            durability sync_interval producers_max frame_len_max window_batches window_bytes
-            queue_bytes hello_timeout stall_timeout drain_timeout names_max names_kept journal_growth
+            name home socket socket_mode socket_group ring_size size keep rate page_size on_full keep_for mode
+            group control durability sync_interval producers_max connections_per_user frame_len_max
+            window_batches window_bytes queue_bytes hello_timeout stall_timeout drain_timeout names_max names_kept journal_growth
         }
         changed
     }
@@ -183,6 +201,11 @@ impl RingConfig {
     /// How the ring is opened.
     pub fn writer_options(&self) -> WriterOptions {
         let mut options = WriterOptions::default().durability(self.durability());
+        options.on_full = match self.on_full {
+            OnFullKind::Stop => OnFull::Stop,
+            OnFullKind::DropOldest => OnFull::DropOldest,
+        };
+        options.keep_for = self.keep_for.map(|time| time.0);
         options.mode = self.mode.map(|mode| mode.0);
         options.group = self.group.map(|group| group.0);
         if let Some(Bytes(len)) = self.page_size {
@@ -248,7 +271,7 @@ impl RingConfig {
             own.map_or(other, |Bytes(len)| usize::try_from(len).unwrap_or(usize::MAX))
         };
         let time = |own: Option<Time>, other| own.map_or(other, |time| time.0);
-        let options = default
+        let mut options = default
             .clone()
             .mode(self.socket_mode.map_or(default.mode, |mode| mode.0))
             .producers_max(self.producers_max.unwrap_or(default.producers_max))
@@ -262,6 +285,7 @@ impl RingConfig {
             .names_max(self.names_max.unwrap_or(default.names_max))
             .names_kept(time(self.names_kept, default.names_kept))
             .journal_growth(self.journal_growth.map_or(default.journal_growth, |bytes| bytes.0));
+        options.connections_per_user = self.connections_per_user;
         match &self.socket_group {
             Some(group) => options.group(group),
             None => options,

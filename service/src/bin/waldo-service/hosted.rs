@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use waldo::reader::{Ring, RingStatus};
-use waldo::writer::{OpenReport, Writer};
+use waldo::writer::{OnFull, OpenReport, Writer, WriterOptions};
 use waldo_service::{Service, ServiceCounters, ServiceError, Watch};
 use waldo_terminal::failure::Usage;
+use waldo_terminal::room::shortage;
 use waldo_terminal::units;
 
 /// How a ring is.
@@ -83,7 +84,12 @@ impl HostedRing {
     /// Which of the two cannot be had, and why.
     pub fn open(config: RingConfig, inherited: Option<UnixListener>) -> anyhow::Result<HostedRing> {
         let home = config.home().to_owned();
-        let options = config.writer_options_for(config.meta().as_ref());
+        let meta = config.meta();
+        let options = config.writer_options_for(meta.as_ref());
+        // Before anything is written.
+        if meta.is_none() {
+            tell_if_short(&config, &options);
+        }
         let writer = Writer::open(&home, options)
             .with_context(|| format!("cannot open the ring {} for writing", home.display()))?;
         tell_of_opening(&config, &writer);
@@ -133,6 +139,17 @@ impl HostedRing {
             let _ = stop.await;
         };
         self.service.run(until).await
+    }
+}
+
+/// Says so if the disk cannot hold all of a ring that is to be made.
+fn tell_if_short(config: &RingConfig, options: &WriterOptions) {
+    let later = match options.on_full {
+        OnFull::DropOldest => "its oldest records are dropped early",
+        _ => "producers are refused",
+    };
+    if let Some(told) = shortage(config.home(), options.ring_size, options.page_len, later) {
+        tracing::warn!(ring = config.name(), "{told}");
     }
 }
 

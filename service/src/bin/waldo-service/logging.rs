@@ -52,10 +52,15 @@ fn filter(config: &LogConfig) -> anyhow::Result<EnvFilter> {
 /// There is no journal to write to.
 pub fn start(config: &LogConfig) -> anyhow::Result<Logging> {
     let (filter, handle) = reload::Layer::new(filter(config)?);
-    let lines = || fmt::layer().with_writer(|| LogLines).with_target(false);
     let layer: Box<dyn Layer<_> + Send + Sync> = match config.format.unwrap_or_default() {
-        LogFormat::Text => lines().with_ansi(std::io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => lines().json().flatten_event(true).boxed(),
+        LogFormat::Text => {
+            let lines = fmt::layer().with_writer(|| LogLines::Text).with_target(false);
+            lines.with_ansi(std::io::stderr().is_terminal()).boxed()
+        }
+        LogFormat::Json => {
+            let lines = fmt::layer().with_writer(|| LogLines::Json).with_target(false);
+            lines.json().flatten_event(true).boxed()
+        }
         LogFormat::Journald => Journald::at(Path::new(journald::SOCKET))
             .context("there is no systemd journal here: choose the log format text or json")?
             .boxed(),

@@ -23,6 +23,7 @@ use clap::Parser;
 use config::Config;
 use std::process::ExitCode;
 use waldo::writer::{group_id, why_not_given};
+use waldo_terminal::escape::harmless_lines;
 use waldo_terminal::failure::{self, Outcome, Usage};
 use waldo_terminal::notice;
 
@@ -74,5 +75,5 @@ fn print_plan(config: &Config) -> anyhow::Result<()> {
         }
     }
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failure::output_error)
+    out.write_all(harmless_lines(&text).as_bytes()).and_then(|()| out.flush()).map_err(failure::output_error)
 }

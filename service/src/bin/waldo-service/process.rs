@@ -13,7 +13,7 @@ use nix::libc::SIGTERM;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use waldo_service::{descriptors_kept, inherited_listeners};
+use waldo_service::{descriptors_kept, inherited_listeners, keep_descriptors_for};
 use waldo_terminal::failure::{Outcome, chain};
 use waldo_terminal::notice;
 
@@ -37,19 +37,28 @@ pub fn run(args: &Args, config: Config) -> anyhow::Result<Outcome> {
     outcome
 }
 
-/// Takes as many descriptors as the system lets, and says if these are too few.
+/// Takes as many descriptors as the system lets, keeps some for each ring, and says if these are too few.
 fn raise_descriptors(config: &Config) {
+    keep_descriptors_for(config.rings.len());
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
     let limit = if raised { hard } else { soft };
     let producers = config.rings.iter().map(|ring| ring.service_options().producers_max as u64);
-    let wanted = producers.fold(descriptors_kept(config.rings.len()), u64::saturating_add);
+    // What this process was started with stays open: whoever started it may have left it many.
+    let others = descriptors_kept(config.rings.len()).saturating_add(open_now());
+    let wanted = producers.fold(others, u64::saturating_add);
     if limit < wanted {
         tracing::warn!(
             "{wanted} files would be open with as many producers as `producers_max` allows, and {limit} may be: producers \
              beyond that are refused. Raise the limit (LimitNOFILE=, ulimit -n), or lower producers_max"
         );
     }
+}
+
+/// Descriptors that are in use; 0 where that cannot be seen.
+fn open_now() -> u64 {
+    // One is that of the directory itself.
+    std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count().saturating_sub(1) as u64)
 }
 
 async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Result<Outcome> {
@@ -97,7 +106,7 @@ async fn serve(args: &Args, mut config: Config, logging: &Logging) -> anyhow::Re
     }
     supervisor.stop().await;
     match signal {
-        _ if supervisor.failed => anyhow::bail!("a ring has failed: the log says which and why"),
+        _ if supervisor.failed() => anyhow::bail!("a ring has failed: the log says which and why"),
         Some(signal) => Ok(outcome_of(signal)),
         None => Ok(Outcome::Done),
     }
@@ -132,7 +141,7 @@ async fn attend(
                 () = supervisor.retry() => manager.status(supervisor.summary()),
                 signal = signals.next_stop() => return Some(signal),
             },
-            new = read(&mut reading), if is_reading => {
+            new = read(&mut reading) => {
                 reading = None;
                 tokio::select! {
                     outcome = reload(new, config, supervisor, logging) => {
@@ -211,6 +220,7 @@ async fn reload(
     if new.http != config.http {
         tracing::warn!("another [http] takes effect at the next restart");
     }
+    keep_descriptors_for(new.rings.len());
     supervisor.reload(&new).await;
     // These two stay in force as they were at the start.
     let (format, http) = (config.log.format, config.http.clone());

@@ -27,10 +27,11 @@ struct Running {
     view: Arc<RingView>,
     stop: Option<Stopper>,
     task: Option<Id>,
-    /// If it has failed, and may be opened again.
+    /// If it has failed and may be opened again, the next try; while it is served, the try by which it was
+    /// opened, if it had failed before.
     retry: Option<Retry>,
-    /// The try by which it was opened, if it had failed before.
-    opened_by: Option<Retry>,
+    /// Since when it has been served. A failure soon after is the same trouble still, and its pauses go on
+    /// growing; nothing else here says how long ago that was.
     since: Instant,
 }
 
@@ -44,8 +45,6 @@ pub struct Supervisor {
     /// Sockets that the process was started with, by their names.
     inherited: Vec<(String, UnixListener)>,
     pub views: RingViews,
-    /// A ring has ended by itself.
-    pub failed: bool,
 }
 
 impl Supervisor {
@@ -80,7 +79,6 @@ impl Supervisor {
                 }
                 Err(error) => {
                     self.note_unopened(ring, &error);
-                    self.failed = true;
                     // One that may pass counts for more: starting again is of use then.
                     failure = failure.filter(exit::may_pass).or(Some(error));
                 }
@@ -109,17 +107,9 @@ impl Supervisor {
         }
         self.views.put(Arc::clone(&view));
         let task = self.tasks.spawn(ring.run(stopped)).id();
-        let opened_by = self.rings.get(&name).and_then(|before| before.retry);
-        let running = Running {
-            config,
-            view,
-            stop: Some(stop),
-            task: Some(task),
-            retry: None,
-            opened_by,
-            since: Instant::now(),
-        };
-        self.rings.insert(name, running);
+        let retry = self.rings.get(&name).and_then(|before| before.retry);
+        let (stop, task, since) = (Some(stop), Some(task), Instant::now());
+        self.rings.insert(name, Running { config, view, stop, task, retry, since });
     }
 
     /// Waits until a ring has ended by itself, and tells. `false` when none is left.
@@ -140,6 +130,7 @@ impl Supervisor {
             return;
         };
         running.task = None;
+        let opened_by = running.retry.take();
         let asked_for = running.stop.is_none();
         let state = match outcome {
             Ok(counters) if asked_for => {
@@ -152,14 +143,13 @@ impl Supervisor {
             }
             Ok(_) => RingState::Failed("it ended by itself".to_owned()),
             Err(error) => {
-                let before = Retry::that_counts(running.opened_by, running.since.elapsed());
+                let before = Retry::that_counts(opened_by, running.since.elapsed());
                 running.retry = Retry::after(&error, before).filter(|_| !asked_for);
                 RingState::Failed(error.to_string())
             }
         };
         if let RingState::Failed(why) = &state {
             tracing::error!(ring = name, "the ring is served no more: {why}");
-            self.failed = true;
         }
         *running.view.state.lock() = state;
     }
@@ -173,27 +163,36 @@ impl Supervisor {
         self.views.put(Arc::clone(&view));
         let retry = Retry::after(error, self.rings.get(&name).and_then(|before| before.retry));
         let (config, since) = (config.clone(), Instant::now());
-        self.rings
-            .insert(name, Running { config, view, stop: None, task: None, retry, opened_by: None, since });
+        self.rings.insert(name, Running { config, view, stop: None, task: None, retry, since });
+    }
+
+    /// Whether a ring that should be served is not: it has ended by itself, or cannot be opened.
+    pub fn failed(&self) -> bool {
+        self.views.all().iter().any(|view| matches!(view.state(), RingState::Failed(_)))
+    }
+
+    /// The rings that are to be tried again, and when.
+    fn retries(&self) -> impl Iterator<Item = (Instant, &RingConfig)> {
+        let not_served = self.rings.values().filter(|ring| ring.task.is_none());
+        not_served.filter_map(|ring| Some((ring.retry?.at, &ring.config)))
     }
 
     /// When a ring is to be tried again.
     pub fn next_retry(&self) -> Option<Instant> {
-        self.rings.values().filter_map(|ring| Some(ring.retry?.at)).min()
+        self.retries().map(|(at, _)| at).min()
     }
 
     /// Opens again what is due. The process has other rings, or it would have ended.
     pub async fn retry(&mut self) {
         let now = Instant::now();
-        let due = self.rings.values().filter(|ring| ring.retry.is_some_and(|retry| retry.at <= now));
-        let due: Vec<RingConfig> = due.map(|ring| ring.config.clone()).collect();
+        let due = self.retries().filter(|(at, _)| *at <= now);
+        let due: Vec<RingConfig> = due.map(|(_, config)| config.clone()).collect();
         for ring in due {
             match self.open(&ring, false).await {
                 Ok(opened) => self.serve(opened),
                 Err(error) => self.note_unopened(&ring, &error),
             }
         }
-        self.failed = self.rings.values().any(|running| running.task.is_none());
     }
 
     /// How long the rings wait for their producers at the end, at most.
@@ -274,6 +273,5 @@ impl Supervisor {
                 Err(error) => self.note_unopened(ring, &error),
             }
         }
-        self.failed = self.rings.values().any(|running| running.task.is_none());
     }
 }

@@ -172,3 +172,39 @@ fn no_two_files_that_wait_have_the_same_name() {
     let names: BTreeSet<&str> = made.iter().map(|blank| blank.scratch.as_str()).collect();
     assert_eq!(names.len(), made.len(), "{names:?}");
 }
+
+/// What a power cut would take does not count as what takes a page's place, on a full disk as little as in a
+/// full ring.
+#[test]
+fn on_a_full_disk_too_a_page_stays_until_what_takes_its_place_is_durable() {
+    let home = Home::new();
+    let on_full = OnFull::DropOldest;
+    let options = WriterOptions { prepare_ahead: false, on_full, ring_size: 20, ..small(Io::Pwrite, LAZY) };
+    let writer = Writer::open(home.path(), options.clone()).unwrap();
+    let core = writer.core();
+    let template = PageTemplate {
+        ring_id: [7; 16],
+        geometry: PageGeometry::new(options.page_len, options.index_capacity).unwrap(),
+        epoch: 1,
+        rights: FileRights::PRIVATE,
+        durable: false,
+    };
+    let pages: Vec<Arc<Page>> =
+        (FIRST..=LAST).map(|id| Arc::new(template.fresh(&*core.disk, id).unwrap())).collect();
+    let (held, active) = (pages.iter().map(HeldPage::of).collect(), Arc::clone(pages.last().unwrap()));
+    let mut pool = PagePool::new(PageFactory { core: Arc::clone(&core), template }, 20, held, active);
+    core.positions.set_committed(Position::new(LAST, 8192).unwrap());
+    let full = io::Error::from_raw_os_error(libc::ENOSPC);
+    assert!(!pool.shrink(0, &io::Error::from_raw_os_error(libc::EIO)));
+    // Six files, two of them beyond the ring.
+    assert!(pool.shrink(0, &full) && core.pages_max() == 4);
+    assert!(!pool.shrink(0, &full), "it is as small as its files");
+    core.positions.set_durable(Position::new(FIRST + 3, 8192).unwrap());
+    assert!(!pool.is_displaced() && pool.trim(2).0.is_empty());
+    core.positions.set_durable(Position::new(FIRST + 4, 8192).unwrap());
+    assert_eq!(pool.trim(2).0.len(), 1);
+    core.positions.set_durable(Position::new(LAST, 8192).unwrap());
+    assert_eq!(pool.trim(2).0.len(), 1);
+    assert!(!pool.is_displaced());
+    assert_eq!(writer.core_counter(Counter::FullDiskTrims), 2);
+}

@@ -24,12 +24,15 @@ fn a_file_says_everything_that_can_be_said() {
         socket_group = "0"
         ring_size = 4
         page_size = "1M"
+        on_full = "drop-oldest"
+        keep_for = "6h"
         mode = "0644"
         group = "54321"
         control = "/dev/shm/orders"
         durability = "interval"
         sync_interval = "20ms"
         producers_max = 7
+        connections_per_user = 5
         frame_len_max = 65536
         window_batches = 2
         window_bytes = "1M"
@@ -47,11 +50,13 @@ fn a_file_says_everything_that_can_be_said() {
     let writer = ring.writer_options();
     assert_eq!((writer.ring_size, writer.page_len, writer.index_capacity), (4, 1 << 20, 1024));
     assert_eq!((writer.mode, writer.group), (Some(0o644), Some(54321)));
+    assert_eq!((writer.on_full, writer.keep_for.unwrap().as_secs()), (OnFull::DropOldest, 6 * 3600));
     assert_eq!(writer.durability, Durability::Interval(Duration::from_millis(20)));
     assert_eq!(writer.control, ControlPlace::Path("/dev/shm/orders".into()));
     let service = ring.service_options();
     assert_eq!((service.mode, service.group.as_deref()), (0o620, Some("0")));
     assert_eq!((service.producers_max, service.frame_len_max, service.window_batches), (7, 65536, 2));
+    assert_eq!(service.connections_per_user, Some(5));
     assert_eq!((service.window_bytes, service.queue_bytes, service.names_max), (1 << 20, 2 << 20, 9));
     assert_eq!(service.names_kept, Duration::from_secs(24 * 3600));
     assert_eq!(service.hello_timeout + service.stall_timeout, service.drain_timeout);

@@ -138,6 +138,16 @@ const METRICS: &[Metric] = &[
     ),
     metric("waldo_writer_trimmed_pages_total", "Pages dropped.", Origin::Writer("trimmed_pages")),
     metric(
+        "waldo_writer_full_disk_trims_total",
+        "Pages dropped before the ring had its size, because the disk was full.",
+        Origin::Writer("full_disk_trims"),
+    ),
+    metric(
+        "waldo_writer_expired_pages_total",
+        "Pages dropped before the ring was full, because their records were too old.",
+        Origin::Writer("expired_pages"),
+    ),
+    metric(
         "waldo_writer_rotation_stalls_total",
         "Rotations that waited for a page.",
         Origin::Writer("rotation_stalls"),

@@ -26,10 +26,12 @@ async fn a_ring_that_fails_again_and_again_is_opened_less_and_less_often() {
     all.start(&config).await.unwrap();
     for pause in [1, 2, 4].map(Duration::from_secs) {
         let waits = fail(&mut all).await;
+        assert!(all.failed(), "it is not served");
         assert!((pause..pause * 3 / 2).contains(&waits), "{waits:?}");
         all.rings.get_mut("ring").unwrap().retry.as_mut().unwrap().at = Instant::now();
         all.retry().await;
-        assert!(!all.failed, "it is served again");
+        assert!(!all.failed(), "it is served again");
+        assert_eq!(all.next_retry(), None, "what is served is not opened again");
     }
     all.stop().await;
 }

@@ -1,0 +1,79 @@
+//! Pages that leave the ring because their records are too old. The test says what time it is by the times
+//! that it gives to records.
+
+use super::*;
+use crate::Log;
+use crate::clock::realtime_ns;
+use crate::testing::Home;
+use std::time::{Duration, Instant};
+use waldo_shm_protocol::names;
+
+const HOUR: u64 = 3_600_000_000_000;
+
+/// Fills so many pages with records of a time; the next record begins another page.
+fn fill(writer: &mut Writer, pages: u64, time_ns: u64) {
+    let last = writer.committed().page() + pages;
+    while writer.committed().page() < last {
+        let tip = writer.tip().unwrap_or(0);
+        writer.append_at(time_ns, &[Log::new_borrowed(tip + 1, tip, &[7; 1000])]).unwrap();
+    }
+}
+
+fn oldest(home: &Home) -> u64 {
+    home.names().iter().filter_map(|name| names::parse_page(name)).min().unwrap()
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Four pages of an old time are complete, and a record of that time is in the fifth.
+fn old_pages(home: &Home, options: WriterOptions) -> Writer {
+    let (mut writer, _) = faulty_with(home, options);
+    fill(&mut writer, 4, realtime_ns() - 3 * HOUR);
+    writer
+}
+
+fn kept_for_an_hour(options: WriterOptions) -> WriterOptions {
+    WriterOptions { ring_size: 20, keep_for: Some(Duration::from_secs(3600)), ..options }
+}
+
+#[test]
+fn what_is_too_old_leaves_and_what_is_not_stays_though_the_ring_has_room() {
+    for options in regimes() {
+        let home = Home::new();
+        let mut writer = old_pages(&home, kept_for_an_hour(options.clone()));
+        if options.durability != Durability::Sync {
+            assert_eq!(counter(&writer, Counter::ExpiredPages), 0, "nothing behind them is durable");
+            assert_eq!(oldest(&home), 1);
+        }
+        writer.sync().unwrap();
+        fill(&mut writer, 3, realtime_ns());
+        until("the four old pages have gone", || counter(&writer, Counter::ExpiredPages) == 4);
+        fill(&mut writer, 3, realtime_ns());
+        assert_eq!((oldest(&home), counter(&writer, Counter::TrimmedPages)), (5, 4), "{options:?}");
+        assert_eq!(counter(&writer, Counter::FullDiskTrims), 0);
+        writer.close().unwrap();
+    }
+}
+
+/// However old: it is what the log goes on in.
+#[test]
+fn the_page_that_the_log_ends_in_stays_and_an_opening_looks_at_once() {
+    let home = Home::new();
+    let options = WriterOptions { ring_size: 20, ..small(Io::Pwrite, Durability::Sync) };
+    let writer = old_pages(&home, options.clone());
+    let tip = writer.tip();
+    assert_eq!((oldest(&home), counter(&writer, Counter::TrimmedPages)), (1, 0), "nobody asked for that");
+    writer.close().unwrap();
+    let (writer, _) = faulty_with(&home, kept_for_an_hour(options.clone()));
+    until("the old pages have gone", || counter(&writer, Counter::ExpiredPages) == 4);
+    assert_eq!((oldest(&home), writer.tip()), (5, tip));
+    writer.close().unwrap();
+    let (writer, _) = faulty_with(&home, options);
+    assert_eq!(writer.tip(), tip);
+}
