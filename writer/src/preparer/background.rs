@@ -33,6 +33,8 @@ struct PreparerState {
     /// A page is being made or named, without the lock.
     busy: bool,
     failed: Option<Failure>,
+    /// What failed is taking the oldest page out of the ring: as long as there is room, pages can be made.
+    untrimmed: bool,
     /// Raised by whoever wants a failed preparation tried again.
     retry: bool,
     seals: VecDeque<SealJob>,
@@ -53,6 +55,7 @@ impl PreparerState {
     fn made(&mut self, outcome: Result<Page, Failure>) {
         self.busy = false;
         self.retry = false;
+        self.untrimmed = false;
         match outcome {
             Ok(page) => {
                 self.next_id = page.id + 1;
@@ -131,7 +134,10 @@ impl BackgroundPreparer {
                     None => continue,
                 }
             }
-            if let Some(failure) = state.failed.clone() {
+            // While a page is being made that counts, and not what failed before.
+            if !state.busy
+                && let Some(failure) = state.failed.clone()
+            {
                 if state.retry || stalled {
                     return Err(failure);
                 }
@@ -219,6 +225,7 @@ impl PreparerState {
         if !self.begun.is_empty() || (self.displaced && (self.failed.is_none() || self.retry)) {
             return Some(Task::Trim(std::mem::take(&mut self.begun)));
         }
+        let may_make = may_make || (!self.busy && self.untrimmed);
         if self.ready.is_none() && may_make && !self.full {
             self.busy = true;
             return Some(Task::Make(self.next_id));
@@ -281,12 +288,18 @@ impl Worker<'_> {
                     state.blanks.extend(blanks);
                     if failed.is_some() || state.retry {
                         state.retry = false;
+                        // A writer that has failed makes nothing any more.
+                        let unfailed = shared.factory.core.check_unfailed().is_ok();
+                        state.untrimmed = failed.is_some() && unfailed;
                         state.failed = failed;
                     }
                 }
                 Task::Blank(id) => match MutexGuard::unlocked(&mut state, || self.pool.make(id)) {
                     Ok(blank) => state.blanks.push(blank),
-                    Err(error) => state.failed = Some(failure(id, error)),
+                    Err(error) => {
+                        state.untrimmed = false;
+                        state.failed = Some(failure(id, error));
+                    }
                 },
             }
             self.pool.count_disk(state.waiting());
