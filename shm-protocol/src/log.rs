@@ -155,4 +155,41 @@ mod tests {
         assert_eq!(log.validate_data(), Ok(()));
         assert_eq!(log, log.borrow());
     }
+
+    #[test]
+    fn a_record_says_what_it_was_made_of() {
+        let hash = crate::payload_hash(b"abc");
+        let made = [
+            (Log::new_borrowed(9, 7, b"abc"), true),
+            (Log::new_owned(9, 7, b"abc".to_vec()), true),
+            (Log::with_hash(9, 7, b"abc", hash), false),
+        ];
+        for (log, computed) in &made {
+            assert_eq!(
+                (log.seq_no(), log.prev_seq_no(), log.data(), log.data_hash()),
+                (9, 7, &b"abc"[..], hash)
+            );
+            assert_eq!((log.hash_is_computed(), log.borrow().hash_is_computed()), (*computed, *computed));
+            let other = log.renumbered(12, 9);
+            assert_eq!(
+                (other.seq_no(), other.prev_seq_no(), other.data(), other.data_hash()),
+                (12, 9, log.data(), hash)
+            );
+        }
+        assert_eq!(made[0].0, made[2].0, "how the hash came about makes no difference");
+    }
+
+    #[test]
+    fn records_differ_by_each_of_their_parts() {
+        let log = Log::with_hash(9, 7, b"abc", 1);
+        let others = [
+            Log::with_hash(8, 7, b"abc", 1),
+            Log::with_hash(9, 6, b"abc", 1),
+            Log::with_hash(9, 7, b"abd", 1),
+            Log::with_hash(9, 7, b"abc", 2),
+        ];
+        for other in others {
+            assert_ne!(log, other);
+        }
+    }
 }

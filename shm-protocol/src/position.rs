@@ -106,6 +106,13 @@ mod tests {
     }
 
     #[test]
+    fn says_which_place_it_is() {
+        let position = Position::new(7, 8200).unwrap();
+        assert_eq!(position.to_string(), "page 7 offset 8200");
+        assert_eq!(format!("{position:?}"), "{ page: 7, offset: 8200 }");
+    }
+
+    #[test]
     fn orders_as_the_log_does() {
         let end = Position::new(7, PAGE_LEN_MAX - 8).unwrap();
         assert!(end < Position::start_of(8));

@@ -142,3 +142,6 @@ impl ActivePage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

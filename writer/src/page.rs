@@ -200,3 +200,6 @@ impl Blank {
         let _ = disk.remove(&self.scratch);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,6 +135,22 @@ fn every_flipped_bit_is_detected() {
     }
 }
 
+#[test]
+fn rings_of_one_page_and_of_the_most_there_can_be_are_legal() {
+    for ring_size in [1, RING_SIZE_MAX] {
+        let extreme = Meta { ring_size, ..meta(6) };
+        assert_eq!(Meta::check(&file(&[meta(5), extreme])), Ok(extreme));
+    }
+}
+
+#[test]
+fn the_later_of_both_positions_is_what_is_known_to_be_durable() {
+    let (earlier, later) = (Position::new(3, 4104).unwrap(), Position::new(3, 8192).unwrap());
+    for (clean_end, durable) in [(later, earlier), (earlier, later), (Position::NONE, later)] {
+        assert_eq!(Meta { clean_end, durable, ..meta(5) }.known_durable(), later);
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_checked_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {

@@ -91,6 +91,14 @@ fn parts_of_a_page_do_not_overlap() {
 }
 
 #[test]
+fn records_reach_up_to_an_index_of_any_capacity() {
+    for index_capacity in 1..=502 {
+        let geometry = PageGeometry::new(PAGE_LEN_MIN, index_capacity).unwrap();
+        assert_eq!(geometry.records_limit(), PAGE_LEN_MIN - 128 - 24 * u64::from(index_capacity));
+    }
+}
+
+#[test]
 fn header_round_trips() {
     let made = header();
     let read = PageHeader::check(made.as_bytes(), PAGE_LEN, &RING, 7).unwrap();
@@ -187,6 +195,15 @@ fn footer_faults_name_their_causes() {
     let mut damaged = PageFooter::new(&header(), &summary(), &index()).0;
     damaged.records += 1;
     assert!(matches!(check(damaged.as_bytes()), Err(Checksum { .. })));
+}
+
+#[test]
+fn a_page_of_one_record_and_an_index_without_room_are_legal() {
+    let lone = PageSummary { last_seq_no: 10, records: 1, records_end: 4096 + 48, ..summary() };
+    let footer = PageFooter::new(&header(), &lone, &index()[..1]);
+    assert_eq!(PageFooter::check(footer.as_bytes(), &header()), Ok(footer));
+    let full = PageFooter::new(&header(), &summary(), &[index()[0]; 16]);
+    assert_eq!(PageFooter::check(full.as_bytes(), &header()), Ok(full));
 }
 
 #[test]

@@ -88,6 +88,25 @@ fn seal_round_trips() {
 }
 
 #[test]
+fn what_is_stored_is_the_header_and_nothing_behind_it() {
+    let stamp = Stamp { durable: Position::new(6, 8192).unwrap(), time_ns: u64::MAX - 2, epoch: 0x8765_4321 };
+    let numbers = RecordNumbers { seq_no: u64::MAX - 1, prev_seq_no: 5 };
+    let raw = Record::encode(seed(), 4096, numbers, 3, payload_hash(b"abc"), stamp);
+    let mut space = [0x5a; RECORD_HEADER_LEN + 8];
+    raw.store(&mut space);
+    assert_eq!(space[..RECORD_HEADER_LEN], *raw.as_bytes());
+    assert_eq!(space[RECORD_HEADER_LEN..], [0x5a; 8]);
+}
+
+#[test]
+fn a_seal_says_how_far_the_log_was_durable() {
+    let stamp = Stamp { durable: Position::new(6, 8192).unwrap(), ..STAMP };
+    let raw = Seal::encode(seed(), PageEnd { offset: 8192, last_seq_no: 9, records: 4 }, stamp);
+    let Ok(Frame::Seal(seal)) = raw.check(48) else { panic!("not a seal") };
+    assert_eq!(seal.durable(), stamp.durable);
+}
+
+#[test]
 fn shortest_and_longest_payloads_are_legal() {
     let empty = record(4096, (1, 0), b"");
     assert_eq!(empty.len(), 48);
@@ -278,4 +297,19 @@ proptest! {
 fn a_glance_is_no_seal() {
     let seal = Seal::encode(seed(), PageEnd { offset: 4096, last_seq_no: 9, records: 3 }, STAMP);
     assert!(RecordHeaderWords::take(seal.as_bytes()).is_none());
+}
+
+#[test]
+fn a_glance_at_the_extremes() {
+    let longest = RECORD_HEADER_LEN + PAYLOAD_LEN_MAX;
+    let mut bytes = vec![0; RECORD_SIZE_LIMIT + 64];
+    for length in (40..=56).chain(longest - 1..=longest + 17) {
+        for (seq_no, prev_seq_no) in [(1, 0), (5, 5), (5, 6), (0, 0), (u64::MAX, u64::MAX - 1)] {
+            let raw = raw(length as u32, seq_no, prev_seq_no);
+            raw.store(&mut bytes);
+            let taken = RecordHeaderWords::take(&bytes).is_some();
+            let good = matches!(raw.check(bytes.len() as u64), Ok(Frame::Record(_)));
+            assert_eq!(taken, good, "{length} bytes, {seq_no} behind {prev_seq_no}");
+        }
+    }
 }

@@ -143,6 +143,31 @@ fn header_round_trips() {
     assert_eq!(memory.word(0).load(Ordering::Relaxed).to_le_bytes(), *b"WALDOCS\n");
 }
 
+/// A reader checks the header before it maps anything: from bytes of its own.
+#[test]
+fn a_header_that_was_read_says_what_the_mapped_one_says() {
+    let memory = Memory::new(3, 4, 2);
+    let read = || {
+        let mut bytes = [0; size_of::<SegmentHeader>()];
+        for (at, place) in bytes.chunks_exact_mut(8).enumerate() {
+            place.copy_from_slice(&memory.word(8 * at).load(Ordering::Relaxed).to_le_bytes());
+        }
+        SegmentHeader::from_bytes(&bytes)
+    };
+    assert_eq!(read().check(memory.len()), Err(SegmentFault::Unfinished));
+    memory.publisher().format(memory.geometry, IDENTITY);
+    assert_eq!(read().check(memory.len()), Ok((memory.geometry, IDENTITY)));
+    assert_eq!(read().stored_identity(), IDENTITY);
+    for at in (0..size_of::<SegmentHeader>()).step_by(4) {
+        let word = memory.word(at / 8 * 8);
+        let before = word.load(Ordering::Relaxed);
+        word.store(before ^ 1 << (at % 8 * 8), Ordering::Relaxed);
+        assert_eq!(read().check(memory.len()), memory.header().check(memory.len()), "changed at {at}");
+        assert_eq!(read().stored_identity(), memory.header().stored_identity(), "changed at {at}");
+        word.store(before, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn header_faults_name_their_causes() {
     let check = |offset: usize, word: u64| {
@@ -252,6 +277,18 @@ fn any_number_picks_a_wake_word() {
     assert_eq!(segment.wake_token(0), 0);
 }
 
+/// Who has changed a word wakes sleepers of before, and not those who have looked since.
+#[test]
+fn the_next_thirty_one_values_of_a_wake_word_have_other_bits() {
+    for token in [0, 1, 30, 31, 32, 1 << 31, u32::MAX] {
+        assert_eq!(wake_bit(token).count_ones(), 1);
+        for later in 1..32 {
+            assert_ne!(wake_bit(token), wake_bit(token.wrapping_add(later)), "{token} {later}");
+        }
+        assert_eq!(wake_bit(token), wake_bit(token.wrapping_add(32)));
+    }
+}
+
 #[test]
 fn directory_says_what_it_was_told() {
     let memory = Memory::new(3, 4, 1);
@@ -269,6 +306,21 @@ fn directory_says_what_it_was_told() {
     assert_eq!(segment.page(2), Some(sealed));
     publisher.seal_page(5, PageEnd { offset: 1, last_seq_no: 2, records: 3 });
     assert_eq!(segment.page(2), Some(sealed), "page 5 is not in the directory");
+}
+
+#[test]
+fn where_a_page_begins_is_told_as_long_as_it_is_in_the_directory() {
+    let memory = Memory::new(3, 4, 1);
+    let (segment, publisher) = (memory.segment(), memory.publisher());
+    assert_eq!([0, 1, 3].map(|page| segment.page_begin(page)), [None; 3], "of slots that were never used");
+    for page in 1..=4 {
+        publisher.enter_page(&info(page));
+    }
+    assert_eq!((segment.page_begin(2), segment.page_begin(4)), (Some((201, 2000)), Some((401, 4000))));
+    assert_eq!((segment.page_begin(1), segment.page_begin(5)), (None, None));
+    let version = memory.word(SLOTS_OFFSET + 2 * 128);
+    version.store(version.load(Ordering::Relaxed) | 1, Ordering::Relaxed); // as while it changes
+    assert_eq!(segment.page_begin(2), None);
 }
 
 #[test]

@@ -4,9 +4,10 @@ use super::{Allocation, Disk, DiskFile, FileRights, OsDisk};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What goes wrong from now on. Errors are errno values; 0 is none.
@@ -36,6 +37,10 @@ pub(crate) struct Faults {
     pub(crate) piece: AtomicU64,
     /// Every second write or read is interrupted.
     pub(crate) interrupt: AtomicU64,
+    /// No blocks can be reserved: a file gets its length and no more.
+    pub(crate) no_blocks: AtomicBool,
+    /// What of each page has left the page cache.
+    pub(crate) evicted: Mutex<Vec<Range<u64>>>,
     /// Flushes of pages that may begin; more of them wait until it is raised. `None`: as many as there are.
     permits: Mutex<Option<u64>>,
     permitted: Condvar,
@@ -240,7 +245,18 @@ impl DiskFile for FaultyFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<Allocation> {
-        self.inner.allocate(len)
+        if !self.faults.no_blocks.load(Ordering::Relaxed) {
+            return self.inner.allocate(len);
+        }
+        if self.inner.size()? < len {
+            self.inner.write_all_at(&[0], len - 1)?;
+        }
+        Ok(Allocation::LengthOnly)
+    }
+
+    fn cached(&self, offset: u64, len: u64) -> io::Result<bool> {
+        let evicted = self.faults.evicted.lock();
+        Ok(!evicted.iter().any(|range| range.start < offset + len && offset < range.end))
     }
 
     fn next_written(&self, offset: u64) -> io::Result<u64> {

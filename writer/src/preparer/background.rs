@@ -36,6 +36,8 @@ struct PreparerState {
     /// A page is being made or named, without the lock.
     busy: bool,
     failed: Option<Failure>,
+    /// What failed is taking the oldest page out of the ring: as long as there is room, pages can be made.
+    untrimmed: bool,
     /// Raised by whoever wants a failed preparation tried again.
     retry: bool,
     seals: VecDeque<SealJob>,
@@ -56,6 +58,7 @@ impl PreparerState {
     fn made(&mut self, outcome: Result<Page, Failure>) {
         self.busy = false;
         self.retry = false;
+        self.untrimmed = false;
         match outcome {
             Ok(page) => {
                 self.next_id = page.id + 1;
@@ -138,7 +141,10 @@ impl BackgroundPreparer {
             if self.0.factory.core.pages_max() < pages_max {
                 return Ok(None);
             }
-            if let Some(failure) = state.failed.clone() {
+            // While a page is being made that counts, and not what failed before.
+            if !state.busy
+                && let Some(failure) = state.failed.clone()
+            {
                 if state.retry || stalled {
                     return Err(failure);
                 }
@@ -228,6 +234,7 @@ impl PreparerState {
         if !self.begun.is_empty() || (self.displaced && (self.failed.is_none() || self.retry)) {
             return Some(Task::Trim(std::mem::take(&mut self.begun)));
         }
+        let may_make = may_make || (!self.busy && self.untrimmed);
         if self.ready.is_none() && may_make && !self.full {
             self.busy = true;
             return Some(Task::Make(self.next_id));
@@ -286,6 +293,7 @@ impl Worker<'_> {
                     Err(error) => {
                         let waiting = state.waiting() + state.begun.len();
                         if state.ready.is_some() || !self.pool.shrink(waiting, &error) {
+                            state.untrimmed = false;
                             state.failed = Some(failure(id, error));
                         }
                     }
@@ -321,6 +329,9 @@ impl Worker<'_> {
         state.blanks.extend(blanks.into_iter().chain(grown));
         if failed.is_some() || state.retry {
             state.retry = false;
+            // A writer that has failed makes nothing any more.
+            let unfailed = self.shared.factory.core.check_unfailed().is_ok();
+            state.untrimmed = failed.is_some() && unfailed;
             state.failed = failed;
         }
     }

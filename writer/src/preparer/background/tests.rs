@@ -58,3 +58,28 @@ fn looking_ahead_gives_way_to_all_that_is_urgent() {
     let job = SealJob { page: sealed, summary: PageSummary::default(), index: Vec::new() };
     assert!(PreparerState { seals: [job].into(), ..quiet() }.is_urgent(), "a page lacks its footer");
 }
+
+/// Where the thread gets the processor late no page is blank when the oldest one cannot be trimmed. The log
+/// goes on in a new one all the same, as long as there is room.
+#[test]
+fn a_page_that_cannot_be_trimmed_is_no_reason_to_make_none() {
+    let failed = || Some(failure(1, io::Error::from_raw_os_error(libc::EIO)));
+    let untrimmed = || PreparerState {
+        failed: failed(),
+        untrimmed: true,
+        displaced: true,
+        overfull: true,
+        next_id: 7,
+        ..PreparerState::default()
+    };
+    let mut state = untrimmed();
+    assert!(matches!(state.next_task(), Some(Task::Make(7))) && state.busy);
+    assert!(state.next_task().is_none(), "one at a time");
+    assert!(PreparerState { full: true, ..untrimmed() }.next_task().is_none(), "there is no room");
+    assert!(PreparerState { untrimmed: false, ..untrimmed() }.next_task().is_none(), "making one failed");
+    // Who waits for a page waits for the one that is being made.
+    let mut state = untrimmed();
+    state.next_task();
+    state.made(Err(failed().unwrap()));
+    assert!(state.next_task().is_none() && state.failed.is_some() && !state.untrimmed);
+}
