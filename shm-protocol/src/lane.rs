@@ -6,13 +6,13 @@
 //!    filled          taken
 //! ```
 //!
-//! The producer copies frames into the words and stores how many bytes it has filled so far; the service copies
-//! them out and stores how many it has taken. Both numbers only grow. A frame begins at a multiple of eight
-//! bytes; the last word of a frame is filled up with zeros.
+//! The producer copies frames into the words and stores how many bytes it has filled so far; the service
+//! copies them out and stores how many it has taken. Both numbers only grow. A frame begins at a multiple of
+//! eight bytes; the last word of a frame is filled up with zeros.
 //!
-//! Neither side believes the other. Every word is an atomic: no reference to plain bytes is ever formed, since
-//! the other process may change them at any time. Each side keeps its own position in its own memory, and checks
-//! the other's whenever it loads it. The service looks at bytes only after it has copied them.
+//! Neither side believes the other. Every word is an atomic: no reference to plain bytes is ever formed,
+//! since the other process may change them at any time. Each side keeps its own position in its own memory,
+//! and checks the other's whenever it loads it. The service looks at bytes only after it has copied them.
 //!
 //! Neither side makes a system call as long as the other is awake. How a sleeper is woken is the caller's
 //! affair: [`LaneFiller::must_wake`] and [`LaneDrain::must_wake`] say when.
@@ -186,8 +186,8 @@ impl<'a> Lane<'a> {
         (self.words.len() * WORD) as u64
     }
 
-    /// The words for `len` bytes from position `at` on: those up to the end of the circle, then those from its
-    /// beginning.
+    /// The words for `len` bytes from position `at` on: those up to the end of the circle, then those from
+    /// its beginning.
     fn span(&self, at: u64, len: usize) -> (&'a [AtomicU64], &'a [AtomicU64]) {
         let count = len.div_ceil(WORD).min(self.words.len());
         let (before, behind) = self.words.split_at((at / WORD as u64) as usize & (self.words.len() - 1));

@@ -3,8 +3,8 @@
 //! the readers and a program in another language can agree on it.
 //!
 //! Reading order: [`record`], [`page`], [`meta`], then [`segment`] (the shared memory), then
-//! `docs/PROTOCOL.md` for the order in which the two sides touch them. [`lane`] stands by itself: the way from
-//! a producer to the service that owns a ring.
+//! `docs/PROTOCOL.md` for the order in which the two sides touch them. [`lane`] stands by itself: the way
+//! from a producer to the service that owns a ring.
 //!
 //! Everything is little-endian. Bytes are untrusted until one of the `check` constructors has
 //! accepted them; the type tells which side of that line a value is on (`RawRecord` / `Record`, ...).

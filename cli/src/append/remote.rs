@@ -61,6 +61,9 @@ pub struct RemoteArgs {
     /// Have records acknowledged when they survive power loss, in a ring that does not do so anyway.
     #[arg(long)]
     durable: bool,
+    /// Send over the socket alone, and not through memory that is shared with the service.
+    #[arg(long)]
+    no_lane: bool,
     /// How long to try to reach a service that is not there, at the start and later: 5 s if this is not
     /// given, and for ever with `forever`. One that has taken the connection may take 30 s more to answer.
     #[arg(long, value_name = "TIME", value_parser = parse_patience)]
@@ -73,9 +76,12 @@ impl RemoteArgs {
     /// # Errors
     /// Flags that make no sense without it.
     pub fn socket(&self) -> Result<Option<&PathBuf>, Usage> {
-        let others = self.producer.is_some() || self.resume || self.durable || self.wait.is_some();
+        let others =
+            self.producer.is_some() || self.resume || self.durable || self.no_lane || self.wait.is_some();
         if self.socket.is_none() && others {
-            return Err(Usage("--producer, --resume, --durable and --wait go with --socket".to_owned()));
+            return Err(Usage(
+                "--producer, --resume, --durable, --no-lane and --wait go with --socket".to_owned(),
+            ));
         }
         if self.resume && self.producer.is_none() {
             return Err(Usage(
@@ -93,6 +99,7 @@ impl RemoteArgs {
         };
         let options = ProducerOptions::default()
             .durable(self.durable)
+            .lane(!self.no_lane)
             .connect_timeout(patience.unwrap_or(Duration::MAX))
             .reconnect_for(patience);
         match &self.producer {

@@ -12,8 +12,8 @@ pub struct LaneDrain {
 }
 
 impl LaneDrain {
-    /// For a lane that nobody has taken anything out of. The service counts as asleep: whoever puts in the first
-    /// bytes wakes it.
+    /// For a lane that nobody has taken anything out of. The service counts as asleep: whoever puts in the
+    /// first bytes wakes it.
     pub fn new(lane: &Lane<'_>) -> LaneDrain {
         lane.service.asleep.store(1, Ordering::Relaxed);
         LaneDrain::default()
@@ -34,8 +34,8 @@ impl LaneDrain {
         Ok((filled - taken) as usize)
     }
 
-    /// Copies up to `len` bytes to the end of `out`, none but those of the last [`LaneDrain::look`], and gives
-    /// their room back. Returns how many: all, or a multiple of eight.
+    /// Copies up to `len` bytes to the end of `out`, none but those of the last [`LaneDrain::look`], and
+    /// gives their room back. Returns how many: all, or a multiple of eight.
     pub fn take(&mut self, lane: &Lane<'_>, len: usize, out: &mut Vec<u8>) -> usize {
         let len = len.min((self.filled - self.taken) as usize);
         let (first, second) = lane.span(self.taken, len);

@@ -91,11 +91,13 @@ pub enum ErrorCode {
     Unexpected = 15,
     /// The service remembers as many names as it may, and all of them are in use; `detail` is how many.
     TooManyNames = 16,
+    /// The lane says what cannot be.
+    Lane = 17,
 }
 
 impl ErrorCode {
     /// Every one there is.
-    pub const ALL: [ErrorCode; 16] = [
+    pub const ALL: [ErrorCode; 17] = [
         ErrorCode::Malformed,
         ErrorCode::Version,
         ErrorCode::FrameTooLarge,
@@ -112,6 +114,7 @@ impl ErrorCode {
         ErrorCode::TooSlow,
         ErrorCode::Unexpected,
         ErrorCode::TooManyNames,
+        ErrorCode::Lane,
     ];
 
     /// Whether the same batch may be stored when it is sent again, on another connection and some time later.

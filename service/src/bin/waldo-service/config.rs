@@ -99,6 +99,8 @@ pub struct RingConfig {
     pub durability: DurabilityKind,
     pub sync_interval: Option<Time>,
     pub producers_max: Option<usize>,
+    pub lanes_max: Option<usize>,
+    pub lane_bytes: Option<Bytes>,
     pub frame_len_max: Option<Bytes>,
     pub window_batches: Option<u32>,
     pub window_bytes: Option<Bytes>,
@@ -131,6 +133,8 @@ impl RingConfig {
             durability: DurabilityKind::Sync,
             sync_interval: None,
             producers_max: None,
+            lanes_max: None,
+            lane_bytes: None,
             frame_len_max: None,
             window_batches: None,
             window_bytes: None,
@@ -158,8 +162,8 @@ impl RingConfig {
         }
         compare_all! {
             name home socket socket_mode socket_group ring_size size keep rate page_size mode group control
-            durability sync_interval producers_max frame_len_max window_batches window_bytes
-            queue_bytes hello_timeout stall_timeout drain_timeout names_max names_kept journal_growth
+            durability sync_interval producers_max lanes_max lane_bytes frame_len_max window_batches
+            window_bytes queue_bytes hello_timeout stall_timeout drain_timeout names_max names_kept journal_growth
         }
         changed
     }
@@ -252,6 +256,8 @@ impl RingConfig {
             .clone()
             .mode(self.socket_mode.map_or(default.mode, |mode| mode.0))
             .producers_max(self.producers_max.unwrap_or(default.producers_max))
+            .lanes_max(self.lanes_max.unwrap_or(default.lanes_max))
+            .lane_bytes(bytes(self.lane_bytes, default.lane_bytes))
             .frame_len_max(bytes(self.frame_len_max, default.frame_len_max))
             .window_batches(self.window_batches.unwrap_or(default.window_batches))
             .window_bytes(bytes(self.window_bytes, default.window_bytes))
