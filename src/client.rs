@@ -29,6 +29,7 @@ mod backoff;
 mod connect;
 mod connection;
 mod error;
+pub mod lane;
 mod options;
 mod producer;
 mod session;

@@ -10,19 +10,22 @@
 //! stream, at a fault, or when the service stops; the writing half ends when everything is answered.
 
 mod incoming;
+mod lane;
 pub(crate) mod link;
 mod outgoing;
+mod source;
 
 use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::request::{Permits, Request};
-use incoming::{Frames, Stop};
+use incoming::Stop;
+use lane::{Offer, ProducerLane};
 use link::{Link, fatal};
-use outgoing::End;
+use outgoing::{End, Outgoing};
+use source::Source;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
@@ -42,9 +45,11 @@ pub(crate) async fn serve(engine: Arc<Engine>, stream: UnixStream, stopping: wat
     let (replies, outgoing) = unbounded_channel();
     let link = Arc::new(Link::new(replies));
     let stall = engine.options.stall_timeout;
-    let mut reader = Reader { engine: Arc::clone(&engine), frames: Frames::new(read), link, stopping };
+    let frames = Source::new(read, Arc::clone(&link), Arc::clone(&engine.counters));
+    let mut reader = Reader { engine: Arc::clone(&engine), frames, link, stopping };
     let greeting = reader.greet().await;
     let checksums = greeting.as_ref().is_some_and(|hello| hello.checksums);
+    let offer = greeting.as_ref().filter(|hello| hello.lane).map(|_| reader.offer_lane());
     let reading = async move {
         match greeting {
             Some(hello) => reader.read(&hello).await,
@@ -52,7 +57,7 @@ pub(crate) async fn serve(engine: Arc<Engine>, stream: UnixStream, stopping: wat
         }
     };
     let (parting, end) = {
-        let writing = outgoing::write(&mut write, outgoing, checksums, stall);
+        let writing = Outgoing { stream: &mut write, checksums, offer }.write(outgoing, stall);
         tokio::pin!(reading, writing);
         tokio::select! {
             // A producer that is gone, or does not read, is not listened to either.
@@ -72,7 +77,7 @@ pub(crate) async fn serve(engine: Arc<Engine>, stream: UnixStream, stopping: wat
 
 struct Reader {
     engine: Arc<Engine>,
-    frames: Frames<OwnedReadHalf>,
+    frames: Source,
     link: Arc<Link>,
     stopping: watch::Receiver<bool>,
 }
@@ -106,6 +111,13 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// Makes a lane for the producer, which hears of it behind WELCOME.
+    fn offer_lane(&mut self) -> Offer {
+        let (lane, offer) = ProducerLane::make(&self.engine);
+        self.frames.set_lane(lane);
+        offer
     }
 
     /// Reads batches until the end.

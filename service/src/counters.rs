@@ -16,6 +16,9 @@ pub(crate) struct Counters {
     pub(crate) duplicates: AtomicU64,
     pub(crate) cut_off: AtomicU64,
     pub(crate) names: AtomicU64,
+    pub(crate) lanes: AtomicU64,
+    pub(crate) socket_bytes: AtomicU64,
+    pub(crate) lane_bytes: AtomicU64,
     errors: [AtomicU64; CODES],
 }
 
@@ -45,6 +48,9 @@ impl Counters {
             duplicates: read(&self.duplicates),
             cut_off: read(&self.cut_off),
             names: read(&self.names),
+            lanes: read(&self.lanes),
+            socket_bytes: read(&self.socket_bytes),
+            lane_bytes: read(&self.lane_bytes),
             errors: std::array::from_fn(|index| read(&self.errors[index])),
         }
     }
@@ -70,6 +76,12 @@ pub struct ServiceCounters {
     pub cut_off: u64,
     /// Names that are remembered.
     pub names: u64,
+    /// Lanes there are now.
+    pub lanes: u64,
+    /// Bytes of frames that came over sockets; BELL is not counted.
+    pub socket_bytes: u64,
+    /// Bytes of frames that came through lanes.
+    pub lane_bytes: u64,
     errors: [u64; CODES],
 }
 

@@ -6,6 +6,7 @@ mod tests;
 use crate::ServiceError;
 use crate::producers::CLAIMS_MAX;
 use std::time::Duration;
+use waldo::client::lane::LaneGeometry;
 
 /// Options of a [`Service`](crate::Service).
 #[derive(Clone, Debug)]
@@ -31,6 +32,12 @@ pub struct ServiceOptions {
     /// the other users are not concerned. `None`, the default: three quarters of `producers_max`, so that
     /// nobody alone takes all of them. 0: as many as there are.
     pub connections_per_user: Option<usize>,
+    /// Producers that may send through shared memory at once, 512 by default; the others use the socket, as
+    /// with 0 all do.
+    pub lanes_max: usize,
+    /// Bytes of shared memory for each of them: a power of two, 4 KiB to 64 MiB, 256 KiB by default. They are
+    /// taken when the producer first writes to them.
+    pub lane_bytes: usize,
     /// How long a connection may take for its HELLO, 10 s by default.
     pub hello_timeout: Duration,
     /// How long a producer may take for the rest of a frame it has begun, or not read its answers, until it
@@ -59,6 +66,8 @@ impl Default for ServiceOptions {
             queue_bytes: 32 << 20,
             producers_max: 4096,
             connections_per_user: None,
+            lanes_max: 512,
+            lane_bytes: 256 << 10,
             hello_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
@@ -91,6 +100,8 @@ setters! {
     window_bytes: usize,
     queue_bytes: usize,
     producers_max: usize,
+    lanes_max: usize,
+    lane_bytes: usize,
     hello_timeout: Duration,
     stall_timeout: Duration,
     drain_timeout: Duration,
@@ -149,6 +160,9 @@ impl ServiceOptions {
         }
         if !(64 << 10..=48 << 20).contains(&self.queue_bytes) {
             return refuse(format!("queue_bytes is {}, it must be 64 KiB to 48 MiB", self.queue_bytes));
+        }
+        if let Err(fault) = LaneGeometry::new(self.lane_bytes as u64) {
+            return refuse(format!("lane_bytes: {fault}"));
         }
         for (name, value) in [("producers_max", self.producers_max), ("names_max", self.names_max)] {
             if value == 0 {

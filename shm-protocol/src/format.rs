@@ -25,5 +25,9 @@ pub fn tables() -> Vec<Table> {
         crate::segment::PageSlot::TABLE,
         #[cfg(not(loom))]
         crate::segment::IndexSlot::TABLE,
+        #[cfg(not(loom))]
+        crate::lane::ProducerLine::TABLE,
+        #[cfg(not(loom))]
+        crate::lane::ServiceLine::TABLE,
     ]
 }

@@ -3,7 +3,8 @@
 //! the readers and a program in another language can agree on it.
 //!
 //! Reading order: [`record`], [`page`], [`meta`], then [`segment`] (the shared memory), then
-//! `docs/PROTOCOL.md` for the order in which the two sides touch them.
+//! `docs/PROTOCOL.md` for the order in which the two sides touch them. [`lane`] stands by itself: the way
+//! from a producer to the service that owns a ring.
 //!
 //! Everything is little-endian. Bytes are untrusted until one of the `check` constructors has
 //! accepted them; the type tells which side of that line a value is on (`RawRecord` / `Record`, ...).
@@ -17,6 +18,7 @@ compile_error!("waldo needs lock-free 64-bit atomics");
 
 pub mod checksum;
 pub mod format;
+pub mod lane;
 pub mod layout;
 pub mod limits;
 pub mod link;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use waldo_shm_protocol::record::RecordNumbers;
 use waldo_shm_protocol::segment::{self, Counter, WriterState};
-use waldo_shm_protocol::{FORMAT_VERSION, format, limits, link, meta, names, page, record};
+use waldo_shm_protocol::{FORMAT_VERSION, format, lane, limits, link, meta, names, page, record};
 
 fn document() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/FORMAT.md");
@@ -35,7 +35,7 @@ fn every_structure_is_described_as_it_is() {
 fn limits_are_those_of_the_code() {
     let document = document();
     let documented = rows(&document, "## Limits");
-    let expected: [(&str, u64); 22] = [
+    let expected: [(&str, u64); 26] = [
         ("FORMAT_VERSION", FORMAT_VERSION.into()),
         ("RECORD_HEADER_LEN", limits::RECORD_HEADER_LEN as u64),
         ("RECORD_ALIGN", limits::RECORD_ALIGN as u64),
@@ -58,6 +58,10 @@ fn limits_are_those_of_the_code() {
         ("STATUS_OFFSET", segment::STATUS_OFFSET as u64),
         ("WAKE_OFFSET", segment::WAKE_OFFSET as u64),
         ("SLOTS_OFFSET", segment::SLOTS_OFFSET as u64),
+        ("SERVICE_LINE_OFFSET", lane::SERVICE_LINE_OFFSET as u64),
+        ("LANE_WORDS_OFFSET", lane::LANE_WORDS_OFFSET as u64),
+        ("LANE_CAPACITY_MIN", lane::LANE_CAPACITY_MIN),
+        ("LANE_CAPACITY_MAX", lane::LANE_CAPACITY_MAX),
     ];
     for (name, value) in expected {
         let row = documented.iter().find(|row| row[0] == name);

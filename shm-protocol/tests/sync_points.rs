@@ -106,8 +106,11 @@ fn every_sync_point_has_two_sides_and_is_documented() {
 fn every_loom_model_is_named_in_the_document_and_no_other() {
     let document =
         fs::read_to_string(workspace().join("docs/PROTOCOL.md")).expect("docs/PROTOCOL.md can be read");
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/segment/loom_models.rs");
-    let models = fs::read_to_string(models).expect("the models can be read");
+    let models = ["segment", "lane"].map(|part| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(part).join("loom_models.rs");
+        fs::read_to_string(path).expect("the models can be read")
+    });
+    let models = models.concat();
     let models: Vec<&str> = models
         .lines()
         .filter_map(|line| line.strip_prefix("fn loom_"))

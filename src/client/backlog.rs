@@ -5,10 +5,11 @@
 //!               front                             ^ sent
 //! ```
 
+use super::lane::{LaneFault, LaneSender};
 use super::waiters::Waiters;
 use super::wire::{
     APPEND_CONDITIONAL, APPEND_DURABLE, Ack, AppendFields, BATCH_RECORDS_MAX, FRAME_HEADER_LEN, Kind,
-    Welcome, encode_append, finish_frame,
+    Welcome, WireFault, encode_append, finish_frame,
 };
 use super::{ProducerError, Stored};
 use std::collections::VecDeque;
@@ -83,6 +84,12 @@ pub(super) struct Backlog {
     pub(super) broken: Option<ProducerError>,
     /// Tasks that wait for space.
     pub(super) waiters: Waiters,
+    /// Threads that wait for space.
+    pub(super) blocked: usize,
+    /// The writing thread waits for something to do.
+    pub(super) is_idle: bool,
+    /// Where frames go instead of the socket.
+    lane: Option<LaneSender>,
 }
 
 impl Backlog {
@@ -103,6 +110,9 @@ impl Backlog {
             ended: None,
             broken: None,
             waiters: Waiters::default(),
+            blocked: 0,
+            is_idle: false,
+            lane: None,
         }
     }
 
@@ -186,10 +196,11 @@ impl Backlog {
         fits && (decided || !self.named)
     }
 
-    /// Appends frames to `out` that may be sent now, until it holds `len` bytes or more.
-    pub(super) fn take(&mut self, out: &mut Vec<u8>, len: usize) {
-        while out.len() < len && self.can_send() {
-            let next = &mut self.waiting[self.sent];
+    /// The next frame that may be sent now, which counts as sent.
+    fn next_frame(&mut self) -> Option<&[u8]> {
+        while self.can_send() {
+            let index = self.sent;
+            let next = &mut self.waiting[index];
             self.sent += 1;
             if next.reply.is_none() {
                 continue;
@@ -205,8 +216,46 @@ impl Backlog {
             }
             self.in_flight.0 += 1;
             self.in_flight.1 += next.frame.len() as u64;
-            out.extend_from_slice(&next.frame);
+            return Some(&self.waiting[index].frame);
         }
+        None
+    }
+
+    /// Appends frames to `out` that may be sent now, until it holds `len` bytes or more.
+    pub(super) fn take(&mut self, out: &mut Vec<u8>, len: usize) {
+        while out.len() < len
+            && let Some(frame) = self.next_frame()
+        {
+            out.extend_from_slice(frame);
+        }
+    }
+
+    /// Where frames go on this connection: into a lane, or with `None` to the socket.
+    pub(super) fn set_lane(&mut self, lane: Option<LaneSender>) {
+        self.lane = lane;
+    }
+
+    pub(super) fn has_lane(&self) -> bool {
+        self.lane.is_some()
+    }
+
+    /// Puts into the lane what may be sent now, and wakes the service if it sleeps.
+    pub(super) fn fill_lane(&mut self) {
+        let Some(mut lane) = self.lane.take() else { return };
+        if let Err(fault) = self.put_frames(&mut lane) {
+            self.broken.get_or_insert(WireFault::from(fault).into());
+        }
+        lane.wake();
+        self.lane = Some(lane);
+    }
+
+    fn put_frames(&mut self, lane: &mut LaneSender) -> Result<(), LaneFault> {
+        while lane.is_ready()?
+            && let Some(frame) = self.next_frame()
+        {
+            lane.put(frame)?;
+        }
+        Ok(())
     }
 
     /// The batch is answered: whom to tell, and how many bytes its frame had.

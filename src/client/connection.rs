@@ -1,8 +1,10 @@
 //! One connection: HELLO, WELCOME, and frames as they come from the socket.
 
 use super::connect::connect_at_once;
+use super::lane::{LaneGeometry, LaneMemory, LaneSender, Receiving};
 use super::wire::{
-    ErrorCode, ErrorFrame, FRAME_HEADER_LEN, FrameHeader, Hello, Kind, REPLY_LEN_MAX, Welcome, WireFault,
+    ErrorCode, ErrorFrame, FRAME_HEADER_LEN, FrameHeader, Hello, Kind, LaneOffer, REPLY_LEN_MAX, Welcome,
+    WireFault,
 };
 use super::{ProducerError, ProducerOptions};
 use std::io::{self, Read, Write};
@@ -16,42 +18,82 @@ pub(super) struct Opened {
     /// To write to.
     pub(super) stream: UnixStream,
     /// To read from; may hold frames already.
-    pub(super) frames: Frames<UnixStream>,
+    pub(super) frames: Frames<Receiving>,
     pub(super) welcome: Welcome,
+    pub(super) lane: Option<LaneSender>,
 }
 
-/// Connects and exchanges HELLO and WELCOME, with so much time `left` to reach the service; `None`: any.
+/// Connects and exchanges HELLO and WELCOME, with so much time `left` to reach the service; `None`: any. A
+/// service that knows nothing of lanes is not asked for one.
 pub(super) fn open(
     path: &Path,
     options: &ProducerOptions,
     left: Option<Duration>,
 ) -> Result<Opened, ProducerError> {
     let timeout = options.welcome_timeout(left);
+    match open_once(path, options, timeout, options.lane) {
+        Err(ProducerError::Refused { code: ErrorCode::Malformed, .. }) if options.lane => {
+            open_once(path, options, timeout, false)
+        }
+        outcome => outcome,
+    }
+}
+
+fn open_once(
+    path: &Path,
+    options: &ProducerOptions,
+    timeout: Duration,
+    lane: bool,
+) -> Result<Opened, ProducerError> {
     let broken = |source| connect_error(path, source);
+    // What the system calls it tells nobody what has happened.
+    let told = |error| match error {
+        ProducerError::Connect { source, .. } if source.kind() == io::ErrorKind::WouldBlock => {
+            let text = format!("it has taken the connection, and not answered for {timeout:?}");
+            broken(io::Error::new(io::ErrorKind::TimedOut, text))
+        }
+        error => error,
+    };
     let mut stream = connect_at_once(path).map_err(broken)?;
     stream.set_read_timeout(Some(timeout)).map_err(broken)?;
     stream.set_write_timeout(Some(timeout)).map_err(broken)?;
-    let hello = Hello { name: options.name.clone(), durable: options.durable, checksums: options.checksums };
+    let ProducerOptions { name, durable, checksums, .. } = options.clone();
+    let hello = Hello { name, durable, checksums, lane };
     let mut out = Vec::new();
     hello.encode(&mut out)?;
     // A service that refuses the connection may have closed it already; its answer is there to be read.
     let written = stream.write_all(&out);
-    let mut frames = Frames::new(stream.try_clone().map_err(broken)?, path);
+    let mut frames = Frames::new(Receiving::new(stream.try_clone().map_err(broken)?, lane), path);
     let welcome = match frames.next() {
         Ok(Some((Kind::Welcome, body))) => Welcome::check(body)?,
         Ok(Some((Kind::Error, body))) => return Err(refused(ErrorFrame::check(body)?)),
         Ok(Some((kind, _))) => return Err(WireFault::Kind(kind as u8).into()),
         Ok(None) => return Err(broken(written.err().unwrap_or(io::ErrorKind::UnexpectedEof.into()))),
-        // What the system calls it tells nobody what has happened.
-        Err(ProducerError::Connect { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => {
-            let text = format!("it has taken the connection, and not answered for {timeout:?}");
-            return Err(broken(io::Error::new(io::ErrorKind::TimedOut, text)));
-        }
-        Err(error) => return Err(error),
+        Err(error) => return Err(told(error)),
     };
+    let memory = if lane { accept_lane(&mut frames, path).map_err(told)? } else { None };
+    let socket = stream.try_clone().map_err(broken)?;
+    let lane = memory.map(|memory| LaneSender::new(memory, socket, checksums));
     stream.set_read_timeout(None).map_err(broken)?;
     stream.set_write_timeout(None).map_err(broken)?;
-    Ok(Opened { stream, frames, welcome })
+    Ok(Opened { stream, frames, welcome, lane })
+}
+
+/// Reads LANE and maps what came with it. `None`: the service offers none, or this process cannot use it.
+/// That needs no word: whoever does not use a lane sends over the socket.
+fn accept_lane(frames: &mut Frames<Receiving>, path: &Path) -> Result<Option<LaneMemory>, ProducerError> {
+    let offer = match frames.next()? {
+        Some((Kind::Lane, body)) => LaneOffer::check(body)?,
+        Some((Kind::Error, body)) => return Err(refused(ErrorFrame::check(body)?)),
+        Some((kind, _)) => return Err(WireFault::Kind(kind as u8).into()),
+        None => return Err(connect_error(path, io::ErrorKind::UnexpectedEof.into())),
+    };
+    let descriptor = frames.source.finish();
+    if offer.capacity == 0 {
+        return Ok(None);
+    }
+    let geometry = LaneGeometry::new(offer.capacity).map_err(WireFault::from)?;
+    Ok(descriptor.and_then(|descriptor| LaneMemory::map(descriptor, geometry).ok()))
 }
 
 pub(super) fn connect_error(path: &Path, source: io::Error) -> ProducerError {
@@ -98,6 +140,13 @@ impl<R: Read> Frames<R> {
         self.start += len;
         header.verify(body)?;
         Ok(Some((header.kind(), body)))
+    }
+
+    /// Whether the next frame is there as a whole.
+    pub(super) fn has_next(&self) -> bool {
+        let there = &self.buffer[self.start..self.end];
+        let len = there.first_chunk().map(|len| u32::from_le_bytes(*len) as usize);
+        len.is_some_and(|len| there.len() >= FRAME_HEADER_LEN.saturating_add(len))
     }
 
     /// Reads until `len` bytes are there; `false` if the connection ends before.

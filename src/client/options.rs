@@ -21,6 +21,9 @@ pub struct ProducerOptions {
     pub durable: bool,
     /// Add checksums to frames in both directions. On by default.
     pub checksums: bool,
+    /// Send through shared memory where the service offers that, which costs less than the socket. On by
+    /// default. Nothing else depends on it.
+    pub lane: bool,
     /// Bytes that may wait to be acknowledged; appends wait then. 8 MiB by default, at least 1.
     pub buffer_bytes: usize,
     /// How long the first connection is tried, 5 s by default. Zero: once. A service that has taken the
@@ -46,6 +49,7 @@ impl Default for ProducerOptions {
             name: None,
             durable: false,
             checksums: true,
+            lane: true,
             buffer_bytes: 8 << 20,
             connect_timeout: Duration::from_secs(5),
             reconnect_for: None,
@@ -75,6 +79,13 @@ impl ProducerOptions {
     #[must_use]
     pub fn checksums(mut self, checksums: bool) -> Self {
         self.checksums = checksums;
+        self
+    }
+
+    /// Sets [`ProducerOptions::lane`].
+    #[must_use]
+    pub fn lane(mut self, lane: bool) -> Self {
+        self.lane = lane;
         self
     }
 

@@ -169,14 +169,16 @@ impl Producer {
                 Err(ProducerError::Full { .. }) => {}
                 Err(error) => return Err(error),
             }
+            backlog.blocked += 1;
             backlog = self.shared.space.wait(backlog).unwrap_or_else(PoisonError::into_inner);
+            backlog.blocked -= 1;
         }
     }
 
     fn push(&self, backlog: &mut Backlog, batch: NewBatch) -> Ticket {
         let (reply, answer) = oneshot::channel();
         backlog.push(batch, reply);
-        self.shared.work.notify_one();
+        self.shared.pass_on(backlog);
         Ticket(answer)
     }
 

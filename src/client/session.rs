@@ -1,4 +1,5 @@
-//! The two threads of a producer: one connects and writes, one reads the answers.
+//! The two threads of a producer: one connects and writes, one reads the answers. Where there is a lane,
+//! whoever appends puts the frames in, and so does the reading thread when answers make room for more.
 //!
 //! ```text
 //!   +--> connect --> write what waits, reader thread takes the answers --> end
@@ -9,6 +10,7 @@
 use super::backlog::{Backlog, Reply};
 use super::backoff::Backoff;
 use super::connection::{Frames, Opened, connect_error, open, refused};
+use super::lane::Receiving;
 use super::wire::{Ack, ErrorCode, ErrorFrame, Kind, WireFault, begin_frame, finish_frame};
 use super::{ProducerError, ProducerOptions, Stored};
 use std::io::{self, Write};
@@ -45,10 +47,28 @@ impl Session {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes those that wait for space.
-    fn tell_of_space(&self) {
-        let wakers = self.lock().waiters.take();
-        self.space.notify_all();
+    /// Sends what may be sent: through the lane at once, over the socket by the writing thread. To wake
+    /// somebody is a system call, whether or not anybody waits; so only those that wait are woken.
+    pub(super) fn pass_on(&self, backlog: &mut Backlog) {
+        backlog.fill_lane();
+        let over = backlog.broken.is_some() || (backlog.closing && backlog.is_empty());
+        let sends = !backlog.has_lane() && backlog.can_send();
+        if backlog.is_idle && (over || sends) {
+            backlog.is_idle = false;
+            self.work.notify_one();
+        }
+    }
+
+    /// Something has been answered: more may be sent, and those that wait for space are woken.
+    fn go_on(&self) {
+        let (wakers, blocked) = {
+            let mut backlog = self.lock();
+            self.pass_on(&mut backlog);
+            (backlog.waiters.take(), backlog.blocked)
+        };
+        if blocked > 0 {
+            self.space.notify_all();
+        }
         wakers.into_iter().for_each(|waker| wake_client(|| waker.wake()));
     }
 
@@ -61,7 +81,7 @@ impl Session {
     /// Everything that waits fails, and everything that comes.
     fn end(&self, error: ProducerError) {
         let replies = self.lock().end(error.clone());
-        self.tell_of_space();
+        self.go_on();
         for reply in replies {
             tell(reply, Err(error.clone()));
         }
@@ -155,8 +175,9 @@ fn reconnect(shared: &Session) -> Result<Opened, ProducerError> {
 
 /// One connection: writes until it breaks, or everything is answered and the producer closed.
 fn converse(shared: &Arc<Session>, opened: Opened) -> Result<(), ProducerError> {
-    let Opened { stream, frames, .. } = opened;
-    thread::scope(|scope| {
+    let Opened { stream, frames, lane, .. } = opened;
+    shared.lock().set_lane(lane);
+    let outcome = thread::scope(|scope| {
         let reader = thread::Builder::new()
             .name("waldo-acks".into())
             .spawn_scoped(scope, || {
@@ -185,7 +206,9 @@ fn converse(shared: &Arc<Session>, opened: Opened) -> Result<(), ProducerError> 
                 if done { Ok(()) } else { heard.and(Err(unexpected_end(&shared.path))) }
             }
         }
-    })
+    });
+    shared.lock().set_lane(None);
+    outcome
 }
 
 fn unexpected_end(path: &Path) -> ProducerError {
@@ -201,13 +224,14 @@ fn write(shared: &Session, mut stream: &UnixStream) -> Result<(), ProducerError>
         {
             let mut backlog = shared.lock();
             loop {
+                backlog.fill_lane();
                 if let Some(error) = &backlog.ended {
                     return Err(error.clone());
                 }
                 if let Some(error) = &backlog.broken {
                     return Err(error.clone());
                 }
-                if backlog.can_send() {
+                if !backlog.has_lane() && backlog.can_send() {
                     backlog.take(&mut out, WRITE_BYTES);
                     break;
                 }
@@ -215,7 +239,9 @@ fn write(shared: &Session, mut stream: &UnixStream) -> Result<(), ProducerError>
                     goodbye = true;
                     break;
                 }
+                backlog.is_idle = true;
                 backlog = shared.work.wait(backlog).unwrap_or_else(PoisonError::into_inner);
+                backlog.is_idle = false;
             }
         }
         if goodbye {
@@ -230,7 +256,7 @@ fn write(shared: &Session, mut stream: &UnixStream) -> Result<(), ProducerError>
 }
 
 /// Takes the answers until the connection ends.
-fn listen(shared: &Session, mut frames: Frames<UnixStream>) -> Result<(), ProducerError> {
+fn listen(shared: &Session, mut frames: Frames<Receiving>) -> Result<(), ProducerError> {
     let outcome = loop {
         match frames.next() {
             Ok(Some((kind, body))) => match answer(shared, kind, body) {
@@ -241,7 +267,12 @@ fn listen(shared: &Session, mut frames: Frames<UnixStream>) -> Result<(), Produc
             Ok(None) => break Err(unexpected_end(&shared.path)),
             Err(error) => break Err(error),
         }
+        // Answers come in heaps.
+        if !frames.has_next() {
+            shared.go_on();
+        }
     };
+    shared.go_on();
     if let Err(error) = &outcome {
         shared.broke(error.clone());
     } else {
@@ -273,9 +304,9 @@ fn answer(shared: &Session, kind: Kind, body: &[u8]) -> Result<bool, ProducerErr
             }
         }
         Kind::Goodbye => return Ok(false),
+        // There is room in the lane: what is done after every heap of answers.
+        Kind::Bell => {}
         kind => return Err(WireFault::Kind(kind as u8).into()),
     }
-    shared.work.notify_one();
-    shared.tell_of_space();
     Ok(true)
 }

@@ -2,17 +2,21 @@
 
 use super::backlog::{Backlog, NewBatch};
 use super::connection::Frames;
+use super::lane::{LaneGeometry, LaneMemory, send_descriptor};
 use super::wire::{
-    Ack, AppendFields, Batch, FRAME_HEADER_LEN, FrameHeader, Kind, VERSION, Welcome, begin_frame,
-    finish_frame,
+    Ack, AppendFields, Batch, ErrorCode, ErrorFrame, FRAME_HEADER_LEN, FrameHeader, Hello, HelloFields, Kind,
+    LaneOffer, VERSION, Welcome, WireFault, begin_frame, finish_frame,
 };
 use super::{Producer, ProducerError, ProducerOptions};
 use std::future::Future;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::task::{Context, Waker};
 use std::time::Duration;
+use waldo_shm_protocol::lane::SERVICE_LINE_OFFSET;
 
 fn welcome(last_number: u64, window_batches: u32) -> Welcome {
     Welcome {
@@ -185,6 +189,7 @@ fn mute_service(path: &Path) -> std::thread::JoinHandle<UnixStream> {
         let (mut stream, _) = listener.accept().unwrap();
         let mut out = Vec::new();
         welcome(0, 4).encode(&mut out, false);
+        LaneOffer { capacity: 0 }.encode(&mut out, false);
         stream.write_all(&out).unwrap();
         stream
     })
@@ -237,4 +242,62 @@ fn a_welcome_has_half_a_minute_unless_it_is_to_come_in_time() {
     for (left, given) in [(Some(0), 1), (Some(7), 7), (Some(90), 30), (None, 30)] {
         assert_eq!(options.welcome_timeout(left.map(seconds)), seconds(given), "{left:?}");
     }
+}
+
+/// A service from before there were lanes refuses the flag as it refuses every flag that it does not know.
+#[test]
+fn a_service_that_knows_no_lanes_is_not_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let service = std::thread::spawn(move || {
+        let mut flags = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut frame = [0; FRAME_HEADER_LEN + size_of::<HelloFields>()];
+            stream.read_exact(&mut frame).unwrap();
+            let hello = Hello::check(&frame[FRAME_HEADER_LEN..]).unwrap();
+            flags.push(hello.lane);
+            let mut out = Vec::new();
+            if hello.lane {
+                let (code, text) = (ErrorCode::Malformed, "unknown flags 0x6".to_owned());
+                ErrorFrame { batch: 0, detail: 0, code, fatal: true, text }.encode(&mut out, false);
+                stream.write_all(&out).unwrap();
+                continue;
+            }
+            welcome(0, 4).encode(&mut out, false);
+            stream.write_all(&out).unwrap();
+            return (stream, flags);
+        }
+    });
+    let producer = Producer::connect(&path, ProducerOptions::default()).unwrap();
+    assert_eq!(producer.welcome(), welcome(0, 4));
+    assert_eq!(service.join().unwrap().1, [true, false]);
+}
+
+/// Whatever the service says about the lane: a producer ends, and neither waits for ever nor reads elsewhere.
+#[test]
+fn a_lane_whose_service_says_what_cannot_be_ends_the_producer() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let service = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let (_memory, descriptor) = LaneMemory::create(LaneGeometry::new(4096).unwrap()).unwrap();
+        let mut out = Vec::new();
+        welcome(0, 4).encode(&mut out, false);
+        LaneOffer { capacity: 4096 }.encode(&mut out, false);
+        let taken = std::fs::File::from(descriptor.try_clone().unwrap());
+        send_descriptor(stream.as_fd(), &out, descriptor.as_fd()).unwrap();
+        taken.write_all_at(&800_u64.to_le_bytes(), SERVICE_LINE_OFFSET as u64).unwrap();
+        stream
+    });
+    let producer = Producer::connect(&path, ProducerOptions::default()).unwrap();
+    let stream = service.join().unwrap();
+    let ticket = producer.append(&[b"x"]).unwrap();
+    // The service ends the connection when the producer does.
+    let mut ended = stream.try_clone().unwrap();
+    while ended.read(&mut [0; 64]).unwrap() > 0 {}
+    drop((stream, ended));
+    assert!(matches!(ticket.wait(), Err(ProducerError::Wire(WireFault::Lane(_)))));
 }

@@ -12,6 +12,9 @@
 //!                                      <----   GOODBYE
 //! ```
 //!
+//! Between WELCOME and the first APPEND comes LANE if HELLO asks for it. With a lane, APPEND goes through
+//! shared memory, and BELL over the socket wakes whoever sleeps.
+//!
 //! Everything is little-endian. A frame is a [`FrameHeader`] of 12 bytes and a body. `docs/PRODUCERS.md` says
 //! what both sides do; a test compares its tables with this module. Nothing here does I/O.
 
@@ -26,7 +29,9 @@ mod tests;
 pub use batch::{APPEND_CONDITIONAL, APPEND_DURABLE, AppendFields, Batch, encode_append};
 pub use fault::WireFault;
 pub use frame::{FRAME_CHECKSUM, FrameHeader, Kind, RawFrameHeader, begin_frame, finish_frame};
-pub use hello::{HELLO_CHECKSUMS, HELLO_DURABLE, Hello, HelloFields, Welcome, is_name};
+pub use hello::{
+    HELLO_CHECKSUMS, HELLO_DURABLE, HELLO_LANE, Hello, HelloFields, LaneOffer, Welcome, is_name,
+};
 pub use reply::{ACK_DURABLE, Ack, ERROR_FATAL, ErrorCode, ErrorFields, ErrorFrame};
 
 /// The first bytes of every HELLO.
@@ -55,5 +60,6 @@ pub fn tables() -> Vec<waldo_shm_protocol::layout::Table> {
         AppendFields::TABLE,
         Ack::TABLE,
         ErrorFields::TABLE,
+        LaneOffer::TABLE,
     ]
 }

@@ -6,6 +6,7 @@ mod floor;
 mod folios;
 mod latency;
 mod open;
+mod producers;
 mod read;
 mod result_table;
 mod ring;
@@ -22,13 +23,14 @@ use waldo_harness::processes::child::{Role, child_main};
 use waldo_terminal::failure::{self, Outcome};
 
 /// What this program is in the processes that it starts.
-const ROLES: [Role; 8] = [
+const ROLES: [Role; 9] = [
     (fanout::READER, fanout::processes_main),
     (fanout::WRITER, fanout::writer_main),
     (fanout::STREAMS, fanout::streams_main),
     (fanout::IDLE, fanout::idle_main),
     (latency::FOLLOWER, latency::follower_main),
     (open::DOOMED, open::doomed_main),
+    (producers::SERVICE, producers::service_main),
     (read::SLEEPER, read::sleeper_main),
     (write::TAIL, write::tail_main),
 ];
@@ -65,6 +67,7 @@ enum What {
     Latency(latency::Args),
     Open(open::Args),
     Fanout(fanout::Args),
+    Producers(producers::Args),
 }
 
 fn main() -> ExitCode {
@@ -83,5 +86,6 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         What::Latency(args) => latency::run(args),
         What::Open(args) => open::run(args),
         What::Fanout(args) => fanout::run(&args),
+        What::Producers(args) => producers::run(args),
     }
 }

@@ -74,6 +74,8 @@ pub enum Goal {
     RatioAtLeast(f64),
     /// Ours, in the row's unit.
     AtMost(f64),
+    /// Ours, in the row's unit.
+    AtLeast(f64),
 }
 
 impl Goal {
@@ -83,6 +85,7 @@ impl Goal {
             Goal::RatioAtMost(limit) => ratio.map(|ratio| ratio <= limit),
             Goal::RatioAtLeast(limit) => ratio.map(|ratio| ratio >= limit),
             Goal::AtMost(limit) => Some(ours <= limit),
+            Goal::AtLeast(limit) => Some(ours >= limit),
         }
     }
 
@@ -92,6 +95,7 @@ impl Goal {
             Goal::RatioAtMost(limit) => format!("<= {limit:.2} x"),
             Goal::RatioAtLeast(limit) => format!(">= {limit:.2} x"),
             Goal::AtMost(limit) => format!("<= {}", unit.show(limit)),
+            Goal::AtLeast(limit) => format!(">= {}", unit.show(limit)),
         }
     }
 }

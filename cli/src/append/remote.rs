@@ -63,6 +63,9 @@ pub struct RemoteArgs {
     /// Have records acknowledged when they survive power loss, in a ring that does not do so anyway.
     #[arg(long)]
     durable: bool,
+    /// Send over the socket alone, and not through memory that is shared with the service.
+    #[arg(long)]
+    no_lane: bool,
     /// How long to try to reach a service that is not there or does not answer, at the start and later, and
     /// for ever with `forever`. A try that has begun is given a second. If this is not given: 5 s, and 30 s
     /// more for the answer of one that has taken the connection.
@@ -76,9 +79,12 @@ impl RemoteArgs {
     /// # Errors
     /// Flags that make no sense without it.
     pub fn socket(&self) -> Result<Option<&PathBuf>, Usage> {
-        let others = self.producer.is_some() || self.resume || self.durable || self.wait.is_some();
+        let others =
+            self.producer.is_some() || self.resume || self.durable || self.no_lane || self.wait.is_some();
         if self.socket.is_none() && others {
-            return Err(Usage("--producer, --resume, --durable and --wait go with --socket".to_owned()));
+            return Err(Usage(
+                "--producer, --resume, --durable, --no-lane and --wait go with --socket".to_owned(),
+            ));
         }
         if self.resume && self.producer.is_none() {
             return Err(Usage(
@@ -96,6 +102,7 @@ impl RemoteArgs {
         };
         let options = ProducerOptions::default()
             .durable(self.durable)
+            .lane(!self.no_lane)
             .connect_timeout(patience.unwrap_or(Duration::MAX))
             .reconnect_for(patience)
             .welcome_in_time(self.wait.is_some());

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use waldo::client::wire::{FRAME_HEADER_LEN, FrameHeader, Kind, WireFault};
 
 /// Memory for a frame is taken as it arrives, beyond this many bytes.
-const TAKEN_AT_ONCE: usize = 256 << 10;
+pub(super) const TAKEN_AT_ONCE: usize = 256 << 10;
 
 /// Why no frame was read.
 #[derive(Debug)]

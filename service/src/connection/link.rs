@@ -15,6 +15,8 @@ pub(crate) enum Reply {
     Welcome(Welcome),
     Ack(Ack),
     Error(ErrorFrame),
+    /// There is room in the lane.
+    Bell,
 }
 
 /// A connection, from inside. Replies end when the last one is dropped.

@@ -9,6 +9,7 @@ mod fencing;
 mod full;
 mod hostile;
 mod killed;
+mod lanes;
 mod resend;
 mod shutdown;
 mod socket;

@@ -2,6 +2,7 @@
 
 use super::{BATCH_RECORDS_MAX, ErrorCode, NAME_LEN_MAX, VERSION};
 use thiserror::Error;
+use waldo_shm_protocol::lane::LaneFault;
 
 /// What is wrong with the bytes of a frame. Whoever sent them does not speak this protocol, or not correctly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -65,6 +66,9 @@ pub enum WireFault {
         /// How many.
         count: u32,
     },
+    /// The lane's other side says what cannot be.
+    #[error("{0}")]
+    Lane(#[from] LaneFault),
     /// An error code that is not defined.
     #[error("unknown error code {0}")]
     Code(u32),
@@ -78,6 +82,7 @@ impl WireFault {
             WireFault::Checksum { .. } => ErrorCode::Checksum,
             WireFault::Version { .. } => ErrorCode::Version,
             WireFault::Name => ErrorCode::Name,
+            WireFault::Lane(_) => ErrorCode::Lane,
             _ => ErrorCode::Malformed,
         }
     }

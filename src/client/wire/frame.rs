@@ -44,12 +44,24 @@ pub enum Kind {
     Error = 5,
     /// No more frames will come from this side.
     Goodbye = 6,
+    /// Whether the producer has a lane.
+    Lane = 7,
+    /// There is something new in the lane: frames, or room for them.
+    Bell = 8,
 }
 
 impl Kind {
     /// Every one there is.
-    pub const ALL: [Kind; 6] =
-        [Kind::Hello, Kind::Welcome, Kind::Append, Kind::Ack, Kind::Error, Kind::Goodbye];
+    pub const ALL: [Kind; 8] = [
+        Kind::Hello,
+        Kind::Welcome,
+        Kind::Append,
+        Kind::Ack,
+        Kind::Error,
+        Kind::Goodbye,
+        Kind::Lane,
+        Kind::Bell,
+    ];
 
     /// As in the document.
     pub fn name(self) -> &'static str {
@@ -60,6 +72,8 @@ impl Kind {
             Kind::Ack => "ACK",
             Kind::Error => "ERROR",
             Kind::Goodbye => "GOODBYE",
+            Kind::Lane => "LANE",
+            Kind::Bell => "BELL",
         }
     }
 }

@@ -10,6 +10,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const HELLO_DURABLE: u32 = 1;
 /// Flag of HELLO: the service is to add checksums to its frames.
 pub const HELLO_CHECKSUMS: u32 = 2;
+/// Flag of HELLO: the producer would use a lane; LANE follows WELCOME.
+pub const HELLO_LANE: u32 = 4;
 
 /// The fixed part of HELLO's body; the name follows.
 #[repr(C)]
@@ -21,7 +23,7 @@ pub struct HelloFields {
     pub version_min: u32,
     /// Highest version the producer speaks.
     pub version_max: u32,
-    /// [`HELLO_DURABLE`], [`HELLO_CHECKSUMS`].
+    /// [`HELLO_DURABLE`], [`HELLO_CHECKSUMS`], [`HELLO_LANE`].
     pub flags: u32,
     /// Bytes of the name; 0 for a producer without one.
     pub name_len: u32,
@@ -40,6 +42,8 @@ pub struct Hello {
     pub durable: bool,
     /// The service is to add checksums to its frames.
     pub checksums: bool,
+    /// The service is to say whether there is a lane.
+    pub lane: bool,
 }
 
 /// Whether a producer may have this name: 1 to [`NAME_LEN_MAX`] bytes, no control characters.
@@ -61,7 +65,7 @@ impl Hello {
         if !(fields.version_min..=fields.version_max).contains(&VERSION) {
             return Err(WireFault::Version { min: fields.version_min, max: fields.version_max });
         }
-        if fields.flags & !(HELLO_DURABLE | HELLO_CHECKSUMS) != 0 {
+        if fields.flags & !(HELLO_DURABLE | HELLO_CHECKSUMS | HELLO_LANE) != 0 {
             return Err(WireFault::Flags(fields.flags));
         }
         if name.len() != fields.name_len as usize {
@@ -75,6 +79,7 @@ impl Hello {
             name: Some(name.to_owned()).filter(|name| !name.is_empty()),
             durable: fields.flags & HELLO_DURABLE != 0,
             checksums: fields.flags & HELLO_CHECKSUMS != 0,
+            lane: fields.flags & HELLO_LANE != 0,
         })
     }
 
@@ -90,6 +95,7 @@ impl Hello {
         let mut flags = 0;
         flags |= if self.durable { HELLO_DURABLE } else { 0 };
         flags |= if self.checksums { HELLO_CHECKSUMS } else { 0 };
+        flags |= if self.lane { HELLO_LANE } else { 0 };
         let start = begin_frame(out);
         let fields = HelloFields {
             magic: MAGIC,
@@ -157,5 +163,35 @@ impl Welcome {
         let start = begin_frame(out);
         out.extend_from_slice(self.as_bytes());
         finish_frame(out, start, Kind::Welcome, with_checksum);
+    }
+}
+
+/// LANE's body. Unless `capacity` is 0, a descriptor of the lane's memory comes with the frame.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct LaneOffer {
+    /// Bytes that the lane holds; 0 if there is none.
+    pub capacity: u64,
+}
+
+describe! {
+    LaneOffer, "LANE", 8, { capacity: 0, }
+}
+
+impl LaneOffer {
+    /// Checks a body.
+    ///
+    /// # Errors
+    /// [`WireFault`].
+    pub fn check(body: &[u8]) -> Result<LaneOffer, WireFault> {
+        let length = WireFault::Length { kind: Kind::Lane.name(), length: body.len() };
+        LaneOffer::read_from_bytes(body).map_err(|_| length)
+    }
+
+    /// Appends the frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>, with_checksum: bool) {
+        let start = begin_frame(out);
+        out.extend_from_slice(self.as_bytes());
+        finish_frame(out, start, Kind::Lane, with_checksum);
     }
 }

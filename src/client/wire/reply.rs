@@ -93,11 +93,13 @@ pub enum ErrorCode {
     TooManyNames = 16,
     /// The producer's user has as many connections as one user may; `detail` is how many.
     TooManyOfUser = 17,
+    /// The lane says what cannot be.
+    Lane = 18,
 }
 
 impl ErrorCode {
     /// Every one there is.
-    pub const ALL: [ErrorCode; 17] = [
+    pub const ALL: [ErrorCode; 18] = [
         ErrorCode::Malformed,
         ErrorCode::Version,
         ErrorCode::FrameTooLarge,
@@ -115,6 +117,7 @@ impl ErrorCode {
         ErrorCode::Unexpected,
         ErrorCode::TooManyNames,
         ErrorCode::TooManyOfUser,
+        ErrorCode::Lane,
     ];
 
     /// Whether the same batch may be stored when it is sent again, on another connection and some time later.

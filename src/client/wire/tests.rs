@@ -17,7 +17,7 @@ fn split(frame: &[u8]) -> (FrameHeader, &[u8]) {
 #[test]
 fn hello_and_welcome_come_back_as_they_were() {
     for name in [None, Some("x".to_owned()), Some("ü".repeat(32))] {
-        let hello = Hello { name, durable: true, checksums: false };
+        let hello = Hello { name, durable: true, checksums: false, lane: true };
         let mut out = Vec::new();
         hello.encode(&mut out).unwrap();
         let (header, body) = split(&out);
@@ -26,7 +26,7 @@ fn hello_and_welcome_come_back_as_they_were() {
         assert_eq!(Hello::check(body).unwrap(), hello);
     }
     for name in ["", "a\tb", &"x".repeat(NAME_LEN_MAX + 1)] {
-        let hello = Hello { name: Some(name.to_owned()), durable: false, checksums: false };
+        let hello = Hello { name: Some(name.to_owned()), durable: false, checksums: false, lane: false };
         assert_eq!(hello.encode(&mut Vec::new()), Err(WireFault::Name));
     }
     let welcome = Welcome {
@@ -44,6 +44,10 @@ fn hello_and_welcome_come_back_as_they_were() {
     let mut out = Vec::new();
     welcome.encode(&mut out, true);
     assert_eq!(Welcome::check(split(&out).1).unwrap(), welcome);
+    let offer = LaneOffer { capacity: 1 << 18 };
+    let mut lane = Vec::new();
+    offer.encode(&mut lane, true);
+    assert_eq!(LaneOffer::check(split(&lane).1), Ok(offer));
     out[FRAME_HEADER_LEN] = 9;
     assert!(matches!(Welcome::check(&out[FRAME_HEADER_LEN..]), Err(WireFault::Version { .. })));
 }
@@ -103,6 +107,7 @@ proptest! {
             let _ = header.verify(&body);
         }
         let _ = (Hello::check(&body), Welcome::check(&body), Ack::check(&body), ErrorFrame::check(&body));
+        let _ = LaneOffer::check(&body);
         if let Ok(batch) = Batch::check(&body) {
             prop_assert_eq!(batch.payloads().count(), batch.fields().count as usize);
         }
@@ -196,6 +201,7 @@ fn the_document_has_every_kind_code_and_limit() {
         ("FRAME_CHECKSUM", FRAME_CHECKSUM.into()),
         ("HELLO_DURABLE", HELLO_DURABLE.into()),
         ("HELLO_CHECKSUMS", HELLO_CHECKSUMS.into()),
+        ("HELLO_LANE", HELLO_LANE.into()),
         ("APPEND_CONDITIONAL", APPEND_CONDITIONAL.into()),
         ("APPEND_DURABLE", APPEND_DURABLE.into()),
         ("ACK_DURABLE", ACK_DURABLE.into()),

@@ -85,6 +85,21 @@ fn opening_is_measured_for_each_size() {
 }
 
 #[test]
+fn producers_are_measured_by_every_way_beside_the_others() {
+    let result = measure("producers", &["--producers", "1,3", "--batch", "10"]);
+    for acks in ["committed", "durable"] {
+        // Socket and lane beside embedding, and the one beside the other.
+        assert_eq!(rows(&result).iter().filter(|topic| **topic == acks).count(), 6, "{acks}");
+    }
+    let text = result["tables"].to_string();
+    for row in ["3 producers, socket", "3 producers, lane", "3 producers, embedded"] {
+        assert!(text.contains(row), "{row} is missing in {text}");
+    }
+    let alone = measure("producers", &["--producers", "2", "--transport", "lane", "--acks", "committed"]);
+    assert_eq!(rows(&alone), ["committed"]);
+}
+
+#[test]
 fn one_regime_is_printed_as_a_table_with_its_verdict() {
     let place = Place::new();
     let mut command = waldo();

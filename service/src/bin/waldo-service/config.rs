@@ -114,6 +114,8 @@ pub struct RingConfig {
     pub sync_interval: Option<Time>,
     pub producers_max: Option<usize>,
     pub connections_per_user: Option<usize>,
+    pub lanes_max: Option<usize>,
+    pub lane_bytes: Option<Bytes>,
     pub frame_len_max: Option<Bytes>,
     pub window_batches: Option<u32>,
     pub window_bytes: Option<Bytes>,
@@ -149,6 +151,8 @@ impl RingConfig {
             sync_interval: None,
             producers_max: None,
             connections_per_user: None,
+            lanes_max: None,
+            lane_bytes: None,
             frame_len_max: None,
             window_batches: None,
             window_bytes: None,
@@ -176,8 +180,9 @@ impl RingConfig {
         }
         compare_all! {
             name home socket socket_mode socket_group ring_size size keep rate page_size on_full keep_for mode
-            group control durability sync_interval producers_max connections_per_user frame_len_max
-            window_batches window_bytes queue_bytes hello_timeout stall_timeout drain_timeout names_max names_kept journal_growth
+            group control durability sync_interval producers_max connections_per_user lanes_max lane_bytes
+            frame_len_max window_batches window_bytes queue_bytes hello_timeout stall_timeout drain_timeout
+            names_max names_kept journal_growth
         }
         changed
     }
@@ -275,6 +280,8 @@ impl RingConfig {
             .clone()
             .mode(self.socket_mode.map_or(default.mode, |mode| mode.0))
             .producers_max(self.producers_max.unwrap_or(default.producers_max))
+            .lanes_max(self.lanes_max.unwrap_or(default.lanes_max))
+            .lane_bytes(bytes(self.lane_bytes, default.lane_bytes))
             .frame_len_max(bytes(self.frame_len_max, default.frame_len_max))
             .window_batches(self.window_batches.unwrap_or(default.window_batches))
             .window_bytes(bytes(self.window_bytes, default.window_bytes))

@@ -1,6 +1,7 @@
 //! A service in a process of its own: this test binary again.
 
 use super::ring::{durability, open};
+use super::transport::apply;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Write};
@@ -97,7 +98,7 @@ fn child_entry() {
     let inherited = inherited_listener("socket").unwrap();
     let is_inherited = inherited.is_some();
     // A short journal, so that it is written anew in the middle of things.
-    let options = ServiceOptions::default().journal_growth(4096);
+    let options = apply(ServiceOptions::default().journal_growth(4096));
     let service = match inherited {
         Some(listener) => Service::on_listener(writer, listener, options).unwrap(),
         None => Service::bind(writer, Path::new(&dir).join("socket"), options).unwrap(),

@@ -1,6 +1,7 @@
 //! A service within the test's process.
 
 use super::ring::{Place, open};
+use super::transport::apply;
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 use waldo::writer::Durability;
@@ -16,7 +17,7 @@ pub struct Running {
 impl Running {
     pub fn start(place: &Place, durability: Durability, options: ServiceOptions) -> Running {
         let writer = open(place.dir(), durability);
-        Running::serve(|| Service::bind(writer, place.socket(), options).unwrap())
+        Running::serve(|| Service::bind(writer, place.socket(), apply(options)).unwrap())
     }
 
     pub fn serve(make: impl FnOnce() -> Service) -> Running {

@@ -33,6 +33,8 @@ fn a_file_says_everything_that_can_be_said() {
         sync_interval = "20ms"
         producers_max = 7
         connections_per_user = 5
+        lanes_max = 5
+        lane_bytes = "64K"
         frame_len_max = 65536
         window_batches = 2
         window_bytes = "1M"
@@ -57,6 +59,7 @@ fn a_file_says_everything_that_can_be_said() {
     assert_eq!((service.mode, service.group.as_deref()), (0o620, Some("0")));
     assert_eq!((service.producers_max, service.frame_len_max, service.window_batches), (7, 65536, 2));
     assert_eq!(service.connections_per_user, Some(5));
+    assert_eq!((service.lanes_max, service.lane_bytes), (5, 65536));
     assert_eq!((service.window_bytes, service.queue_bytes, service.names_max), (1 << 20, 2 << 20, 9));
     assert_eq!(service.names_kept, Duration::from_secs(24 * 3600));
     assert_eq!(service.hello_timeout + service.stall_timeout, service.drain_timeout);

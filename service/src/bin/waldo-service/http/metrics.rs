@@ -48,6 +48,8 @@ enum Origin {
     Identity,
     /// One value for each kind of error that producers are sent.
     Errors,
+    /// One value for each way on which frames come.
+    Transports,
     /// One value for the process.
     Process(fn() -> Option<Number>),
     /// The program's version, in a label.
@@ -177,6 +179,11 @@ const METRICS: &[Metric] = &[
         Origin::Service(|service| service.names),
     ),
     metric(
+        "waldo_producers_lanes",
+        "Producers that have a lane now.",
+        Origin::Service(|service| service.lanes),
+    ),
+    metric(
         "waldo_producers_connections_total",
         "Connections so far.",
         Origin::Service(|service| service.connections),
@@ -187,6 +194,11 @@ const METRICS: &[Metric] = &[
         "waldo_producers_payload_bytes_total",
         "Their payload bytes.",
         Origin::Service(|service| service.bytes),
+    ),
+    metric(
+        "waldo_producers_frame_bytes_total",
+        "Bytes of frames from producers, by transport.",
+        Origin::Transports,
     ),
     metric(
         "waldo_producers_duplicates_total",
@@ -264,6 +276,12 @@ fn put(samples: &mut Samples, origin: Origin, rings: &[RingSnapshot]) {
                 for code in ErrorCode::ALL {
                     let labels = [name, ("code", &format!("{code:?}"))];
                     samples.add(&labels, Some(Number::Whole(ring.counters.errors(code))));
+                }
+            }
+            Origin::Transports => {
+                let counters = &ring.counters;
+                for (transport, bytes) in [("socket", counters.socket_bytes), ("lane", counters.lane_bytes)] {
+                    samples.add(&[name, ("transport", transport)], Some(Number::Whole(bytes)));
                 }
             }
             Origin::Process(_) | Origin::Version => {}
