@@ -182,7 +182,8 @@ pub struct WriterOptions {
     /// Drop pages of which all records are older than this, though the ring is not full: a look at each
     /// rotation, and each minute besides with `prepare_ahead`. The page that the log ends in stays, however
     /// old its records are, as does a page behind which nothing is settled yet: so records stay for longer
-    /// than this, by up to the time that a page takes to fill. `None`, the default: pages leave a full ring
+    /// than this, by up to the time that a page takes to fill. It goes by the system's clock: at a look at
+    /// one that is ahead, what is too old by that clock leaves. `None`, the default: pages leave a full ring
     /// only.
     pub keep_for: Option<Duration>,
     /// How long the committer of a [`SharedWriter`](crate::SharedWriter) waits for more appends after the

@@ -46,10 +46,10 @@ pub(super) struct Life<'a> {
 
 /// Pages that a ring holds before the oldest goes, at least.
 fn pages_min(options: &WriterOptions) -> u32 {
-    match options.on_full {
-        OnFull::Stop => options.ring_size,
-        // As few as the disk has room for.
-        OnFull::DropOldest => 1,
+    match (options.on_full, options.keep_for) {
+        (OnFull::Stop, None) => options.ring_size,
+        // As few as the disk has room for, or as are new enough.
+        (OnFull::DropOldest, _) | (_, Some(_)) => 1,
     }
 }
 

@@ -61,6 +61,8 @@ fn options(rng: &mut Rng, home: &Path, scope: &Scope) -> WriterOptions {
         control: ControlPlace::Path(home.join(CONTROL)),
         prepare_ahead: scope.threads && rng.one_in(2),
         on_full: rng.fork(3).of(&[OnFull::Stop, OnFull::Stop, OnFull::DropOldest]),
+        // All that is complete is too old at the next look at the clock.
+        keep_for: rng.fork(4).of(&[None, None, None, None, Some(Duration::from_nanos(1))]),
         ..WriterOptions::default()
     }
 }
@@ -282,12 +284,15 @@ impl Run<'_> {
             .collect();
         let Regime { options, shared, faulty, faults, .. } = self.regime;
         let regime = format!(
-            "life {}, ring_size {}, page_len {}, {:?}, ahead {}, shared {shared}, faults {faulty}, mapped {}",
+            "life {}, ring_size {}, page_len {}, {:?}, ahead {}, on full {}, keep for {:?}, shared {shared}, faults {faulty}, \
+             mapped {}",
             self.number,
             options.ring_size,
             options.page_len,
             options.durability,
             options.prepare_ahead,
+            options.on_full,
+            options.keep_for,
             faults.mapped,
         );
         let size = found.at + 1000 * self.number as usize;

@@ -131,7 +131,8 @@ impl PagePool {
 
     /// Whether the oldest page can leave the ring. A page goes when something has come in its place that a
     /// crash cannot take back, as far as the writer promises that. What the page holds has been acknowledged,
-    /// and an append that is under way may fail.
+    /// and an append that is under way may fail. A page that lacks its footer stays until it has that, or the
+    /// footer would be written into a file that may be another page by then.
     pub(super) fn is_displaced(&self) -> bool {
         self.reason().is_some()
     }
@@ -140,6 +141,7 @@ impl PagePool {
     fn reason(&self) -> Option<Reason> {
         let reached = page_reached(self.factory.core.settled());
         let page = self.held.front()?;
+        let newest_ns = page.newest_ns?;
         let displaced = |pages: usize| self.held.len() > pages && page.id + pages as u64 <= reached;
         if displaced(self.ring_size) {
             return Some(Reason::Displaced);
@@ -148,7 +150,7 @@ impl PagePool {
             return Some(Reason::FullDisk);
         }
         // It takes a settled record behind it here too, so that a power cut cannot leave an empty ring.
-        let expired = page.newest_ns.is_some_and(|newest| newest < self.expiry_ns) && page.id < reached;
+        let expired = newest_ns < self.expiry_ns && page.id < reached;
         (expired && self.held.len() > 1).then_some(Reason::Expired)
     }
 
@@ -160,12 +162,12 @@ impl PagePool {
         }
     }
 
-    /// Looks at the clock: from now on pages leave the ring that are too old for it at `now_ns`.
+    /// Looks at the clock: until the next look pages leave the ring that are too old for it at `now_ns`. One
+    /// look at a clock that is ahead says nothing of what comes when it has been set right.
     pub(super) fn look_at_clock(&mut self, now_ns: u64) {
         if let Some(keep_for) = self.factory.core.keep_for {
             let age = u64::try_from(keep_for.as_nanos()).unwrap_or(u64::MAX);
-            // A clock that is set back brings nothing back.
-            self.expiry_ns = self.expiry_ns.max(now_ns.saturating_sub(age));
+            self.expiry_ns = now_ns.saturating_sub(age);
         }
     }
 
@@ -198,7 +200,8 @@ impl PagePool {
         }
         if self.pages_max == self.ring_size {
             tracing::warn!(
-                "the disk is full ({error}): the ring goes on with {pages_max} of its {} pages, and drops its oldest                  records early, until there is room (on_full: drop-oldest)",
+                "the disk is full ({error}): the ring goes on with {pages_max} of its {} pages, and drops its oldest \
+                 records early, until there is room (on_full: drop-oldest)",
                 self.ring_size
             );
         }

@@ -264,11 +264,9 @@ impl Start {
             .map_err(OpenError::io("open", self.core.disk.path(&names::page(active.page.id + 1))))?;
         self.publish(&survey.pages, &active, tip);
 
-        let held = |found: &FoundPage| HeldPage {
-            id: found.id,
-            len: found.header.geometry().page_len(),
-            newest_ns: Some(found.summary.last_time_ns),
-            file: None,
+        let held = |found: &FoundPage| {
+            let (len, newest_ns) = (found.header.geometry().page_len(), Some(found.summary.last_time_ns));
+            HeldPage { id: found.id, len, newest_ns, file: None }
         };
         let mut pages: VecDeque<HeldPage> = survey.pages.iter().map(held).collect();
         pages.push_back(HeldPage::of(&active.page));

@@ -356,6 +356,10 @@ fn options_that_cannot_work_are_refused_with_the_reason() {
             WriterOptions { linger: std::time::Duration::from_secs(2), ..good.clone() },
             "linger is 2s, it must be 0 to 1 s",
         ),
+        (
+            WriterOptions { keep_for: Some(std::time::Duration::ZERO), ..good.clone() },
+            "keep_for is 0, nothing would be kept",
+        ),
         (WriterOptions { durability: Durability::Interval(std::time::Duration::ZERO), ..good }, "interval"),
     ];
     for (options, word) in cases {

@@ -4,7 +4,7 @@ use super::*;
 use crate::disk::{FileRights, OsDisk};
 use crate::page::PageTemplate;
 use crate::testing::{Home, payloads, small};
-use crate::{Durability, Io};
+use crate::{Durability, Io, WriterOptions};
 use std::time::Instant;
 use waldo_shm_protocol::names;
 use waldo_shm_protocol::page::{PageGeometry, PageSummary};
@@ -82,4 +82,32 @@ fn a_page_that_cannot_be_trimmed_is_no_reason_to_make_none() {
     state.next_task();
     state.made(Err(failed().unwrap()));
     assert!(state.next_task().is_none() && state.failed.is_some() && !state.untrimmed);
+}
+
+/// A trim that failed while the next page is being made is no reason to fail an append that waits for that.
+#[test]
+fn who_waits_for_a_page_that_is_being_made_gets_it_whatever_failed_before() {
+    let home = Home::new();
+    let options = WriterOptions { prepare_ahead: false, ..small(Io::Pwrite, Durability::Sync) };
+    let writer = home.open(&options);
+    let core = writer.core();
+    let geometry = PageGeometry::new(options.page_len, options.index_capacity).unwrap();
+    let template =
+        PageTemplate { ring_id: [7; 16], geometry, epoch: 1, rights: FileRights::PRIVATE, durable: false };
+    let made = template.fresh(&*core.disk, 7).unwrap();
+    let failed = Some(failure(1, io::Error::from_raw_os_error(libc::EIO)));
+    let state = Mutex::new(PreparerState { failed, retry: true, busy: true, ..PreparerState::default() });
+    let factory = PageFactory { core, template };
+    let shared = Arc::new(PreparerShared { state, work: Condvar::new(), done: Condvar::new(), factory });
+    let preparer = BackgroundPreparer(Arc::clone(&shared));
+    let taking = thread::spawn(move || preparer.take(options.ring_size as usize));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while shared.done.notify_all() == 0 && !taking.is_finished() {
+        assert!(Instant::now() < deadline, "it neither waits nor ends");
+        thread::yield_now();
+    }
+    shared.state.lock().made(Ok(made));
+    shared.done.notify_all();
+    let (page, stalled) = taking.join().unwrap().unwrap().unwrap();
+    assert!(page.id == 7 && stalled);
 }

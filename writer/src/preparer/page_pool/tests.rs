@@ -9,6 +9,7 @@ use crate::{Durability, Io, Writer, WriterOptions};
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::page::PageGeometry;
 
@@ -30,10 +31,23 @@ fn pool(durability: Durability) -> Tested {
 }
 
 fn pool_up_to(last: u64, durability: Durability) -> Tested {
+    let options = WriterOptions { ring_size: RING_SIZE as u32, ..small(Io::Pwrite, durability) };
+    let tested = pool_with(last, options);
+    let (core, reached) = (tested.writer.core(), Position::new(last, 8192).unwrap());
+    match durability {
+        Durability::PageCache => core.positions.set_committed(reached),
+        _ => core.positions.set_durable(reached),
+    }
+    tested
+}
+
+/// A pool of these pages, complete ones, of which each page's newest record has the page's number for its
+/// time. Nothing of them is settled.
+fn pool_with(last: u64, options: WriterOptions) -> Tested {
     let home = Home::new();
     let disk = FaultyDisk::open(home.path());
     let faults = Arc::clone(&disk.faults);
-    let options = WriterOptions { prepare_ahead: false, ..small(Io::Pwrite, durability) };
+    let options = WriterOptions { prepare_ahead: false, ..options };
     let writer = Writer::open_on(home.path(), Arc::new(disk), options.clone()).unwrap();
     let core = writer.core();
     let template = PageTemplate {
@@ -45,14 +59,9 @@ fn pool_up_to(last: u64, durability: Durability) -> Tested {
     };
     let fresh = |id| Arc::new(template.fresh(&*core.disk, id).unwrap());
     let pages: Vec<Arc<Page>> = (FIRST..=last).map(fresh).collect();
-    let held = pages.iter().map(HeldPage::of).collect();
-    let reached = Position::new(last, 8192).unwrap();
-    match durability {
-        Durability::PageCache => core.positions.set_committed(reached),
-        _ => core.positions.set_durable(reached),
-    }
-    let active = Arc::clone(pages.last().unwrap());
-    let pool = PagePool::new(PageFactory { core, template }, RING_SIZE, held, active);
+    let held = |page: &Arc<Page>| HeldPage { newest_ns: Some(page.id), ..HeldPage::of(page) };
+    let (held, active) = (pages.iter().map(held).collect(), Arc::clone(pages.last().unwrap()));
+    let pool = PagePool::new(PageFactory { core, template }, options.ring_size as usize, held, active);
     Tested { home, writer, faults, pool }
 }
 
@@ -177,22 +186,9 @@ fn no_two_files_that_wait_have_the_same_name() {
 /// full ring.
 #[test]
 fn on_a_full_disk_too_a_page_stays_until_what_takes_its_place_is_durable() {
-    let home = Home::new();
     let on_full = OnFull::DropOldest;
-    let options = WriterOptions { prepare_ahead: false, on_full, ring_size: 20, ..small(Io::Pwrite, LAZY) };
-    let writer = Writer::open(home.path(), options.clone()).unwrap();
-    let core = writer.core();
-    let template = PageTemplate {
-        ring_id: [7; 16],
-        geometry: PageGeometry::new(options.page_len, options.index_capacity).unwrap(),
-        epoch: 1,
-        rights: FileRights::PRIVATE,
-        durable: false,
-    };
-    let pages: Vec<Arc<Page>> =
-        (FIRST..=LAST).map(|id| Arc::new(template.fresh(&*core.disk, id).unwrap())).collect();
-    let (held, active) = (pages.iter().map(HeldPage::of).collect(), Arc::clone(pages.last().unwrap()));
-    let mut pool = PagePool::new(PageFactory { core: Arc::clone(&core), template }, 20, held, active);
+    let mut tested = pool_with(LAST, WriterOptions { on_full, ring_size: 20, ..small(Io::Pwrite, LAZY) });
+    let (core, pool) = (tested.writer.core(), &mut tested.pool);
     core.positions.set_committed(Position::new(LAST, 8192).unwrap());
     let full = io::Error::from_raw_os_error(libc::ENOSPC);
     assert!(!pool.shrink(0, &io::Error::from_raw_os_error(libc::EIO)));
@@ -206,5 +202,115 @@ fn on_a_full_disk_too_a_page_stays_until_what_takes_its_place_is_durable() {
     core.positions.set_durable(Position::new(LAST, 8192).unwrap());
     assert_eq!(pool.trim(2).0.len(), 1);
     assert!(!pool.is_displaced());
-    assert_eq!(writer.core_counter(Counter::FullDiskTrims), 2);
+    let counter = |counter| tested.writer.core_counter(counter);
+    assert_eq!((counter(Counter::FullDiskTrims), counter(Counter::ExpiredPages)), (2, 0));
+}
+
+/// Once a lap is often enough: each try costs a file that may not be to be had.
+#[test]
+fn a_ring_that_is_smaller_for_want_of_room_tries_to_grow_once_a_lap() {
+    let on_full = OnFull::DropOldest;
+    let mut tested = pool_with(LAST, WriterOptions { on_full, ring_size: 5, ..small(Io::Pwrite, LAZY) });
+    let (core, pool) = (tested.writer.core(), &mut tested.pool);
+    let page = Arc::clone(&pool.active);
+    let create = |errno: i32| tested.faults.create.store(errno as u64, Ordering::Relaxed);
+    let begin = |pool: &mut PagePool, turns: usize| pool.begin((0..turns).map(|_| Arc::clone(&page)));
+    begin(pool, 1);
+    assert!(pool.grow(200).is_none(), "it is as large as it is to be");
+    pool.held.truncate(6);
+    assert!(pool.shrink(0, &io::Error::from_raw_os_error(libc::ENOSPC)) && core.pages_max() == 4);
+    begin(pool, 3);
+    assert!(pool.grow(200).is_none(), "no lap is over");
+    create(libc::ENOSPC);
+    begin(pool, 1);
+    assert!(pool.grow(200).is_none() && core.pages_max() == 4, "there is no room");
+    create(0);
+    begin(pool, 3);
+    assert!(pool.grow(200).is_none(), "that was a try");
+    begin(pool, 1);
+    assert!(pool.grow(200).is_some() && core.pages_max() == 5);
+    begin(pool, 9);
+    assert!(pool.grow(200).is_none(), "it is as large as it is to be");
+}
+
+/// It would be written into another page: the file may be used again at once.
+#[test]
+fn a_page_that_lacks_its_footer_stays_whatever_is_behind_it() {
+    let mut tested = pool(LAZY);
+    tested.pool.held.iter_mut().for_each(|page| page.newest_ns = None);
+    assert!(!tested.pool.is_displaced() && tested.pool.trim(2).0.is_empty());
+    tested.pool.complete(FIRST + 1, 7);
+    assert!(tested.pool.trim(2).0.is_empty(), "it is not the oldest");
+    tested.pool.complete(FIRST, 7);
+    assert_eq!(tested.pool.trim(2).0.len(), 2);
+}
+
+/// A pool whose pages are too old when they are older than ten.
+fn kept_for_ten(durability: Durability) -> Tested {
+    let keep_for = Some(Duration::from_nanos(10));
+    pool_with(LAST, WriterOptions { keep_for, ring_size: 20, ..small(Io::Pwrite, durability) })
+}
+
+impl Tested {
+    /// The oldest page that is left after a look at a clock that says `now_ns`.
+    fn oldest_at(&mut self, now_ns: u64) -> u64 {
+        self.pool.look_at_clock(now_ns);
+        let displaced = self.pool.is_displaced();
+        let (trimmed, failed) = self.pool.trim(20);
+        assert!(failed.is_none() && trimmed.is_empty() != displaced);
+        self.pool.held[0].id
+    }
+}
+
+#[test]
+fn a_page_is_too_old_when_its_newest_record_is_older_than_asked_for() {
+    let mut tested = kept_for_ten(LAZY);
+    tested.writer.core().positions.set_durable(Position::new(LAST, 8192).unwrap());
+    assert_eq!(tested.oldest_at(5), FIRST, "before 1970");
+    assert_eq!(tested.oldest_at(FIRST + 10), FIRST, "not older, as old");
+    assert_eq!(tested.oldest_at(FIRST + 11), FIRST + 1);
+    tested.pool.complete(FIRST + 1, FIRST + 9);
+    assert_eq!(tested.oldest_at(FIRST + 15), FIRST + 1, "one record is not that old");
+    assert_eq!(tested.oldest_at(u64::MAX), LAST, "the last one stays however old it is");
+    let counter = |counter| tested.writer.core_counter(counter);
+    assert_eq!(counter(Counter::ExpiredPages), LAST - FIRST);
+    assert_eq!((counter(Counter::TrimmedPages), counter(Counter::FullDiskTrims)), (LAST - FIRST, 0));
+}
+
+/// Nothing takes an old page's place in a ring that is not full: a power cut could leave no record at all.
+#[test]
+fn a_page_that_is_too_old_stays_until_there_is_a_record_behind_it_that_stays() {
+    for durability in [LAZY, Durability::PageCache] {
+        let mut tested = kept_for_ten(durability);
+        let core = tested.writer.core();
+        let settle = |position| match durability {
+            Durability::PageCache => core.positions.set_committed(position),
+            _ => core.positions.set_durable(position),
+        };
+        if durability == LAZY {
+            core.positions.set_committed(Position::new(LAST, 8192).unwrap());
+        }
+        assert_eq!(tested.oldest_at(u64::MAX), FIRST);
+        settle(Position::new(FIRST, 8192).unwrap());
+        assert_eq!(tested.oldest_at(u64::MAX), FIRST);
+        settle(Position::start_of(FIRST + 1));
+        assert_eq!(tested.oldest_at(u64::MAX), FIRST, "nothing is in the page behind it");
+        settle(Position::new(FIRST + 1, 8192).unwrap());
+        assert_eq!(tested.oldest_at(u64::MAX), FIRST + 1);
+        // Also where the log has left the last page, and the next one has not been taken into the ring.
+        settle(Position::new(LAST + 1, 8192).unwrap());
+        assert_eq!(tested.oldest_at(u64::MAX), LAST);
+        assert!(!tested.pool.is_displaced());
+    }
+}
+
+/// What has gone has gone, but what comes is not too old.
+#[test]
+fn a_clock_that_was_ahead_for_one_look_drops_nothing_once_it_is_right() {
+    let mut tested = kept_for_ten(LAZY);
+    tested.writer.core().positions.set_durable(Position::new(FIRST + 1, 8192).unwrap());
+    assert_eq!(tested.oldest_at(u64::MAX), FIRST + 1);
+    tested.writer.core().positions.set_durable(Position::new(LAST, 8192).unwrap());
+    assert_eq!(tested.oldest_at(FIRST + 11), FIRST + 1);
+    assert_eq!(tested.oldest_at(FIRST + 13), FIRST + 3);
 }

@@ -50,13 +50,19 @@ fn a_ring_that_drops_its_oldest_goes_on_and_grows_again_when_there_is_room() {
     }
 }
 
-/// Another error says nothing about room, and a ring of two files has none to give up.
+/// Another error says nothing about room, and a ring of two files has none to give up. A ring that is to stop
+/// gives up nothing.
 #[test]
 fn only_a_full_disk_makes_the_ring_smaller_and_only_if_that_leaves_a_ring() {
-    for (page, errno) in [(5, libc::EIO), (5, libc::EMFILE), (1, libc::ENOSPC)] {
+    use OnFull::{DropOldest, Stop};
+    for (page, errno, on_full) in [
+        (5, libc::EIO, DropOldest),
+        (5, libc::EMFILE, DropOldest),
+        (1, libc::ENOSPC, DropOldest),
+        (5, libc::ENOSPC, Stop),
+    ] {
         for prepare_ahead in [true, false] {
             let home = Home::new();
-            let on_full = OnFull::DropOldest;
             let options = WriterOptions { prepare_ahead, on_full, ..small(Io::Pwrite, Durability::Sync) };
             let (writer, faults) = faulty_with(&home, WriterOptions { ring_size: RING_SIZE, ..options });
             let mut written = Written { writer, tip: 0 };

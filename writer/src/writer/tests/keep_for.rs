@@ -77,3 +77,21 @@ fn the_page_that_the_log_ends_in_stays_and_an_opening_looks_at_once() {
     let (writer, _) = faulty_with(&home, options);
     assert_eq!(writer.tip(), tip);
 }
+
+/// A ring that takes records without a pause has no time to look at anything but its rotations.
+#[test]
+fn each_rotation_looks_at_the_clock() {
+    for prepare_ahead in [true, false] {
+        let home = Home::new();
+        let keep_for = Some(Duration::from_nanos(1));
+        let options = WriterOptions { prepare_ahead, keep_for, ..small(Io::Pwrite, Durability::Sync) };
+        let (mut writer, _) = faulty_with(&home, WriterOptions { ring_size: 1000, ..options });
+        // What was too old when the ring was opened is none of these.
+        until("a page has become too old", || {
+            fill(&mut writer, 1, realtime_ns());
+            counter(&writer, Counter::ExpiredPages) > 0
+        });
+        assert!(oldest(&home) > 1 && writer.committed().page() < 1000);
+        writer.close().unwrap();
+    }
+}
