@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread::{self, ThreadId};
 
 /// What goes wrong from now on. Errors are errno values; 0 is none.
 #[derive(Debug, Default)]
@@ -47,7 +48,7 @@ pub(crate) struct Faults {
     /// Successful flushes so far.
     pub(crate) syncs: AtomicU64,
     calls: AtomicU64,
-    log: Mutex<Vec<String>>,
+    log: Mutex<Vec<(ThreadId, String)>>,
     /// What io_uring gets to write to in place of the pages that it asks for next; `None` for the page
     /// itself.
     diverted: Mutex<VecDeque<Option<OwnedFd>>>,
@@ -106,7 +107,7 @@ impl Faults {
     pub(crate) fn files_max(&self) -> usize {
         let is_page = |name: &str| ["page-", "fresh-", "trim-"].iter().any(|part| name.contains(part));
         let (mut files, mut max) = (0, 0);
-        for entry in self.log.lock().iter() {
+        for (_, entry) in self.log.lock().iter() {
             match entry.split_once(' ') {
                 Some(("create", name)) if is_page(name) => files += 1,
                 Some(("remove", name)) if is_page(name) => files -= 1,
@@ -120,7 +121,16 @@ impl Faults {
     /// Names that were made, renamed and removed, flushes of the directory, and files that were made no page
     /// any more while nobody else could have them, in order.
     pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().iter().map(|(_, entry)| entry.clone()).collect()
+    }
+
+    /// The same, each with the thread that did it.
+    pub(crate) fn log_with_threads(&self) -> Vec<(ThreadId, String)> {
         self.log.lock().clone()
+    }
+
+    fn note(&self, entry: impl Into<String>) {
+        self.log.lock().push((thread::current().id(), entry.into()));
     }
 }
 
@@ -149,7 +159,7 @@ impl Disk for FaultyDisk {
                 self.faults.refused.fetch_add(1, Ordering::Relaxed);
             })?;
         }
-        self.faults.log.lock().push(format!("create {name}"));
+        self.faults.note(format!("create {name}"));
         Ok(self.wrap(name, self.inner.create(name, rights)?))
     }
 
@@ -161,13 +171,13 @@ impl Disk for FaultyDisk {
         if to.contains("trim-") {
             Faults::check(&self.faults.trim)?;
         }
-        self.faults.log.lock().push(format!("rename {from} {to}"));
+        self.faults.note(format!("rename {from} {to}"));
         self.inner.rename(from, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         Faults::check(&self.faults.remove)?;
-        self.faults.log.lock().push(format!("remove {name}"));
+        self.faults.note(format!("remove {name}"));
         self.inner.remove(name)
     }
 
@@ -180,7 +190,7 @@ impl Disk for FaultyDisk {
 
     fn sync_dir(&self) -> io::Result<()> {
         Faults::check(&self.faults.sync_dir)?;
-        self.faults.log.lock().push("sync_dir".into());
+        self.faults.note("sync_dir");
         self.inner.sync_dir()
     }
 
@@ -278,7 +288,7 @@ impl DiskFile for FaultyFile {
             let mut head = [0; 8];
             self.inner.read_at(&mut head, 0)?;
             if head == dead[..8] {
-                self.faults.log.lock().push("retired".into());
+                self.faults.note("retired");
             }
             Ok(())
         })

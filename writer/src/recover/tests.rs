@@ -39,15 +39,21 @@ fn crashed(io: Io, durable: u64) -> Home {
     }
     writer.settle();
     // A page that gets its name while the files are copied is in the copy under neither.
-    let ready = live.page(writer.committed().page() + 1);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !ready.exists() {
-        assert!(Instant::now() < deadline, "no page is made ready");
-        std::thread::yield_now();
-    }
+    await_ready(&live, &writer);
     let image = Home::new();
     live.copy_to(&image);
     image
+}
+
+/// Waits until the page behind the one that the log ends in has its name. Returns its number.
+fn await_ready(home: &Home, writer: &Writer) -> u64 {
+    let ready = writer.committed().page() + 1;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !home.page(ready).exists() {
+        assert!(Instant::now() < deadline, "no page is made ready");
+        std::thread::yield_now();
+    }
+    ready
 }
 
 /// Page, offset and size of every record.
@@ -350,8 +356,11 @@ fn a_clean_close_needs_no_scan_and_keeps_the_page_that_is_ready() {
         let home = Home::new();
         let mut writer = home.open(&small(io, Durability::Sync));
         writer.append_payloads(&payloads(1..=20)).unwrap();
+        // One that is closed before has none, and then the next one makes it.
+        let ready = await_ready(&home, &writer);
         writer.close().unwrap();
         let ids = home.page_ids();
+        assert_eq!(ids.last(), Some(&ready));
         let writer = home.open(&small(io, Durability::Sync));
         assert!(writer.open_report().clean);
         assert_eq!(home.page_ids(), ids);
