@@ -65,8 +65,8 @@ pub enum Allocation {
     LengthOnly,
 }
 
-/// An open file. There is exactly one of these per page in the writer, or the lease in
-/// [`DiskFile::if_unshared`] could never be had.
+/// An open file. The writer has exactly one of these per page; with two, the kernel would never grant the
+/// lease in [`DiskFile::if_unshared`].
 pub trait DiskFile: Send + Sync + 'static {
     /// Writes some of `bytes` at `offset`; returns how many.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
@@ -123,8 +123,8 @@ impl dyn DiskFile {
         all(bytes, offset, |rest, at| self.write_at(rest, at))
     }
 
-    /// Writes all that `parts` hold, one behind the other, at `offset`. What is left in `parts` means
-    /// nothing.
+    /// Writes all that `parts` hold, one after the other, at `offset`. The content of `parts` is undefined
+    /// afterwards.
     pub fn write_all_parts_at(&self, mut parts: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
         // Empty parts at the front would look like a write of nothing.
         IoSlice::advance_slices(&mut parts, 0);

@@ -1,9 +1,9 @@
-//! One writer, proven by a lock.
+//! The lock that proves that there is only one writer.
 //!
-//! The lock is on `writer.lock`. A file can be removed or replaced while it is locked, so three things stand
-//! behind it: the name must lead to the locked file when the lock has been taken, and as long as the writer
-//! lives ([`LockWatch`]); and `ring.meta` is locked too, which whoever removes a stray lock file leaves
-//! alone.
+//! The lock is on `writer.lock`. A file can be removed or replaced while it is locked, so there are three
+//! further checks: the name must lead to the locked file when the lock has been taken; it must lead there as
+//! long as the writer lives ([`LockWatch`]); and `ring.meta` is locked too, a file that nobody removes
+//! together with a stray lock file.
 
 #![allow(unsafe_code, reason = "OFD locks have no safe wrapper that takes them without waiting")]
 
@@ -25,7 +25,7 @@ use waldo_shm_protocol::names;
 /// that.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// The ring's write lock; released when the last reference to its open file description goes.
+/// The ring's write lock; released when the last reference to its open file description is dropped.
 #[derive(Debug)]
 pub(crate) struct WriterLock {
     file: File,
@@ -68,8 +68,8 @@ impl WriterLock {
         Ok(Some(WriterLock { file, dir: dir.clone(), object, made, meta: None }))
     }
 
-    /// Locks `ring.meta` too, if there is one. Refuses if another writer has it locked: that one's lock file
-    /// has been removed or replaced, and it may not have noticed yet.
+    /// Locks `ring.meta` too, if there is one. Refuses if another writer has locked `ring.meta`: the lock
+    /// file of that writer has been removed or replaced, and it may not have noticed yet.
     pub(crate) fn hold_meta(&mut self) -> Result<(), OpenError> {
         let path = self.dir.path(names::META);
         let file = match self.dir.open_file(names::META) {
@@ -94,8 +94,8 @@ impl WriterLock {
         Ok(())
     }
 
-    /// Refuses if a writer is at work in `dir` now, found out without touching anything: it holds the lock,
-    /// or has `ring.meta` locked, which whoever removed its lock file has left alone.
+    /// Refuses if the ring in `dir` has a running writer, which holds the lock or, if its lock file was
+    /// removed, the lock on `ring.meta`. Changes nothing.
     ///
     /// # Errors
     /// [`OpenError::Locked`], and what the system says.
@@ -117,12 +117,12 @@ impl WriterLock {
         Ok(())
     }
 
-    /// Whether there was no lock file: of a ring that is there, somebody must have removed it.
+    /// Whether there was no lock file. If the ring exists, somebody must have removed the file.
     pub(crate) fn was_missing(&self) -> bool {
         self.made
     }
 
-    /// What the living writer looks at now and then.
+    /// The check that the running writer makes now and then.
     pub(crate) fn watch(&self) -> LockWatch {
         LockWatch { dir: self.dir.clone(), object: self.object }
     }

@@ -1,5 +1,5 @@
-//! The thread that wakes sleeping readers and beats the heart, so that the appending thread does neither.
-//! When it wakes whom, and in which groups, is the policy of [`waking`].
+//! The thread that wakes sleeping readers and stores the heartbeat, so that the appending thread does
+//! neither. The policy, which readers to wake when and in which groups, is in [`waking`].
 
 use crate::clock;
 use crate::core::Core;

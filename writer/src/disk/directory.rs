@@ -1,5 +1,5 @@
-//! The ring's directory, held open. Every file operation is relative to it: a directory that is renamed stays
-//! the ring's, and the directory that is at the old path then is none of the writer's business.
+//! The ring's directory, held open. Every file operation is relative to it: a renamed directory stays the
+//! ring's, and the writer ignores another directory that is then at the old path.
 
 use super::Disk;
 use super::descriptors;
@@ -45,7 +45,7 @@ impl Directory {
         Ok(Directory { path: path.to_owned(), dir: Arc::new(dir) })
     }
 
-    /// The directory that `disk` works in, or the one at `path` if `disk` is none of the operating system's.
+    /// The directory that `disk` works in, or the one at `path` if `disk` is not the operating system's.
     pub(crate) fn of(disk: &dyn Disk, path: &Path) -> io::Result<Directory> {
         match disk.directory() {
             Some(dir) => {
@@ -99,8 +99,7 @@ impl Directory {
         Ok(file)
     }
 
-    /// Opens a file that is there for reading and writing. What is no regular file is refused, and does not
-    /// block.
+    /// Opens an existing file for reading and writing. Refuses anything but a regular file, and never blocks.
     pub(crate) fn open_file(&self, name: &str) -> io::Result<File> {
         self.open_regular(name, OFlag::O_RDWR)
     }
@@ -173,7 +172,7 @@ impl AsFd for Directory {
     }
 }
 
-/// Whether a file could not be opened without waiting because of somebody's lease.
+/// Whether a file could not be opened without waiting, because another process has a lease on it.
 pub(crate) fn is_leased(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EWOULDBLOCK)
 }

@@ -1,5 +1,5 @@
-//! Who may read a file: its permission bits and its group, given in an order in which nobody may read the
-//! file who may neither before nor after.
+//! Who may read a file: its permission bits and its group. They are changed in an order in which nobody may
+//! read the file meanwhile who may read it neither before nor after.
 
 use nix::unistd::{Gid, fchown};
 use std::fs::{File, Metadata, Permissions};
@@ -46,8 +46,8 @@ impl FileRights {
         if mode == self.mode { Ok(()) } else { set_mode(file, self.mode) }
     }
 
-    /// Gives them to `file`, as far as this process may: where it may not give the group away, only those may
-    /// read who may with any group.
+    /// Gives them to `file`, as far as this process may. If the process may not change the group, the file
+    /// gets only the permissions that hold for any group.
     ///
     /// # Errors
     /// What the system says otherwise.
@@ -69,7 +69,7 @@ impl FileRights {
         }
     }
 
-    /// For those who have both, and nobody else.
+    /// The rights that both have.
     pub(crate) fn of_both(self, other: FileRights) -> FileRights {
         if self.group == other.group {
             return FileRights { mode: self.mode & other.mode, ..self };

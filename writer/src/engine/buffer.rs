@@ -66,7 +66,7 @@ impl Buffers {
         unsafe { part.as_ref() }
     }
 
-    /// The caller (the engine) only asks for buffers that are not in flight.
+    /// The caller (the engine) asks only for buffers that are not in flight.
     pub(super) fn get_mut(&mut self, index: usize) -> &mut [u8] {
         let mut part = NonNull::slice_from_raw_parts(self.part(index), self.len);
         // SAFETY: as in `get`, and `&mut self` excludes other references made here. The kernel only ever

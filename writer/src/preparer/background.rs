@@ -1,9 +1,9 @@
-//! The thread that has the next pages ready before they are needed.
+//! The thread that prepares the next pages before they are needed.
 //!
-//! Two pages are kept beyond the ring: one *ready*, with its name, and one *blank*, which only lacks header
-//! and name. If pages fill up faster than this thread gets the processor, the appending thread names the
-//! blank one itself, which takes it less time than to wait. What takes long (a new file, its blocks) is never
-//! between a rotation and its page unless both are gone.
+//! Two pages are kept beyond the ring: one *ready*, with its name, and one *blank*, which lacks only header
+//! and name. If pages fill up faster than this thread gets a processor, the appending thread names the blank
+//! one itself, which takes less time than waiting. A rotation waits for the slow work (a new file, its
+//! blocks) only if both pages are gone.
 
 use super::page_pool::{PageFactory, PagePool};
 use super::readahead::{self, Readahead, UpcomingRange};

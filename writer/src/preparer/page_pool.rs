@@ -1,4 +1,4 @@
-//! The files that a ring consists of: pages are made, named, trimmed, and recycled once nobody else has them.
+//! The page files of a ring: they are made, named, trimmed, and recycled once no other process has them.
 
 use super::failure;
 use crate::core::Core;
@@ -17,11 +17,11 @@ use waldo_shm_protocol::segment::Counter;
 
 /// Trimmed pages that somebody maps and that are kept an eye on; more than these are let go of at once.
 const STUCK_MAX: usize = 64;
-/// Page files beyond those of the ring, at most: in front of the log's end, or until durable records displace
-/// them.
+/// Most page files beyond those of the ring: prepared ahead of the log's end, or not yet displaced by durable
+/// records.
 pub(super) const BEYOND_MAX: usize = 2;
 
-/// What it takes to make a page.
+/// Makes pages.
 #[derive(Clone)]
 pub(super) struct PageFactory {
     pub(super) core: Arc<Core>,
@@ -29,7 +29,7 @@ pub(super) struct PageFactory {
 }
 
 impl PageFactory {
-    /// Gives `blank` its name. Whoever does that sees to it that no number is given twice.
+    /// Gives `blank` its name. The caller ensures that no id is used twice.
     pub(super) fn name(&self, blank: Blank, id: u64) -> Result<Page, Failure> {
         self.core.check_unfailed()?;
         let counter = if blank.recycled { Counter::RecycledPages } else { Counter::FreshPages };
@@ -39,7 +39,7 @@ impl PageFactory {
     }
 }
 
-/// A page of the ring. Its file is open only while somebody writes to it or flushes it, so a ring can have
+/// A page of the ring. Its file is open only while a thread writes to it or flushes it, so a ring can have
 /// more pages than a process may have descriptors.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldPage {
@@ -48,8 +48,8 @@ pub(crate) struct HeldPage {
     pub(crate) len: u64,
     /// Time of its newest record; `None` while it is not complete.
     pub(crate) newest_ns: Option<u64>,
-    /// The file as long as somebody has it open; `None` if nobody ever had. There must never be two
-    /// descriptors of it: a lease is not granted then.
+    /// The file while a thread has it open; `None` if no thread ever had. There must never be two descriptors
+    /// of the file, because the kernel would not grant a lease then.
     pub(crate) file: Option<Weak<dyn DiskFile>>,
 }
 
@@ -82,7 +82,7 @@ struct Trimmed {
     len: u64,
 }
 
-/// The pages of the ring, and those that have left it but are still in somebody's hands.
+/// The pages of the ring, and the trimmed pages that some process still has open or mapped.
 pub(super) struct PagePool {
     factory: PageFactory,
     ring_size: usize,
@@ -129,9 +129,9 @@ impl PagePool {
         self.held.len() > self.pages_max
     }
 
-    /// Whether the oldest page can leave the ring. A page goes when something has come in its place that a
-    /// crash cannot take back, as far as the writer promises that. What the page holds has been acknowledged,
-    /// and an append that is under way may fail.
+    /// Whether the oldest page can be trimmed. A page is trimmed when a crash can no longer take back the
+    /// records that displace it, as far as the writer promises that. The records of the page have been
+    /// acknowledged, while an append that is under way may still fail.
     pub(super) fn is_displaced(&self) -> bool {
         self.reason().is_some()
     }
@@ -160,7 +160,7 @@ impl PagePool {
         }
     }
 
-    /// Looks at the clock: from now on pages leave the ring that are too old for it at `now_ns`.
+    /// Takes note of the time: from now on pages that are too old at `now_ns` are trimmed.
     pub(super) fn look_at_clock(&mut self, now_ns: u64) {
         if let Some(keep_for) = self.factory.core.keep_for {
             let age = u64::try_from(keep_for.as_nanos()).unwrap_or(u64::MAX);
@@ -169,7 +169,7 @@ impl PagePool {
         }
     }
 
-    /// Whether one more page file would be more than the ring may ever take.
+    /// Whether the ring already has as many page files as it may ever have.
     pub(super) fn is_full(&self, waiting: usize) -> bool {
         self.held.len() + waiting >= self.pages_max + BEYOND_MAX
     }
@@ -185,10 +185,10 @@ impl PagePool {
         }
     }
 
-    /// After `error`, by which one more page file could not be made, with `waiting` files beyond the ring: if
-    /// it says that the disk is full, and the ring is to go on all the same, that is as a ring of as many
-    /// pages as take up the files that there are. What leaves it is displaced as from any full ring, so what
-    /// takes its place is as durable as is promised. `false` if it changes nothing.
+    /// Called after `error` has kept the ring from making another page file, with `waiting` files beyond the
+    /// ring. If the disk is full and the ring is to continue nevertheless, its size becomes the number of
+    /// existing files less [`BEYOND_MAX`]. Pages are displaced as in any full ring, so the records that
+    /// displace them are as durable as promised. `false` if nothing changes.
     pub(super) fn shrink(&mut self, waiting: usize, error: &io::Error) -> bool {
         let core = &self.factory.core;
         let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
@@ -206,8 +206,8 @@ impl PagePool {
         true
     }
 
-    /// While the ring is smaller than it is to be: makes a page file more, once a lap, and lets the ring have
-    /// a page more if that works.
+    /// While the ring is smaller than its size: tries once a lap to make another page file, and lets the ring
+    /// grow by a page if that works.
     pub(super) fn grow(&mut self, id: u64) -> Option<Blank> {
         if self.pages_max == self.ring_size || self.turns < self.pages_max {
             return None;
@@ -238,8 +238,8 @@ impl PagePool {
         self.factory.template.blank(&*self.factory.core.disk, id << 16 | self.made & 0xffff)
     }
 
-    /// Lets the oldest pages go until the ring has its size. Returns those that can be used again, `wanted`
-    /// at most, and why no more could be trimmed if that failed.
+    /// Trims the oldest pages until the ring has its size. Returns those that can be recycled, at most
+    /// `wanted`, and the error if trimming failed.
     pub(super) fn trim(&mut self, wanted: usize) -> (Vec<Blank>, Option<Failure>) {
         let core = Arc::clone(&self.factory.core);
         let publisher = core.control.publisher();

@@ -5,9 +5,9 @@
 //!   group 2                | put, write |     flush ........ | answer
 //! ```
 //!
-//! A small group is put, flushed and answered before the next one. Putting and writing a large one takes
-//! about as long as its flush, so the flush goes to a thread of its own and what arrives is written
-//! meanwhile. It is not published before its own flush, and never before the group in front of it.
+//! A small group is encoded, flushed and answered before the next one. Encoding and writing a large group
+//! takes about as long as its flush, so another thread does the flush, and the committer writes the next
+//! group meanwhile. A group is not published before its own flush, and never before the group ahead of it.
 
 use super::SharedInner;
 use super::queue::{Reply, Request, Work, wake_client};

@@ -21,7 +21,7 @@ pub(super) enum Work {
     Close { reply: Reply<()> },
 }
 
-/// What a record says of itself.
+/// The numbers and hash that a record brings along.
 #[derive(Clone, Copy)]
 pub(super) struct Numbers {
     seq_no: u64,
@@ -30,7 +30,7 @@ pub(super) struct Numbers {
     hash_is_claimed: bool,
 }
 
-/// Records copied out of the caller's hands: payloads one behind the other, and where each ends.
+/// Records copied from the caller: payloads one after the other, and where each ends.
 pub(super) struct Records {
     bytes: Vec<u8>,
     ends: Vec<usize>,
@@ -239,7 +239,8 @@ impl Queue {
         !state.requests.is_empty()
     }
 
-    /// Waits for more requests to come, for `time` at most, unless that would hold somebody up.
+    /// Waits for more requests, for `time` at most, unless that would delay a caller who waits for a flush or
+    /// the close.
     pub(super) fn linger(&self, time: Duration) {
         let deadline = Instant::now() + time;
         let mut state = self.state.lock();

@@ -1,4 +1,4 @@
-//! The thread that flushes large groups while the committer goes on.
+//! The thread that flushes large groups while the committer continues.
 
 use super::SharedInner;
 use crate::page::Page;
