@@ -54,8 +54,8 @@ pub enum AttachError {
     },
 }
 
-/// Why reading cannot go on. The reader stays where it is: asking again gives the same error, and
-/// [`Reader::seek`](crate::Reader::seek) leads away from it.
+/// Why reading cannot continue. The reader stays where it is: polling again gives the same error, and
+/// [`Reader::seek`](crate::Reader::seek) moves the reader away from the cause.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReadError {

@@ -9,19 +9,19 @@ pub struct AttachOptions {
     /// Ignore a control segment and read the files alone. Records then show up within 100 ms. Default:
     /// `false`.
     pub files_only: bool,
-    /// How often a sleeping reader looks at how the writer is and whether the ring has moved; each sleep is
-    /// this long give or take half of it, so that thousands of readers do not wake at once. A writer that
-    /// nobody can wake this reader for (it was started with another `/dev/shm`, say) goes unnoticed for no
-    /// longer than that. Default: 3 s.
+    /// How often a sleeping reader checks the writer's state and whether the ring has moved. Each sleep lasts
+    /// this long plus or minus up to half, so that thousands of readers do not wake at once. This is also how
+    /// long a reader may fail to notice a writer that cannot wake it (one with another `/dev/shm`, say).
+    /// Default: 3 s.
     pub check_interval: Duration,
     /// A writer whose heartbeat is older than this, and older than eight of its intervals, is reported as
     /// [`WriterStatus::Stalled`](crate::WriterStatus::Stalled). Default: 5 s.
     pub stalled_after: Duration,
     /// The ring's writer is in this process, and its listener calls
     /// [`Ring::tell_streams`](crate::Ring::tell_streams) and
-    /// [`Ring::rouse_streams`](crate::Ring::rouse_streams). Streams are woken by that, one switch of threads
-    /// sooner than through the control segment, and the segment's sleepers are fewer by one. Where nobody
-    /// calls, they notice records up to a second late. Default: `false`.
+    /// [`Ring::rouse_streams`](crate::Ring::rouse_streams). These calls wake streams one thread switch sooner
+    /// than the control segment does, and the segment has one sleeper less. If the listener does not call,
+    /// streams notice records up to a second late. Default: `false`.
     pub streams_are_told: bool,
 }
 
@@ -116,7 +116,7 @@ pub enum OnLapped {
     Tip,
 }
 
-/// How to pass the time until there is a record.
+/// How to wait until there is a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WaitStrategy {
     /// Keep looking: shortest delay, one CPU each.
@@ -143,9 +143,9 @@ pub struct ReaderOptions {
     /// How to wait. Default: adaptive.
     pub wait: WaitStrategy,
     /// Most bytes of records (headers included) in one batch; a larger record comes alone. Default: 256 KiB.
-    /// The first batch after a seek has 4 KiB at most, and each further one twice as much as the one before,
-    /// so that a lookup of one record touches no more than that. For lookups of single records alone choose
-    /// 1.
+    /// The first batch after a seek has at most 4 KiB, and each further batch twice as much as the one
+    /// before, so that a lookup of one record touches no more than that. For lookups of single records only,
+    /// choose 1.
     pub batch_bytes: usize,
 }
 

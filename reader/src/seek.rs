@@ -1,8 +1,7 @@
-//! Finding a place in the log: the page by bisection, a record near the target by the sparse index, the rest
-//! on foot.
+//! Finding a place in the log: the page by bisection, a record near the target by the sparse index, and the
+//! target by walking from there.
 //!
-//! Directory and index are hints. A search ends at a record that has been looked at itself, whatever they
-//! said.
+//! Directory and index are hints. A search always ends at a record that it has checked itself.
 
 mod empty;
 mod found;
@@ -37,8 +36,8 @@ const TIP_WALK_MAX: u32 = 1 << 20;
 
 const FIRST: u32 = PAGE_HEADER_LEN as u32;
 
-/// A search. It reads, opens and maps pages, and goes over to another attachment if the ring has moved, but
-/// it has no access to the reader's position: what it comes to is a value.
+/// A search. It reads, opens and maps pages, and changes to another attachment if the ring has moved. But it
+/// has no access to the reader's position: its result is a value.
 pub(crate) struct Search<'r> {
     pub(crate) ring: &'r Arc<AttachedRing>,
     pub(crate) attachment: &'r mut Arc<Attachment>,
@@ -54,13 +53,13 @@ struct Span {
 }
 
 impl Reader {
-    /// Goes to `cursor`. The reader stays where it is if that fails.
+    /// Moves to `cursor`. The reader stays where it is if that fails.
     ///
-    /// A cursor beyond the tip is fine: records up to it are passed over when they come. In a gap of the
-    /// numbering, the next record that exists follows.
+    /// A cursor beyond the tip is valid: records up to the cursor are skipped when they come. If the cursor
+    /// is in a gap of the numbering, the next existing record follows.
     ///
     /// # Errors
-    /// [`ReadError::Lapped`] if records behind the cursor have been trimmed, and what reading can meet.
+    /// [`ReadError::Lapped`] if records after the cursor have been trimmed, and all errors of reading.
     pub fn seek(&mut self, cursor: Cursor) -> Result<(), ReadError> {
         self.go(cursor.into())
     }

@@ -1,11 +1,11 @@
-//! How a ring and its writer are.
+//! The state of a ring and its writer.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use waldo_shm_protocol::{Position, RingId};
 
-/// How the writer is.
+/// The writer's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriterStatus {
@@ -64,8 +64,8 @@ pub enum ControlKind {
     Files,
 }
 
-/// A ring at one moment. The values are read one after the other, so under a busy writer some are newer than
-/// others.
+/// A ring at one moment. The values are read one after the other, so while a writer is busy some are newer
+/// than others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RingStatus {
@@ -73,18 +73,18 @@ pub struct RingStatus {
     pub home: PathBuf,
     /// Its identity.
     pub ring_id: RingId,
-    /// Pages it holds at most.
+    /// Most pages that the ring holds.
     pub ring_size: u32,
     /// Length of a new page file in bytes.
     pub page_len: u64,
     /// The writer's starts so far.
     pub epoch: u32,
-    /// How the writer is.
+    /// The writer's state.
     pub writer: WriterStatus,
     /// The writer's process id; 0 if unknown. For people only: numbers are reused.
     pub writer_pid: u32,
-    /// Time since the writer was last seen alive; `None` without a control segment, and as long as it is not
-    /// known: a writer in another time namespace has to be seen twice.
+    /// Time since the writer was last seen alive; `None` without a control segment, and while it is unknown:
+    /// a writer in another time namespace has to be seen twice.
     pub heartbeat_age: Option<Duration>,
     /// Everything below is committed.
     pub committed: Position,
@@ -98,7 +98,7 @@ pub struct RingStatus {
     pub tip_page: u64,
     /// Oldest record left; `None` if there is none or it is not known.
     pub oldest_seq_no: Option<u64>,
-    /// The record before the oldest one left: reading after it, nothing is missed.
+    /// The record before the oldest one left: a reader that starts after it misses nothing.
     pub after_seq_no: Option<u64>,
     /// Pages in the ring.
     pub pages: u64,
@@ -113,7 +113,7 @@ pub struct RingStatus {
 }
 
 impl RingStatus {
-    /// Bytes of page files between what is durable and what is committed; pages between the two count in
+    /// Bytes of page files between the durable and the committed position; pages between the two count in
     /// full.
     pub fn durable_lag_bytes(&self) -> u64 {
         let (durable, committed) = (self.durable, self.committed);

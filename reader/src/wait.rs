@@ -27,11 +27,11 @@ pub enum Wakeup {
 
 impl Reader {
     /// Waits until there is something to poll for, the writer's state changes, or `timeout` has passed;
-    /// without a timeout it does not return before one of the first two. It never waits in vain for a writer
-    /// that is gone: that is a change of state, and is told once.
+    /// without a timeout it does not return before one of the first two. A writer that has ended is a change
+    /// of state, which is reported once, so a caller never waits unknowingly for a dead writer.
     ///
     /// # Errors
-    /// What [`Reader::poll`] would meet while looking after the control segment.
+    /// The errors of [`Reader::poll`] that concern the control segment.
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Wakeup, ReadError> {
         if self.news() {
             return Ok(Wakeup::Records);

@@ -1,4 +1,4 @@
-//! One thread per ring and process that sleeps for all asynchronous streams of the process together.
+//! One thread per ring and process, which sleeps on behalf of all asynchronous streams of the process.
 
 pub(crate) mod process_waiter;
 pub(crate) mod sleepers;
@@ -33,8 +33,8 @@ impl Ticket {
         Ticket { ring, visibility, number, pid }
     }
 
-    /// Has `waker` called once when something about the ring has changed since before this call. The caller
-    /// must look for records after it, or a change in between is missed.
+    /// Calls `waker` once when the ring has changed since before this call. The caller must look for records
+    /// after this call, or it misses a change in between.
     ///
     /// # Errors
     /// [`ReadError::Io`] if the thread cannot be started.

@@ -13,7 +13,7 @@ use waldo_shm_protocol::{RingId, names};
 const LEASE_PATIENCE: Duration = Duration::from_secs(1);
 const LEASE_PAUSE_MAX: Duration = Duration::from_millis(5);
 
-/// What became of an attempt to open a page.
+/// The result of an attempt to open a page.
 pub(crate) enum Opened<T> {
     /// There it is.
     Page(T),
@@ -34,10 +34,10 @@ pub(crate) fn open(path: &Path, ring_id: &RingId, id: u64) -> Result<Opened<(Fil
 
 /// Opens a page with `open`, which is given the flags.
 ///
-/// Never waits in the system: a pipe that somebody has put in a page's place would hold a reader for ever,
-/// and a lease of a writer that is stopped for 45 s. So an open that meets a lease fails, and is tried again
-/// for as long as [`LEASE_PATIENCE`]. A lease of the writer's lasts for microseconds, and before it was taken
-/// the page has lost its name: the second try finds none, or the page that bears it by then.
+/// Never blocks in the kernel: a pipe in a page's place would block a reader for ever, and the lease of a
+/// stopped writer for 45 s. So an open that meets a lease fails, and is tried again for up to
+/// [`LEASE_PATIENCE`]. The writer holds a lease for microseconds, and the page has lost its name before: the
+/// second try finds no file, or another page that has the name by then.
 pub(super) fn open_with(open: impl Fn(i32) -> io::Result<File>) -> io::Result<File> {
     let always = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     // An access time would have to be written after each append, by the first to read it, under locks of the
@@ -61,7 +61,7 @@ pub(super) fn open_with(open: impl Fn(i32) -> io::Result<File>) -> io::Result<Fi
     }
 }
 
-/// Checks the header of what was opened as page `id`.
+/// Checks the header of the file that was opened as page `id`.
 pub(super) fn check(
     opened: io::Result<File>,
     path: &Path,

@@ -1,4 +1,4 @@
-//! Being overtaken by the ring, and moving to where a search has led.
+//! Being overtaken by the ring, and moving to the place that a search has found.
 
 use super::Reader;
 use super::outcome::Stepped;
@@ -14,8 +14,8 @@ use waldo_shm_protocol::Position;
 use waldo_shm_protocol::record::{Frame, Record};
 
 impl Reader {
-    /// Looks for `want`, and goes where the search has led. If that is lapped, the reader goes where it was
-    /// told to go then, or stays where it is, with an error.
+    /// Searches for `want`, and moves to the place found. If the reader is lapped, it moves where the options
+    /// tell it, or stays where it is and returns an error.
     pub(crate) fn go(&mut self, want: SeekTarget) -> Result<(), ReadError> {
         match self.search(want)? {
             Sought::Found(found) => self.take(found),
@@ -39,8 +39,8 @@ impl Reader {
         sought
     }
 
-    /// The reader's page has been trimmed before it was opened, or the one before it has, and with it the
-    /// record that tells whether the log is still the one that was read.
+    /// Called when the reader's page was trimmed before it was opened, or the previous page was, and with it
+    /// the record that shows whether the log is still the one that was read.
     #[cold]
     pub(super) fn lapsed(&mut self) -> Result<Stepped, ReadError> {
         // What the cursor asked for may lie behind everything that has been trimmed.

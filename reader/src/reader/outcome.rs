@@ -1,8 +1,8 @@
-//! What the parts of a poll come to.
+//! The results of the parts of a poll.
 
 use crate::batch::Batch;
 
-/// What one step of a poll came to.
+/// The result of one step of a poll.
 pub(super) enum Stepped {
     Batch(Batch),
     Drained,
@@ -10,7 +10,7 @@ pub(super) enum Stepped {
     Again,
 }
 
-/// What became of entering a page.
+/// The result of entering a page.
 pub(super) enum Entered {
     /// It is mapped, as [`Reader`]'s page.
     Page,
@@ -21,7 +21,7 @@ pub(super) enum Entered {
     Unsettled,
 }
 
-/// What a look at the ring came to.
+/// The result of a check of the ring.
 pub(crate) enum SourceCheck {
     /// Nothing has changed: a watermark loaded before may be used.
     Same,

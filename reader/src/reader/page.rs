@@ -1,4 +1,4 @@
-//! Reading in one page, and going on to the next.
+//! Reading in one page, and changing to the next.
 
 use super::outcome::{Entered, Stepped};
 use super::{Reader, corrupt};
@@ -69,7 +69,7 @@ impl Reader {
         }
     }
 
-    /// Whether page `id`, which could not be opened, has left the ring.
+    /// Whether page `id`, which could not be opened, has been trimmed.
     pub(crate) fn trimmed(&self, id: u64) -> Result<bool, ReadError> {
         self.attachment.look_at_files()?;
         // The writer raises this before the file loses its name, and the failed open came after that.
@@ -114,7 +114,7 @@ impl Reader {
     }
 }
 
-/// Records in the ring in front of `page`, if that is known.
+/// Number of records appended before `page`, if that is known.
 pub(crate) fn records_before(attachment: &Attachment, page: u64) -> Option<u64> {
     let info = attachment.page(page)?;
     (info.records_before != RECORDS_UNKNOWN).then_some(info.records_before)

@@ -1,4 +1,4 @@
-//! Passing over the records of a batch, wherever they lie.
+//! Walking over the records of a batch, in a mapping or in a copy.
 
 use super::Reader;
 use crate::error::ReadError;
@@ -9,8 +9,8 @@ use waldo_shm_protocol::record::Frame;
 use waldo_shm_protocol::{PageSeed, Position};
 
 impl Reader {
-    /// Passes over the records that are to come next, in `bytes` at `offset` of the page with this seed, with
-    /// the checks that were asked for.
+    /// Walks over the next records, in `bytes` at `offset` of the page with this seed, with the checks that
+    /// the options ask for.
     #[inline(always)]
     pub(super) fn pass(&self, bytes: &[u8], seed: PageSeed, offset: u32) -> Result<Passed, BadRecord> {
         let prev = self.position.last().map(|last| last.seq_no);
@@ -54,7 +54,7 @@ impl Reader {
         Ok(Passed { start, end: walk.offset(), len, payload_bytes, first_seq_no, last, skip, sealed })
     }
 
-    /// Moves to where a pass through page `id` has ended.
+    /// Moves to the place where a walk through page `id` has ended.
     #[inline(always)]
     pub(super) fn advance(&mut self, id: u64, passed: &Passed) -> Result<(), ReadError> {
         let at = Position::new(id, passed.end.into()).ok_or_else(|| self.nonsense())?;

@@ -1,4 +1,4 @@
-//! Keeping up with the ring: other control segments, other writers, and whether the place still holds.
+//! Keeping up with the ring: other control segments, other writers, and whether the place is still valid.
 
 use super::Reader;
 use super::outcome::SourceCheck;
@@ -33,8 +33,8 @@ enum Compared {
 }
 
 impl Reader {
-    /// Follows the ring to another attachment if it has one, and makes sure that the place still holds when
-    /// another writer has come.
+    /// Follows the ring to another attachment if it has one, and checks that the place is still valid when
+    /// another writer has started.
     pub(crate) fn attend(&mut self) -> Result<SourceCheck, ReadError> {
         let mut moved = self.ring.generation() != self.attachment.generation;
         if moved {
@@ -61,14 +61,14 @@ impl Reader {
         Ok(if moved { SourceCheck::Moved } else { SourceCheck::Same })
     }
 
-    /// Looks whether the ring has a newer control segment than this one.
+    /// Checks whether the ring has a newer control segment than this one.
     pub(crate) fn refresh(&mut self) -> Result<(), ReadError> {
         let fresh = self.ring.refresh(&self.attachment)?;
         self.adopt(fresh);
         Ok(())
     }
 
-    /// The same, for who has found the ring other than the attachment says.
+    /// The same, for a caller that has found that the ring differs from the attachment.
     pub(super) fn refresh_closely(&mut self) -> Result<(), ReadError> {
         let fresh = self.ring.refresh_closely(&self.attachment)?;
         self.adopt(fresh);
@@ -80,8 +80,8 @@ impl Reader {
         self.position.follow(&self.attachment);
     }
 
-    /// Whether another writer has come that is mending the files now. One that has not been seen alive for
-    /// long is not waited for.
+    /// Whether another writer has started and is still recovering the files. A writer that has not been seen
+    /// alive for long does not count.
     pub(crate) fn unsettled(&self) -> bool {
         self.attachment.is_being_mended(self.position.epoch(), &self.ring.options)
     }

@@ -1,11 +1,10 @@
-//! Noticing that what a ring is read from is not what it was: another segment, another writer, another
-//! directory.
+//! Noticing that the source of a ring has changed: another segment, another writer, another directory.
 //!
-//! A segment does not say that its writer is gone if that was killed, or that the next one works with another
-//! segment which cannot be seen from here. So whoever follows a segment looks now and then, and more often
-//! while no writer is seen alive, at what is true for everybody: whether the path leads to the directory that
-//! was opened, which ring is in it, which start of a writer its metadata names, and which segment its link.
-//! In this order: what is seen first is not younger than what is seen after it.
+//! A segment does not say that its writer was killed, or that the next writer uses another segment that is
+//! not visible from here. So a reader that follows a segment checks now and then, and more often while no
+//! writer is seen alive, what every process can see: whether the path leads to the directory that was opened,
+//! which ring is in it, which epoch its metadata names, and which segment its link names. It checks in this
+//! order, so that what it sees first is not younger than what it sees later.
 
 use super::attached_ring::AttachedRing;
 use super::looks::Glance;
@@ -24,11 +23,11 @@ use waldo_shm_protocol::segment::WriterState;
 
 impl AttachedRing {
     /// The attachment to use instead of `seen` if `seen` cannot be used any more, else `seen`. In files mode,
-    /// looks at the files and for a segment, not more often than is worth while.
+    /// also looks at the files and for a segment, at limited intervals.
     ///
     /// # Errors
-    /// What is wrong with the files or with the segment that has taken the place of an old one, and
-    /// [`ReadError::Replaced`] or [`ReadError::Gone`] if it is not the ring any more.
+    /// What is wrong with the files or with the segment that has replaced the old one, and
+    /// [`ReadError::Replaced`] or [`ReadError::Gone`] if the ring is no longer there.
     pub(crate) fn attend(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
         match &seen.source {
             Source::Control(_) if seen.usable(&self.options) || seen.awaits_successor() => {
@@ -61,7 +60,7 @@ impl AttachedRing {
         }
     }
 
-    /// Looks where the ring and its segment are now. Gives `seen` back if that is where we are, or if there
+    /// Finds out where the ring and its segment are now. Returns `seen` if nothing has changed, or if there
     /// is nothing better.
     ///
     /// # Errors
@@ -76,8 +75,8 @@ impl AttachedRing {
         looked
     }
 
-    /// The same, and nothing is taken for unchanged because it looks so from outside: for who has found the
-    /// ring other than `seen` says. Two changes within one tick of the file system's clock look like one.
+    /// The same, without relying on unchanged file times: for a caller that has found that the ring differs
+    /// from `seen`. Two changes within one tick of the file system's clock look like one.
     ///
     /// # Errors
     /// As [`AttachedRing::attend`].

@@ -26,7 +26,7 @@ pub struct DurableLine {
     pub(super) reserved: [AtomicU64; 15],
 }
 
-/// How the writer is.
+/// The writer's state.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct StatusLine {
