@@ -1,4 +1,4 @@
-//! `waldo append`: standard input into a ring, or to the service that has it.
+//! `waldo append`: appends standard input to a ring, directly or through the service that owns the ring.
 
 mod bell;
 mod feed;

@@ -1,4 +1,4 @@
-//! The arguments that say how large a ring is to be.
+//! The arguments for the size of a ring.
 
 use std::time::Duration;
 use waldo_shm_protocol::limits::RING_SIZE_MAX;

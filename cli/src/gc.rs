@@ -1,4 +1,4 @@
-//! `waldo gc`: what nobody needs any more, removed.
+//! `waldo gc`: removes left-over segments, reports and unused rings.
 
 use crate::lag::report_directory;
 use crate::machine::{Search, homes_below, newest_time, state};

@@ -1,4 +1,4 @@
-//! `waldo inspect`: what the files of a ring hold, field by field, damaged or not. Never writes.
+//! `waldo inspect`: shows the files of a ring field by field, damaged or not. Never writes.
 
 mod control;
 mod fields;

@@ -1,4 +1,4 @@
-//! `--watch`: the same shown again and again.
+//! `--watch`: shows the same output again and again.
 
 use std::io::IsTerminal;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `waldo replay`: the records of one ring appended to another.
+//! `waldo replay`: appends the records of one ring to another.
 
 use crate::attach::{Patience, attach, parse_patience, settle};
 use crate::tail::range::Place;

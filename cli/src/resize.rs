@@ -1,4 +1,4 @@
-//! `waldo resize`: the size of a ring changed while nobody writes it.
+//! `waldo resize`: changes the size of a ring that has no writer.
 
 mod words;
 

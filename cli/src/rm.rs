@@ -1,4 +1,4 @@
-//! `waldo rm`: rings removed, and nothing else.
+//! `waldo rm`: removes rings, and nothing else.
 
 use crate::output::{Output, or_closed};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `waldo serve`: a writer process that stays.
+//! `waldo serve`: a writer process that runs until it is stopped.
 
 mod service;
 

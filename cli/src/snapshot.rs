@@ -1,4 +1,4 @@
-//! `waldo snapshot`: a consistent copy of a ring, beside a writer that goes on.
+//! `waldo snapshot`: makes a consistent copy of a ring while its writer runs.
 
 mod archive;
 mod directory;

@@ -1,4 +1,4 @@
-//! `waldo stat`: a ring at a glance.
+//! `waldo stat`: the state of a ring and its writer.
 
 pub mod readers;
 

@@ -1,4 +1,4 @@
-//! `waldo verify`: every byte of a ring, checked.
+//! `waldo verify`: checks every byte of a ring.
 
 use crate::output::Output;
 use anyhow::Context;

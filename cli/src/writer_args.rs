@@ -1,4 +1,4 @@
-//! The arguments of every command that writes, and opening the ring with them.
+//! The arguments that all writing commands share, and opening a ring with them.
 
 use crate::capacity_args::CapacityArgs;
 use crate::input::{Framing, Long};

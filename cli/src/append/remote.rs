@@ -1,4 +1,4 @@
-//! `waldo append --socket`: to the service that has the ring.
+//! `waldo append --socket`: appending through the service that owns the ring.
 
 use super::bell::{Bell, Until};
 use super::feed::Feed;

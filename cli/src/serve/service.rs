@@ -1,6 +1,6 @@
 //! `waldo serve --socket` and `--config`: becoming the program `waldo-service`.
 //!
-//! The command has no async runtime and no HTTP server. Whoever wants them installs the service.
+//! The command has no async runtime and no HTTP server; the service has both, and is installed separately.
 
 use crate::writer_args::WriterArgs;
 use anyhow::anyhow;

@@ -1,4 +1,4 @@
-//! When output is coloured and escaped, and the colours.
+//! Whether output is coloured and escaped, and the colours.
 
 /// What a regular expression has found.
 pub const MATCH: &str = "\x1b[1;31m";
