@@ -14,7 +14,7 @@ use std::ops::Range;
 
 pub use source::Source;
 
-/// How records are told apart.
+/// How the input is cut into records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// A record is a line, without its newline. A last line without one counts too.

@@ -18,7 +18,7 @@ use waldo_terminal::failure::{Outcome, Usage, output_error};
 
 /// Decode the files of a ring, damaged or not.
 ///
-/// Prints every field of what it finds and says what is wrong with it. Nothing is ever written.
+/// Prints every field, and says what is wrong with it. Never writes anything.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
