@@ -69,26 +69,26 @@ impl AttachOptions {
 /// Where to start reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
-    /// Behind the newest record: what comes from now on.
+    /// After the newest record: only new records.
     Tip,
-    /// At the oldest record that is still there.
+    /// At the oldest record in the ring.
     Oldest,
-    /// Behind the record with this number: the first one with a greater number. `After(0)` is everything.
+    /// After the record with this number: at the first one with a greater number. `After(0)` is everything.
     After(u64),
     /// At the first record whose number is this or greater.
     From(u64),
-    /// At the first record that was appended at this time or later, by the writer's clock; at the oldest one
-    /// still there if that is younger.
+    /// At the first record that was appended at this time or later, by the writer's clock; at the oldest
+    /// record in the ring if that is younger.
     Since(SystemTime),
 }
 
 /// Which records a reader sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Visibility {
-    /// Those that are in the page cache: they survive the writer's death.
+    /// Committed records, which are in the page cache: they survive the writer's death.
     #[default]
     Committed,
-    /// Those that survive power loss as well.
+    /// Durable records, which survive power loss as well.
     Durable,
 }
 
@@ -110,22 +110,22 @@ pub enum OnLapped {
     /// Return [`ReadError::Lapped`](crate::ReadError::Lapped) until the caller seeks.
     #[default]
     Fail,
-    /// Go on at the oldest record and note it in [`Reader::lapses`](crate::Reader::lapses).
+    /// Continue at the oldest record and note it in [`Reader::lapses`](crate::Reader::lapses).
     Oldest,
-    /// Go on behind the newest record and note it in [`Reader::lapses`](crate::Reader::lapses).
+    /// Continue after the newest record and note it in [`Reader::lapses`](crate::Reader::lapses).
     Tip,
 }
 
 /// How to wait until there is a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WaitStrategy {
-    /// Keep looking: shortest delay, one CPU each.
+    /// Spin: shortest delay, one processor for each reader.
     Spin,
-    /// Keep looking, offering the CPU to others in between.
+    /// Spin, but yield the processor between two looks.
     Yield,
-    /// Sleep on a futex: no CPU while idle.
+    /// Sleep on a futex: no processor time while idle.
     Park,
-    /// Look for 2 to 50 us, depending on how often that has helped, then sleep.
+    /// Spin for 2 to 50 us, depending on how often that has helped, then sleep.
     #[default]
     Adaptive,
 }

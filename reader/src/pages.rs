@@ -45,7 +45,7 @@ struct KnownPages {
     files: Vec<Known<PageFile>>,
 }
 
-/// A page that somebody in this process has mapped, or open.
+/// A page that a reader of this process has mapped or open.
 #[derive(Debug)]
 struct Known<T> {
     id: u64,
@@ -73,13 +73,13 @@ impl Pages {
     /// # Errors
     /// [`ReadError::Io`] or [`ReadError::Page`] for what trimming cannot explain.
     pub(crate) fn map(&self, id: u64, epoch: u32) -> Result<Opened<Arc<PageMap>>, ReadError> {
-        // Under the lock: two readers that enter a page together shall not both map it.
+        // Under the lock, so that two readers that enter a page together do not both map it.
         let mut held = self.lock();
         let KnownPages { home, maps, files } = &mut *held;
         if let Some(map) = find(maps, (id, epoch), home)? {
             return Ok(Opened::Page(map));
         }
-        // Whoever has it open reads it to its end, even if it has been trimmed meanwhile.
+        // A reader that has the page open reads it to its end, even if it has been trimmed meanwhile.
         let map = match find(files, (id, epoch), home)? {
             Some(page) => PageMap::new(page.file(), (*page).as_ref().clone(), self.hold(home)),
             None => match self.open(id, home)? {
@@ -132,7 +132,7 @@ impl Pages {
     /// read, and a reader that loses its processor while it has the lock holds up the writer; an unknown file
     /// system may do the same.
     pub(crate) fn read_without_lock(&self) -> bool {
-        // Once for all pages: they got their names in this directory, so they lie in its file system.
+        // Checked once for all pages: they got their names in this directory, so they are in its file system.
         let lock_free = *self.lock_free.get_or_init(|| {
             let kind = fstatfs(self.lock().home.dir()).map(|stat| stat.filesystem_type());
             kind.is_ok_and(|kind| kind == EXT4_SUPER_MAGIC || kind == TMPFS_MAGIC)
@@ -198,7 +198,7 @@ fn find<T: AsRef<PageFacts>>(
     Ok(None)
 }
 
-/// Makes `page` known, and forgets what nobody holds any more.
+/// Registers `page`, and forgets pages that no reader holds any more.
 fn enter<T>(known: &mut Vec<Known<T>>, (id, epoch): (u64, u32), page: &Arc<T>) {
     known.retain(|known| known.id != id && known.page.strong_count() > 0);
     known.push(Known { id, epoch, page: Arc::downgrade(page) });

@@ -73,8 +73,8 @@ impl Search<'_> {
         loop {
             self.attend_for_search()?;
             let error = match self.attempt(want) {
-                // Another writer has come, and may have replaced files: what was found may be of before or of
-                // after.
+                // Another writer has started, and may have replaced files: the result may be from before or
+                // after that.
                 _ if self.attachment.epoch() != self.window.epoch() && races < RACES_MAX => None,
                 Ok(Attempt::Done(found)) => return Ok(Sought::Found(found)),
                 Ok(Attempt::Overtaken(overtaken)) => return Ok(Sought::Overtaken(overtaken)),
@@ -103,13 +103,13 @@ impl Search<'_> {
 
     fn refresh(&mut self) -> Result<(), ReadError> {
         *self.attachment = self.ring.refresh_closely(self.attachment)?;
-        // Otherwise everything that is found from here on counts as found under another start.
+        // Otherwise everything found from here on would count as found under another epoch.
         self.window.look_under(self.attachment.epoch());
         Ok(())
     }
 
-    /// A search for later, if pages are missing that a segment names which is out of date: whoever comes next
-    /// tells where `want` is, or the files do once it is known that nobody comes.
+    /// Postpones the search, if pages are missing that an outdated segment names: the next writer will say
+    /// where `want` is, or the files will, once it is known that no writer comes.
     #[cold]
     fn put_off(&self, want: SeekTarget) -> Option<Found> {
         let unsettled = self.attachment.is_unsettled(&self.ring.options);
@@ -174,7 +174,7 @@ impl Search<'_> {
             }
             let committed = self.attachment.watermark(Visibility::Committed).position().page();
             if self.options.visibility == Visibility::Durable && oldest <= committed {
-                // The ring has gone round since the last flush: there is nothing durable in it.
+                // The ring has completed a lap since the last flush: there is nothing durable in it.
                 return Ok(None);
             }
             std::thread::yield_now();
@@ -225,8 +225,8 @@ impl Search<'_> {
         self.start_of_ring(map, first).map(Attempt::Done)
     }
 
-    /// The first record that does not lie behind `target`. `resuming` is the checkpoint whose record it is to
-    /// be.
+    /// The first record that does not lie behind `target`. `resuming` is the checkpoint whose record it
+    /// should be.
     #[inline]
     fn find(
         &mut self,

@@ -9,30 +9,30 @@ use waldo_shm_protocol::{Position, RingId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriterStatus {
-    /// It runs.
+    /// The writer runs.
     Live,
-    /// It is reading the files before it goes on.
+    /// The writer is starting: it reads, and if necessary recovers, the files.
     Recovering,
-    /// It closed the ring; everything is durable.
+    /// The writer closed the ring; everything is durable.
     Closed,
-    /// It met an error it must not go on after, and stopped.
+    /// The writer stopped after a final error.
     Failed {
         /// The error number.
         errno: i32,
     },
-    /// It says it runs but has not been seen alive for a while: killed, stopped, or the machine is
-    /// overloaded.
+    /// The writer says that it runs, but has not been seen alive for a while: it was killed or stopped, or
+    /// the machine is overloaded.
     Stalled {
         /// How long ago it was last seen alive.
         age: Duration,
     },
-    /// Another start of the writer is running.
+    /// Another writer has started.
     Restarted {
-        /// Its number.
+        /// Its epoch.
         epoch: u32,
     },
-    /// No control segment of a start that goes on is to be seen from here, and nothing says that the ring was
-    /// closed. A writer may run all the same, with another `/dev/shm`, say: then its records come in.
+    /// No control segment of a running writer is visible from here, and nothing says that the ring was
+    /// closed. A writer may run nevertheless, with another `/dev/shm`, say: then its records still arrive.
     Absent,
 }
 
@@ -77,7 +77,7 @@ pub struct RingStatus {
     pub ring_size: u32,
     /// Length of a new page file in bytes.
     pub page_len: u64,
-    /// The writer's starts so far.
+    /// The writer's epoch.
     pub epoch: u32,
     /// The writer's state.
     pub writer: WriterStatus,

@@ -69,7 +69,8 @@ impl Batches {
             return Ok(Some(batch));
         }
         self.ticket.register(cx.waker())?;
-        // What came between the first look and the registration would wake nobody.
+        // Look again: a record that came between the first look and the registration would not wake the
+        // stream.
         let batch = self.reader.poll()?;
         if batch.is_none() {
             self.reader.let_go_behind();

@@ -124,11 +124,11 @@ fn run(ring: &Weak<AttachedRing>) {
             .as_ref()
             .ok()
             .map(|attached| Watched { observed: attached.observe(), alive: attached.alive(&ring.options) });
-        // With an error nobody knows what has changed: each stream is to find out by itself.
+        // After an error it is unknown what has changed: each stream has to find out by itself.
         if now.is_none() || seen != now {
             let flushed = now.zip(seen).is_some_and(|(now, seen)| now.only_more_is_durable_than(&seen));
             seen = now;
-            // A flush is news for few: most streams see records long before.
+            // A flush is news for few streams: most have seen the records long before.
             let both = [Visibility::Durable, Visibility::Committed];
             waiter.wake(if flushed { &both[..1] } else { &both }, &mut room);
         }

@@ -78,7 +78,8 @@ impl Core {
 
     /// Moves the durable position, in the writer and for readers.
     pub(crate) fn set_durable(&self, position: Position) {
-        // Readers first: the notifier goes by the writer's own, and whom it wakes must find the other.
+        // The segment's position first: the notifier loads the writer's own, and the readers that it wakes
+        // must find the segment's.
         self.control.publisher().set_durable(position);
         self.positions.set_durable(position);
     }

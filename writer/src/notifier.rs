@@ -80,13 +80,14 @@ fn run(core: &Core, mut told: (Position, Position), mut heartbeat: Heartbeat) {
     }
 }
 
-/// One round: wakes everybody, at the pace that the processors allow. Returns how many slept.
+/// One round: wakes all sleeping readers, at the pace that the processors allow. Returns how many slept.
 fn wake_sleepers(core: &Core, pacing: &mut Pacing, heartbeat: &mut Heartbeat) -> usize {
     let publisher = core.control.publisher();
     core.waking.rouse_listener();
     pacing.begin_round();
     let woken = waking::wake_sleepers(publisher, || {
-        // A round of ten thousands takes its time, and whoever closes the ring wakes all that are left.
+        // A round of tens of thousands takes time, and the thread that closes the ring wakes all that are
+        // left.
         if core.waking.is_stopped() {
             return false;
         }

@@ -16,16 +16,15 @@ pub enum Durability {
     /// Once it survives power loss: every append, or group of appends, ends with a completed flush.
     Sync,
     /// Once it is in the page cache: it survives the writer's death. A background flush makes it durable at
-    /// this interval, so a power cut takes what was appended since the last flush began. Pages leave the ring
-    /// when durable records have taken their place; where the disk cannot keep up with that, appends wait for
-    /// it.
+    /// this interval, so a power cut takes the records appended since the last flush began. Pages are trimmed
+    /// when durable records have taken their place; if the disk cannot keep up, appends wait for it.
     Interval(Duration),
     /// Once it is in the page cache: it survives the writer's death, and no more than that is promised.
-    /// Appends run at the speed of memory and never wait for the disk. What is there is flushed now and then.
-    /// After a power cut the ring opens with the longest run of pages that is whole, in order and without a
-    /// gap, and [`OpenReport::cut`](crate::OpenReport::cut) says what was dropped.
-    /// [`Writer::sync`](crate::Writer::sync) makes what the ring holds durable, but records that come later
-    /// may push it out of the ring before they are durable themselves.
+    /// Appends run at the speed of memory and never wait for the disk. The log is flushed now and then. After
+    /// a power cut the ring opens with the longest intact run of pages, in order and without a gap, and
+    /// [`OpenReport::cut`](crate::OpenReport::cut) says what was dropped.
+    /// [`Writer::sync`](crate::Writer::sync) makes the records in the ring durable, but later records may
+    /// displace them before those are durable themselves.
     PageCache,
 }
 
@@ -33,14 +32,14 @@ pub enum Durability {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GeometryChange {
-    /// The ring's own stay in force: nothing that the ring holds is dropped by opening it with other options.
-    /// [`OpenReport::geometry_kept`](crate::OpenReport::geometry_kept) tells.
+    /// The ring's own values stay in force: opening the ring with other options drops nothing.
+    /// [`OpenReport::geometry_kept`](crate::OpenReport::geometry_kept) says so.
     #[default]
     Keep,
-    /// The options are in force where they make the ring larger, the ring's own where they do not.
+    /// The options are in force where they make the ring larger; otherwise the ring's own values are.
     Grow,
     /// The options are in force. With a smaller ring size the oldest pages are trimmed, soon after the ring
-    /// is opened and at the next rotation at the latest. Pages that are there keep their length.
+    /// is opened and at the next rotation at the latest. Existing pages keep their length.
     Apply,
 }
 
@@ -61,7 +60,7 @@ pub enum Io {
     /// io_uring where the kernel allows it, with small writes done in place where a measurement at open says
     /// that this is faster.
     Auto,
-    /// io_uring for every write; opening fails where it is not to be had.
+    /// io_uring for every write; opening fails where it is not available.
     Uring,
     /// `pwrite` and `fdatasync` on the appending thread.
     Pwrite,
@@ -76,14 +75,14 @@ impl Io {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFull {
-    /// The append fails with [`AppendError::NoPage`](crate::AppendError::NoPage), which says how far it came,
-    /// and nothing that the ring holds is dropped. The next append goes on once there is room.
+    /// The append fails with [`AppendError::NoPage`](crate::AppendError::NoPage), which names the last record
+    /// appended, and nothing in the ring is dropped. The next append continues once there is room.
     #[default]
     Stop,
-    /// The ring goes on with the page files that it has, as a ring of fewer pages: the oldest page leaves, by
-    /// the same rules as from a full ring, and its file is used again. It takes three page files at least;
-    /// with fewer it is as with [`OnFull::Stop`]. Once a lap the ring looks whether there is room to be
-    /// larger again, up to `ring_size`.
+    /// The ring continues with the page files that it has, as a ring of fewer pages: the oldest page is
+    /// trimmed, by the same rules as in a full ring, and its file is recycled. This needs at least three page
+    /// files; with fewer, the writer behaves as with [`OnFull::Stop`]. Once a lap the ring checks whether
+    /// there is room to grow again, up to `ring_size`.
     DropOldest,
 }
 

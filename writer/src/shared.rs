@@ -224,7 +224,7 @@ impl SharedWriter {
         &self,
         work: impl FnOnce(oneshot::Sender<Result<Appended, AppendError>>) -> Work,
     ) -> Result<Ticket, AppendError> {
-        // Before the payloads are copied; it may be full again by the time they are.
+        // Checked before the payloads are copied; the queue may be full again afterwards.
         self.handle.inner.queue.check_space()?;
         let (reply, answer) = oneshot::channel();
         self.handle.inner.queue.try_push(work(reply))?;
@@ -358,13 +358,13 @@ impl SharedInner {
         let writer = guard.as_mut()?;
         let (outcome, due) = self.listener.defer(|| append(writer));
         self.note_tip(writer);
-        // The listener may call wakers, and what these do is their affair.
+        // The listener may call wakers, and these may run any code.
         drop(guard);
         Some((outcome, due && self.listener.tell()))
     }
 
     fn note_tip(&self, writer: &Writer) {
-        // What a failed writer has put last is not part of the log.
+        // The last records that a failed writer has put are not part of the log.
         if !writer.has_failed() {
             self.set_tip(writer.tip().unwrap_or(0));
         }

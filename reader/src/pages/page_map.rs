@@ -57,8 +57,8 @@ impl PageMap {
     #[inline]
     pub(crate) fn admit(&self, watermark: Watermark) -> Option<u32> {
         let limit = self.facts.limit(watermark)?;
-        // Relaxed: the bytes were ordered by whoever loaded the watermark, and whoever else gets to see this
-        // number without having loaded a watermark was handed a batch by a thread that had.
+        // Relaxed: the thread that loaded the watermark has ordered the bytes, and any other thread that sees
+        // this number was handed a batch by a thread that had loaded a watermark.
         if self.admitted.load(Ordering::Relaxed) < limit {
             self.admitted.fetch_max(limit, Ordering::Relaxed);
         }

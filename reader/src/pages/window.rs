@@ -167,8 +167,8 @@ impl PageWindow {
     /// filled since the last call, otherwise nothing.
     pub(crate) fn release_behind(&mut self, id: u64, offset: u32) {
         let Some(map) = &self.page else { return };
-        // Shared with other readers, which may stand further back, or with batches that are still in use:
-        // what they need would only come back.
+        // The mapping is shared with other readers, which may stand further back, or with batches that are
+        // still in use: the entries that they need would only come back.
         if Arc::strong_count(map) > 1 || id != map.id() {
             return;
         }

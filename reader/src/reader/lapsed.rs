@@ -34,7 +34,7 @@ impl Reader {
             window: &mut self.window,
         };
         let sought = search.resolve(want);
-        // It may have gone over to another attachment on its way.
+        // The search may have changed to another attachment.
         self.position.follow(&self.attachment);
         sought
     }
@@ -43,7 +43,7 @@ impl Reader {
     /// the record that shows whether the log is still the one that was read.
     #[cold]
     pub(super) fn lapsed(&mut self) -> Result<Stepped, ReadError> {
-        // What the cursor asked for may lie behind everything that has been trimmed.
+        // The cursor's record may come after everything that has been trimmed.
         let want = match self.position.skip() {
             Skip::Nothing => SeekTarget::Oldest,
             Skip::Through(seq_no) => SeekTarget::After(seq_no),
@@ -54,11 +54,10 @@ impl Reader {
             Sought::Overtaken(overtaken) => return self.overtaken(*overtaken).map(|()| Stepped::Again),
         };
         if found.next.is_none() && (want == SeekTarget::Oldest || found.page.is_none()) {
-            // There is no record in the ring that this reader may see. What it has missed can be told once
-            // there is one.
+            // The ring has no record that this reader may see. The loss can be computed once there is one.
             return Ok(Stepped::Drained);
         }
-        // Behind a number that was asked for, the search has looked by itself whether something is missed.
+        // For a number that was asked for, the search itself has checked whether records were missed.
         let by_number = matches!(want, SeekTarget::After(_));
         let counted = want == SeekTarget::Oldest && !self.position.is_unsure();
         let lost = if counted { self.lost(&found) } else { None };
@@ -98,12 +97,12 @@ impl Reader {
         let Some(last) = self.position.last() else { return false };
         let Some(next) = first_of(found) else { return false };
         let follows = next.prev_seq_no() == last.seq_no;
-        // A writer's start never rewrites what it has appended. Between two starts, records that were not
-        // durable may have been lost and others appended under their numbers, and the last record is not
-        // there to be compared.
+        // Within an epoch, a writer never rewrites what it has appended. Between two epochs, records that
+        // were not durable may have been lost and others appended under their numbers, and the last record is
+        // not there to be compared.
         let same = match last.mark {
             Some(mark) => mark.epoch == next.epoch() || self.options.visibility == Visibility::Durable,
-            // It was not handed out: known by its number alone.
+            // The record was not handed out: only its number is known.
             None => true,
         };
         follows && same
@@ -133,7 +132,7 @@ impl Reader {
             last: found.last,
             skip: found.skip,
             before_page,
-            // While a writer is still mending the files, the place has to be looked at again.
+            // While a writer is still recovering the files, the place has to be checked again.
             epoch: found.settled.then_some(found.epoch),
         };
         self.position.move_to(to, &self.attachment);

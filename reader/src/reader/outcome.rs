@@ -12,12 +12,12 @@ pub(super) enum Stepped {
 
 /// The result of entering a page.
 pub(super) enum Entered {
-    /// It is mapped, as [`Reader`]'s page.
+    /// The page is mapped, as [`Reader`]'s page.
     Page,
     Trimmed,
     /// The ring or its writer has changed meanwhile.
     Moved,
-    /// It is missing, and the segment that names it is out of date: whoever comes next tells.
+    /// The page is missing, and the segment that names it is out of date: the next writer will tell.
     Unsettled,
 }
 
@@ -25,8 +25,8 @@ pub(super) enum Entered {
 pub(crate) enum SourceCheck {
     /// Nothing has changed: a watermark loaded before may be used.
     Same,
-    /// The ring or its writer has changed, and the place has been looked at: load the watermark anew.
+    /// The ring or its writer has changed, and the place has been checked: load the watermark again.
     Moved,
-    /// A writer is mending the files at this moment: nothing may be read until it is done.
+    /// A writer is recovering the files at this moment: nothing may be read until it is done.
     Unsettled,
 }

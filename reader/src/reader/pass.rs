@@ -18,7 +18,7 @@ impl Reader {
         let epoch = self.position.last().and_then(|last| last.mark).map_or(0, |mark| mark.epoch);
         let mut walk = Walk::new((bytes, seed, offset), prev, epoch, self.options.integrity);
         let mut start = offset;
-        // Of the last record only the place: to carry its header along costs more than to look at it once
+        // Keep only the place of the last record: carrying its header along costs more than reading it once
         // more.
         let (mut last, mut skip) = (None, self.position.skip());
         let (mut len, mut payload_bytes, mut first_seq_no) = (0, 0, 0);
@@ -32,7 +32,7 @@ impl Reader {
                     }
                     skip = Skip::Nothing;
                     first_seq_no = record.seq_no();
-                    // Not one record more is looked at than is handed out, if this one fills the batch.
+                    // If this record fills the batch, the record after it is not touched.
                     let run = walk.run(start, self.options.batch_bytes.min(self.position.batch_bytes()));
                     len = 1 + run.len;
                     payload_bytes = record.payload_len() + run.payload_bytes;

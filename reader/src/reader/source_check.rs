@@ -40,7 +40,7 @@ impl Reader {
         if moved {
             self.adopt(self.ring.current());
         }
-        // A search that failed may have gone over to another attachment.
+        // A search that failed may have changed to another attachment.
         self.position.follow(&self.attachment);
         if self.attachment.needs_attention(self.position.epoch()) {
             moved |= self.attachment.due();
@@ -99,19 +99,19 @@ impl Reader {
         if self.position.is_beyond(committed.position()) && !self.position.is_ahead() {
             return Err(self.rewound());
         }
-        // Whatever is mapped is of before: under the same names, the files may be others by now.
+        // All mappings are from before: the same names may belong to other files now.
         self.window.forget_recent();
         self.window.tail_mut().forget();
         let mut keep = false;
         match self.compare(self.window.page(), committed)? {
             Compared::Same => {}
             Compared::SameBefore(end) => self.position.uncross(end),
-            // Thousands of readers need not open and map it again for one start of a writer.
+            // Otherwise thousands of readers would open and map the page again for one start of a writer.
             Compared::SameFile => keep = !self.position.is_ahead(),
             Compared::Other => return Err(self.rewound()),
             Compared::Trimmed => {
                 self.window.leave_page();
-                // What is durable is not lost to a crash, and so never another record later.
+                // A durable record is not lost in a crash, and so is never replaced by another one.
                 if self.options.visibility == Visibility::Committed {
                     self.position.doubt();
                 }
@@ -130,7 +130,7 @@ impl Reader {
         if !settled {
             return Ok(false);
         }
-        // The next step maps the page anew if it may be another file now.
+        // The next step maps the page again if its name may belong to another file now.
         if keep {
             self.window.keep_page();
         } else {
@@ -146,7 +146,7 @@ impl Reader {
         let (id, at) = match self.position.last() {
             None => return Ok(Compared::Same),
             Some(Last { mark: Some(Mark { at: Some((id, offset)), .. }), .. }) => (id, Some(offset)),
-            // Known by number alone: the record behind it tells, if there is one.
+            // Only the number is known: the record after it tells, if there is one.
             Some(_) if place.offset() == PAGE_HEADER_LEN as u32 && place < committed.position() => {
                 (place.page(), None)
             }
@@ -157,7 +157,7 @@ impl Reader {
             Opened::Gone(_) if self.trimmed(id)? => return Ok(Compared::Trimmed),
             Opened::Gone(error) => return Ok(Compared::Missing(error)),
         };
-        // By now the name leads to this file again or still: `Pages::map` has looked.
+        // The name leads to this file, again or still: `Pages::map` has checked that.
         let known = page.is_some_and(|page| Arc::ptr_eq(page, &map));
         let end = match map.admit(committed) {
             Some(end) => end,

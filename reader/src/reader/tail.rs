@@ -90,7 +90,7 @@ impl Reader {
         }
         self.window.tail_mut().leave();
         let Ok(Opened::Page(page)) = self.ring.pages.file(id, self.window.epoch()) else { return None };
-        // As for a mapping: what a new writer has put there does not go together with a watermark from
+        // As for a mapping: a file that a new writer has put there must not be read up to a watermark from
         // before.
         if self.attachment.epoch() != self.window.epoch() {
             return None;

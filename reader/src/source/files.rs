@@ -31,7 +31,7 @@ use waldo_shm_protocol::{Position, RingId};
 
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
-/// The same while the log is damaged: somebody has to mend it, and thousands of followers wait for that.
+/// The same while the log is damaged: a person has to repair it, and thousands of followers wait for that.
 const DAMAGED_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Looks in a row that a starting writer may make worthless.
 const STARTS_MAX: u32 = 4;
@@ -162,8 +162,8 @@ impl FilesTail {
             let found = tail.extent(meta.as_ref(), &self.home, &self.ring_id);
             tail.looked = Some(Instant::now());
             let extent = found?;
-            // A writer raises its number before it changes anything. What was read meanwhile is neither old
-            // nor new.
+            // A writer raises its epoch before it changes anything. Bytes read meanwhile may be a mixture of
+            // old and new.
             let undisturbed = |meta: &Meta| read_meta(&self.home).is_none_or(|now| now.epoch == meta.epoch);
             let most = if tail.damage.is_some() { STARTS_MAX_DAMAGED } else { STARTS_MAX };
             if tries >= most || meta.as_ref().is_none_or(undisturbed) {

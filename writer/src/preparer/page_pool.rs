@@ -15,7 +15,7 @@ use waldo_shm_protocol::names;
 use waldo_shm_protocol::page::PageHeader;
 use waldo_shm_protocol::segment::Counter;
 
-/// Trimmed pages that somebody maps and that are kept an eye on; more than these are let go of at once.
+/// Most trimmed pages that are watched because a process still maps them; further ones are closed at once.
 const STUCK_MAX: usize = 64;
 /// Most page files beyond those of the ring: prepared ahead of the log's end, or not yet displaced by durable
 /// records.
@@ -147,7 +147,7 @@ impl PagePool {
         if displaced(self.pages_max) {
             return Some(Reason::FullDisk);
         }
-        // It takes a settled record behind it here too, so that a power cut cannot leave an empty ring.
+        // Here too, a settled record must follow the page, so that a power cut cannot leave an empty ring.
         let expired = page.newest_ns.is_some_and(|newest| newest < self.expiry_ns) && page.id < reached;
         (expired && self.held.len() > 1).then_some(Reason::Expired)
     }
@@ -164,7 +164,7 @@ impl PagePool {
     pub(super) fn look_at_clock(&mut self, now_ns: u64) {
         if let Some(keep_for) = self.factory.core.keep_for {
             let age = u64::try_from(keep_for.as_nanos()).unwrap_or(u64::MAX);
-            // A clock that is set back brings nothing back.
+            // If the clock is set back, trimmed pages do not come back.
             self.expiry_ns = self.expiry_ns.max(now_ns.saturating_sub(age));
         }
     }
@@ -234,7 +234,7 @@ impl PagePool {
 
     pub(super) fn make(&mut self, id: u64) -> io::Result<Blank> {
         self.made += 1;
-        // Unlike any other name: a blank one made for an id may be named for a later one.
+        // The name must be unique: a blank file that was made for an id may be named for a later one.
         self.factory.template.blank(&*self.factory.core.disk, id << 16 | self.made & 0xffff)
     }
 
@@ -243,7 +243,7 @@ impl PagePool {
     pub(super) fn trim(&mut self, wanted: usize) -> (Vec<Blank>, Option<Failure>) {
         let core = Arc::clone(&self.factory.core);
         let publisher = core.control.publisher();
-        // A writer that has failed may have lost the lock, and then the files are another's.
+        // A writer that has failed may have lost the lock, and then the files belong to another writer.
         if let Err(failure) = core.check_unfailed() {
             return (Vec::new(), Some(failure));
         }
@@ -281,9 +281,9 @@ impl PagePool {
             let wanted = nameless && blanks.len() < wanted;
             blanks.extend(self.release(page, wanted));
         }
-        // Stuck pages have no name any more and cannot get one back, so one that is free now is only let go.
-        // Nothing is written to it: the one name that it may still have is that of a hard link, in somebody's
-        // backup.
+        // Stuck pages have no name any more and cannot get one back, so a page that is free now is only
+        // closed. Nothing is written to it: the one name that it may still have is that of a hard link, in
+        // somebody's backup.
         self.stuck.retain(|trimmed| !matches!(trimmed.blank.file.if_unshared(&mut || Ok(())), Ok(true)));
         publisher.set(Counter::StuckPages, self.stuck.len() as u64);
         (blanks, failed)
@@ -295,7 +295,7 @@ impl PagePool {
         let core = &self.factory.core;
         let publisher = core.control.publisher();
         let (Some(page), Some(next)) = (self.held.front(), self.held.get(1)) else { return Ok(None) };
-        // Readers learn first, so that a page that is not found is known to be trimmed.
+        // Tell readers first, so that they know that a page that they do not find was trimmed.
         publisher.set_oldest_page(next.id);
         let scratch = format!("{}trim-{:016x}", names::SCRATCH_PREFIX, page.id);
         let renamed = core.disk.rename(&names::page(page.id), &scratch);
@@ -308,13 +308,13 @@ impl PagePool {
         }
         let (id, len) = (page.id, page.len);
         if removed {
-            // Somebody was faster. The page was to go, and nothing in it can be lost any more.
+            // Another process has removed the file. The page was to be trimmed, so nothing is lost.
             tracing::warn!("page {id} was removed by somebody else");
             core.unflushed.forget(id);
             self.held.pop_front();
             return Ok(None);
         }
-        // Taken before the list of unflushed pages lets go of the page, so that the file is not opened twice.
+        // Taken before the list of unflushed pages drops the page, so that the file is not opened twice.
         let open = page.file.as_ref().and_then(Weak::upgrade);
         core.unflushed.forget(id);
         self.held.pop_front();
@@ -335,10 +335,11 @@ impl PagePool {
     /// Returns a trimmed page for recycling if it is wanted and nobody else has it, otherwise takes its name
     /// away.
     fn release(&mut self, trimmed: Trimmed, wanted: bool) -> Option<Blank> {
-        // Somebody may have cut the file short. Whoever mapped it as a page again would meet SIGBUS.
+        // Another process may have truncated the file. A reader that mapped it as a page again would get
+        // SIGBUS.
         let page_len = self.factory.template.geometry.page_len();
         let usable = trimmed.len == page_len && trimmed.blank.file.size().is_ok_and(|size| size == page_len);
-        // A file that others may read than the ring's is not for its records.
+        // A file that users other than the ring's readers may read must not get its records.
         let rights = self.factory.template.rights;
         let usable = usable && trimmed.blank.file.has_rights(rights).is_ok_and(|ours| ours);
         let retired = wanted && usable && retire_header(&trimmed.blank);

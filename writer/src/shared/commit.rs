@@ -58,7 +58,8 @@ impl Group {
 
     fn answer_appends(&mut self, finished: &Result<(), AppendError>) {
         for (outcome, reply) in self.staged.drain(..) {
-            // What was put into the buffers shares the fate of the group; what was refused keeps its reason.
+            // Requests that were put into the buffers share the outcome of the group; refused ones keep their
+            // error.
             answer(reply, outcome.and_then(|appended| finished.clone().map(|()| appended)));
         }
     }
@@ -78,7 +79,7 @@ impl Group {
     }
 }
 
-/// Tells whoever asked what has become of it, if he is still there.
+/// Tells the caller the outcome, if the caller still waits.
 fn answer<T>(reply: Reply<T>, outcome: Result<T, AppendError>) {
     wake_client(|| {
         let _ = reply.send(outcome);

@@ -128,7 +128,7 @@ pub(super) struct Queue {
 struct QueueState {
     requests: Vec<Request>,
     bytes: usize,
-    /// Somebody waits for everything before him to be durable, or for the end.
+    /// A caller waits for all earlier requests to be durable, or for the close.
     urgent: bool,
     /// A flush goes on beside the committer.
     flushing: bool,
