@@ -111,8 +111,8 @@ impl Control {
             }
         }
         if let Some(replaced) = replaced {
-            // Only now: who sees it finds the new one at once. And before anything is changed in the log's
-            // files.
+            // Only now, so that a reader that sees this state finds the new segment at once; and before the
+            // files of the log are changed.
             replaced.publisher.set_state(WriterState::Retired);
             if replaced.link != control.link {
                 let _ = object::remove(&replaced.link, replaced.object);

@@ -69,7 +69,7 @@ pub(crate) fn start(core: Arc<Core>, interval: Duration) -> std::io::Result<thre
             }
             orders.soon = false;
             drop(orders);
-            // The failure is kept, and told to whoever appends next.
+            // The failure is kept, and reported by the next append.
             if core.flush().is_err() {
                 return;
             }

@@ -54,8 +54,8 @@ impl WriterLock {
         }
     }
 
-    /// Locks `file`; `None` if somebody else has it locked, or if it has been removed or replaced since it
-    /// was opened: another writer may lock what is there now.
+    /// Locks `file`; `None` if another process has locked it, or if it has been removed or replaced since it
+    /// was opened: another writer may lock the new file.
     fn lock(dir: &Directory, file: File, made: bool) -> io::Result<Option<WriterLock>> {
         if !try_lock(&file)? {
             return Ok(None);
@@ -80,7 +80,8 @@ impl WriterLock {
         let begun = Instant::now();
         while !try_lock(&file).map_err(OpenError::io("lock", &path))? {
             if !write_locked(&file).map_err(OpenError::io("look at the lock of", &path))? {
-                // Whoever may read the file can lock it for reading: no writer does. The proof is one less.
+                // Any process that may read the file can lock it for reading, but no writer does. There is
+                // one proof less.
                 tracing::warn!("{}: a reader has locked it, so that the writer cannot", path.display());
                 break;
             }
@@ -134,8 +135,9 @@ impl WriterLock {
 }
 
 impl Drop for WriterLock {
-    /// Gives the lock up for good. Closing the descriptor alone would leave it to io_uring, which lets go of
-    /// its reference some time later. By now nothing of this writer is in flight: the engine has gone before.
+    /// Releases the lock for good. If the descriptor were only closed, io_uring would still hold the lock
+    /// until it drops its reference some time later. Nothing of this writer is in flight any more: the engine
+    /// was dropped before.
     fn drop(&mut self) {
         // It is released with the description anyway; this only makes it prompt. The lock file's goes last:
         // who gets it finds the other free.
@@ -194,7 +196,7 @@ fn open_or_make(dir: &Directory) -> io::Result<(File, bool)> {
     }
 }
 
-/// `false` if somebody else has it.
+/// `false` if another process has it.
 fn try_lock(file: &File) -> io::Result<bool> {
     match set_lock(file, libc::F_OFD_SETLK, libc::F_WRLCK) {
         Ok(_) => Ok(true),
@@ -203,7 +205,7 @@ fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether somebody else has locked the file for writing, for which it must have been opened for writing.
+/// Whether another process has locked the file for writing, for which it must have been opened for writing.
 fn write_locked(file: &File) -> io::Result<bool> {
     Ok(set_lock(file, libc::F_OFD_GETLK, libc::F_WRLCK)? == libc::F_WRLCK)
 }

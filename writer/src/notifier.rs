@@ -17,8 +17,8 @@ pub(crate) fn start(
     heartbeat: Duration,
     lock: LockWatch,
 ) -> std::io::Result<thread::JoinHandle<()>> {
-    // Loaded before the thread runs. Until then the notifier counts as awake, so nobody rings for what is
-    // published from now on: its first look has to find that.
+    // Load this before the thread runs. Until then the notifier counts as awake, so no thread rings it for
+    // later publications: its first look has to find them.
     let told = watermarks(&core);
     let heartbeat = Heartbeat { interval: heartbeat, due_ns: 0, lock };
     thread::Builder::new().name("waldo-notify".into()).spawn(move || run(&core, told, heartbeat))
@@ -28,7 +28,7 @@ fn watermarks(core: &Core) -> (Position, Position) {
     (core.committed(), core.durable())
 }
 
-/// Beats the heart when it is due, and looks on that occasion whether the lock still keeps other writers out.
+/// Stores the heartbeat when it is due, and then checks whether the lock still keeps other writers out.
 struct Heartbeat {
     interval: Duration,
     due_ns: u64,

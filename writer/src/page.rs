@@ -42,7 +42,7 @@ impl Page {
                 self.id
             );
         }
-        // Where the file system does not say, appends do without zeros in front of them.
+        // If the file system does not say, appends get no zeros ahead of them.
         self.set_unwritten(self.file.next_unwritten(end).unwrap_or(u64::MAX));
         self
     }
@@ -124,7 +124,7 @@ impl PageTemplate {
             file.write_all_at(&zeros[..piece], at)?;
             at += piece as u64;
         }
-        // Now, when nobody waits for it: giving it its name has only the header to flush then.
+        // Flush now, while no append waits: naming the page then has to flush only the header.
         if self.durable { file.sync_data() } else { Ok(()) }
     }
 
@@ -141,7 +141,7 @@ impl PageTemplate {
             return Ok(unwritten);
         }
         let mut piece = vec![0; ZERO_PIECE];
-        // Somebody may still find this file under the name it had.
+        // A process may still find this file under its old name.
         let retired = PageHeader::retired_bytes();
         piece[..retired.len()].copy_from_slice(&retired);
         for at in (0..len).step_by(ZERO_PIECE) {

@@ -185,8 +185,8 @@ impl RightsChange {
     }
 }
 
-/// What the directory is to have; `None` if that is what it has, or nobody asked for more than this user may
-/// change.
+/// The rights that the directory must get; `None` if it has them, or if this user may not change them and the
+/// requested group and mode do not require the change.
 fn plan_home(
     dir: &Directory,
     meta: Option<FileStat>,
@@ -219,8 +219,8 @@ fn plan_home(
     Ok(Some(wanted))
 }
 
-/// The rights of the directory of a ring whose files are to have `files`: who may read these may list the
-/// directory and look for a file in it, and nobody else may.
+/// The rights of the directory of a ring whose files are to have `files`: users who may read the files may
+/// list the directory and search it, and no other user may.
 fn home_rights(stat: &Metadata, meta: Option<FileStat>, files: FileRights) -> FileRights {
     let before = stat.mode() & 0o7777;
     let through = search_bits(files.mode);
@@ -239,7 +239,7 @@ fn home_rights(stat: &Metadata, meta: Option<FileStat>, files: FileRights) -> Fi
         mode = mode & !SET_GROUP_ID | if keeps_set_group_id(of_home) { SET_GROUP_ID } else { 0 };
     }
     if of_home != stat.gid() {
-        // Nobody said that the new group may remove files.
+        // The options do not say that the new group may remove files.
         mode &= !0o020;
     }
     FileRights { mode, group: Some(of_home) }

@@ -21,7 +21,7 @@ pub enum Scheduling {
     /// Runs in batches and does not interrupt others when it wakes (SCHED_BATCH): for readers. Needs no
     /// privilege.
     Batch,
-    /// Only when nobody else wants the processor (SCHED_IDLE): for readers that may starve. Needs no
+    /// Only when no other thread wants the processor (SCHED_IDLE): for readers that may starve. Needs no
     /// privilege.
     Idle,
     /// SCHED_OTHER with this nice value, -20 (most) to 19 (least). Below the present one it needs

@@ -270,9 +270,9 @@ impl SharedWriter {
         }
     }
 
-    /// Appends on the caller's thread, if it may be done there and nobody else is at it. The caller gives way
-    /// to other tasks afterwards if that is due. Not before: a task that has just asked for the last record's
-    /// number means to append behind that one.
+    /// Appends on the caller's thread, if that is allowed and no other append is in progress. The caller
+    /// yields to other tasks afterwards if that is due. It does not yield before, because a task that has
+    /// just asked for the last record's number wants to append after that record.
     async fn at_once(
         &self,
         bytes: impl FnOnce() -> usize,
@@ -348,8 +348,8 @@ impl<T> Answer for Result<T, AppendError> {
 }
 
 impl SharedInner {
-    /// Runs `append` on the caller's thread if nobody else is at it or waiting, and tells the listener. Gives
-    /// also whether anybody was woken by that.
+    /// Runs `append` on the caller's thread if no other append is in progress or waiting, and tells the
+    /// listener. Also returns whether that woke a task.
     fn try_now<T>(&self, append: impl FnOnce(&mut Writer) -> T) -> Option<(T, bool)> {
         if !self.queue.is_empty() {
             return None;

@@ -350,8 +350,8 @@ impl Writer {
     }
 }
 
-/// A wrong hash would make the record damaged from the start: nobody could read past it, and the ring would
-/// not open.
+/// A wrong hash would make the record damaged from the start: no reader could read past it, and the ring
+/// would not open.
 #[inline]
 fn check_hash(entry: &Entry<'_>) -> Result<(), AppendError> {
     let Some(stored) = entry.hash.filter(|_| entry.hash_is_claimed) else { return Ok(()) };

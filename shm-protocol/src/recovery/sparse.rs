@@ -32,7 +32,7 @@ impl<P: PageBytes> Sparse<P> {
         if written > offset {
             return Ok((written.min(end), false));
         }
-        // At the end of the file, or where nothing is known, whoever reads finds out.
+        // At the end of the file, or where nothing is known, the read itself finds out.
         let to = Some(self.page.next_unwritten(offset)?).filter(|to| *to > offset).unwrap_or(end);
         self.written.set((offset, to));
         Ok((to.min(end), true))

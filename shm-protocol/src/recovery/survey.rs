@@ -51,7 +51,7 @@ struct Candidate {
     id: u64,
     header: Result<PageHeader, PageFault>,
     len: u64,
-    /// What its records say, once somebody has asked.
+    /// What the page's records say, once they have been read.
     evidence: OnceCell<Beyond>,
 }
 

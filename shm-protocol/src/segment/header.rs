@@ -166,7 +166,7 @@ pub enum SegmentFault {
     /// Left over from before a reboot.
     #[error("the control segment is from before the last reboot")]
     Stale,
-    /// Somebody else's: its owner is not one who may write this ring.
+    /// The segment belongs to another user, who may not write this ring.
     #[error(
         "the control segment belongs to user {uid}, who is neither root, nor this user, nor the owner of the ring; \
          remove it"

@@ -178,9 +178,9 @@ pub enum Counter {
     Rotations = 5,
     /// Pages begun that were recycled.
     RecycledPages = 6,
-    /// Pages begun that had to be made anew.
+    /// Pages begun that had to be made fresh.
     FreshPages = 7,
-    /// Trimmed pages that somebody still maps, now. Not monotonic.
+    /// Trimmed pages that some process still maps, now. Not monotonic.
     StuckPages = 8,
     /// Pages trimmed.
     TrimmedPages = 9,

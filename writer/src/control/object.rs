@@ -16,7 +16,7 @@ use waldo_shm_protocol::RingId;
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::segment::{SLOTS_OFFSET, SegmentFault, SegmentGeometry, SegmentIdentity};
 
-/// Somebody who finds out whether a segment is still in use has it leased for a moment.
+/// A process that checks whether a segment is still in use has a lease on it for a moment.
 const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The first bytes of a segment: header, watermarks, status. Looked at in private memory.
@@ -132,7 +132,7 @@ pub(super) fn look_at(link: &Link, wanted: &SegmentIdentity, dir: &Directory) ->
         return stranger("it is no regular file".into());
     }
     let user = nix::unistd::geteuid().as_raw();
-    // Whoever owns the file can shorten it under the mapping, or write what they like.
+    // The owner of the file can truncate it while it is mapped, or write anything into it.
     if stat.uid() != user && user != 0 {
         return stranger(format!("it belongs to user {}", stat.uid()));
     }

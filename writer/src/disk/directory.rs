@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long an open waits for a lease that somebody else has on the file. The kernel takes it away after
+/// How long an open waits for another process's lease on the file. The kernel breaks the lease after
 /// `/proc/sys/fs/lease-break-time`, which is 45 s unless it was changed.
 const LEASE_PATIENCE: Duration = Duration::from_secs(50);
 const LEASE_PAUSE: Duration = Duration::from_millis(2);
@@ -93,7 +93,7 @@ impl Directory {
     /// writing. Fails if the name is taken.
     pub(crate) fn create(&self, name: &str, rights: FileRights) -> io::Result<File> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
-        // Nobody else's until it has the right group; and the umask has no say in what it gets then.
+        // Open to no other user until it has the right group. `give` then sets the mode, whatever the umask.
         let file = self.openat(name, flags, Mode::from_bits_truncate(FileRights::PRIVATE.mode))?;
         rights.give(&file)?;
         Ok(file)
@@ -113,7 +113,7 @@ impl Directory {
         let begun = Instant::now();
         let file = loop {
             match self.openat(name, access | OFlag::O_NONBLOCK, Mode::empty()) {
-                // Somebody has a lease on it, and has been told to give it up.
+                // Another process has a lease on the file, and has been told to release it.
                 Err(error) if is_leased(&error) && begun.elapsed() < LEASE_PATIENCE => {
                     thread::sleep(LEASE_PAUSE);
                 }

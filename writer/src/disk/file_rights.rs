@@ -32,8 +32,8 @@ impl FileRights {
         let before = FileRights::of(&file.metadata()?);
         let mut mode = before.mode;
         if let Some(group) = self.group.filter(|group| before.group != Some(*group)) {
-            // While the group changes, nobody may do what either mode forbids: bits of the one mode never
-            // count for the group of the other.
+            // While the group changes, only what both modes allow is allowed: the bits of one mode never
+            // apply to the group of the other.
             if mode & self.mode != mode {
                 set_mode(file, mode & self.mode)?;
             }

@@ -43,7 +43,7 @@ impl<'a> Lease<'a> {
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
-            // Somebody has it open or mapped.
+            // Another process has the file open or mapped.
             Some(libc::EAGAIN) => Ok(None),
             // No leases here, or not the owner: nothing can be proven, so nothing is recycled.
             Some(libc::EINVAL | libc::EACCES | libc::EPERM | libc::ENOLCK | libc::EOPNOTSUPP) => Ok(None),

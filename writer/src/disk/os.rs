@@ -198,8 +198,8 @@ impl DiskFile for OsFile {
             return Ok(false);
         }
         action()?;
-        // The kernel takes the lease away from a process that does not answer for too long, say because it
-        // was stopped: then somebody may have opened the file before the action was done.
+        // The kernel breaks the lease of a process that does not answer for too long, say because it was
+        // stopped: then another process may have opened the file before the action was done.
         Ok(lease.is_whole() && !has_other_names(&self.file)?)
     }
 

@@ -332,8 +332,8 @@ impl PagePool {
         Ok(Some(Trimmed { id, blank: Blank { scratch, file, recycled: true, unwritten: u64::MAX }, len }))
     }
 
-    /// Returns a trimmed page for recycling if it is wanted and nobody else has it, otherwise takes its name
-    /// away.
+    /// Returns a trimmed page for recycling if it is wanted and no other process has it, otherwise removes
+    /// its name.
     fn release(&mut self, trimmed: Trimmed, wanted: bool) -> Option<Blank> {
         // Another process may have truncated the file. A reader that mapped it as a page again would get
         // SIGBUS.
@@ -368,8 +368,8 @@ impl PagePool {
     }
 }
 
-/// With the proof that nobody else has the file, makes it no page any more. `false` if there is no such
-/// proof.
+/// If it is proven that no other process has the file, overwrites the header, so that the file is no longer a
+/// page. `false` if there is no such proof.
 fn retire_header(blank: &Blank) -> bool {
     let file = &blank.file;
     let outcome = file.if_unshared(&mut || file.write_all_at(&PageHeader::retired_bytes(), 0));

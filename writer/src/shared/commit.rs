@@ -51,7 +51,7 @@ impl Group {
         }
     }
 
-    /// Whether nobody in it waits for more than its own append.
+    /// Whether no caller in the group waits for more than its own append.
     fn only_appends(&self) -> bool {
         self.syncs.is_empty() && self.closing.is_empty()
     }

@@ -251,12 +251,12 @@ impl Queue {
         }
     }
 
-    /// To be called before a flush is started beside the committer.
+    /// Called before a flush is started on another thread than the committer.
     pub(super) fn begin_flush(&self) {
         self.state.lock().flushing = true;
     }
 
-    /// To be called by whoever flushes, when it is done.
+    /// Called by the thread that flushes, when the flush is done.
     pub(super) fn end_flush(&self) {
         self.state.lock().flushing = false;
         self.work.notify_all();

@@ -73,8 +73,7 @@ pub(super) fn open_if<E: From<OpenError>>(
     (survey.epoch_max < u32::MAX).then_some(()).ok_or(OpenError::EpochsExhausted)?;
     look(&meta.meta, &survey)?;
 
-    // The ring is whole, and nothing has been changed yet. If the ring is new, its directory was changed
-    // before.
+    // The ring is whole, and nothing has been changed yet, except the directory of a new ring.
     if !created {
         change.carry_out()?;
     }
@@ -142,8 +141,8 @@ fn new_core(disk: Arc<dyn Disk>, control: Control, options: &WriterOptions) -> A
     })
 }
 
-/// The ring's geometry counts, unless a change of it was asked for. Returns whether the options asked for
-/// another one in vain.
+/// Keeps the ring's geometry unless a change was asked for. Returns whether other geometry options were
+/// ignored.
 fn settle_geometry(options: &mut WriterOptions, meta: &Meta) -> bool {
     let asked = options.clone();
     let change = options.geometry_change;
@@ -188,8 +187,7 @@ fn open_meta(
     Ok((MetaFile::create(disk, rights::of_new_ring(options), meta)?, true))
 }
 
-/// With [`Io::Auto`] the engine measures on a file in the home directory, which goes again at once. A full
-/// disk is no reason not to open a ring that is there.
+/// [`Io::Auto`] measures on a temporary file in the home directory. A full disk does not stop the opening.
 fn open_engine<T>(
     disk: &dyn Disk,
     options: &WriterOptions,
@@ -326,8 +324,7 @@ impl Start {
     /// The page that the log goes on in. Takes it out of what was found.
     fn active_page(&self, survey: &mut Survey, template: PageTemplate) -> Result<ActivePage, OpenError> {
         let disk = &*self.core.disk;
-        // The page is empty, but was made for shorter records than the ring takes now: another file gets its
-        // name.
+        // Empty, but made for shorter records than the ring takes now: another file gets the page's name.
         let outgrown = survey.pages.pop_if(|last| {
             last.summary.records == 0 && !last.sealed && last.header.geometry() != self.geometry
         });
