@@ -1,7 +1,7 @@
-//! What a payload's checksum costs: CRC-32C, which Waldo uses, against XXH3 and against copying the bytes.
+//! What a payload's checksum costs: CRC-32C, which Waldo uses, compared with XXH3 and with copying the bytes.
 //!
-//! `cargo bench --bench checksums` prints a table; docs/PERFORMANCE.md has one, and says why it is CRC-32C.
-//! Rounds of the three take turns, so that whatever disturbs the machine disturbs all alike; figures are
+//! `cargo bench --bench checksums` prints a table; docs/PERFORMANCE.md has one, and says why Waldo uses
+//! CRC-32C. Rounds of the three alternate, so that other work on the machine affects all alike; figures are
 //! medians.
 
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! `waldo append`: standard input into a ring, or to the service that has it.
+//! `waldo append`: appends standard input to a ring, directly or through the service that owns the ring.
 
 mod bell;
 mod feed;
@@ -15,25 +15,24 @@ use waldo_terminal::interrupt::Interrupt;
 pub use feed::{CHECK, Feed};
 pub use sink::{RingSink, Sink, Stored};
 
-/// Append standard input to a ring, a record a line.
+/// Append standard input to a ring, one record a line.
 ///
-/// Makes the ring if there is none. Records are numbered on from the newest one. Whatever one read brings is
-/// appended together, so that a slow producer's records are visible at once and a fast one's travel in
-/// large batches.
+/// Makes the ring if there is none. Numbers continue after the newest record. The records of one read are
+/// appended together, so that records of a slow producer are visible at once, and those of a fast one travel
+/// in large batches.
 ///
-/// Every line is a record, without its newline, whatever bytes it holds; `waldo tail` prints them with a
-/// newline behind each, so that text comes out as it went in. (If the input does not end in a newline, the
-/// output has one more.) For records that hold newlines use --framed.
+/// Every line is a record, without its newline, whatever bytes the line holds; `waldo tail` prints a newline
+/// after each record, so that text comes out as it went in. (If the input does not end in a newline, the
+/// output has one more.) For records that contain newlines use --framed.
 ///
-/// A line that is longer than the ring takes, or half a frame at the end, is left out and reported with its
-/// offset in the input; everything else is appended, and the exit code is 3. --long-lines chooses otherwise.
-/// When a signal ends the command, what a pipe held by then is appended first.
+/// A line that is too long for the ring, or half a frame at the end, is left out and reported with its offset
+/// in the input; everything else is appended, and the exit code is 3. --long-lines changes that. When a
+/// signal ends the command, the bytes that a pipe held by then are appended first.
 ///
-/// A ring has one writer: while a service (waldo-service, `waldo serve --socket`) has it, append with
-/// --socket. The service acknowledges each batch when it survives the service's death, or power loss, as its
-/// ring is set up; with
-/// --durable in any case when it survives power loss. When the service goes away and comes back, the command
-/// goes on by itself.
+/// A ring has one writer: while a service (waldo-service, `waldo serve --socket`) has the ring, append with
+/// --socket. The service acknowledges each batch when the batch survives the service's death, or power loss,
+/// as the ring is set up; with --durable always when it survives power loss. When the service goes away and
+/// comes back, the command continues by itself.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,4 +1,4 @@
-//! Attaching to a ring, and waiting for one that is not made yet.
+//! Attaching to a ring, and waiting for one that does not exist yet.
 
 use std::io::ErrorKind;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The arguments that say how large a ring is to be.
+//! The arguments for the size of a ring.
 
 use std::time::Duration;
 use waldo_shm_protocol::limits::RING_SIZE_MAX;
@@ -11,20 +11,18 @@ use waldo_terminal::units::parse_size;
 /// How large the ring is to be: in one way, or in several that agree.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct CapacityArgs {
-    /// Pages of the ring; beyond that the oldest is dropped. 8 in a ring that is made, if nothing is
-    /// said.
+    /// Pages of the ring; beyond that the oldest is dropped. Default for a new ring: 8.
     #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u32).range(1..=i64::from(RING_SIZE_MAX)))]
     pub ring_size: Option<u32>,
-    /// The same in bytes of all pages together, like 10G: as many whole pages as fit. (Up to two pages more
-    /// are made ready.)
+    /// The same in bytes of all pages together, like 10G: as many whole pages as fit. (Up to two more pages
+    /// are prepared ahead.)
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub size: Option<u64>,
     /// The same as a time for which records stay, like 6h, at the rate that --rate states: rounded up to
     /// whole pages, and one more for the page that is being filled.
     #[arg(long, value_name = "TIME", requires = "rate", conflicts_with = "size", value_parser = parse_keep)]
     pub keep: Option<Duration>,
-    /// Bytes that are appended in a second, like 10MB: payloads, and 48 bytes, and up to 7 more, with each
-    /// record.
+    /// Bytes appended a second, like 10MB: payloads, plus 48 to 55 bytes for each record.
     #[arg(long, value_name = "SIZE", requires = "keep", value_parser = parse_rate)]
     pub rate: Option<u64>,
 }

@@ -11,8 +11,8 @@ use waldo_terminal::{failure, notice};
 
 /// A persistent ring buffer of log records: one writer process, any number of readers.
 ///
-/// A ring is a directory. One process appends to it; any number of other processes follow it read-only,
-/// at memory speed, without ever asking the writer. Readers need nothing but permission to read the files.
+/// A ring is a directory. One process appends to it; any number of other processes follow it read-only, at
+/// memory speed, without ever contacting the writer. Readers need only permission to read the files.
 #[derive(Parser)]
 #[command(
     name = "waldo",
@@ -32,7 +32,7 @@ of the input that were refused; 4 a limit that was given is exceeded (lag); 128 
 Ctrl-C). Standard error says why."
 )]
 struct Cli {
-    /// Say more about what happens, on stderr; twice for details.
+    /// Report more on stderr; twice for details.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     #[command(subcommand)]

@@ -1,4 +1,4 @@
-//! `waldo completions`: what a shell has to know to complete the command line.
+//! `waldo completions`: the script with which a shell completes the command line.
 
 use crate::output::Output;
 use clap::Command;

@@ -23,15 +23,15 @@ pub const READER: &str = "demo-reader";
 /// First argument of the writer process.
 pub const WRITER: &str = "demo-writer";
 
-/// Let a crowd of reader processes check every byte of what one writer process appends.
+/// Run one writer process and many reader processes that check every byte it appends.
 ///
 /// Makes a ring in a temporary directory, starts one writer and the readers, each a process of its own, and
 /// feeds the writer real text. Each reader checks that it gets every record, in order, without a gap, and
-/// hashes all of it with a hash that has nothing to do with the checksums in the log; the writer hashes what
-/// it appends. The demo succeeds if all hashes agree. Everything is removed at the end, also after Ctrl-C.
+/// hashes all records with a hash that is independent of the checksums in the log; the writer hashes what it
+/// appends. The demo succeeds if all hashes agree. Everything is removed at the end, even after Ctrl-C.
 ///
 /// The ring is made large enough for all of the text, up to 2 GiB. Beyond that, or with a smaller
-/// --ring-size, the writer is held back so that the ring goes round without overtaking a reader.
+/// --ring-size, the writer is throttled so that the ring does not overtake a reader.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -46,13 +46,13 @@ pub struct Args {
     /// Feed the lines of this file; without it, text that the demo brings along.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// End after so many records [default: all of --input; 100000 without it].
+    /// End after this many records [default: all of --input; 100000 without it].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     records: Option<u64>,
-    /// End after appending for so long.
+    /// End after appending for this many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
-    /// Append so many records a second [default: as fast as it goes].
+    /// Append this many records a second [default: as fast as possible].
     #[arg(long, value_name = "PER SECOND", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
     /// Pages in the ring [default: enough].
@@ -61,7 +61,7 @@ pub struct Args {
     /// Bytes of one page file [default: 16M or 64M, depending on the text].
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     page_size: Option<u64>,
-    /// Make the ring in this directory and leave it there, to look into it afterwards.
+    /// Make the ring in this directory and leave it there, so that you can inspect it afterwards.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Print the result as JSON.

@@ -1,4 +1,4 @@
-//! `waldo gc`: what nobody needs any more, removed.
+//! `waldo gc`: removes left-over segments, reports and unused rings.
 
 use crate::lag::report_directory;
 use crate::machine::{Search, homes_below, newest_time, state};
@@ -16,19 +16,18 @@ use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::{notice, units};
 
-/// Say what nobody needs any more, and remove it with --apply.
+/// List left-over segments, reports and unused rings; remove them with --apply.
 ///
-/// That is, first, control segments in /dev/shm whose ring is gone. A segment stays if it belongs to
-/// another user, if its ring may still be there, or if any process has it open or mapped, in this container
-/// or another one.
+/// First, control segments in /dev/shm whose ring is gone. A segment stays if it belongs to another user, if
+/// its ring may still exist, or if any process has it open or mapped, in this container or another one.
 ///
 /// Second, reports of readers (`waldo tail --name`) that `waldo lag` does not show any more: of processes
-/// that were killed more than an hour ago, or whose name another reader has. As long as there are readers,
-/// these do that for their ring; a ring that has been removed has none. Other users' stay.
+/// that were killed more than an hour ago, or whose name another reader has. The readers of a ring remove
+/// such reports by themselves, but a removed ring has no readers. Reports of other users stay.
 ///
-/// Third, with --unused-for and directories to look into: rings to which nothing has been appended for
-/// that long. A ring stays if a writer lives, if it belongs to another user, if it is damaged, or if it is
-/// a backup that `waldo repair` has made. Rings are removed as by `waldo rm`.
+/// Third, with --unused-for and directories to search: rings to which nothing has been appended for that
+/// long. A ring stays if it has a live writer, if it belongs to another user, if it is damaged, or if it is a
+/// backup made by `waldo repair`. Rings are removed as by `waldo rm`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -40,13 +39,13 @@ Exit codes: 0 done, or nothing to do; 1 something could not be removed or looked
 
 Another place for the reports of readers than /dev/shm: the variable WALDO_READERS.")]
 pub struct Args {
-    /// Where to look for rings that are not used, in and below.
+    /// Directories to search for unused rings, with all directories below them.
     #[arg(requires = "unused_for")]
     dirs: Vec<PathBuf>,
-    /// Rings whose newest record is older than this: `30days`, `12h`.
+    /// Also rings whose newest record is older than this: `30days`, `12h`.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "dirs")]
     unused_for: Option<Duration>,
-    /// Remove it.
+    /// Remove them.
     #[arg(long)]
     apply: bool,
 }

@@ -1,9 +1,9 @@
 //! Cutting a stream of bytes into records: lines, or pieces with their length in front.
 //!
-//! What one `read` brought becomes one batch: under load batches grow by themselves, and nothing ever waits
-//! for a batch to fill up. A record that the ring does not take is dealt with as [`Long`] says, and what
-//! comes behind it goes on: many programs may write into one FIFO, and what one of them does wrong is not the
-//! others' concern.
+//! The bytes of one `read` become one batch: under load batches grow by themselves, and no record ever waits
+//! for a batch to fill up. A record that the ring does not take is handled as [`Long`] says, and the
+//! following records are still appended: many programs may write into one FIFO, and a mistake of one must not
+//! affect the others.
 
 mod source;
 
@@ -14,7 +14,7 @@ use std::ops::Range;
 
 pub use source::Source;
 
-/// How records are told apart.
+/// How the input is cut into records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// A record is a line, without its newline. A last line without one counts too.

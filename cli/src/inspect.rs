@@ -1,4 +1,4 @@
-//! `waldo inspect`: what the files of a ring hold, field by field, damaged or not. Never writes.
+//! `waldo inspect`: shows the files of a ring field by field, damaged or not. Never writes.
 
 mod control;
 mod fields;
@@ -18,7 +18,7 @@ use waldo_terminal::failure::{Outcome, Usage, output_error};
 
 /// Decode the files of a ring, damaged or not.
 ///
-/// Prints every field of what it finds and says what is wrong with it. Nothing is ever written.
+/// Prints every field, and says what is wrong with it. Never writes anything.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -21,14 +21,14 @@ const PLACE: &str = "WALDO_READERS";
 
 /// Show how far behind the readers of a ring are.
 ///
-/// Shows the readers that want to be seen, and no others: nobody knows who reads a ring. A reader makes
-/// itself seen with `waldo tail --name NAME`, or in a program with `Reporter` of the library. Checkpoint
-/// files are shown as well if they are named.
+/// Shows only the readers that report themselves; nothing records who else reads a ring. A reader reports
+/// itself with `waldo tail --name NAME`, or in a program with the library's `Reporter`. Checkpoint files that
+/// you name are shown as well.
 ///
-/// A reader that is seen keeps a small file in /dev/shm, of which it writes a new version once a second at
-/// most; so what is shown may be a second old. That of a reader which was killed stays for an hour, or until
-/// the next reader of the same name begins. Nothing depends on these files. They may be read by everybody,
-/// and anybody can write some: the column USER tells whose they are.
+/// Such a reader keeps a small file in /dev/shm and rewrites it at most once a second, so the figures may be
+/// a second old. The file of a killed reader stays for an hour, or until the next reader with the same name
+/// starts. Nothing depends on these files. Everybody may read them, and any user can write some: the column
+/// USER says whose they are.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -59,7 +59,7 @@ pub struct Args {
     /// End with exit code 4 if a reader is more than N records behind, or has been overtaken.
     #[arg(long, value_name = "N", conflicts_with = "watch")]
     max_behind: Option<u64>,
-    /// An object a line, for each reader.
+    /// Print one JSON object a line, for each reader.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -14,11 +14,11 @@ use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::{notice, units};
 
-/// List the rings of this machine, and how they are.
+/// List the rings of this machine, and their state.
 ///
 /// Shows every ring that has a control segment in /dev/shm: those with a writer, and those whose writer was
-/// killed. A ring that was closed in good order has none; it is found in the directories given, and below
-/// them. Segments whose ring is gone are listed as well: `waldo gc` removes them.
+/// killed. A ring that was closed in good order has no segment; it is found if it is in or below one of the
+/// given directories. Segments whose ring is gone are listed as well: `waldo gc` removes them.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -35,7 +35,7 @@ Exit codes: 0 listed, whatever the states; 1 a directory, or /dev/shm, cannot be
 pub struct Args {
     /// Where to look for rings, besides /dev/shm.
     dirs: Vec<PathBuf>,
-    /// An object a line.
+    /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
 }

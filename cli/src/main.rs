@@ -1,7 +1,7 @@
 //! The `waldo` command: append to a ring, follow it, look into it, verify it, and try the whole thing out.
 //!
-//! Exit codes: 0 fine, 1 failure, 2 wrong usage, 3 records of the input were refused, 4 a limit that was
-//! given is exceeded, 128 + signal after an interrupt (130 after Ctrl-C).
+//! Exit codes: 0 success, 1 failure, 2 wrong usage, 3 records of the input were refused, 4 a given limit is
+//! exceeded, 128 + signal after an interrupt (130 after Ctrl-C).
 
 mod append;
 mod attach;

@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 
-/// Write the manual pages: one of the command, and one of each of its commands.
+/// Write the manual pages: one for `waldo`, and one for each of its commands.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   waldo man ~/.local/share/man/man1 && man waldo-tail
   waldo man | man -l -")]
 pub struct Args {
-    /// Directory to write them to, made if it is not there. Without it, the page of the whole command goes to
-    /// standard output.
+    /// Directory for the pages, made if it does not exist. Without it, the page for `waldo` goes to standard
+    /// output.
     dir: Option<PathBuf>,
 }
 

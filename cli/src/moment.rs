@@ -1,4 +1,4 @@
-//! Moments as people write them on a command line.
+//! Times as people write them on a command line.
 
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;

@@ -1,4 +1,4 @@
-//! Opening the files of a ring by name, whatever somebody has put in their place.
+//! Opening the files of a ring by name, safely even if another kind of file is in their place.
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use std::fs::{File, OpenOptions};

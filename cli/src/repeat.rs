@@ -1,4 +1,4 @@
-//! `--watch`: the same shown again and again.
+//! `--watch`: shows the same output again and again.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 /// Whether a command shows what it shows more than once.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Repeat {
-    /// Show it again and again until Ctrl-C.
+    /// Repeat the output until Ctrl-C.
     #[arg(short, long)]
     pub watch: bool,
-    /// Seconds between two looks of --watch.
+    /// Seconds between two updates of --watch.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = parse_interval)]
     interval: f64,
 }

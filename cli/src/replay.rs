@@ -1,4 +1,4 @@
-//! `waldo replay`: the records of one ring appended to another.
+//! `waldo replay`: appends the records of one ring to another.
 
 use crate::attach::{Patience, attach, parse_patience, settle};
 use crate::tail::range::Place;
@@ -20,13 +20,13 @@ use waldo_terminal::{notice, units::count};
 
 /// Append the records of one ring to another, with their numbers and times.
 ///
-/// TO is made if it is not there, with the pages of FROM unless told otherwise. If it holds records
-/// already, they must be the same ones, as far as the newest shows: the command goes on behind it, so that
-/// it can be interrupted and run again. It ends at the record that was the newest of FROM when it started,
-/// and what was appended is on the disk then.
+/// TO is made if it does not exist, with the geometry of FROM unless the options say otherwise. If TO holds
+/// records already, its newest record must be the same as in FROM: the command continues after that record,
+/// so that it can be interrupted and run again. It ends at the record that was the newest of FROM when it
+/// started, and all appended records are then on the disk.
 ///
-/// With --pace, records are appended as far apart as they were, and bear the time at which they are
-/// appended again: for trying a program out on what has happened.
+/// With --pace, records are appended as far apart as they were, and get the time at which they are appended
+/// to TO. Use this to try out a program on recorded events.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -43,21 +43,21 @@ pub struct Args {
     /// Begin here if TO is empty: `oldest`, a sequence number (inclusive), or a moment, as in `waldo tail`.
     #[arg(long, value_name = "PLACE", default_value = "oldest")]
     from: Place,
-    /// At the pace at which they were appended, or so many times as fast.
+    /// Append at the original pace, or this many times as fast.
     #[arg(long, value_name = "TIMES", num_args = 0..=1, require_equals = true, default_missing_value = "1",
           value_parser = parse_pace)]
     pace: Option<f64>,
-    /// Pages of TO, if it is made. Those of FROM if this is not given.
+    /// Pages of TO, if TO is made [default: as many as FROM has].
     #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u32).range(1..=i64::from(RING_SIZE_MAX)))]
     ring_size: Option<u32>,
-    /// Bytes of a page of TO, if it is made. That of FROM if this is not given.
+    /// Bytes of a page of TO, if TO is made [default: as in FROM].
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     page_size: Option<u64>,
-    /// Wait for FROM if it is not made yet, for ever or no longer than this (`--wait=30s`).
+    /// Wait for FROM if it does not exist yet, without limit or for at most this long (`--wait=30s`).
     #[arg(long, value_name = "TIME", value_parser = parse_patience, num_args = 0..=1, require_equals = true,
           default_missing_value = "forever")]
     wait: Option<Patience>,
-    /// Say nothing about what was appended.
+    /// Do not report what was appended.
     #[arg(short, long)]
     quiet: bool,
 }

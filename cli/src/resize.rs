@@ -1,4 +1,4 @@
-//! `waldo resize`: the size of a ring changed while nobody writes it.
+//! `waldo resize`: changes the size of a ring that has no writer.
 
 mod words;
 
@@ -22,16 +22,16 @@ const ANSWER_MAX: usize = 256;
 
 /// Change the size of a ring that no writer has open.
 ///
-/// Says what the ring has and will have, what it takes on the disk, and which records are dropped, if it gets
-/// smaller: whole pages, the oldest first. Then asks; without a terminal it needs --yes. Records that stay
-/// keep their numbers, times and pages: a page that is there keeps its length until it leaves the ring, so
-/// after a change of --page-size old and new pages stand side by side.
+/// Shows the old and the new size, how much disk the ring takes, and which records are dropped if it gets
+/// smaller: whole pages, the oldest first. Then it asks; without a terminal it needs --yes. Records that stay
+/// keep their numbers, times and pages. An existing page keeps its length until it is trimmed, so after a
+/// change of --page-size the ring has pages of both lengths.
 ///
-/// Readers may stay attached. One that has not read the oldest records yet is lapped, as by any writer.
+/// Readers may stay attached. A reader that has not read the dropped records yet is lapped, as by any writer.
 ///
-/// When the command returns, the change survives power loss. If it is interrupted, the ring opens, with its
-/// old size or its new one; run it again then. If a writer was here between the question and the answer,
-/// nothing is changed.
+/// When the command returns, the change survives power loss. If it is interrupted, the ring still opens, with
+/// its old size or its new one; run the command again then. If a writer opened the ring between the question
+/// and the answer, nothing is changed.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

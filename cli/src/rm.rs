@@ -1,4 +1,4 @@
-//! `waldo rm`: rings removed, and nothing else.
+//! `waldo rm`: removes rings, and nothing else.
 
 use crate::output::{Output, or_closed};
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ pub const EXTRAS: [&str; 2] = ["producers.journal", "producers.journal.new"];
 
 /// Remove rings: their files, their control segments, and their directories if nothing else is in them.
 ///
-/// Refuses a ring whose writer lives, one of another user, and a path that is a symbolic link. Only files
-/// that are a ring's are removed: pages of this ring, its metadata, lock and link, scratch files, and the
-/// journal of its producers. Everything else stays, and is told.
+/// Refuses a ring with a live writer, another user's ring, and a path that is a symbolic link. Removes only
+/// files of the ring: its pages, metadata, lock and link, scratch files, and the journal of its producers.
+/// All other files stay, and are listed.
 ///
-/// The metadata goes first, so that there is a whole ring or none, whatever interrupts this; run it again
-/// then to remove the rest. Readers that are attached read on in what they have mapped, and are told that
-/// the ring is gone.
+/// The metadata is removed first, so that there is a whole ring or none, even if the command is interrupted;
+/// run it again then to remove the rest. Attached readers read on in the pages that they have mapped, and are
+/// told that the ring is gone.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -35,7 +35,7 @@ pub struct Args {
     /// Only say what would be removed.
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Say nothing about what was removed.
+    /// Do not report what was removed.
     #[arg(short, long)]
     quiet: bool,
 }

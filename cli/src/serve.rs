@@ -1,4 +1,4 @@
-//! `waldo serve`: a writer process that stays.
+//! `waldo serve`: a writer process that runs until it is stopped.
 
 mod service;
 
@@ -15,18 +15,18 @@ use waldo_terminal::{notice, units};
 /// Run the writer of a ring until it is told to stop.
 ///
 /// Like `append`, but stays alive when its input ends, so that readers see a live writer: for a service
-/// manager, or beside programs that write their lines into a FIFO one after the other. Ends on SIGTERM (exit
-/// code 0) and on Ctrl-C, with what its pipe held by then appended, the ring closed and everything durable.
+/// manager, or for programs that write their lines into a FIFO one after the other. Ends on SIGTERM (exit
+/// code 0) and on Ctrl-C, after it has appended the bytes that its pipe held by then, made everything durable
+/// and closed the ring.
 ///
-/// Nothing that one of those programs sends ends the service for the others. A line that is longer than the
-/// ring takes, or half a frame, is left out and reported with its offset in the input; the exit code is 3 in
-/// the end. --long-lines chooses otherwise. A line without its newline, or half a frame, ends when the last
-/// program that has the FIFO open goes away. Nor does it matter to the service whether anybody reads its
-/// standard error.
+/// No input from one of those programs ends the service for the others. A line that is too long for the ring,
+/// or half a frame, is left out and reported with its offset in the input; the exit code is then 3.
+/// --long-lines changes that. A line without its newline, or half a frame, ends when the last program that
+/// has the FIFO open closes it. The service runs on even if nobody reads its standard error.
 ///
-/// With --socket, programs append over a Unix socket instead, each with acknowledgements and in any number
-/// (`waldo append --socket`, the library's `waldo::client`). That is the program waldo-service, which this
-/// command becomes; its --help says more.
+/// With --socket, any number of programs append over a Unix socket instead, with acknowledgements (`waldo
+/// append --socket`, the library's `waldo::client`). For that, this command replaces itself by the program
+/// waldo-service, whose --help says more.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,4 +1,4 @@
-//! `waldo snapshot`: a consistent copy of a ring, beside a writer that goes on.
+//! `waldo snapshot`: makes a consistent copy of a ring while its writer runs.
 
 mod archive;
 mod directory;
@@ -19,20 +19,19 @@ use waldo_terminal::{notice, units};
 
 /// Copy a ring as it is at this moment, into a directory or as a tar stream.
 ///
-/// The writer goes on meanwhile, and is not disturbed: the copy is made as a reader reads. (A plain `cp -a`
-/// of a live ring gives a damaged copy.) It ends at the record that was the newest when the command started,
-/// and is a ring that was closed in good order: with the same identity, numbers, times and checksums, so that
-/// checkpoints of the one are good for the other. Every record is checked on its way, and damage ends the
-/// copy.
+/// The writer runs on undisturbed: the command reads the ring as a reader does. (A plain `cp -a` of a live
+/// ring gives a damaged copy.) The copy ends at the record that was the newest when the command started. It
+/// is a ring that was closed in good order, with the same identity, numbers, times and checksums, so that
+/// checkpoints of one ring are valid for the other. Every record is checked while it is copied, and damage
+/// ends the copy.
 ///
-/// The directory must not be there, or be empty. One that is not there is made with the permissions of the
-/// ring's, and gets its name when the copy is complete: until then it is hidden beside it. In one that is
-/// there, ring.meta is made last, so that half a copy is no ring. A copy that fails or is interrupted is
-/// removed. What was copied is on the disk when the command ends with 0. Root's copy belongs to the ring's
-/// user.
+/// The directory must not exist, or be empty. A new directory gets the permissions of the ring's, and its
+/// name when the copy is complete; until then it is a hidden directory at the same place. In an existing
+/// directory, ring.meta is made last, so that half a copy is not a ring. A copy that fails or is interrupted
+/// is removed. When the command ends with 0, the copy is on the disk. A copy made by root belongs to the
+/// ring's user.
 ///
-/// The pages of the ring are kept from being used again until they are copied, which may take disk space for
-/// as many new ones.
+/// The ring's pages are not recycled until they are copied, which may take disk space for as many new pages.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -47,11 +46,11 @@ pub struct Args {
     home: PathBuf,
     /// Directory to make the copy in; `-` writes a tar archive to standard output, with the files at its top.
     to: PathBuf,
-    /// Wait for a ring that is not made yet, for ever or no longer than this (`--wait=30s`).
+    /// Wait for a ring that does not exist yet, without limit or for at most this long (`--wait=30s`).
     #[arg(long, value_name = "TIME", value_parser = parse_patience, num_args = 0..=1, require_equals = true,
           default_missing_value = "forever")]
     wait: Option<Patience>,
-    /// Say nothing about what was copied.
+    /// Do not report what was copied.
     #[arg(short, long)]
     quiet: bool,
 }

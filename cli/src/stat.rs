@@ -1,4 +1,4 @@
-//! `waldo stat`: a ring at a glance.
+//! `waldo stat`: the state of a ring and its writer.
 
 pub mod readers;
 
@@ -15,7 +15,7 @@ use waldo_terminal::failure::Outcome;
 use waldo_terminal::interrupt::Interrupt;
 use waldo_terminal::units;
 
-/// Show how a ring and its writer are.
+/// Show the state of a ring and its writer.
 ///
 /// Counters are those of the running writer, since it started.
 #[derive(clap::Args)]

@@ -1,4 +1,4 @@
-//! `waldo tail`: the records of a ring on standard output, or for a command.
+//! `waldo tail`: prints the records of a ring, or hands them to a command.
 
 mod args;
 pub mod escape;

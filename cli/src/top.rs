@@ -45,11 +45,11 @@ const KEY: Duration = Duration::from_millis(50);
 /// Watch rings and their readers, live on the whole screen.
 ///
 /// Without arguments, shows the rings that `waldo ls` would list: those with a writer, and those whose writer
-/// was killed. Others are looked for every two seconds, whatever --interval is. A ring that is named is shown
-/// whether it is there or not.
+/// was killed. Looks for new rings every two seconds, whatever --interval is. A named ring is shown whether
+/// it exists or not.
 ///
-/// Like any reader, this needs permission to read the files and nothing else; neither writer nor readers take
-/// notice. A ring that cannot be read says so in its line, and holds up no other.
+/// Like any reader, the command needs only permission to read the files, and affects neither writer nor
+/// readers. A ring that cannot be read says so in its line, and holds up no other ring.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

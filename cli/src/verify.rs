@@ -1,4 +1,4 @@
-//! `waldo verify`: every byte of a ring, checked.
+//! `waldo verify`: checks every byte of a ring.
 
 use crate::output::Output;
 use anyhow::Context;
@@ -15,7 +15,7 @@ use waldo_terminal::units;
 /// Check every byte of a ring, from its files alone.
 ///
 /// Reads every page and checks headers, records, payloads, the chain of sequence numbers, indexes and
-/// footers. Changes nothing, and may run beside a writer. Reports the first damage with its file, page,
+/// footers. Changes nothing, and may run while a writer does. Reports the first damage with its file, page,
 /// offset and record, and what `waldo repair` would do about it; the exit code is then 1.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -27,7 +27,7 @@ cannot be checked; 2 wrong usage.")]
 pub struct Args {
     /// Directory of the ring.
     home: PathBuf,
-    /// Show no progress, and print nothing if all is well.
+    /// Show no progress, and print nothing if the ring is intact.
     #[arg(short, long)]
     quiet: bool,
 }

@@ -1,4 +1,4 @@
-//! What `waldo --version` says. The commit is found by `build.rs`.
+//! The output of `waldo --version`. `build.rs` finds the commit.
 
 /// Version and commit.
 pub const SHORT: &str = env!("WALDO_VERSION");

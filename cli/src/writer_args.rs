@@ -1,4 +1,4 @@
-//! The arguments of every command that writes, and opening the ring with them.
+//! The arguments that all writing commands share, and opening a ring with them.
 
 use crate::capacity_args::CapacityArgs;
 use crate::input::{Framing, Long};
@@ -32,57 +32,57 @@ pub struct WriterArgs {
     /// Records are length-prefixed (u32 little-endian, then the bytes) instead of lines.
     #[arg(long)]
     pub framed: bool,
-    /// Do not wait for the disk, ever: records survive this process, and no power cut is promised anything.
+    /// Never wait for the disk: records survive the death of this process, but may be lost in a power cut.
     #[arg(long, conflicts_with = "sync_interval")]
     no_sync: bool,
-    /// Do not wait for the disk with each append: a flush every so many milliseconds, and a power cut takes
-    /// what came since the last one. Where the disk does not keep up with that, appends wait.
+    /// Do not wait for the disk with each append: flush every N milliseconds. A power cut takes the appends
+    /// since the last flush. If the disk does not keep up, appends wait.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     sync_interval: Option<u64>,
     #[command(flatten)]
     capacity: CapacityArgs,
-    /// Bytes of one page file of a ring that is made, a multiple of 4 KiB up to 2 GiB. 64M if this is not
-    /// given.
+    /// Bytes of one page file of a new ring, a multiple of 4 KiB up to 2 GiB. 64M by default.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     page_size: Option<u64>,
-    /// Change the ring that is there to the size and --page-size given; without this flag a ring that is
-    /// there keeps its own. With fewer pages the oldest ones are dropped, which is told; pages that are there
-    /// keep their length. `waldo resize` says beforehand what goes, and asks.
+    /// Change an existing ring to the given size and --page-size; without this flag an existing ring keeps
+    /// its own. With fewer pages the oldest ones are dropped, and the command says so; existing pages keep
+    /// their length. `waldo resize` says beforehand what will be dropped, and asks.
     #[arg(long)]
     resize: bool,
-    /// What to do when the disk has no room for another page: `stop` ends with an error that says how far
-    /// the records came, and nothing in the ring is lost; `drop-oldest` goes on with the pages that there
-    /// are, as a ring of fewer pages, until there is room again.
+    /// What to do when the disk has no room for another page: `stop` ends with an error that names the last
+    /// record stored, and nothing in the ring is lost; `drop-oldest` continues with the existing pages, as a
+    /// smaller ring, until there is room again.
     #[arg(long, value_name = "WHAT", default_value_t = OnFull::Stop)]
     on_full: OnFull,
-    /// Drop pages of which all records are older than this, like 6h, though the ring is not full: a look when
-    /// a page is full, and each minute. The page that is being filled stays.
+    /// Drop pages whose records are all older than this, like 6h, though the ring is not full. Checked when a
+    /// page is full, and each minute. The page that is being filled stays.
     #[arg(long, value_name = "TIME", value_parser = parse_keep)]
     keep_for: Option<Duration>,
     /// Read and append at most about this many bytes at a time.
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_size)]
     batch: u64,
-    /// What becomes of a record that is longer than the ring takes: `error` leaves it out and says so (exit
-    /// code 3 at the end), `split` makes several records of it, `truncate` keeps its beginning. The rest of
-    /// the input goes on.
+    /// What to do with a record that is too long for the ring: `error` leaves it out and says so (exit code 3
+    /// at the end), `split` makes several records of it, `truncate` keeps its beginning. The rest of the
+    /// input is appended.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = Long::Error)]
     pub long_lines: Long,
     /// Put the control segment into this file (on a tmpfs) instead of POSIX shared memory.
     #[arg(long, value_name = "FILE")]
     control: Option<PathBuf>,
-    /// Permission bits of the ring's files and its control segment, like 0640: who may read them may follow.
-    /// Those of a ring that is there are changed. Without this flag they stay, and a ring that is made gets
-    /// 0640.
+    /// Permission bits of the ring's files and its control segment, like 0640: users who may read them may
+    /// follow. Changes an existing ring. Without this flag an existing ring keeps its own, and a new ring
+    /// gets 0640.
     #[arg(long, value_name = "MODE", value_parser = parse_ring_mode)]
     mode: Option<u32>,
     /// Group of the ring's directory, its files and its control segment, by name or number; this process must
-    /// be in it, or be root's. That of a ring that is there is changed. Without this flag it stays, and a
-    /// ring that is made has the group of this process, or of its directory if that has the set-group-id bit.
+    /// be a member of the group, or be root's. Changes an existing ring. Without this flag an existing ring
+    /// keeps its group, and a new ring gets the group of this process, or of its directory if that has the
+    /// set-group-id bit.
     #[arg(long, value_name = "GROUP", value_parser = group_id)]
     group: Option<u32>,
-    /// Scheduling of the appending thread: normal, nice:N (-20 to 19), slice:Nus, realtime:N (1 to 99). The
-    /// last one keeps appends on time beside ten thousands of busy readers; it and a lower nice value need
-    /// CAP_SYS_NICE, or `ulimit -r` and `ulimit -e`.
+    /// Scheduling of the appending thread: normal, nice:N (-20 to 19), slice:Nus, realtime:N (1 to 99).
+    /// realtime keeps appends on time beside tens of thousands of busy readers; realtime and a lower nice
+    /// value need CAP_SYS_NICE, or `ulimit -r` and `ulimit -e`.
     #[arg(long, value_name = "CLASS", default_value_t = Scheduling::Normal, hide_default_value = true)]
     scheduling: Scheduling,
     /// Print no summary at the end.

@@ -10,12 +10,12 @@ use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::record::{Frame, RawRecord};
 use waldo_shm_protocol::{Log, RecordFault, RingId, record};
 
-/// One or more consecutive records of one page. They stay what they are while it lives, even after the page
-/// has been trimmed; cheap to clone and to send elsewhere.
+/// One or more consecutive records of one page. The records stay unchanged while the batch exists, even after
+/// the page has been trimmed. A batch is cheap to clone and to send to another thread.
 ///
-/// The records lie in the mapped page, or, if they are the little that a sleeping reader was woken for, in a
-/// copy. A batch that is kept may keep its page's file from being recycled: copy the records out
-/// ([`Batch::to_logs`]) if they are needed for long.
+/// The records are in the mapped page, or in a copy, if they are the few bytes that a sleeping reader was
+/// woken for. A batch that is kept may prevent its page's file from being recycled: copy the records
+/// ([`Batch::to_logs`]) if you need them for long.
 #[derive(Clone)]
 pub struct Batch {
     pub(crate) held: BatchStorage,
@@ -28,7 +28,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The records that a reader has passed over in `held`, the last of which is numbered `last_seq_no`.
+    /// The records that a reader has walked over in `held`, the last of which has the number `last_seq_no`.
     #[inline]
     pub(crate) fn new(held: BatchStorage, passed: &Passed, last_seq_no: Option<u64>) -> Batch {
         Batch {

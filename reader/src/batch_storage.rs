@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Smallest copy there is room for, in bytes.
 const ROOM_MIN: usize = 512;
 
-/// What the records of a batch lie in.
+/// The memory that holds the records of a batch.
 #[derive(Clone)]
 pub(crate) enum BatchStorage {
     Mapped(Arc<PageMap>),
@@ -41,7 +41,7 @@ impl BatchStorage {
     }
 }
 
-/// Committed bytes of a page, in memory of this process. Does not keep the page.
+/// Committed bytes of a page, copied into memory of this process. Does not keep the page open or mapped.
 pub(crate) struct Copied {
     page: u64,
     path: Arc<Path>,
@@ -57,8 +57,8 @@ impl Copied {
         Copied { page: page.id(), path: page.path().clone(), base: 0, len: 0, room: Vec::new() }
     }
 
-    /// A copy of what lies from `start` to `end` in `page`, which has to be committed. `used` is an earlier
-    /// one of the same page, whose memory is taken unless a batch still needs it.
+    /// A copy of the bytes from `start` to `end` of `page`, which must be committed. `used` is an earlier
+    /// copy of the same page, whose memory is reused unless a batch still needs it.
     ///
     /// # Errors
     /// As [`PageFile::read`].
@@ -87,7 +87,7 @@ impl Copied {
         self.base + self.len
     }
 
-    /// Whether the byte at `offset` of the page is in it.
+    /// Whether the byte at `offset` of the page is in the copy.
     pub(crate) fn covers(&self, offset: u32) -> bool {
         (self.base..self.end()).contains(&offset)
     }

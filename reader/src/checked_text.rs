@@ -1,10 +1,10 @@
-//! Small text files that tell whether they are whole: a title, a line for each field, a checksum.
+//! Small text files that show whether they are complete: a title, a line for each field, a checksum.
 
 use std::fmt::Write;
 use std::str::{FromStr, Lines};
 use waldo_shm_protocol::payload_hash;
 
-/// Why a text is not what it should be.
+/// Why a text is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextFault {
     /// Another title: of a newer version, or something else altogether.
@@ -23,7 +23,7 @@ pub(crate) fn render(title: &str, fields: &[(&str, String)]) -> String {
     format!("{body}checksum {:08x}\n", payload_hash(body.as_bytes()))
 }
 
-/// The fields of a text that is whole, one after the other.
+/// The fields of a complete text, one after the other.
 pub(crate) struct Fields<'t>(Lines<'t>);
 
 impl<'t> Fields<'t> {

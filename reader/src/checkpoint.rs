@@ -1,4 +1,4 @@
-//! A reader's progress, to be kept in a file across restarts.
+//! A reader's progress, which can be kept in a file across restarts.
 
 use crate::checked_text::{self, Fields, TextFault};
 use crate::id_text::{parse_id, render_id};
@@ -17,12 +17,12 @@ const LEN_MAX: u64 = 4096;
 /// may have left one, and in a container the next process has the same number.
 const SCRATCHES_MAX: u32 = 1000;
 
-/// Names one record of one ring so that another record with the same number is not taken for it.
+/// Identifies one record of one ring, so that another record with the same number is not mistaken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The ring.
     pub ring_id: RingId,
-    /// The record's sequence number: the last one that has been dealt with.
+    /// The record's sequence number: the last record that has been processed.
     pub seq_no: u64,
     /// The writer's start that appended it.
     pub epoch: u32,
@@ -59,12 +59,12 @@ pub enum CheckpointError {
 }
 
 impl Checkpoint {
-    /// Writes it to `path`, replacing what is there in one step: after a crash the file holds either the old
-    /// checkpoint or this one, never a mixture. Flushed to disk before it returns.
+    /// Writes the checkpoint to `path`, replacing the file in one step: after a crash the file holds either
+    /// the old checkpoint or this one, never a mixture. The file is flushed to disk before this returns.
     ///
     /// # Errors
-    /// [`CheckpointError::Io`]; the old file is left as it was. So is what is no regular file: a device would
-    /// be replaced.
+    /// [`CheckpointError::Io`]; the old file is left as it was. Anything but a regular file is refused, since
+    /// a device would be replaced.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
         static UNIQUE: AtomicU32 = AtomicU32::new(0);
         let path = path.as_ref();

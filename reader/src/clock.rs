@@ -1,4 +1,4 @@
-//! Clocks and chance.
+//! Clocks and random numbers.
 
 use nix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
@@ -16,16 +16,16 @@ pub(crate) fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Milliseconds of CLOCK_MONOTONIC_COARSE: two or three loads, whatever the machine's clock is. 0 if there is
-/// none.
+/// Milliseconds of CLOCK_MONOTONIC_COARSE, which costs two or three loads, whatever the machine's clock
+/// source. 0 if the system has no such clock.
 #[inline]
 pub(crate) fn coarse_ms() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from);
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A number that is another one in most other processes: the process id, asked for once, since asking is a
-/// system call. A child made by a fork keeps its parent's, which is no worse than chance.
+/// A number that differs between most processes: the process id, read once, because reading it is a system
+/// call. A child made by a fork keeps its parent's number, which is no worse than a random one.
 pub(crate) fn process_number() -> u32 {
     static NUMBER: OnceLock<u32> = OnceLock::new();
     *NUMBER.get_or_init(std::process::id)
@@ -39,7 +39,7 @@ pub(crate) fn unix_ns(time: SystemTime) -> u64 {
     }
 }
 
-/// `base` give or take half of it: readers that fell asleep together do not wake together.
+/// `base` plus or minus up to half of it, so that readers that fell asleep together do not wake together.
 pub(crate) fn jittered(base: Duration) -> Duration {
     // The low bits of the clock are as good as a random number here, and mixing in the process id keeps
     // processes apart that one wake made run in lockstep.

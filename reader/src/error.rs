@@ -54,8 +54,8 @@ pub enum AttachError {
     },
 }
 
-/// Why reading cannot go on. The reader stays where it is: asking again gives the same error, and
-/// [`Reader::seek`](crate::Reader::seek) leads away from it.
+/// Why reading cannot continue. The reader stays where it is: polling again gives the same error, and
+/// [`Reader::seek`](crate::Reader::seek) moves the reader away from the cause.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -65,7 +65,7 @@ pub enum ReadError {
          seek to Cursor::Oldest to go on there", lost_text(.lost)
     )]
     Lapped {
-        /// Sequence number after which the reader wanted to go on; 0 if it had read nothing.
+        /// Sequence number after which the reader wanted to continue; 0 if it had read nothing.
         requested: u64,
         /// Sequence number of the oldest record left.
         oldest: u64,
@@ -105,8 +105,8 @@ pub enum ReadError {
         /// The ring's directory.
         home: PathBuf,
     },
-    /// Another ring is where the one that is read was: it was removed and made anew, or another directory was
-    /// put in its place.
+    /// Another ring is now at the place of the one being read: that one was removed and a new one made, or
+    /// another directory was put in its place.
     #[error(
         "{}: another ring is here now ({} instead of {}); attach anew to read it", .home.display(), render_id(.found), render_id(.ring_id)
     )]
@@ -143,7 +143,7 @@ pub enum ReadError {
         /// The last good record before it, if known.
         seq_no: Option<u64>,
     },
-    /// A page file is not what it should be.
+    /// A page file is not valid.
     #[error("{}: {fault}", .path.display())]
     Page {
         /// The page file.
@@ -151,7 +151,7 @@ pub enum ReadError {
         /// What is wrong.
         fault: PageFault,
     },
-    /// The control segment says things that cannot be.
+    /// The control segment's content is impossible.
     #[error("{}: {fault}; restarting the writer replaces it", .path.display())]
     Control {
         /// The segment's file.

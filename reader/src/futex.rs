@@ -7,11 +7,12 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 use waldo_shm_protocol::segment::wake_bit;
 
-/// Sleeps while `word` holds `token`, until somebody wakes the word or `timeout` has passed. May return early
-/// for no reason at all: the caller looks again.
+/// Sleeps while `word` holds `token`, until a thread wakes the word or `timeout` has passed. May return early
+/// without a reason: the caller looks again.
 ///
-/// Says which value it sleeps on, so that who wakes those of before can spare it. Works on read-only shared
-/// mappings; FUTEX_PRIVATE_FLAG must not be set, since the waker is another process.
+/// The bitset of the wait says which value the reader sleeps on, so that a wake for sleepers on earlier
+/// values does not wake it. Works on read-only shared mappings; FUTEX_PRIVATE_FLAG must not be set, since the
+/// waker is another process.
 pub(crate) fn wait(word: &AtomicU32, token: u32, timeout: Duration) {
     // This kind of wait takes a time of day, by the clock that does not jump.
     let until = clock::monotonic().saturating_add(timeout);

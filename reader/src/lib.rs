@@ -15,13 +15,14 @@
 //!
 //! A reader opens everything read-only: page files, control segment, metadata. It needs read permission and
 //! nothing else, leaves nothing behind, and can disturb neither the writer nor another reader. While a writer
-//! keeps a control segment, the reader follows its watermarks; without one it reads the files and changes
-//! over by itself when a writer comes.
+//! maintains a control segment, the reader follows the segment's watermarks. Without a segment the reader
+//! reads the files, and changes to the segment by itself when a writer starts.
 //!
-//! Reading order: [`Ring`] (`ring`), then `source` (what says which records there are: a control segment, or
-//! the files; and how a reader notices that another source has taken its place), `pages` (opening and mapping
-//! page files), `walk` (records in bytes), `position` (where a reader stands), [`Reader`] (`reader`, `seek`,
-//! `wait`), and [`Batches`] (`stream`, `turn`, `waiter`), [`verify`], [`Reporter`] (`reporting`).
+//! Reading order: [`Ring`] (`ring`), then `source` (where a reader learns which records there are: a control
+//! segment, or the files; and how it notices that another source has replaced that one), `pages` (opening and
+//! mapping page files), `walk` (finding records in bytes), `position` (where a reader stands), [`Reader`]
+//! (`reader`, `seek`, `wait`), and [`Batches`] (`stream`, `turn`, `waiter`), [`verify`], [`Reporter`]
+//! (`reporting`).
 
 mod batch;
 mod batch_storage;

@@ -1,4 +1,4 @@
-//! What a writer does between two steps of a reader: tests decide it.
+//! A hook with which tests decide what a writer does between two steps of a reader.
 
 use std::cell::RefCell;
 
@@ -20,7 +20,7 @@ thread_local! {
     static DOES: RefCell<Option<Deed>> = const { RefCell::new(None) };
 }
 
-/// Has `does` called by this thread's readers, in place of what was to be called before.
+/// Makes this thread's readers call `does`, instead of the previous hook.
 pub(crate) fn let_happen(does: impl FnMut(Moment) + 'static) {
     DOES.with(|slot| *slot.borrow_mut() = Some(Box::new(does)));
 }

@@ -9,19 +9,19 @@ pub struct AttachOptions {
     /// Ignore a control segment and read the files alone. Records then show up within 100 ms. Default:
     /// `false`.
     pub files_only: bool,
-    /// How often a sleeping reader looks at how the writer is and whether the ring has moved; each sleep is
-    /// this long give or take half of it, so that thousands of readers do not wake at once. A writer that
-    /// nobody can wake this reader for (it was started with another `/dev/shm`, say) goes unnoticed for no
-    /// longer than that. Default: 3 s.
+    /// How often a sleeping reader checks the writer's state and whether the ring has moved. Each sleep lasts
+    /// this long plus or minus up to half, so that thousands of readers do not wake at once. This is also how
+    /// long a reader may fail to notice a writer that cannot wake it (one with another `/dev/shm`, say).
+    /// Default: 3 s.
     pub check_interval: Duration,
     /// A writer whose heartbeat is older than this, and older than eight of its intervals, is reported as
     /// [`WriterStatus::Stalled`](crate::WriterStatus::Stalled). Default: 5 s.
     pub stalled_after: Duration,
     /// The ring's writer is in this process, and its listener calls
     /// [`Ring::tell_streams`](crate::Ring::tell_streams) and
-    /// [`Ring::rouse_streams`](crate::Ring::rouse_streams). Streams are woken by that, one switch of threads
-    /// sooner than through the control segment, and the segment's sleepers are fewer by one. Where nobody
-    /// calls, they notice records up to a second late. Default: `false`.
+    /// [`Ring::rouse_streams`](crate::Ring::rouse_streams). These calls wake streams one thread switch sooner
+    /// than the control segment does, and the segment has one sleeper less. If the listener does not call,
+    /// streams notice records up to a second late. Default: `false`.
     pub streams_are_told: bool,
 }
 
@@ -69,26 +69,26 @@ impl AttachOptions {
 /// Where to start reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
-    /// Behind the newest record: what comes from now on.
+    /// After the newest record: only new records.
     Tip,
-    /// At the oldest record that is still there.
+    /// At the oldest record in the ring.
     Oldest,
-    /// Behind the record with this number: the first one with a greater number. `After(0)` is everything.
+    /// After the record with this number: at the first one with a greater number. `After(0)` is everything.
     After(u64),
     /// At the first record whose number is this or greater.
     From(u64),
-    /// At the first record that was appended at this time or later, by the writer's clock; at the oldest one
-    /// still there if that is younger.
+    /// At the first record that was appended at this time or later, by the writer's clock; at the oldest
+    /// record in the ring if that is younger.
     Since(SystemTime),
 }
 
 /// Which records a reader sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Visibility {
-    /// Those that are in the page cache: they survive the writer's death.
+    /// Committed records, which are in the page cache: they survive the writer's death.
     #[default]
     Committed,
-    /// Those that survive power loss as well.
+    /// Durable records, which survive power loss as well.
     Durable,
 }
 
@@ -110,22 +110,22 @@ pub enum OnLapped {
     /// Return [`ReadError::Lapped`](crate::ReadError::Lapped) until the caller seeks.
     #[default]
     Fail,
-    /// Go on at the oldest record and note it in [`Reader::lapses`](crate::Reader::lapses).
+    /// Continue at the oldest record and note it in [`Reader::lapses`](crate::Reader::lapses).
     Oldest,
-    /// Go on behind the newest record and note it in [`Reader::lapses`](crate::Reader::lapses).
+    /// Continue after the newest record and note it in [`Reader::lapses`](crate::Reader::lapses).
     Tip,
 }
 
-/// How to pass the time until there is a record.
+/// How to wait until there is a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WaitStrategy {
-    /// Keep looking: shortest delay, one CPU each.
+    /// Spin: shortest delay, one processor for each reader.
     Spin,
-    /// Keep looking, offering the CPU to others in between.
+    /// Spin, but yield the processor between two looks.
     Yield,
-    /// Sleep on a futex: no CPU while idle.
+    /// Sleep on a futex: no processor time while idle.
     Park,
-    /// Look for 2 to 50 us, depending on how often that has helped, then sleep.
+    /// Spin for 2 to 50 us, depending on how often that has helped, then sleep.
     #[default]
     Adaptive,
 }
@@ -143,9 +143,9 @@ pub struct ReaderOptions {
     /// How to wait. Default: adaptive.
     pub wait: WaitStrategy,
     /// Most bytes of records (headers included) in one batch; a larger record comes alone. Default: 256 KiB.
-    /// The first batch after a seek has 4 KiB at most, and each further one twice as much as the one before,
-    /// so that a lookup of one record touches no more than that. For lookups of single records alone choose
-    /// 1.
+    /// The first batch after a seek has at most 4 KiB, and each further batch twice as much as the one
+    /// before, so that a lookup of one record touches no more than that. For lookups of single records only,
+    /// choose 1.
     pub batch_bytes: usize,
 }
 

@@ -1,4 +1,4 @@
-//! How a reader waits: what it has told of the writer, and how much spinning has helped lately.
+//! How a reader waits: which writer state it has reported, and how much spinning has helped lately.
 
 use crate::status::WriterStatus;
 use std::mem::discriminant;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Longest time to look for news before sleeping.
 pub(crate) const SPIN_MAX: Duration = Duration::from_micros(50);
 
-/// How a reader waits: what it has told of the writer, and how much spinning has helped lately.
+/// How a reader waits: which writer state it has reported, and how much spinning has helped lately.
 #[derive(Debug)]
 pub(crate) struct Pace {
     told: WriterStatus,
@@ -22,7 +22,7 @@ impl Pace {
         Pace { told: WriterStatus::Live, epoch, spin: SPIN_MAX / 2, next_check: None }
     }
 
-    /// Notes how the writer is; gives what is to be told about it.
+    /// Notes the writer's state; returns the change that has to be reported, if any.
     pub(crate) fn change(&mut self, now: WriterStatus, epoch: u32) -> Option<WriterStatus> {
         let restarted = now == WriterStatus::Live && epoch != self.epoch;
         let known = match (self.told, now) {

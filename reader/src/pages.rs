@@ -45,7 +45,7 @@ struct KnownPages {
     files: Vec<Known<PageFile>>,
 }
 
-/// A page that somebody in this process has mapped, or open.
+/// A page that a reader of this process has mapped or open.
 #[derive(Debug)]
 struct Known<T> {
     id: u64,
@@ -61,25 +61,25 @@ impl Pages {
         Pages { ring_id, held, lock_free, hold, traced: AtomicBool::new(false) }
     }
 
-    /// From now on pages are those of another directory, which holds the same ring.
+    /// From now on opens pages in another directory, which holds the same ring.
     pub(crate) fn relocate(&self, home: Arc<Home>) {
         *self.lock() = KnownPages { home, maps: Vec::new(), files: Vec::new() };
     }
 
-    /// Page `id`, mapped; shared with whoever else in this process has it mapped. `epoch` is the writer's
-    /// start that the caller has seen: a writer that starts may put another file under the name, so what was
-    /// mapped under another start is looked at again.
+    /// Page `id`, mapped; the mapping is shared with all other readers of this process. `epoch` is the
+    /// writer's epoch that the caller has seen. A writer that starts may put another file under the page's
+    /// name, so a mapping from another epoch is checked again.
     ///
     /// # Errors
     /// [`ReadError::Io`] or [`ReadError::Page`] for what trimming cannot explain.
     pub(crate) fn map(&self, id: u64, epoch: u32) -> Result<Opened<Arc<PageMap>>, ReadError> {
-        // Under the lock: two readers that enter a page together shall not both map it.
+        // Under the lock, so that two readers that enter a page together do not both map it.
         let mut held = self.lock();
         let KnownPages { home, maps, files } = &mut *held;
         if let Some(map) = find(maps, (id, epoch), home)? {
             return Ok(Opened::Page(map));
         }
-        // Whoever has it open reads it to its end, even if it has been trimmed meanwhile.
+        // A reader that has the page open reads it to its end, even if it has been trimmed meanwhile.
         let map = match find(files, (id, epoch), home)? {
             Some(page) => PageMap::new(page.file(), (*page).as_ref().clone(), self.hold(home)),
             None => match self.open(id, home)? {
@@ -113,8 +113,8 @@ impl Pages {
         Ok(Opened::Page(page))
     }
 
-    /// The first record of page `id`, for who does not find it in the directory; `None` if there is no good
-    /// one.
+    /// The first record of page `id`, for a caller that does not find it in the directory; `None` if there is
+    /// no good record.
     pub(crate) fn first_record(&self, id: u64, epoch: u32) -> Option<Record> {
         let Ok(Opened::Page(page)) = self.file(id, epoch) else { return None };
         let (mut bytes, first) = ([0; RECORD_HEADER_LEN], PAGE_HEADER_LEN as u32);
@@ -128,11 +128,11 @@ impl Pages {
         }
     }
 
-    /// Whether a reader that reads a page with a system call can be in nobody's way. XFS locks the inode for
-    /// it, and a reader that loses its processor there holds up the writer; what is not known may do the
-    /// same.
+    /// Whether reading a page with a system call cannot hold up the writer. XFS locks the inode for such a
+    /// read, and a reader that loses its processor while it has the lock holds up the writer; an unknown file
+    /// system may do the same.
     pub(crate) fn read_without_lock(&self) -> bool {
-        // Once for all pages: they got their names in this directory, so they lie in its file system.
+        // Checked once for all pages: they got their names in this directory, so they are in its file system.
         let lock_free = *self.lock_free.get_or_init(|| {
             let kind = fstatfs(self.lock().home.dir()).map(|stat| stat.filesystem_type());
             kind.is_ok_and(|kind| kind == EXT4_SUPER_MAGIC || kind == TMPFS_MAGIC)
@@ -150,7 +150,7 @@ impl Pages {
         })
     }
 
-    /// Decides that, whatever the file system.
+    /// Sets that, whatever the file system.
     #[cfg(test)]
     pub(crate) fn set_read_without_lock(&self, lock_free: bool) {
         self.lock_free.set(lock_free).unwrap();
@@ -198,7 +198,7 @@ fn find<T: AsRef<PageFacts>>(
     Ok(None)
 }
 
-/// Makes `page` known, and forgets what nobody holds any more.
+/// Registers `page`, and forgets pages that no reader holds any more.
 fn enter<T>(known: &mut Vec<Known<T>>, (id, epoch): (u64, u32), page: &Arc<T>) {
     known.retain(|known| known.id != id && known.page.strong_count() > 0);
     known.push(Known { id, epoch, page: Arc::downgrade(page) });

@@ -1,15 +1,15 @@
-//! What a walk over records has come to.
+//! The result of a walk over records.
 
 use crate::place::Skip;
 use waldo_shm_protocol::record::{Record, RecordFault, Seal};
 
-/// Records passed over; offsets are those in the page.
+/// The records that were walked over; offsets are those in the page.
 pub(crate) struct Passed {
-    /// Where those to be handed out start.
+    /// Where the records to hand out start.
     pub(crate) start: u32,
     /// Where the walk ended.
     pub(crate) end: u32,
-    /// Records to be handed out.
+    /// Number of records to hand out.
     pub(crate) len: usize,
     pub(crate) payload_bytes: usize,
     /// Number of the first of them.
@@ -17,7 +17,7 @@ pub(crate) struct Passed {
     /// Offset of the last record passed, and its header.
     pub(crate) last: Option<(u32, Record)>,
     pub(crate) skip: Skip,
-    /// The walk ended in front of this.
+    /// The walk ended before this seal.
     pub(crate) sealed: Option<Seal>,
 }
 

@@ -5,7 +5,7 @@ use crate::{Checkpoint, clock};
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::record::Record;
 
-/// A start that has been asked for, in the form the search works with.
+/// The start that the caller has asked for, in the form that the search uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SeekTarget {
     Tip,
@@ -43,7 +43,7 @@ pub(crate) enum Place {
     At(Position),
 }
 
-/// Records to pass over before the first is handed out: the cursor lay beyond the tip.
+/// Records to skip before the first one is handed out, because the cursor was beyond the tip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Skip {
     Nothing,
@@ -68,7 +68,7 @@ impl Skip {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Last {
     pub(crate) seq_no: u64,
-    /// What identifies it, if it has been seen itself.
+    /// What identifies the record, if the reader has seen it.
     pub(crate) mark: Option<Mark>,
 }
 

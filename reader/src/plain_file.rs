@@ -1,20 +1,20 @@
-//! Opening files without waiting for what stands in their place.
+//! Opening regular files, without blocking on anything else in their place.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Opens the file at `path` for reading, if it is one. Never waits: what has been put in a file's place may
-/// be a pipe that nobody writes to.
+/// Opens the file at `path` for reading, if it is a regular file. Never blocks, even if a pipe that nobody
+/// writes to is in its place.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidInput`] for what is no regular file, and what the system says.
+/// [`io::ErrorKind::InvalidInput`] for anything but a regular file, and what the system says.
 pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
     plain(OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(path)?)
 }
 
-/// The file, which has been opened without waiting, if it is one.
+/// `file`, which was opened without blocking, if it is a regular file.
 ///
 /// # Errors
 /// As [`open_plain`].
@@ -22,7 +22,7 @@ pub(crate) fn plain(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_plain()) }
 }
 
-/// What is said of anything else.
+/// The error for anything but a regular file.
 pub(crate) fn not_plain() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }

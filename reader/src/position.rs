@@ -1,9 +1,8 @@
 //! A reader's position in the log, and the only ways in which it changes.
 //!
-//! What belongs together changes together: the place, the record before it, the records to be passed over,
-//! and what all of that was found under (which source, which start of the writer). A search gives a
-//! [`Found`](crate::seek::Found) and cannot touch the position; [`ReadPosition::move_to`] takes it over as a
-//! whole.
+//! Values that belong together change together: the place, the record before it, the records to skip, and the
+//! source and epoch under which all of these were found. A search returns a [`Found`](crate::seek::Found) and
+//! cannot touch the position; [`ReadPosition::move_to`] takes over the whole result.
 
 use crate::place::{Last, Place, Skip};
 use crate::source::Attachment;
@@ -16,7 +15,7 @@ const FIRST_BATCH: usize = 4 << 10;
 /// Not a number that a writer's start could have: the place has to be looked at again.
 const NO_EPOCH: u32 = u32::MAX;
 
-/// Where a reader stands, and what that is known by.
+/// Where a reader stands, and under which source and epoch that was found.
 #[derive(Debug)]
 pub(crate) struct ReadPosition {
     at: Place,
@@ -48,12 +47,12 @@ pub(crate) struct Destination {
     pub(crate) last: Option<Last>,
     pub(crate) skip: Skip,
     pub(crate) before_page: Option<u64>,
-    /// The writer's start under which this was found; `None` if it has to be looked at again.
+    /// The epoch under which this was found; `None` if the place has to be checked again.
     pub(crate) epoch: Option<u32>,
 }
 
 impl ReadPosition {
-    /// One that has not been looked for yet.
+    /// A position whose place has not been searched for yet.
     pub(crate) fn new(at: Place, attachment: &Attachment) -> ReadPosition {
         ReadPosition {
             at,
@@ -85,7 +84,7 @@ impl ReadPosition {
         self.skip
     }
 
-    /// Most bytes of records that the next batch is to have, if not fewer were asked for.
+    /// Most bytes of records in the next batch, unless the options say fewer.
     #[inline(always)]
     pub(crate) fn batch_bytes(&self) -> usize {
         self.batch_bytes
@@ -111,7 +110,7 @@ impl ReadPosition {
         self.ahead
     }
 
-    /// Goes on to `at`, over records of the same page.
+    /// Advances to `at`, over records of the same page.
     #[inline(always)]
     pub(crate) fn advance(&mut self, at: Position, last: Option<Last>, skip: Skip) {
         if last.is_some() {
@@ -122,7 +121,7 @@ impl ReadPosition {
         self.skip = skip;
     }
 
-    /// Goes on to `at`, the start of the next page, over the end of a page of so many records.
+    /// Advances to `at`, the start of the next page, over the end of a page with this many records.
     pub(crate) fn cross(&mut self, at: Position, records: u64) {
         self.before_page = self.before_page.and_then(|before| before.checked_add(records));
         self.at = Place::At(at);
@@ -133,8 +132,8 @@ impl ReadPosition {
         matches!((self.at, self.last_start()), (Place::At(at), Some(last)) if last.page() < at.page())
     }
 
-    /// Whether a log that ends at `end` is shorter than what has been read. Behind the last record of a page
-    /// and at the start of the next one is the same place in that.
+    /// Whether a log that ends at `end` is shorter than what has been read. For this, the end of a page's
+    /// records and the start of the next page are the same place.
     pub(crate) fn is_beyond(&self, end: Position) -> bool {
         match (self.at, self.last_start()) {
             (Place::At(_), Some(last)) if self.has_crossed() => end <= last,
@@ -149,20 +148,20 @@ impl ReadPosition {
         Position::new(page, offset.into())
     }
 
-    /// Goes back to `at`, right behind the last record, in front of the end of its page.
+    /// Goes back to `at`, right after the last record, before the end of its page.
     pub(crate) fn uncross(&mut self, at: Position) {
         self.at = Place::At(at);
         self.before_page = None;
     }
 
-    /// Takes note of how many records there are in front of its page, unless that is known.
+    /// Notes how many records precede its page, unless that is already known.
     pub(crate) fn count_before_page(&mut self, count: impl FnOnce() -> Option<u64>) {
         if self.before_page.is_none() {
             self.before_page = count();
         }
     }
 
-    /// Moves to what a search under `attachment` has found.
+    /// Moves to the place that a search under `attachment` has found.
     #[inline]
     pub(crate) fn move_to(&mut self, to: Destination, attachment: &Attachment) {
         *self = ReadPosition {
@@ -180,7 +179,7 @@ impl ReadPosition {
         };
     }
 
-    /// Goes with `attachment`. If that is another one than before, the place has to be looked at again.
+    /// Changes to `attachment`. If that is another one than before, the place has to be checked again.
     #[inline]
     pub(crate) fn follow(&mut self, attachment: &Attachment) {
         if attachment.generation != self.generation {
@@ -199,24 +198,24 @@ impl ReadPosition {
         self.from_files = attachment.goes_by_files();
     }
 
-    /// The place has been found good under this start of the writer.
+    /// The place has been found valid under this epoch.
     pub(crate) fn confirm(&mut self, epoch: u32) {
         self.epoch = epoch;
         self.drained = NEVER;
     }
 
-    /// The record before the place has been trimmed, under this start of the writer or one before.
+    /// The record before the place has been trimmed, under this epoch or an earlier one.
     pub(crate) fn doubt(&mut self) {
         self.unsure = self.last.is_some_and(|last| last.mark.is_some());
     }
 
-    /// Whether the record before the place may have become another one, before it was trimmed.
+    /// Whether the record before the place may have been replaced by another one before it was trimmed.
     #[inline(always)]
     pub(crate) fn is_unsure(&self) -> bool {
         self.unsure
     }
 
-    /// Everything below the watermark of this number has been handed out.
+    /// Everything below this watermark has been handed out.
     #[inline]
     pub(crate) fn drain(&mut self, watermark: u64) {
         self.drained = watermark;

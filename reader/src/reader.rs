@@ -28,7 +28,7 @@ use std::sync::Arc;
 use waldo_shm_protocol::record::RecordFault;
 use waldo_shm_protocol::segment::SegmentFault;
 
-/// Turns that one poll takes at most: pages crossed without a record to hand out, or changes of the ring.
+/// Most turns of one poll: pages crossed without a record to hand out, or changes of the ring.
 const TURNS_MAX: u32 = 256;
 
 /// One reader's place in the log.
@@ -57,18 +57,18 @@ impl Reader {
         }
     }
 
-    /// The next records, if there are any. Never sleeps; makes no system call when there is nothing new, and
-    /// few when a page begins, or now and then to see whether the ring is still where it was.
+    /// The next records, if there are any. Never sleeps. Makes no system call when there is nothing new;
+    /// makes a few when a page begins, and now and then to check that the ring is still where it was.
     ///
-    /// An error leaves the reader where it is: nothing is passed over in silence, and asking again gives the
-    /// error again until its cause is gone or the reader has been sent elsewhere with [`Reader::seek`].
+    /// An error leaves the reader where it is: no record is skipped silently. Polling again returns the error
+    /// again, until its cause is gone or [`Reader::seek`] has moved the reader.
     ///
     /// # Errors
     /// [`ReadError`], each variant as described there.
     #[inline]
     pub fn poll(&mut self) -> Result<Option<Batch>, ReadError> {
-        // The watermark comes before the epoch here too: a new writer may publish the very number of the old
-        // one.
+        // Load the watermark before the epoch, as below: a new writer may publish the same watermark as the
+        // old one.
         if self.watermark().word() == self.position.drained()
             && self.ring.generation() == self.attachment.generation
             && !self.attachment.needs_attention(self.position.epoch())
@@ -79,11 +79,11 @@ impl Reader {
     }
 
     fn poll_news(&mut self) -> Result<Option<Batch>, ReadError> {
-        // Each turn either crosses into another page, or catches up with a ring that has moved. Against a
-        // segment that makes up ever new things to do, there is an end to it soon; the next poll goes on.
+        // Each turn either crosses into another page, or catches up with a ring that has moved. The limit
+        // ends the poll if a damaged segment keeps reporting changes; the next poll continues.
         for _ in 0..TURNS_MAX {
-            // First the watermark, then the epoch: who sees what a new writer has published sees its epoch
-            // too, and looks whether the place still holds before reading on.
+            // Load the watermark first, then the epoch: a reader that sees a new writer's watermark also sees
+            // its epoch, and checks that its place is still valid before it reads on.
             let watermark = self.watermark();
             #[cfg(test)]
             crate::meanwhile::happens(crate::meanwhile::Moment::Loaded);
@@ -108,8 +108,9 @@ impl Reader {
         Ok(None)
     }
 
-    /// Sequence number of the last record handed out, or of the one before the cursor if that is known. With
-    /// a cursor beyond the end of the log that is the last record there is: see [`Reader::is_behind`].
+    /// Sequence number of the last record handed out, or of the record before the cursor if that is known.
+    /// With a cursor beyond the end of the log, this is the last record of the log: see
+    /// [`Reader::is_behind`].
     pub fn last_seq_no(&self) -> Option<u64> {
         match self.position.at() {
             Place::Pending(SeekTarget::Resume(checkpoint)) => Some(checkpoint.seq_no),
@@ -123,7 +124,8 @@ impl Reader {
         self.position.is_behind(seq_no)
     }
 
-    /// A checkpoint of the last record handed out, or of the one before the cursor if that has been seen.
+    /// A checkpoint of the last record handed out, or of the record before the cursor if the reader has seen
+    /// that record.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         if let Place::Pending(SeekTarget::Resume(checkpoint)) = self.position.at() {
             return Some(checkpoint);
@@ -134,7 +136,7 @@ impl Reader {
         Some(Checkpoint { ring_id, seq_no: last.seq_no, epoch: mark.epoch, checksum: mark.checksum })
     }
 
-    /// What the ring has overtaken, if the reader was told to go on by itself.
+    /// What the reader missed because the ring overtook it, if the reader was told to go on by itself.
     pub fn lapses(&self) -> &Lapses {
         &self.lapses
     }
@@ -157,7 +159,7 @@ impl Reader {
         if self.attachment.damaged() && (nothing || reached) {
             return true;
         }
-        // What a writer that has only just come is about to change is no news yet.
+        // While a new writer is still about to change the log, there is nothing to report yet.
         !nothing && !reached && !self.unsettled()
     }
 
@@ -183,7 +185,7 @@ impl Reader {
             return Ok(Stepped::Drained);
         }
         if end < position {
-            // A reader of durable records may stand beyond them, at a checkpoint say.
+            // A reader of durable records may stand beyond the durable watermark, at a checkpoint say.
             return if self.position.is_ahead()
                 || self.attachment.watermark(Visibility::Committed).position() >= position
             {

@@ -1,14 +1,13 @@
-//! Readers that want to be seen.
+//! Readers that report themselves.
 //!
-//! Nobody knows who reads a ring: readers never contact the writer. A reader that wants `waldo lag` to show
-//! how far it has come says so itself, in a small file of its own. Nothing else depends on these files:
-//! neither the writer nor a reader looks at them, and a report that cannot be written is no reason to stop
-//! reading.
+//! Readers never contact the writer, so nothing records who reads a ring. A reader that wants `waldo lag` to
+//! show its progress writes a small file of its own. Nothing else depends on these files: neither the writer
+//! nor a reader looks at them, and a reader reads on if it cannot write its report.
 //!
-//! They lie outside the ring's directory, since a reader may be allowed to read that and no more: in
-//! `/dev/shm/waldo.readers.USER/RING/`. Only that user can write there, so none can put a link in another
-//! one's way; what belongs to somebody else, or can be written by somebody else, is not used. Whoever lists
-//! the files believes nothing of what is in them: another user may have written anything.
+//! The files are outside the ring's directory, where a reader may have no right to write: in
+//! `/dev/shm/waldo.readers.USER/RING/`. Only that user can write there, so no user can put a link in another
+//! user's way; files that belong to another user, or that another user can write, are not used. A program
+//! that lists the files does not trust their content: another user may have written anything.
 
 mod directory;
 mod files;
@@ -30,7 +29,7 @@ use thiserror::Error;
 /// Longest name of a reader in bytes.
 const NAME_LEN_MAX: usize = 128;
 
-/// Why a reader cannot make itself seen, or the readers of a ring cannot be listed.
+/// Why a reader cannot report itself, or the readers of a ring cannot be listed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReportError {

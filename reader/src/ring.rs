@@ -1,4 +1,4 @@
-//! The handle of a ring: what programs attach to, and make readers of.
+//! The handle of a ring, with which programs attach and make readers.
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{AttachError, ReadError};
@@ -18,7 +18,7 @@ use waldo_shm_protocol::meta::Meta;
 /// costs the appending thread about a microsecond if its runtime has to wake a thread for it.
 const WAKES_MAX: usize = 8;
 
-/// An attachment to a ring. Cheap to clone; all readers made from it, in whatever thread, share the mappings.
+/// An attachment to a ring. Cheap to clone; all readers made from it, in any thread, share the mappings.
 #[derive(Clone, Debug)]
 pub struct Ring {
     pub(crate) inner: Arc<AttachedRing>,
@@ -28,7 +28,7 @@ impl Ring {
     /// Attaches to the ring in directory `home`. Works with and without a running writer.
     ///
     /// # Errors
-    /// [`AttachError`] if there is no ring, if it may not be read, or if what is there makes no sense.
+    /// [`AttachError`] if there is no ring, if it may not be read, or if its files are not valid.
     pub fn attach(home: impl AsRef<Path>) -> Result<Ring, AttachError> {
         Ring::attach_with(home, AttachOptions::default())
     }
@@ -41,8 +41,8 @@ impl Ring {
         Ok(Ring { inner: Arc::new(AttachedRing::attach(home.as_ref(), options)?) })
     }
 
-    /// What the metadata of the ring in directory `home` says, without attaching to the ring. Never waits,
-    /// whatever has the name of the metadata.
+    /// The metadata of the ring in directory `home`, without attaching to the ring. Never blocks, whatever
+    /// kind of file has the name of the metadata.
     ///
     /// # Errors
     /// As [`Ring::attach`].
@@ -68,11 +68,11 @@ impl Ring {
         Ok(reader)
     }
 
-    /// A reader that goes on behind the record `checkpoint` was made of.
+    /// A reader that continues after the record that `checkpoint` names.
     ///
     /// # Errors
     /// [`ReadError::ForeignCheckpoint`], [`ReadError::Diverged`] if another record has that number now,
-    /// [`ReadError::Rewound`] if the log ends before it, [`ReadError::Lapped`] if records behind it have been
+    /// [`ReadError::Rewound`] if the log ends before it, [`ReadError::Lapped`] if records after it have been
     /// trimmed.
     pub fn resume(&self, checkpoint: &Checkpoint, options: ReaderOptions) -> Result<Reader, ReadError> {
         if checkpoint.ring_id != self.inner.meta.ring_id {
@@ -83,7 +83,7 @@ impl Ring {
         Ok(reader)
     }
 
-    /// How the ring is at this moment.
+    /// The state of the ring at this moment.
     ///
     /// # Errors
     /// [`ReadError::Control`] if the control segment makes no sense, [`ReadError::Io`] in files mode,
@@ -95,16 +95,16 @@ impl Ring {
         snapshot(&self.inner, &current)
     }
 
-    /// Tells the streams of this process to look for what is new. Who attached with
+    /// Tells the streams of this process to look for news. A program that attached with
     /// [`AttachOptions::streams_are_told`] calls this, or [`Ring::rouse_streams`], whenever something has
-    /// been published: up to eight streams are woken on this thread, by their wakers, the others by the
-    /// thread that waits for all of them. A fence and a load if nobody waits. Gives whether any was woken
-    /// here.
+    /// been published. This thread wakes up to eight streams, by their wakers; the thread that waits for all
+    /// streams wakes the others. Costs a fence and a load if no stream waits. Returns whether this thread
+    /// woke any.
     pub fn tell_streams(&self) -> bool {
         self.inner.waiter.tell(WAKES_MAX)
     }
 
-    /// The same without calling a waker on this thread: leaves it all to the waiting thread.
+    /// The same without calling a waker on this thread: the waiting thread wakes all streams.
     pub fn rouse_streams(&self) {
         self.inner.waiter.tell(0);
     }

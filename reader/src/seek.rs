@@ -1,8 +1,7 @@
-//! Finding a place in the log: the page by bisection, a record near the target by the sparse index, the rest
-//! on foot.
+//! Finding a place in the log: the page by bisection, a record near the target by the sparse index, and the
+//! target by walking from there.
 //!
-//! Directory and index are hints. A search ends at a record that has been looked at itself, whatever they
-//! said.
+//! Directory and index are hints. A search always ends at a record that it has checked itself.
 
 mod empty;
 mod found;
@@ -37,8 +36,8 @@ const TIP_WALK_MAX: u32 = 1 << 20;
 
 const FIRST: u32 = PAGE_HEADER_LEN as u32;
 
-/// A search. It reads, opens and maps pages, and goes over to another attachment if the ring has moved, but
-/// it has no access to the reader's position: what it comes to is a value.
+/// A search. It reads, opens and maps pages, and changes to another attachment if the ring has moved. But it
+/// has no access to the reader's position: its result is a value.
 pub(crate) struct Search<'r> {
     pub(crate) ring: &'r Arc<AttachedRing>,
     pub(crate) attachment: &'r mut Arc<Attachment>,
@@ -54,13 +53,13 @@ struct Span {
 }
 
 impl Reader {
-    /// Goes to `cursor`. The reader stays where it is if that fails.
+    /// Moves to `cursor`. The reader stays where it is if that fails.
     ///
-    /// A cursor beyond the tip is fine: records up to it are passed over when they come. In a gap of the
-    /// numbering, the next record that exists follows.
+    /// A cursor beyond the tip is valid: records up to the cursor are skipped when they come. If the cursor
+    /// is in a gap of the numbering, the next existing record follows.
     ///
     /// # Errors
-    /// [`ReadError::Lapped`] if records behind the cursor have been trimmed, and what reading can meet.
+    /// [`ReadError::Lapped`] if records after the cursor have been trimmed, and all errors of reading.
     pub fn seek(&mut self, cursor: Cursor) -> Result<(), ReadError> {
         self.go(cursor.into())
     }
@@ -74,8 +73,8 @@ impl Search<'_> {
         loop {
             self.attend_for_search()?;
             let error = match self.attempt(want) {
-                // Another writer has come, and may have replaced files: what was found may be of before or of
-                // after.
+                // Another writer has started, and may have replaced files: the result may be from before or
+                // after that.
                 _ if self.attachment.epoch() != self.window.epoch() && races < RACES_MAX => None,
                 Ok(Attempt::Done(found)) => return Ok(Sought::Found(found)),
                 Ok(Attempt::Overtaken(overtaken)) => return Ok(Sought::Overtaken(overtaken)),
@@ -104,13 +103,13 @@ impl Search<'_> {
 
     fn refresh(&mut self) -> Result<(), ReadError> {
         *self.attachment = self.ring.refresh_closely(self.attachment)?;
-        // Otherwise everything that is found from here on counts as found under another start.
+        // Otherwise everything found from here on would count as found under another epoch.
         self.window.look_under(self.attachment.epoch());
         Ok(())
     }
 
-    /// A search for later, if pages are missing that a segment names which is out of date: whoever comes next
-    /// tells where `want` is, or the files do once it is known that nobody comes.
+    /// Postpones the search, if pages are missing that an outdated segment names: the next writer will say
+    /// where `want` is, or the files will, once it is known that no writer comes.
     #[cold]
     fn put_off(&self, want: SeekTarget) -> Option<Found> {
         let unsettled = self.attachment.is_unsettled(&self.ring.options);
@@ -175,7 +174,7 @@ impl Search<'_> {
             }
             let committed = self.attachment.watermark(Visibility::Committed).position().page();
             if self.options.visibility == Visibility::Durable && oldest <= committed {
-                // The ring has gone round since the last flush: there is nothing durable in it.
+                // The ring has completed a lap since the last flush: there is nothing durable in it.
                 return Ok(None);
             }
             std::thread::yield_now();
@@ -226,8 +225,8 @@ impl Search<'_> {
         self.start_of_ring(map, first).map(Attempt::Done)
     }
 
-    /// The first record that does not lie behind `target`. `resuming` is the checkpoint whose record it is to
-    /// be.
+    /// The first record that does not lie behind `target`. `resuming` is the checkpoint whose record it
+    /// should be.
     #[inline]
     fn find(
         &mut self,

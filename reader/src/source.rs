@@ -1,7 +1,7 @@
-//! Where a reader learns what may be read: a control segment, or the files themselves.
+//! Where a reader learns which bytes it may read: a control segment, or the files themselves.
 //!
-//! Everything that tells the two apart is in this folder. [`attached_ring`] is what a process shares,
-//! [`look`] notices that the source has to be another one.
+//! All code that distinguishes the two is in this folder. [`attached_ring`] is shared by all readers of a
+//! process; [`look`] notices when another source has to be used.
 
 pub(crate) mod attached_ring;
 mod attachment;

@@ -1,38 +1,38 @@
-//! How a ring and its writer are.
+//! The state of a ring and its writer.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use waldo_shm_protocol::{Position, RingId};
 
-/// How the writer is.
+/// The writer's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriterStatus {
-    /// It runs.
+    /// The writer runs.
     Live,
-    /// It is reading the files before it goes on.
+    /// The writer is starting: it reads, and if necessary recovers, the files.
     Recovering,
-    /// It closed the ring; everything is durable.
+    /// The writer closed the ring; everything is durable.
     Closed,
-    /// It met an error it must not go on after, and stopped.
+    /// The writer stopped after a final error.
     Failed {
         /// The error number.
         errno: i32,
     },
-    /// It says it runs but has not been seen alive for a while: killed, stopped, or the machine is
-    /// overloaded.
+    /// The writer says that it runs, but has not been seen alive for a while: it was killed or stopped, or
+    /// the machine is overloaded.
     Stalled {
         /// How long ago it was last seen alive.
         age: Duration,
     },
-    /// Another start of the writer is running.
+    /// Another writer has started.
     Restarted {
-        /// Its number.
+        /// Its epoch.
         epoch: u32,
     },
-    /// No control segment of a start that goes on is to be seen from here, and nothing says that the ring was
-    /// closed. A writer may run all the same, with another `/dev/shm`, say: then its records come in.
+    /// No control segment of a running writer is visible from here, and nothing says that the ring was
+    /// closed. A writer may run nevertheless, with another `/dev/shm`, say: then its records still arrive.
     Absent,
 }
 
@@ -64,8 +64,8 @@ pub enum ControlKind {
     Files,
 }
 
-/// A ring at one moment. The values are read one after the other, so under a busy writer some are newer than
-/// others.
+/// A ring at one moment. The values are read one after the other, so while a writer is busy some are newer
+/// than others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RingStatus {
@@ -73,18 +73,18 @@ pub struct RingStatus {
     pub home: PathBuf,
     /// Its identity.
     pub ring_id: RingId,
-    /// Pages it holds at most.
+    /// Most pages that the ring holds.
     pub ring_size: u32,
     /// Length of a new page file in bytes.
     pub page_len: u64,
-    /// The writer's starts so far.
+    /// The writer's epoch.
     pub epoch: u32,
-    /// How the writer is.
+    /// The writer's state.
     pub writer: WriterStatus,
     /// The writer's process id; 0 if unknown. For people only: numbers are reused.
     pub writer_pid: u32,
-    /// Time since the writer was last seen alive; `None` without a control segment, and as long as it is not
-    /// known: a writer in another time namespace has to be seen twice.
+    /// Time since the writer was last seen alive; `None` without a control segment, and while it is unknown:
+    /// a writer in another time namespace has to be seen twice.
     pub heartbeat_age: Option<Duration>,
     /// Everything below is committed.
     pub committed: Position,
@@ -98,7 +98,7 @@ pub struct RingStatus {
     pub tip_page: u64,
     /// Oldest record left; `None` if there is none or it is not known.
     pub oldest_seq_no: Option<u64>,
-    /// The record before the oldest one left: reading after it, nothing is missed.
+    /// The record before the oldest one left: a reader that starts after it misses nothing.
     pub after_seq_no: Option<u64>,
     /// Pages in the ring.
     pub pages: u64,
@@ -113,7 +113,7 @@ pub struct RingStatus {
 }
 
 impl RingStatus {
-    /// Bytes of page files between what is durable and what is committed; pages between the two count in
+    /// Bytes of page files between the durable and the committed position; pages between the two count in
     /// full.
     pub fn durable_lag_bytes(&self) -> u64 {
         let (durable, committed) = (self.durable, self.committed);

@@ -11,17 +11,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// The batches of a reader as they come, on any runtime. All streams of a process that belong to one
-/// [`Ring`](crate::Ring) share one sleeping thread, so ten thousand of them are nothing special.
+/// [`Ring`](crate::Ring) share one sleeping thread, so ten thousand streams are fine.
 ///
-/// The stream goes on for ever, through restarts of the writer; it ends after the first error. The reader,
-/// which can be sent elsewhere with [`Reader::seek`], is got back with [`Batches::into_reader`].
+/// The stream continues through restarts of the writer; it ends after the first error.
+/// [`Batches::into_reader`] gives back the reader, which can then be moved with [`Reader::seek`].
 ///
 /// A stream that always has records ready lets other tasks run after every eight batches; see [`Turn`].
 ///
-/// A child process that has inherited the stream by a `fork` may go on with it; it gets a waiting thread of
-/// its own. As with everything in a program of several threads, a mutex that another thread held at the
-/// moment of the fork stays locked in the child: a child that is to live on had better attach to the ring
-/// anew.
+/// A child process that has inherited the stream by a `fork` may continue to use it; the child gets a waiting
+/// thread of its own. As in every program with several threads, a mutex that another thread held at the
+/// moment of the fork stays locked in the child: a long-lived child should attach to the ring again.
 #[derive(Debug)]
 pub struct Batches {
     reader: Reader,
@@ -56,10 +55,10 @@ impl Batches {
         self.reader
     }
 
-    /// How the writer is now: a stream stays silent about it.
+    /// The writer's state now, which a stream does not report.
     ///
     /// # Errors
-    /// [`ReadError::Control`] if the control segment makes no sense.
+    /// [`ReadError::Control`] if the control segment is not valid.
     pub fn writer(&self) -> Result<WriterStatus, ReadError> {
         let ring = &self.reader.ring;
         ring.attend(&ring.current())?.writer(&ring.options)
@@ -70,7 +69,8 @@ impl Batches {
             return Ok(Some(batch));
         }
         self.ticket.register(cx.waker())?;
-        // What came between the first look and the registration would wake nobody.
+        // Look again: a record that came between the first look and the registration would not wake the
+        // stream.
         let batch = self.reader.poll()?;
         if batch.is_none() {
             self.reader.let_go_behind();

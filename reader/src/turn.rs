@@ -1,4 +1,4 @@
-//! How long a task may go on before it lets the other tasks of its thread run.
+//! How long a task may run before it lets the other tasks of its thread run.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -8,19 +8,19 @@ const STEPS: u32 = 8;
 
 /// The turn of one task on its executor.
 ///
-/// A future that is always ready never returns to its executor, and no other task of that thread runs, no
+/// A future that is always ready never returns to its executor, so no other task of that thread runs, and no
 /// timer either: with two loops over ready records on one thread, the second loop never began. So a loop that
-/// may find everything ready asks before each step. After 8 steps the answer is to wait once: the task is
-/// woken at once, and comes after all others that are ready. That works with every executor.
+/// may find everything ready takes a turn before each step. After 8 steps the turn is pending once: the task
+/// is woken at once, and runs after all other ready tasks. That works with every executor.
 ///
-/// What it costs, on a busy virtual machine with two processors (`what_a_turn_costs` in `tests/fairness.rs`):
-/// to go to the back of the queue takes 70 ns (pollster) to 130 ns (tokio), and a query that finds a record
-/// 1,100 ns. That is about 10% if it happens in each query, and about 1% in every eighth. To go by the time
-/// instead would cost a look at the clock in each step, which takes 80 to 115 ns there, as much as to give
-/// way each time.
+/// The cost, on a busy virtual machine with two processors (`what_a_turn_costs` in `tests/fairness.rs`):
+/// going to the back of the queue takes 70 ns (pollster) to 130 ns (tokio), and a query that finds a record
+/// takes 1,100 ns. That is about 10% if every query yields, and about 1% if every eighth does. Measuring time
+/// instead would cost a look at the clock in each step, which takes 80 to 115 ns there, as much as yielding
+/// each time.
 ///
-/// Streams ([`Batches`](crate::Batches)) ask by themselves. Programs that call
-/// [`Reader::poll`](crate::Reader::poll) in an asynchronous loop of their own should do it too:
+/// Streams ([`Batches`](crate::Batches)) take turns by themselves. Programs that call
+/// [`Reader::poll`](crate::Reader::poll) in an asynchronous loop of their own should do so too:
 ///
 /// ```no_run
 /// # async fn follow(mut reader: waldo_reader::Reader) -> Result<(), waldo_reader::ReadError> {
@@ -38,13 +38,13 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// One that is over: the first step gives way to other tasks.
+    /// A turn that is over: the first step lets other tasks run.
     pub fn ended() -> Turn {
         Turn { steps: STEPS }
     }
 
-    /// To be called before each step. Ready at once while the turn lasts; when it is over, pending once,
-    /// after which the next turn begins.
+    /// Must be called before each step. Ready at once while the turn lasts; when the turn is over, pending
+    /// once, after which the next turn begins.
     #[inline]
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.steps >= STEPS {

@@ -1,8 +1,9 @@
 //! Checking a ring byte by byte, from its files alone.
 //!
-//! Every header, record, payload, seal, footer and index entry is checked, and how they hang together. The
-//! first damage ends the check and is reported with its place. Where the log ends, and whether what stands
-//! there is a crash's doing or damage, the survey decides that a writer makes when it opens the ring.
+//! Every header, record, payload, seal, footer and index entry is checked, and that they are consistent with
+//! each other. The first damage ends the check and is reported with its place. The survey that a writer makes
+//! when it opens the ring decides where the log ends, and whether bad bytes there are the result of a crash,
+//! or damage.
 
 mod page;
 mod report;
@@ -24,10 +25,10 @@ use waldo_shm_protocol::{Position, names};
 
 /// Checks the ring in `home`. `on_progress` is called every few megabytes.
 ///
-/// Under a running writer the check ends where the log ended when it began.
+/// If a writer is running, the check ends where the log ended when the check began.
 ///
 /// # Errors
-/// [`VerifyError::Damaged`] for the first damage, others if the check cannot be made.
+/// [`VerifyError::Damaged`] for the first damage, other errors if the check cannot be made.
 pub fn verify(
     home: impl AsRef<Path>,
     on_progress: &mut dyn FnMut(Progress),

@@ -21,27 +21,28 @@ pub enum Wakeup {
     Records,
     /// The time is up.
     TimedOut,
-    /// The writer's state has changed, or was not [`WriterStatus::Live`] to begin with. Told once per change.
+    /// The writer's state has changed, or was not [`WriterStatus::Live`] to begin with. Reported once for
+    /// each change.
     Writer(WriterStatus),
 }
 
 impl Reader {
     /// Waits until there is something to poll for, the writer's state changes, or `timeout` has passed;
-    /// without a timeout it does not return before one of the first two. It never waits in vain for a writer
-    /// that is gone: that is a change of state, and is told once.
+    /// without a timeout it does not return before one of the first two. A writer that has ended is a change
+    /// of state, which is reported once, so a caller never waits unknowingly for a dead writer.
     ///
     /// # Errors
-    /// What [`Reader::poll`] would meet while looking after the control segment.
+    /// The errors of [`Reader::poll`] that concern the control segment.
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Wakeup, ReadError> {
         if self.news() {
             return Ok(Wakeup::Records);
         }
-        // A deadline beyond what the clock can hold is none.
+        // A deadline beyond the clock's range counts as none.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.window.forget_recent();
         let mut spun = false;
         loop {
-            // Loaded before looking at anything: what changes after the look changes the token, or wakes.
+            // Load the token before any look: a change after the look changes the token, or wakes the reader.
             let token = self.attachment.wake_token();
             self.attend()?;
             if self.news() {
@@ -99,7 +100,7 @@ impl Reader {
                     if let Some(batch) = self.poll()? {
                         return Ok(Some(batch));
                     }
-                    // Passed over, or nothing after all.
+                    // The records were skipped, or there were none after all.
                     if left == Some(Duration::ZERO) {
                         return Ok(None);
                     }
@@ -110,7 +111,7 @@ impl Reader {
         }
     }
 
-    /// Looks for news for as long as `time`. `true` if there are some.
+    /// Looks for news for up to `time`. `true` if there is any.
     fn spin(&self, time: Duration, relax: impl Fn()) -> bool {
         let start = Instant::now();
         loop {
@@ -127,7 +128,7 @@ impl Reader {
         }
     }
 
-    /// Once per interval: has the link come to lead elsewhere?
+    /// Once per interval: does the link lead elsewhere now?
     fn check_link(&mut self) -> Result<(), ReadError> {
         let now = Instant::now();
         let due = self.pace.next_check.is_some_and(|at| now >= at);

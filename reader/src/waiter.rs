@@ -1,4 +1,4 @@
-//! One thread per ring and process that sleeps for all asynchronous streams of the process together.
+//! One thread per ring and process, which sleeps on behalf of all asynchronous streams of the process.
 
 pub(crate) mod process_waiter;
 pub(crate) mod sleepers;
@@ -33,8 +33,8 @@ impl Ticket {
         Ticket { ring, visibility, number, pid }
     }
 
-    /// Has `waker` called once when something about the ring has changed since before this call. The caller
-    /// must look for records after it, or a change in between is missed.
+    /// Calls `waker` once when the ring has changed since before this call. The caller must look for records
+    /// after this call, or it misses a change in between.
     ///
     /// # Errors
     /// [`ReadError::Io`] if the thread cannot be started.
@@ -124,11 +124,11 @@ fn run(ring: &Weak<AttachedRing>) {
             .as_ref()
             .ok()
             .map(|attached| Watched { observed: attached.observe(), alive: attached.alive(&ring.options) });
-        // With an error nobody knows what has changed: each stream is to find out by itself.
+        // After an error it is unknown what has changed: each stream has to find out by itself.
         if now.is_none() || seen != now {
             let flushed = now.zip(seen).is_some_and(|(now, seen)| now.only_more_is_durable_than(&seen));
             seen = now;
-            // A flush is news for few: most streams see records long before.
+            // A flush is news for few streams: most have seen the records long before.
             let both = [Visibility::Durable, Visibility::Committed];
             waiter.wake(if flushed { &both[..1] } else { &both }, &mut room);
         }

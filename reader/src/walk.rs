@@ -7,16 +7,16 @@ use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::prefetch;
 use waldo_shm_protocol::record::{Frame, RawRecord, Record, RecordFault, RecordHeaderWords, Seal};
 
-/// How far in front of a record the walk asks for bytes, at least: a page of memory, since the processor's
-/// own prefetching ends with each of those. Less brings a quarter of the gain at most, more a little less
-/// (`waldo-suite read --regime scan`, 512 B to 16 KiB).
+/// Shortest distance ahead of a record at which the walk prefetches: a page of memory, since the processor's
+/// own prefetching ends at page boundaries. A shorter distance gains at most a quarter as much, a longer one
+/// a little less (`waldo-suite read --regime scan`, 512 B to 16 KiB).
 const AHEAD: usize = 4096;
-/// How many records in front, at least. Where records are long, four bring as much as eight, and sixteen a
-/// little less.
+/// Smallest number of records ahead. Where records are long, four gain as much as eight, and sixteen a little
+/// less.
 const RECORDS_AHEAD: usize = 4;
 
-/// How often a record's size is doubled for the distance at which a later header lies if all records are as
-/// long as this one: a distance of its own for each size costs a division.
+/// How often a record's size is doubled to get the prefetch distance. At that distance a later header starts,
+/// if all records have this size. Computing an exact number of records instead would cost a division.
 #[inline(always)]
 fn doublings(size: usize) -> u32 {
     size.leading_zeros().saturating_sub(AHEAD.leading_zeros()).max(RECORDS_AHEAD.trailing_zeros())
@@ -29,9 +29,9 @@ pub(crate) struct Walk<'a> {
     base: u32,
     offset: u32,
     seed: PageSeed,
-    /// Sequence number of the record before, if known.
+    /// Sequence number of the preceding record, if known.
     prev: Option<u64>,
-    /// Lowest epoch that may come next.
+    /// Lowest epoch that the next record may have.
     epoch: u32,
     integrity: Integrity,
 }
@@ -40,24 +40,24 @@ pub(crate) struct Walk<'a> {
 pub(crate) enum Step {
     /// A record that passed the checks asked for.
     Record { offset: u32, record: Record },
-    /// The page's end; the walk stays in front of it.
+    /// The page's seal; the walk stays before it.
     Seal(Seal),
     /// Nothing more is readable.
     End,
-    /// Damage; the walk stays in front of it.
+    /// Damage; the walk stays before it.
     Fault(RecordFault),
 }
 
-/// Records gone over without a stop.
+/// A run of records that were walked without a stop.
 pub(crate) struct Run {
     pub(crate) len: usize,
     pub(crate) payload_bytes: usize,
-    /// Offset and number of the last one.
+    /// Offset and number of the last record.
     pub(crate) last: Option<(u32, u64)>,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk over `bytes`, which lie at `offset` in the page with this seed.
+    /// A walk over `bytes`, which are at `offset` in the page with this seed.
     #[inline(always)]
     pub(crate) fn new(
         (bytes, seed, offset): (&'a [u8], PageSeed, u32),
@@ -93,8 +93,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes on behind a record for as long as good ones follow, and those gone over since `start` take no
-    /// more than `most` bytes. What ends it otherwise is left for the next step to tell.
+    /// Walks on while good records follow and the records since `start` take at most `most` bytes. If the run
+    /// ends for another reason, the next step reports it.
     #[inline]
     pub(crate) fn run(&mut self, start: u32, most: usize) -> Run {
         match self.integrity {
@@ -103,7 +103,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A loop of its own, with its state in registers: this is what reading spends its time in.
+    /// The inner loop of reading, separate so that its state stays in registers.
     fn run_at<const HEADERS: bool>(&mut self, start: u32, most: usize) -> Run {
         let mut run = Run { len: 0, payload_bytes: 0, last: None };
         let Some(mut prev) = self.prev else { return run };
@@ -115,7 +115,7 @@ impl<'a> Walk<'a> {
             let Some(ahead) = bytes.get(at..) else { break };
             let Some(record) = RecordHeaderWords::take(ahead) else { break };
             let size = record.size();
-            // A header may lie in two lines.
+            // A header may span two cache lines.
             let soon = at + (size << doublings(size));
             prefetch(bytes, soon);
             prefetch(bytes, soon + RECORD_HEADER_LEN - 1);

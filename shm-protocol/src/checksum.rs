@@ -1,14 +1,15 @@
 //! Checksums: CRC-32C (Castagnoli) everywhere.
 //!
-//! CRC-32C has an instruction on x86-64 and AArch64, every language has it, and it finds every burst of
-//! up to 32 bits. It guards against accidents, not against somebody who can write the files.
+//! x86-64 and AArch64 have an instruction for CRC-32C, every language has a library for it, and it detects
+//! every burst of up to 32 bits. A checksum guards against accidents, not against somebody who can write the
+//! files.
 
 #![allow(unsafe_code, reason = "calls a function that is compiled for processors with SSE 4.2")]
 
 use crate::RingId;
 use zerocopy::IntoBytes;
 
-/// The hash of a payload: CRC-32C of its bytes. Of an empty payload it is 0.
+/// The hash of a payload: CRC-32C of its bytes. The hash of an empty payload is 0.
 #[inline]
 pub fn payload_hash(payload: &[u8]) -> u32 {
     crc32c::crc32c(payload)
@@ -23,9 +24,9 @@ pub(crate) fn plain(bytes: &[u8]) -> u32 {
 ///
 /// A record is checked as CRC-32C of `ring id (16) | page id (8) | offset in the page (4) | its header
 /// without the checksum field (44)`, integers little-endian. The header holds the epoch and the payload's
-/// hash. So bytes that an earlier use of the same blocks left behind never validate: another page has
-/// another id, another place another offset, and an earlier epoch is told by its number, which never
-/// decreases along the log. A page copied into a payload does not validate either.
+/// hash. So bytes that an earlier use of the same blocks left behind never validate: another page has another
+/// id, another place has another offset, and an earlier epoch shows in its number, which never decreases
+/// along the log. A page copied into a payload does not validate either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSeed(u32);
 
@@ -38,8 +39,8 @@ impl PageSeed {
     /// The checksum of a record header: `covered` is the offset of the record in its page (4 bytes) and the
     /// header without its checksum field (44), as six words.
     ///
-    /// Words, because the hash loads words: where fields have been stored in halves of words, a load has to
-    /// wait until those stores have left the processor.
+    /// The argument is an array of words, because the hash loads words: after stores of half words, such a
+    /// load has to wait until the stores have left the processor's store buffer.
     #[inline]
     pub(crate) fn record(self, covered: [u64; 6]) -> u32 {
         six_words(self.0, covered)

@@ -1,5 +1,5 @@
-//! Every structure of the format, for programs that show them and for the test that holds `docs/FORMAT.md`
-//! against them.
+//! Every structure of the format, for programs that show them and for the test that compares `docs/FORMAT.md`
+//! with them.
 
 use crate::layout::Table;
 

@@ -24,7 +24,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table in the form `docs/FORMAT.md` holds it.
+    /// The table in the form that `docs/FORMAT.md` uses.
     pub fn to_markdown(&self) -> String {
         let mut out = String::from("| offset | size | field |\n|---:|---:|---|\n");
         for field in self.fields {
@@ -33,8 +33,8 @@ impl Table {
         out
     }
 
-    /// Whether a document describes the structure as it is: its table stands under a heading of the third
-    /// level with title and size, and each field is named in the text below.
+    /// Checks that a document describes the structure: the table stands under a heading of the third level
+    /// with title and size, and the text below names each field.
     ///
     /// # Errors
     /// What is missing.

@@ -19,7 +19,7 @@ pub const INDEX_ENTRY_LEN: usize = 24;
 pub const PAGE_LEN_MIN: u64 = 16 * 1024;
 /// Largest page file in bytes: what the offset half of a [`crate::Position`] can address.
 pub const PAGE_LEN_MAX: u64 = 1 << 31;
-/// Largest page id; an open ring that reaches it refuses to rotate.
+/// Largest page id; a writer whose ring has reached it refuses to rotate.
 pub const PAGE_ID_MAX: u64 = (1 << 36) - 1;
 /// Most index entries in one page.
 pub const INDEX_CAPACITY_MAX: u32 = 1 << 20;

@@ -64,8 +64,9 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// A record whose payload hash is known already, as when it was read from a ring. The hash is taken
-    /// as it is: [`Log::validate_data`] tells whether it fits. A writer refuses the record if it does not.
+    /// A record whose payload hash is already known, as when the record was read from a ring. The hash is not
+    /// checked here: [`Log::validate_data`] checks it, and a writer refuses a record whose hash does not
+    /// match.
     pub fn with_hash(seq_no: u64, prev_seq_no: u64, data: &'a [u8], data_hash: u32) -> Log<'a> {
         Log { seq_no, prev_seq_no, data_hash, hash_is_computed: false, data: Cow::Borrowed(data) }
     }
@@ -86,7 +87,8 @@ impl<'a> Log<'a> {
         Log { seq_no, prev_seq_no, ..self.clone() }
     }
 
-    /// Whether the hash was computed of this payload when the record was constructed, and not given.
+    /// Whether the hash was computed from this payload when the record was constructed, and not given by the
+    /// caller.
     #[inline]
     pub fn hash_is_computed(&self) -> bool {
         self.hash_is_computed
@@ -101,7 +103,7 @@ impl<'a> Log<'a> {
     /// Computes the payload's hash and compares it.
     ///
     /// # Errors
-    /// [`LogError::Corruption`] if the payload is not what it was when the hash was made.
+    /// [`LogError::Corruption`] if the payload does not match the hash.
     pub fn validate_data(&self) -> Result<(), LogError> {
         let computed = crate::payload_hash(&self.data);
         if computed == self.data_hash {

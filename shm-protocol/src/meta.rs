@@ -1,7 +1,8 @@
 //! `ring.meta`: what a ring is, in two slots of 4096 bytes written in turn.
 //!
-//! A slot counts if its checksum fits; of two, the one with the higher counter. So a torn write of one
-//! slot leaves the other, and the epoch that [`Meta::check`] gives is never lower than any that was used.
+//! A slot is valid if its checksum matches; of two valid slots, the one with the higher counter counts. So a
+//! torn write of one slot leaves the other, and the epoch that [`Meta::check`] returns is never lower than
+//! any epoch that was used.
 
 use crate::RingId;
 use crate::checksum::plain;
@@ -16,17 +17,17 @@ pub const META_MAGIC: [u8; 8] = *b"WALDORG\n";
 /// Bytes from one slot to the next.
 pub const META_SLOT_LEN: usize = 4096;
 /// Bit of [`RawMeta::compatible`]: the last writer that completed its start made each page's header durable
-/// before the page got its name. A page with records and without a header is damaged then, and cannot be what
-/// a crash left.
+/// before the page got its name. With this bit, a page with records and without a header is damage, because
+/// no crash leaves such a page.
 pub const DURABLE_NAMES: u64 = 1;
-/// Bit of [`RawMeta::compatible`]: the last writer that completed its start promised to survive `kill -9`
-/// only, and let pages leave the ring before what took their place was durable. A power cut can have spoilt
-/// any page then.
+/// Bit of [`RawMeta::compatible`]: the last writer that completed its start promised to survive only `kill
+/// -9`, and trimmed pages before the records that displaced them were durable. With this bit, a power cut can
+/// have damaged any page.
 pub const TRIMS_EARLY: u64 = 2;
 /// Length of the file.
 pub const META_LEN: usize = 2 * META_SLOT_LEN;
 
-/// A slot as it lies in the file; nothing about it is checked.
+/// A slot as read from the file, unchecked.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct RawMeta {
@@ -132,7 +133,7 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// Everything below this is known to be durable, going by the metadata alone.
+    /// The position below which everything is known to be durable, from the metadata alone.
     pub fn known_durable(&self) -> Position {
         self.durable.max(self.clean_end)
     }
@@ -164,7 +165,7 @@ impl Meta {
     }
 
     /// Reads the file's content and picks the newest valid slot. If only one is valid, the other may have
-    /// been newer: then `clean_end` is left out and `epoch` is one higher than the slot says.
+    /// been newer: then the result has no `clean_end`, and its `epoch` is one higher than the slot's.
     ///
     /// # Errors
     /// [`MetaFault`] if neither slot can be used.

@@ -2,13 +2,13 @@
 
 /// The ring's metadata: identity, geometry, epoch. See [`crate::meta`].
 pub const META: &str = "ring.meta";
-/// The writer's lock. Mode 0600: who can open it could lock the writer out.
+/// The writer's lock. Mode 0600: a process that can open this file could lock the writer out.
 pub const LOCK: &str = "writer.lock";
 /// Tells readers where the control segment is. See [`crate::link`].
 pub const LINK: &str = "control.link";
 /// Prefix of page files.
 pub const PAGE_PREFIX: &str = "page-";
-/// Prefix of files that are not pages (yet, or any more). Left over ones may be deleted at open.
+/// Prefix of files that are not pages yet, or no longer. Left-over files may be deleted at open.
 pub const SCRATCH_PREFIX: &str = "scratch-";
 
 /// Name of page `id`: its id as sixteen hexadecimal digits, so that names sort as pages do.

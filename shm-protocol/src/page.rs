@@ -5,9 +5,9 @@
 //!  | header   | records ... | seal | never read          | index entries ->   | footer      |
 //! ```
 //!
-//! The header is written before the file has its name and never again while it has that name. Records grow
+//! The header is written before the file gets its name, and never again while it has that name. Records grow
 //! from 4096 up to at most `records_limit`. Index and footer are written when the page is sealed, and for the
-//! last page when the ring is closed; they count only if the seal stands at `records_end`, or the ring's
+//! last page when the ring is closed; they are valid only if the seal stands at `records_end`, or the ring's
 //! metadata names that place as the clean end. The index ends where the footer starts.
 
 mod fault;

@@ -4,7 +4,7 @@
 //! { page id: 36 bits, offset / 8: 28 bits }
 //! ```
 //!
-//! The page id is in the high bits, so positions compare as the log orders them.
+//! The page id is in the high bits, so positions compare in the order of the log.
 
 use crate::limits::{PAGE_HEADER_LEN, PAGE_ID_MAX, PAGE_LEN_MAX, RECORD_ALIGN};
 use core::fmt;

@@ -1,4 +1,4 @@
-//! Asking for bytes before they are needed.
+//! Prefetching bytes before they are needed.
 
 #![allow(unsafe_code, reason = "the instruction takes an address")]
 

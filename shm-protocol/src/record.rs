@@ -5,8 +5,8 @@
 //!  | length | payload hash | seq no | prev seq no | time ns | durable | epoch | checksum | payload ...
 //! ```
 //!
-//! Two kinds share the header. A *record* carries a payload. A *seal* stands behind the last record of a
-//! page that is full: it has no payload and tells readers to go on with the next page.
+//! Two kinds share the header. A *record* carries a payload. A *seal* follows the last record of a full page:
+//! it has no payload and tells readers to continue in the next page.
 //!
 //! `length` counts header and payload without the padding, so that an empty payload differs from a zeroed
 //! file. Its top eight bits are the flags.
@@ -26,7 +26,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const FLAG_SEAL: u32 = 1 << 24;
 const LEN_MASK: u32 = (1 << 24) - 1;
 
-/// A record header as it lies in a page; nothing about it is checked.
+/// A record header as read from a page, unchecked.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct RawRecord {
@@ -55,7 +55,7 @@ crate::layout::describe! {
 }
 const _: () = assert!(size_of::<RawRecord>() == RECORD_HEADER_LEN);
 
-/// What is wrong with the bytes at a place where a record should be.
+/// What is wrong with the bytes where a record should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RecordFault {
@@ -140,7 +140,7 @@ pub enum RecordFault {
     },
 }
 
-/// What a checked header turned out to be.
+/// A checked header: a record or a seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A record; its payload follows the header.
@@ -149,7 +149,7 @@ pub enum Frame {
     Seal(Seal),
 }
 
-/// A record header whose length, flags and numbers have been checked against the room it was found in.
+/// A record header whose length, flags and numbers have been checked against the readable bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record(RawRecord);
 
@@ -164,9 +164,9 @@ impl RawRecord {
         RawRecord::read_from_prefix(bytes).ok().map(|(raw, _)| raw)
     }
 
-    /// Checks everything that memory safety and progress depend on: a known kind, a length that makes
-    /// sense and lies within `room`, the number of readable bytes from the start of this header on.
-    /// Does not read the payload and does not compute a checksum.
+    /// Checks everything that memory safety and progress depend on: a known kind, and a valid length within
+    /// `room`, the number of readable bytes from the start of this header on. Does not read the payload and
+    /// does not compute a checksum.
     #[inline(always)]
     pub fn check(self, room: u64) -> Result<Frame, RecordFault> {
         let length = self.length & LEN_MASK;
@@ -226,9 +226,9 @@ impl RawRecord {
         ])
     }
 
-    /// Stores the header at the start of `space`, word by word out of registers: a copy of a header that has
-    /// just been put together in memory field by field waits for those stores (measured: a quarter of putting
-    /// a record).
+    /// Stores the header at the start of `space`, word by word out of registers. Building the header in
+    /// memory field by field and copying it would make the copy wait for those stores (measured: a quarter of
+    /// the time to encode a record).
     ///
     /// # Panics
     /// If `space` is shorter than a header.

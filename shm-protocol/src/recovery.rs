@@ -1,21 +1,22 @@
-//! What the files of a ring hold, and whether what they lack is a crash's doing or damage.
+//! What the files of a ring hold, and whether missing or bad bytes are the result of a crash, or damage.
 //!
-//! The writer's recovery, readers without a control segment, verification and repair all ask the same code,
-//! so they agree about every crash. No I/O happens here: the caller brings the files as a [`RingFiles`].
+//! The writer's recovery, readers without a control segment, verification and repair all use this code, so
+//! they agree about every crash. This module does no I/O: the caller supplies the files as a [`RingFiles`].
 //!
 //! # How
 //!
 //! 1. **Headers.** Every page file's header is read.
 //! 2. **Evidence.** How far was the log durable? Every record names a position below which everything was
-//!    durable before the record was written. The newest records name the highest one, also where they stand
-//!    behind a bad one, or in a page whose header is unreadable. Nothing is judged before this is known.
-//! 3. **Walk.** Pages are read from the oldest on. Where the walk stops, [`judge`] decides, by one rule: what
-//!    lies below the durable position and is not good is damage, and nothing is changed; what lies above it
-//!    is a crash's doing.
+//!    durable before the record was written. The newest records name the highest position, even if they
+//!    follow a bad record or are in a page whose header is unreadable. No record is judged before this
+//!    position is known.
+//! 3. **Walk.** Pages are read from the oldest on. Where the walk stops, [`judge`] decides by one rule: bad
+//!    bytes below the durable position are damage, and nothing is changed; bad bytes above it are the result
+//!    of a crash.
 //!
-//! A ring whose writer promised to survive `kill -9` only can lose anything in a power cut. Where nothing in
-//! the ring is known to have been durable and the log does not go on from something that was, the longest run
-//! of pages counts.
+//! A ring whose writer promised to survive only `kill -9` can lose any bytes in a power cut. If nothing in
+//! the ring is known to have been durable, and the log does not continue a durable part, the log is the
+//! longest run of pages.
 
 mod damage;
 mod evidence;

@@ -1,12 +1,12 @@
-//! Walking through a page's records with every check there is: what recovery, verification and reading
-//! without a control segment have in common. No I/O: the caller brings the bytes, a window at a time.
+//! Walking through a page's records with every check: the code that recovery, verification and reading
+//! without a control segment share. No I/O: the caller supplies the bytes, one window at a time.
 
 use crate::checksum::PageSeed;
 use crate::limits::{PAGE_HEADER_LEN, RECORD_HEADER_LEN, RECORD_SIZE_LIMIT};
 use crate::page::{PageHeader, PageSummary};
 use crate::record::{Frame, RawRecord, Record, RecordFault, Seal};
 
-/// Bytes that a window must hold, at the least, to be sure that the next step can be taken.
+/// Bytes that a window must at least hold, so that the next step can be taken.
 pub const WINDOW_MIN: usize = RECORD_SIZE_LIMIT;
 
 /// Whether a walk hashes payloads too.
@@ -97,8 +97,8 @@ impl PageScan {
         &self.summary
     }
 
-    /// Takes one step. `window` holds the bytes of the page from offset `start` on, and is the last one there
-    /// can be if it reaches `records_limit` of the page's header.
+    /// Takes one step. `window` holds the bytes of the page from offset `start` on. The window is the last
+    /// one if it reaches `records_limit` of the page's header.
     pub fn step(&mut self, window: &[u8], start: u64) -> Step {
         let offset = self.offset;
         let room = self.limit.saturating_sub(offset);

@@ -1,5 +1,5 @@
-//! The control segment: a piece of shared memory that one writer stores to and any number of readers load
-//! from. It is a cache of what the files say, never the truth.
+//! The control segment: shared memory that one writer stores to and any number of readers load from. The
+//! segment is a cache of what the files say, never the truth.
 //!
 //! ```text
 //!  0        256         384       512      640        1024         8192          index_offset
@@ -115,7 +115,7 @@ impl<'a> Segment<'a> {
         Segment { header, committed, durable, status, counters, wakes, slots, index, geometry }
     }
 
-    /// Which ring and which instance this segment is of, as it says now.
+    /// The ring and the instance that this segment names now.
     pub fn identity(&self) -> SegmentIdentity {
         self.header.identity()
     }
@@ -149,7 +149,7 @@ impl<'a> Segment<'a> {
         Some(self.committed.records.load(Ordering::Relaxed)).filter(|n| *n != crate::page::RECORDS_UNKNOWN)
     }
 
-    /// How the writer is.
+    /// The writer's state.
     pub fn status(&self) -> &'a StatusLine {
         self.status
     }
@@ -165,8 +165,8 @@ impl<'a> Segment<'a> {
         self.wakes[n as usize % self.wakes.len()].word()
     }
 
-    /// The value of wake word `n`, to be loaded *before* looking for records and to be slept on after none
-    /// were found. Orders the look after it.
+    /// The value of wake word `n`. A reader loads it *before* it looks for records, and sleeps on it if it
+    /// found none. The load is ordered before that look.
     #[inline]
     pub fn wake_token(&self, n: u32) -> u32 {
         load_acquire_u32(self.wake_word(n)) // SYNC(wake)
@@ -191,8 +191,8 @@ impl<'a> Segment<'a> {
         &self.index[slot_no * capacity..(slot_no + 1) * capacity]
     }
 
-    /// What the directory says about page `page`; `None` if it is not there (trimmed, not begun, or being
-    /// replaced at this moment). To be taken as a hint: the page file has the last word.
+    /// What the directory says about page `page`; `None` if the page is not in the directory (trimmed, not
+    /// begun, or being replaced at this moment). This is a hint: the page file is the truth.
     pub fn page(&self, page: u64) -> Option<PageInfo> {
         self.slots[self.slot_no(page)].read().filter(|info| page != 0 && info.page_id == page)
     }

@@ -1,4 +1,4 @@
-//! The atomics used in shared memory, behind one name so that loom can stand in for them.
+//! The atomics used in shared memory, behind one name so that tests can replace them by loom's.
 //!
 //! Readers map the control segment with `PROT_READ`. The standard library guarantees atomic loads on
 //! read-only memory only for *relaxed* loads of at most eight bytes, so an acquire load on the reader's

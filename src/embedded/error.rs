@@ -1,4 +1,4 @@
-//! The errors of the embedded API, and how those of the parts map onto them.
+//! The errors of the embedded API, and how the errors of writer and reader map onto them.
 
 use std::io;
 use thiserror::Error as ThisError;

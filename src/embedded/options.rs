@@ -1,4 +1,4 @@
-//! The eleven options of the embedded API, and what they come to in the writer's.
+//! The eleven options of the embedded API, and how they map to the writer's.
 
 use super::Error;
 use waldo_shm_protocol::Log;

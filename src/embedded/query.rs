@@ -1,4 +1,4 @@
-//! What a query asks for and what it gives.
+//! The cursor and the result of a query.
 
 use waldo_reader::Batch;
 use waldo_shm_protocol::Log;
@@ -30,7 +30,7 @@ impl From<Cursor> for waldo_reader::Cursor {
 /// A chunk of contiguous log records queried from storage.
 ///
 /// The records are read from the mapped file; none is copied. Keeping a chunk keeps its page mapped, and so
-/// keeps the space of a page that has left the ring.
+/// also the disk space of a trimmed page.
 #[derive(Debug)]
 pub struct QueryLogs(pub(super) Option<Batch>);
 

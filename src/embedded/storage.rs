@@ -17,7 +17,7 @@ use waldo_writer::{Listener, SharedWriter, Writer, WriterOptions};
 /// Storage engine for persistent storage of sequential log records.
 ///
 /// Clones share the storage and may be used from any thread and any async runtime. Queries read the mapped
-/// files; they do not go through the writer. With the last clone the storage is closed, blocking until that
+/// files; they do not go through the writer. Dropping the last clone closes the storage and blocks until that
 /// is done; [`Waldo::close`] does not block.
 #[derive(Debug)]
 pub struct Waldo {
@@ -97,13 +97,12 @@ impl Metadata {
 }
 
 impl Waldo {
-    /// Opens the storage in the directory `path`, which is made if it is not there. Recovers what a crash
-    /// left.
+    /// Opens the storage in the directory `path`, which is made if it does not exist. Recovers the storage
+    /// after a crash.
     ///
     /// # Errors
     /// [`Error::Option`] for options that cannot work; [`Error::Io`] if a file cannot be used, another
-    /// process has the storage open, or something that had been durable is damaged. Nothing is changed in
-    /// that case.
+    /// process has the storage open, or durable bytes are damaged. Nothing is changed in that case.
     pub async fn open<P: AsRef<Path>>(path: P, opts: Options) -> Result<Waldo, Error> {
         Waldo::open_with(path, opts.to_writer()?).await
     }
@@ -154,16 +153,17 @@ impl Waldo {
         self.writer.tip()
     }
 
-    /// Appends records in order. Each one's `prev_seq_no` is the `seq_no` before it, the first one's that of
-    /// the last record in the storage; any value starts an empty one. With `file_o_dsync` they are durable
-    /// when this returns. Of appends that compete for the same place one gets it, the others get
-    /// [`AppendError::Sequence`].
+    /// Appends records in order. The `prev_seq_no` of each record is the `seq_no` of the record before it;
+    /// that of the first one is the last `seq_no` in the storage, or any value if the storage is empty. With
+    /// `file_o_dsync` the records are durable when this returns. If several appends compete for the same
+    /// place, one gets it, and the others fail with [`AppendError::Sequence`].
     ///
-    /// An append that need not be durable is done at once, on the caller's thread, if nobody else is at it. A
-    /// loop of such appends lets other tasks of its thread run after every eighth append, after each one of
-    /// more than 64 KiB, and after each one that has woken a query.
+    /// An append that need not be durable runs at once on the caller's thread, if no other append is in
+    /// progress. A loop of such appends lets other tasks of its thread run after every eighth append, after
+    /// each append of more than 64 KiB, and after each append that has woken a query.
     ///
-    /// Cancelling leaves either all of the records or none, or after a crash some of them, without a gap.
+    /// A cancelled append has appended either all of the records or none, or after a crash some of them,
+    /// without a gap.
     ///
     /// # Errors
     /// [`AppendError`]. Records that do not fit the log are refused before anything is appended.
@@ -179,15 +179,15 @@ impl Waldo {
         Ok(())
     }
 
-    /// As many contiguous records as is efficient, from `cursor` on. With `waiting` it waits until there is
-    /// at least one; otherwise there may be none.
+    /// As many contiguous records as is efficient, from `cursor` on. With `waiting` the query waits until
+    /// there is at least one record; otherwise there may be none.
     ///
     /// A loop of queries that never has to wait lets other tasks of its thread run after every eighth query;
     /// see [`Turn`].
     ///
     /// # Errors
-    /// [`QueryError::Trimmed`] if the position is no longer held, [`QueryError::Closed`] if the storage has
-    /// been closed, the others if a file cannot be used or is damaged.
+    /// [`QueryError::Trimmed`] if records at the position were trimmed, [`QueryError::Closed`] if the storage
+    /// has been closed, other errors if a file cannot be used or is damaged.
     pub async fn query(&mut self, cursor: Cursor, waiting: bool) -> Result<QueryLogs, QueryError> {
         let shared = Arc::clone(&self.shared);
         let _pending = Pending::new(&shared.pending_queries);

@@ -1,4 +1,4 @@
-//! The page that is being written: where the next record goes and what stands in it so far.
+//! The page that is being written: where the next record goes, and what the page holds so far.
 
 use crate::options::WriterOptions;
 use crate::page::Page;
@@ -21,7 +21,7 @@ pub(crate) struct ActivePage {
     records_since_entry: usize,
 }
 
-/// How much fits before something else has to be done than copying.
+/// How much can be copied into the page before anything else has to be done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     /// Bytes up to the end of the page.
@@ -60,7 +60,7 @@ impl ActivePage {
         self.offset + size as u64 <= self.limit && self.summary.records < records_max
     }
 
-    /// What can be put one behind the other without a look at the page in between.
+    /// How much can be put one after the other without checking the page in between.
     #[inline]
     pub(crate) fn room(&self, options: &WriterOptions) -> Room {
         if self.summary.records == 0 {
@@ -96,8 +96,8 @@ impl ActivePage {
         self.summary.records_end = self.offset;
     }
 
-    /// Counts a record of `size` bytes that was put at `offset`. Returns the index entry it begins, if it
-    /// does.
+    /// Counts a record of `size` bytes that was put at `offset`. Returns an index entry for the record, if it
+    /// gets one.
     #[inline]
     pub(crate) fn count(
         &mut self,

@@ -1,8 +1,8 @@
-//! The control segment in the writer's hands: made, or taken over from the writer before.
+//! The writer's control segment: made, or taken over from the previous writer.
 //!
-//! Nothing that bears a segment's name is believed before it is known to be one: [`object`] looks at its
-//! first bytes, in private memory, and at its owner, type and length. Only then is it mapped, and only once
-//! it has all its memory.
+//! An object with a segment's name is not trusted before it is known to be a segment: [`object`] checks its
+//! first bytes, in private memory, and its owner, type and length. Only then is the object mapped, and only
+//! once all its memory is allocated.
 
 #![allow(unsafe_code, reason = "maps the control segment for writing")]
 
@@ -38,8 +38,8 @@ use waldo_shm_protocol::{RingId, names};
 use wanted::Wanted;
 use zerocopy::IntoBytes;
 
-/// Where the writer before had its segment, and whether a segment is there now. A place of its own that has
-/// gone is forgotten.
+/// Where the previous writer had its segment, and whether a segment is there now. A custom place that is gone
+/// is forgotten.
 pub(crate) fn place_before(dir: &Directory) -> (ControlPlace, bool) {
     let Some(link) = link_file::read(dir) else { return (ControlPlace::Posix, false) };
     let is_there = matches!(object::open(&link, false), Ok(Some(_)));
@@ -73,8 +73,8 @@ impl Control {
         &self.publisher
     }
 
-    /// Takes over the segment of the writer before, if it is of the same shape, ring and boot; otherwise
-    /// makes a new one and retires the old. On return the state is [`WriterState::Recovering`].
+    /// Takes over the segment of the previous writer, if it has the same geometry, ring and boot; otherwise
+    /// makes a new one and retires the old one. On return the state is [`WriterState::Recovering`].
     pub(crate) fn open(
         disk: &dyn Disk,
         dir: &Directory,
@@ -111,8 +111,8 @@ impl Control {
             }
         }
         if let Some(replaced) = replaced {
-            // Only now: who sees it finds the new one at once. And before anything is changed in the log's
-            // files.
+            // Only now, so that a reader that sees this state finds the new segment at once; and before the
+            // files of the log are changed.
             replaced.publisher.set_state(WriterState::Retired);
             if replaced.link != control.link {
                 let _ = object::remove(&replaced.link, replaced.object);
@@ -122,14 +122,14 @@ impl Control {
         Ok(control)
     }
 
-    /// The highest epoch that a segment of this ring and directory named before, 0 if there was none. Only
-    /// ever a reason to take a higher one.
+    /// The highest epoch that an earlier segment of this ring and directory named, 0 if there was none. The
+    /// writer takes an epoch above it.
     pub(crate) fn epoch_seen(&self) -> u32 {
         self.epoch_seen
     }
 
-    /// Makes the link that there was no room for, and says once if the segment has lost its name. To be
-    /// called now and then.
+    /// Makes the link if there was no room for it before, and warns once if the segment has lost its name. To
+    /// be called now and then.
     pub(crate) fn look_after(&self, disk: &dyn Disk) {
         if self.unlinked.load(Ordering::Relaxed) && link_file::write(disk, &self.link, self.rights).is_ok() {
             self.unlinked.store(false, Ordering::Relaxed);
@@ -181,7 +181,7 @@ impl Control {
         let _ = self.map.advise(Advice::PopulateWrite);
     }
 
-    /// Takes the segment's name and the link away; those who have it mapped keep it.
+    /// Removes the segment's name and the link; processes that have the segment mapped keep it.
     pub(crate) fn remove(&self, disk: &dyn Disk) {
         let _ = object::remove(&self.link, self.object);
         let _ = disk.remove(names::LINK);

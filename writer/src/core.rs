@@ -22,11 +22,11 @@ pub(crate) struct Core {
     pub(crate) positions: Positions,
     pub(crate) durability: Durability,
     pub(crate) on_full: OnFull,
-    /// Pages whose records are all older than this leave the ring though it is not full.
+    /// Pages whose records are all older than this are trimmed though the ring is not full.
     pub(crate) keep_for: Option<Duration>,
     /// Pages that the ring may have now. See [`Core::pages_max`].
     pub(crate) pages_max: AtomicUsize,
-    /// What waits for the log to become durable: the thread that trims pages.
+    /// Called when more of the log is durable: wakes the thread that trims pages.
     pub(crate) on_durable: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -40,7 +40,7 @@ impl Core {
         failure
     }
 
-    /// Wakes everybody, for what happens once in a writer's life.
+    /// Wakes all readers, for events that happen once in a writer's life.
     pub(crate) fn wake_all(&self) {
         self.waking.rouse_listener();
         self.control.wake_all();
@@ -59,9 +59,9 @@ impl Core {
         self.positions.committed()
     }
 
-    /// Pages may leave the ring once the log has got so far. That takes durable records, so that a power cut
-    /// cannot leave an empty ring; only a writer that promises nothing for power cuts goes by what is
-    /// committed.
+    /// Pages may be trimmed once the log has reached this position. It is the durable position, so that a
+    /// power cut cannot leave an empty ring; only a writer that promises nothing for power cuts uses the
+    /// committed position.
     pub(crate) fn settled(&self) -> Position {
         match self.durability {
             Durability::Sync | Durability::Interval(_) => self.durable(),
@@ -69,16 +69,17 @@ impl Core {
         }
     }
 
-    /// Pages that the ring may have now: its size, or fewer while the disk has no room for more. Only the
-    /// thread that prepares pages changes it, and who goes by it looks again before it waits for a page, so
-    /// relaxed.
+    /// Pages that the ring may have now: its size, or fewer while the disk has no room for more. Relaxed,
+    /// because only the thread that prepares pages changes the value, and its users load it again before they
+    /// wait for a page.
     pub(crate) fn pages_max(&self) -> usize {
         self.pages_max.load(Ordering::Relaxed)
     }
 
     /// Moves the durable position, in the writer and for readers.
     pub(crate) fn set_durable(&self, position: Position) {
-        // Readers first: the notifier goes by the writer's own, and whom it wakes must find the other.
+        // The segment's position first: the notifier loads the writer's own, and the readers that it wakes
+        // must find the segment's.
         self.control.publisher().set_durable(position);
         self.positions.set_durable(position);
     }

@@ -49,8 +49,8 @@ pub trait Disk: Send + Sync + 'static {
     fn directory(&self) -> Option<BorrowedFd<'_>> {
         None
     }
-    /// Whether [`DiskFile::if_unshared`] can ever say yes here: whether the proof that nobody else has a file
-    /// holds on this file system.
+    /// Whether [`DiskFile::if_unshared`] can ever say yes here: whether this file system can prove that no
+    /// other process has a file.
     fn can_prove_unshared(&self) -> bool {
         true
     }
@@ -65,8 +65,8 @@ pub enum Allocation {
     LengthOnly,
 }
 
-/// An open file. There is exactly one of these per page in the writer, or the lease in
-/// [`DiskFile::if_unshared`] could never be had.
+/// An open file. The writer has exactly one of these per page; with two, the kernel would never grant the
+/// lease in [`DiskFile::if_unshared`].
 pub trait DiskFile: Send + Sync + 'static {
     /// Writes some of `bytes` at `offset`; returns how many.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
@@ -107,10 +107,10 @@ pub trait DiskFile: Send + Sync + 'static {
     fn cached(&self, _offset: u64, _len: u64) -> io::Result<bool> {
         Ok(true)
     }
-    /// Runs `action` while it is certain that nobody else has the file open or mapped, nobody can open it,
-    /// and it has no second name (a hard link). `Ok(true)` says that all of that held until `action` was
-    /// done. `Ok(false)` that it did not, or that nothing can be proven here; `action` may have run then, but
-    /// the file must not be written to any more. `action` must be short: an open() elsewhere waits for it.
+    /// Runs `action` while no other process has the file open or mapped, none can open it, and it has no
+    /// second name (a hard link). `Ok(true)` says that all of that held until `action` was done. `Ok(false)`
+    /// that it did not, or that nothing can be proven here; `action` may have run then, but the file must not
+    /// be written to any more. `action` must be short: an open() elsewhere waits for it.
     fn if_unshared(&self, action: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool>;
     /// The descriptor, for io_uring; `None` where there is no such thing.
     fn fd(&self) -> Option<RawFd>;
@@ -123,8 +123,8 @@ impl dyn DiskFile {
         all(bytes, offset, |rest, at| self.write_at(rest, at))
     }
 
-    /// Writes all that `parts` hold, one behind the other, at `offset`. What is left in `parts` means
-    /// nothing.
+    /// Writes all that `parts` hold, one after the other, at `offset`. The content of `parts` is undefined
+    /// afterwards.
     pub fn write_all_parts_at(&self, mut parts: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
         // Empty parts at the front would look like a write of nothing.
         IoSlice::advance_slices(&mut parts, 0);

@@ -49,7 +49,7 @@ struct Piece<T> {
     token: T,
 }
 
-/// `T` is what the writer wants back when a piece is written.
+/// `T` is the value that the writer gets back when a piece is written.
 pub(crate) struct Engine<T> {
     uring: Option<Uring>,
     in_place: InPlace,
@@ -70,7 +70,7 @@ fn without_uring(error: &io::Error) {
 }
 
 impl<T> Engine<T> {
-    /// Sets up buffers and, where it is wanted and possible, io_uring.
+    /// Sets up buffers and, where wanted and possible, io_uring.
     pub(crate) fn open(
         options: &WriterOptions,
         lock: RawFd,
@@ -161,7 +161,7 @@ impl<T> Engine<T> {
         }
     }
 
-    /// Copies as much of `bytes` as goes into the buffer being filled; returns how much. 0 means that the
+    /// Copies as much of `bytes` as fits into the buffer being filled; returns how much. 0 means that the
     /// buffer is full and has to be sent. Waits for a buffer if all are in flight.
     #[inline]
     pub(crate) fn fill(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -236,8 +236,8 @@ impl<T> Engine<T> {
         }
     }
 
-    /// Sends the buffer being filled to `page` at `offset`. It is written in place if nothing is in flight
-    /// and it is small enough, otherwise in the background.
+    /// Sends the buffer being filled to `page` at `offset`. The buffer is written in place if it is small
+    /// enough and nothing is in flight, otherwise in the background.
     pub(crate) fn send(&mut self, page: &Arc<Page>, offset: u64, last: bool, token: T) -> io::Result<()> {
         let Some((buffer, len)) = self.filling.take() else { return Ok(()) };
         let piece = Piece {
@@ -278,7 +278,7 @@ impl<T> Engine<T> {
         self.uring.as_ref().map_or(0, Uring::in_flight)
     }
 
-    /// Whether payloads can be written from where they are: only where everything is written in place.
+    /// Whether payloads can be written from where they are: only if everything is written in place.
     pub(crate) fn gathers(&self) -> bool {
         self.uring.is_none() || (self.in_place.streams && self.in_place.alone == usize::MAX)
     }
@@ -310,7 +310,7 @@ impl<T> Engine<T> {
         Ok(())
     }
 
-    /// Writes the buffer being filled and makes it durable, in one call. For a piece that stands alone.
+    /// Writes the buffer being filled and makes it durable, in one call. For a single piece.
     pub(crate) fn write_durable(&mut self, page: &Arc<Page>, offset: u64) -> io::Result<()> {
         let Some((buffer, len)) = self.filling.take() else { return Ok(()) };
         let outcome = page.file.write_all_durable_at(&self.buffers.get(buffer)[..len], offset);

@@ -79,13 +79,13 @@ pub enum OpenError {
         /// What is wrong.
         fault: RecordFault,
     },
-    /// Every start of a writer has a number of its own, and no higher one is left.
+    /// Every start of a writer gets a new epoch, and no higher one is left.
     #[error(
         "the ring names start number 4294967295, after which there is none; a damaged or hostile file may do so: \
          `waldo verify` shows which"
     )]
     EpochsExhausted,
-    /// io_uring was asked for and is not to be had.
+    /// io_uring was asked for and is not available.
     #[error("io_uring cannot be used here: {source}; choose Io::Auto or Io::Pwrite to go without it")]
     Uring {
         /// The system's answer.
@@ -133,7 +133,7 @@ pub enum OpenError {
         /// Bytes that are needed.
         needed: u64,
     },
-    /// The rights that were asked for are not this process's to give.
+    /// This process may not give the requested rights.
     #[error("who may read {path} cannot be changed: {reason}; nothing was changed")]
     Rights {
         /// The home directory, or a file in it.

@@ -12,7 +12,7 @@ use waldo_shm_protocol::segment::Counter;
 pub(crate) const PAGE_CACHE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// Makes everything that is committed now durable. On an error the writer is finished.
+    /// Makes everything that is committed now durable. An error ends the writer.
     pub(crate) fn flush(&self) -> Result<Position, Failure> {
         let _one_at_a_time = self.unflushed.flushing.lock();
         if let Some(failure) = self.poison.get() {
@@ -69,7 +69,7 @@ pub(crate) fn start(core: Arc<Core>, interval: Duration) -> std::io::Result<thre
             }
             orders.soon = false;
             drop(orders);
-            // The failure is kept, and told to whoever appends next.
+            // The failure is kept, and reported by the next append.
             if core.flush().is_err() {
                 return;
             }

@@ -1,11 +1,12 @@
-//! The one writer of a Waldo ring: opens and recovers it, appends records, publishes how far the log goes.
+//! The one writer of a Waldo ring: opens and recovers the ring, appends records, publishes how far the log
+//! goes.
 //!
 //! [`Writer`] belongs to one thread and does everything on it: the low-latency path. [`SharedWriter`] lets
 //! any number of threads and async tasks append, and lets them share flushes.
 //!
-//! What it does to the process: threads that write have SIGXFSZ blocked from then on, so that a limit on the
-//! length of files (RLIMIT_FSIZE) is an error and not the end; the soft limit on open files is raised to the
-//! hard one when it is met.
+//! Effects on the process: threads that write block SIGXFSZ from then on, so that the limit on the length of
+//! files (RLIMIT_FSIZE) is an error and does not end the process; the soft limit on open files is raised to
+//! the hard limit when it is reached.
 //!
 //! Reading order: `recover`, `writer`, `preparer`, then `waking` with its thread (`notifier`) and
 //! durability (`flusher`). Every file operation goes through [`disk`].

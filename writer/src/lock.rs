@@ -1,9 +1,9 @@
-//! One writer, proven by a lock.
+//! The lock that proves that there is only one writer.
 //!
-//! The lock is on `writer.lock`. A file can be removed or replaced while it is locked, so three things stand
-//! behind it: the name must lead to the locked file when the lock has been taken, and as long as the writer
-//! lives ([`LockWatch`]); and `ring.meta` is locked too, which whoever removes a stray lock file leaves
-//! alone.
+//! The lock is on `writer.lock`. A file can be removed or replaced while it is locked, so there are three
+//! further checks: the name must lead to the locked file when the lock has been taken; it must lead there as
+//! long as the writer lives ([`LockWatch`]); and `ring.meta` is locked too, a file that nobody removes
+//! together with a stray lock file.
 
 #![allow(unsafe_code, reason = "OFD locks have no safe wrapper that takes them without waiting")]
 
@@ -25,7 +25,7 @@ use waldo_shm_protocol::names;
 /// that.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// The ring's write lock; released when the last reference to its open file description goes.
+/// The ring's write lock; released when the last reference to its open file description is dropped.
 #[derive(Debug)]
 pub(crate) struct WriterLock {
     file: File,
@@ -54,8 +54,8 @@ impl WriterLock {
         }
     }
 
-    /// Locks `file`; `None` if somebody else has it locked, or if it has been removed or replaced since it
-    /// was opened: another writer may lock what is there now.
+    /// Locks `file`; `None` if another process has locked it, or if it has been removed or replaced since it
+    /// was opened: another writer may lock the new file.
     fn lock(dir: &Directory, file: File, made: bool) -> io::Result<Option<WriterLock>> {
         if !try_lock(&file)? {
             return Ok(None);
@@ -68,8 +68,8 @@ impl WriterLock {
         Ok(Some(WriterLock { file, dir: dir.clone(), object, made, meta: None }))
     }
 
-    /// Locks `ring.meta` too, if there is one. Refuses if another writer has it locked: that one's lock file
-    /// has been removed or replaced, and it may not have noticed yet.
+    /// Locks `ring.meta` too, if there is one. Refuses if another writer has locked `ring.meta`: the lock
+    /// file of that writer has been removed or replaced, and it may not have noticed yet.
     pub(crate) fn hold_meta(&mut self) -> Result<(), OpenError> {
         let path = self.dir.path(names::META);
         let file = match self.dir.open_file(names::META) {
@@ -80,7 +80,8 @@ impl WriterLock {
         let begun = Instant::now();
         while !try_lock(&file).map_err(OpenError::io("lock", &path))? {
             if !write_locked(&file).map_err(OpenError::io("look at the lock of", &path))? {
-                // Whoever may read the file can lock it for reading: no writer does. The proof is one less.
+                // Any process that may read the file can lock it for reading, but no writer does. There is
+                // one proof less.
                 tracing::warn!("{}: a reader has locked it, so that the writer cannot", path.display());
                 break;
             }
@@ -94,8 +95,8 @@ impl WriterLock {
         Ok(())
     }
 
-    /// Refuses if a writer is at work in `dir` now, found out without touching anything: it holds the lock,
-    /// or has `ring.meta` locked, which whoever removed its lock file has left alone.
+    /// Refuses if the ring in `dir` has a running writer, which holds the lock or, if its lock file was
+    /// removed, the lock on `ring.meta`. Changes nothing.
     ///
     /// # Errors
     /// [`OpenError::Locked`], and what the system says.
@@ -117,12 +118,12 @@ impl WriterLock {
         Ok(())
     }
 
-    /// Whether there was no lock file: of a ring that is there, somebody must have removed it.
+    /// Whether there was no lock file. If the ring exists, somebody must have removed the file.
     pub(crate) fn was_missing(&self) -> bool {
         self.made
     }
 
-    /// What the living writer looks at now and then.
+    /// The check that the running writer makes now and then.
     pub(crate) fn watch(&self) -> LockWatch {
         LockWatch { dir: self.dir.clone(), object: self.object }
     }
@@ -134,8 +135,9 @@ impl WriterLock {
 }
 
 impl Drop for WriterLock {
-    /// Gives the lock up for good. Closing the descriptor alone would leave it to io_uring, which lets go of
-    /// its reference some time later. By now nothing of this writer is in flight: the engine has gone before.
+    /// Releases the lock for good. If the descriptor were only closed, io_uring would still hold the lock
+    /// until it drops its reference some time later. Nothing of this writer is in flight any more: the engine
+    /// was dropped before.
     fn drop(&mut self) {
         // It is released with the description anyway; this only makes it prompt. The lock file's goes last:
         // who gets it finds the other free.
@@ -194,7 +196,7 @@ fn open_or_make(dir: &Directory) -> io::Result<(File, bool)> {
     }
 }
 
-/// `false` if somebody else has it.
+/// `false` if another process has it.
 fn try_lock(file: &File) -> io::Result<bool> {
     match set_lock(file, libc::F_OFD_SETLK, libc::F_WRLCK) {
         Ok(_) => Ok(true),
@@ -203,7 +205,7 @@ fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether somebody else has locked the file for writing, for which it must have been opened for writing.
+/// Whether another process has locked the file for writing, for which it must have been opened for writing.
 fn write_locked(file: &File) -> io::Result<bool> {
     Ok(set_lock(file, libc::F_OFD_GETLK, libc::F_WRLCK)? == libc::F_WRLCK)
 }

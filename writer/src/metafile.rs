@@ -1,4 +1,4 @@
-//! `ring.meta`, opened.
+//! The open `ring.meta`.
 
 use crate::disk::{Disk, DiskFile, FileRights};
 use crate::error::OpenError;
@@ -14,7 +14,7 @@ pub(crate) struct MetaFile {
 }
 
 impl MetaFile {
-    /// Makes the file of a new ring, durably: first under another name, so that it is never seen half made.
+    /// Makes the file of a new ring, durably: first under another name, so that no process sees half a file.
     pub(crate) fn create(disk: &dyn Disk, rights: FileRights, meta: Meta) -> Result<MetaFile, OpenError> {
         let scratch = format!("{}meta", names::SCRATCH_PREFIX);
         let make = || -> io::Result<Arc<dyn DiskFile>> {

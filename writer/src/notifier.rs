@@ -1,5 +1,5 @@
-//! The thread that wakes sleeping readers and beats the heart, so that the appending thread does neither.
-//! When it wakes whom, and in which groups, is the policy of [`waking`].
+//! The thread that wakes sleeping readers and stores the heartbeat, so that the appending thread does
+//! neither. The policy, which readers to wake when and in which groups, is in [`waking`].
 
 use crate::clock;
 use crate::core::Core;
@@ -17,8 +17,8 @@ pub(crate) fn start(
     heartbeat: Duration,
     lock: LockWatch,
 ) -> std::io::Result<thread::JoinHandle<()>> {
-    // Loaded before the thread runs. Until then the notifier counts as awake, so nobody rings for what is
-    // published from now on: its first look has to find that.
+    // Load this before the thread runs. Until then the notifier counts as awake, so no thread rings it for
+    // later publications: its first look has to find them.
     let told = watermarks(&core);
     let heartbeat = Heartbeat { interval: heartbeat, due_ns: 0, lock };
     thread::Builder::new().name("waldo-notify".into()).spawn(move || run(&core, told, heartbeat))
@@ -28,7 +28,7 @@ fn watermarks(core: &Core) -> (Position, Position) {
     (core.committed(), core.durable())
 }
 
-/// Beats the heart when it is due, and looks on that occasion whether the lock still keeps other writers out.
+/// Stores the heartbeat when it is due, and then checks whether the lock still keeps other writers out.
 struct Heartbeat {
     interval: Duration,
     due_ns: u64,
@@ -80,13 +80,14 @@ fn run(core: &Core, mut told: (Position, Position), mut heartbeat: Heartbeat) {
     }
 }
 
-/// One round: wakes everybody, at the pace that the processors allow. Returns how many slept.
+/// One round: wakes all sleeping readers, at the pace that the processors allow. Returns how many slept.
 fn wake_sleepers(core: &Core, pacing: &mut Pacing, heartbeat: &mut Heartbeat) -> usize {
     let publisher = core.control.publisher();
     core.waking.rouse_listener();
     pacing.begin_round();
     let woken = waking::wake_sleepers(publisher, || {
-        // A round of ten thousands takes its time, and whoever closes the ring wakes all that are left.
+        // A round of tens of thousands takes time, and the thread that closes the ring wakes all that are
+        // left.
         if core.waking.is_stopped() {
             return false;
         }

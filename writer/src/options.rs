@@ -16,16 +16,15 @@ pub enum Durability {
     /// Once it survives power loss: every append, or group of appends, ends with a completed flush.
     Sync,
     /// Once it is in the page cache: it survives the writer's death. A background flush makes it durable at
-    /// this interval, so a power cut takes what was appended since the last flush began. Pages leave the ring
-    /// when durable records have taken their place; where the disk cannot keep up with that, appends wait for
-    /// it.
+    /// this interval, so a power cut takes the records appended since the last flush began. Pages are trimmed
+    /// when durable records have taken their place; if the disk cannot keep up, appends wait for it.
     Interval(Duration),
     /// Once it is in the page cache: it survives the writer's death, and no more than that is promised.
-    /// Appends run at the speed of memory and never wait for the disk. What is there is flushed now and then.
-    /// After a power cut the ring opens with the longest run of pages that is whole, in order and without a
-    /// gap, and [`OpenReport::cut`](crate::OpenReport::cut) says what was dropped.
-    /// [`Writer::sync`](crate::Writer::sync) makes what the ring holds durable, but records that come later
-    /// may push it out of the ring before they are durable themselves.
+    /// Appends run at the speed of memory and never wait for the disk. The log is flushed now and then. After
+    /// a power cut the ring opens with the longest intact run of pages, in order and without a gap, and
+    /// [`OpenReport::cut`](crate::OpenReport::cut) says what was dropped.
+    /// [`Writer::sync`](crate::Writer::sync) makes the records in the ring durable, but later records may
+    /// displace them before those are durable themselves.
     PageCache,
 }
 
@@ -33,14 +32,14 @@ pub enum Durability {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GeometryChange {
-    /// The ring's own stay in force: nothing that the ring holds is dropped by opening it with other options.
-    /// [`OpenReport::geometry_kept`](crate::OpenReport::geometry_kept) tells.
+    /// The ring's own values stay in force: opening the ring with other options drops nothing.
+    /// [`OpenReport::geometry_kept`](crate::OpenReport::geometry_kept) says so.
     #[default]
     Keep,
-    /// The options are in force where they make the ring larger, the ring's own where they do not.
+    /// The options are in force where they make the ring larger; otherwise the ring's own values are.
     Grow,
     /// The options are in force. With a smaller ring size the oldest pages are trimmed, soon after the ring
-    /// is opened and at the next rotation at the latest. Pages that are there keep their length.
+    /// is opened and at the next rotation at the latest. Existing pages keep their length.
     Apply,
 }
 
@@ -61,7 +60,7 @@ pub enum Io {
     /// io_uring where the kernel allows it, with small writes done in place where a measurement at open says
     /// that this is faster.
     Auto,
-    /// io_uring for every write; opening fails where it is not to be had.
+    /// io_uring for every write; opening fails where it is not available.
     Uring,
     /// `pwrite` and `fdatasync` on the appending thread.
     Pwrite,
@@ -76,14 +75,14 @@ impl Io {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFull {
-    /// The append fails with [`AppendError::NoPage`](crate::AppendError::NoPage), which says how far it came,
-    /// and nothing that the ring holds is dropped. The next append goes on once there is room.
+    /// The append fails with [`AppendError::NoPage`](crate::AppendError::NoPage), which names the last record
+    /// appended, and nothing in the ring is dropped. The next append continues once there is room.
     #[default]
     Stop,
-    /// The ring goes on with the page files that it has, as a ring of fewer pages: the oldest page leaves, by
-    /// the same rules as from a full ring, and its file is used again. It takes three page files at least;
-    /// with fewer it is as with [`OnFull::Stop`]. Once a lap the ring looks whether there is room to be
-    /// larger again, up to `ring_size`.
+    /// The ring continues with the page files that it has, as a ring of fewer pages: the oldest page is
+    /// trimmed, by the same rules as in a full ring, and its file is recycled. This needs at least three page
+    /// files; with fewer, the writer behaves as with [`OnFull::Stop`]. Once a lap the ring checks whether
+    /// there is room to grow again, up to `ring_size`.
     DropOldest,
 }
 
@@ -115,25 +114,25 @@ pub enum ControlPlace {
     Path(PathBuf),
 }
 
-/// Options of a writer. Ring size, page length and index capacity belong to the ring: they count when it is
-/// made, and later as [`WriterOptions::geometry_change`] says. So do mode and group, which change only where
-/// they are given. All others may change from one opening to the next.
+/// Options of a writer. Ring size, page length and index capacity belong to the ring: these options apply
+/// when the ring is made, and later as [`WriterOptions::geometry_change`] says. Mode and group belong to the
+/// ring too, and change only where they are given. All other options may change from one opening to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriterOptions {
-    /// Pages in the ring: 1 to 65536. When one more is begun, the oldest goes.
+    /// Pages in the ring: 1 to 65536. When another page is begun, the oldest is trimmed.
     pub ring_size: u32,
     /// Bytes of a page file: 16 KiB to 2 GiB, a multiple of 4096.
     pub page_len: u64,
-    /// Records in a page at most, at least 1.
+    /// Most records in a page, at least 1.
     pub page_records_max: u64,
-    /// Sparse-index entries in a page at most: 1 to 2^20. A full index makes seeks in the page slower.
+    /// Most sparse-index entries in a page: 1 to 2^20. A full index makes seeks in the page slower.
     pub index_capacity: u32,
     /// Bytes between two index entries, about; at least 1.
     pub index_sparse_bytes: usize,
     /// Records between two index entries; at least 1.
     pub index_sparse_count: usize,
-    /// What becomes of `ring_size`, `page_len` and `index_capacity` if the ring is there and has others.
+    /// What happens if the ring exists and has another `ring_size`, `page_len` or `index_capacity`.
     pub geometry_change: GeometryChange,
     /// When an append is acknowledged.
     pub durability: Durability,
@@ -148,49 +147,48 @@ pub struct WriterOptions {
     /// Take the buffers from the system's reserve of 2 MiB pages; opening fails if there are not enough.
     pub huge_buffers: bool,
     /// Permission bits of the ring's files and of its control segment: 0600 and read or write bits for group
-    /// and others. Readers need read permission only. `None`: a ring that is there keeps its own, and one
-    /// that is made gets 0640. Where another mode is given than the ring has, opening changes the files that
-    /// are there. The directory gets the read and search bits that go with the read bits, and loses those of
-    /// everybody else, unless it has another group than the files: then it loses none.
+    /// and others. Readers need only read permission. `None`: an existing ring keeps its mode, and a new ring
+    /// gets 0640. If the given mode differs from the ring's, opening changes the existing files. The
+    /// directory gets the read and search bits that match the read bits, and loses the others, unless it has
+    /// another group than the files: then it loses none.
     pub mode: Option<u32>,
-    /// Number of the group that directory, files and control segment belong to, which must be one of this
-    /// process's, unless it is root: [`group_id`](crate::group_id) finds it by its name. `None`: a ring that
-    /// is there keeps its own, and the files of one that is made get the group of the process, or that of a
-    /// directory with the set-group-id bit; the segment has the same group as `ring.meta` either way, where
-    /// this process may give it. Where another group is given than the ring has, opening changes what is
-    /// there. The directory gets the set-group-id bit. 0 to 4294967294.
+    /// Number of the group of directory, files and control segment. The process must be a member of that
+    /// group, unless it is root; [`group_id`](crate::group_id) finds the number by name. `None`: an existing
+    /// ring keeps its group, and the files of a new ring get the group of the process, or that of a directory
+    /// with the set-group-id bit; in both cases the segment gets the group of `ring.meta`, if this process
+    /// may give it that group. If the given group differs from the ring's, opening changes the existing files
+    /// and directory. The directory gets the set-group-id bit. 0 to 4294967294.
     pub group: Option<u32>,
     /// Where the control segment is made.
     pub control: ControlPlace,
-    /// Remove the control segment at a clean close. Otherwise it stays for the next writer, and readers that
-    /// sleep on it go on at once when it comes.
+    /// Remove the control segment at a clean close. Otherwise the segment stays for the next writer, and
+    /// readers that sleep on it continue at once when that writer starts.
     pub remove_control: bool,
     /// Time between heartbeats, 10 ms to 10 s.
     pub heartbeat: Duration,
-    /// Shortest time between two occasions on which sleeping readers are woken. Appends that come further
-    /// apart wake the first two sleepers themselves, which costs the appending thread a system call and the
-    /// waking; all others are woken by a thread of the writer, which looks for sleepers each 50 us, or at
-    /// this interval if that is longer.
+    /// Shortest time between two wakes of sleeping readers. If appends come further apart, the appending
+    /// thread itself wakes the first two sleepers, which costs it a system call and the wakes. A thread of
+    /// the writer wakes all others: it looks for sleepers every 50 us, or at this interval if that is longer.
     pub min_wake_interval: Duration,
-    /// Have the next page made ready by a thread of the writer before it is needed, so that a rotation swaps
-    /// a pointer (the default). Without, there is no such thread, and no page is made ready ahead: each
-    /// rotation trims, and makes or recycles its page, while the append waits, which counts as a rotation
-    /// stall. That is for measuring what the thread is good for; readers see the same either way.
+    /// Let a thread of the writer prepare the next page before it is needed, so that a rotation swaps a
+    /// pointer (the default). Without that thread no page is prepared ahead: each rotation trims, and makes
+    /// or recycles its page, while the append waits, which counts as a rotation stall. That mode is for
+    /// measuring the benefit of the thread; readers see no difference.
     pub prepare_ahead: bool,
     /// What happens when the disk has no room for another page file.
     pub on_full: OnFull,
-    /// Drop pages of which all records are older than this, though the ring is not full: a look at each
-    /// rotation, and each minute besides with `prepare_ahead`. The page that the log ends in stays, however
-    /// old its records are, as does a page behind which nothing is settled yet: so records stay for longer
-    /// than this, by up to the time that a page takes to fill. It goes by the system's clock: at a look at
-    /// one that is ahead, what is too old by that clock leaves. `None`, the default: pages leave a full ring
-    /// only.
+    /// Trim pages whose records are all older than this, though the ring is not full. The writer checks at
+    /// each rotation, and with `prepare_ahead` also each minute. The page that the log ends in stays, however
+    /// old its records are, as does a page that no settled record follows yet. So records stay longer than
+    /// this, by up to the time that a page takes to fill. The system's clock counts: a check while that clock
+    /// is ahead trims what is too old by it. `None`, the default: pages are trimmed only from a full ring.
     pub keep_for: Option<Duration>,
     /// How long the committer of a [`SharedWriter`](crate::SharedWriter) waits for more appends after the
-    /// first one that is queued, 0 to 1 s. 0, the default, batches what comes in while it is busy, and
-    /// nothing is ever held back. More trades the latency of every queued append for fewer and larger writes
-    /// and flushes; it ends early when 1 MiB is queued, or somebody asks for a flush or for the end. An
-    /// append that finds the writer free and does its work on the caller's thread does not wait.
+    /// first queued one, 0 to 1 s. With 0, the default, the committer batches the appends that arrive while
+    /// it is busy, and never holds one back. A longer time trades the latency of every queued append for
+    /// fewer and larger writes and flushes. The wait ends early when 1 MiB is queued, or when a caller asks
+    /// for a flush or for the close. An append that finds the writer free and runs on the caller's thread
+    /// does not wait.
     pub linger: Duration,
 }
 
@@ -224,7 +222,7 @@ impl Default for WriterOptions {
     }
 }
 
-/// Bytes of a huge page; what `huge_buffers` asks for.
+/// Bytes of a huge page, as `huge_buffers` asks for.
 pub(crate) const HUGE_PAGE_LEN: usize = 2 << 20;
 
 impl WriterOptions {

@@ -1,4 +1,4 @@
-//! A page file in the writer's hands, and how one is made.
+//! A page file that the writer has open, and how a page is made.
 
 use crate::clock;
 use crate::disk::{Allocation, Disk, DiskFile, FileRights};
@@ -33,8 +33,8 @@ impl Page {
         Ok(Page::new(header, disk.open(&names::page(header.fields().page_id))?))
     }
 
-    /// Takes a page up that an earlier start has made, where the log goes on in it at `end`. A copy of a ring
-    /// may have holes where the original had blocks.
+    /// Takes over a page that an earlier writer has made, in which the log continues at `end`. A copy of a
+    /// ring may have holes where the original had blocks.
     pub(crate) fn taken_up(self, end: u64) -> Page {
         if let Err(error) = self.file.allocate(self.header.geometry().page_len()) {
             tracing::warn!(
@@ -42,12 +42,12 @@ impl Page {
                 self.id
             );
         }
-        // Where the file system does not say, appends do without zeros in front of them.
+        // If the file system does not say, appends get no zeros ahead of them.
         self.set_unwritten(self.file.next_unwritten(end).unwrap_or(u64::MAX));
         self
     }
 
-    /// From here on nothing was ever written, but for index and footer.
+    /// Offset from which nothing was ever written, except index and footer.
     #[inline]
     pub(crate) fn unwritten(&self) -> u64 {
         self.unwritten.load(Ordering::Relaxed)
@@ -57,7 +57,7 @@ impl Page {
         self.unwritten.store(offset, Ordering::Relaxed);
     }
 
-    /// Writes index and footer behind the records.
+    /// Writes index and footer after the records.
     pub(crate) fn write_footer(&self, summary: &PageSummary, index: &[IndexEntry]) -> io::Result<()> {
         let footer = PageFooter::new(&self.header, summary, index);
         let geometry = self.header.geometry();
@@ -69,7 +69,7 @@ impl Page {
     }
 }
 
-/// What every new page of a ring has in common.
+/// The properties that all new pages of a ring share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PageTemplate {
     pub(crate) ring_id: RingId,
@@ -89,13 +89,13 @@ impl PageTemplate {
         PageHeader::new(self.ring_id, id, self.geometry, self.epoch, clock::realtime_ns())
     }
 
-    /// Makes page `id` from nothing.
+    /// Makes a fresh page `id`.
     pub(crate) fn fresh(&self, disk: &dyn Disk, id: u64) -> io::Result<Page> {
         self.name(disk, id, self.blank(disk, id)?)
     }
 
-    /// Makes a file that can become a page: blocks are reserved, so that a full disk is met now. What stands
-    /// in them comes into being as the log reaches them. `number` tells the file from others made so.
+    /// Makes a file that can become a page. Its blocks are reserved, so that a full disk shows now; they are
+    /// filled as the log reaches them. `number` distinguishes the file from other blank files.
     pub(crate) fn blank(&self, disk: &dyn Disk, number: u64) -> io::Result<Blank> {
         let scratch = format!("{}fresh-{number:016x}", names::SCRATCH_PREFIX);
         let file = disk.create(&scratch, self.rights)?;
@@ -124,14 +124,15 @@ impl PageTemplate {
             file.write_all_at(&zeros[..piece], at)?;
             at += piece as u64;
         }
-        // Now, when nobody waits for it: giving it its name has only the header to flush then.
+        // Flush now, while no append waits: naming the page then has to flush only the header.
         if self.durable { file.sync_data() } else { Ok(()) }
     }
 
-    /// Makes what of a retired page has left the page cache be there again: zeros, in large folios. Otherwise
-    /// the first small append to each 4 KiB would wait for them to be read from the disk, and they would come
-    /// back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Returns where the first byte stands
-    /// that was never written: what lies behind it is left to the log. Only for a file that nobody else has.
+    /// Rewrites with zeros, in large folios, the parts of a retired page that were evicted from the page
+    /// cache. Otherwise the first small append to each 4 KiB would wait until those have been read from the
+    /// disk, and they would come back in folios of 4 KiB (docs/PERFORMANCE.md has the figures). Returns the
+    /// offset of the first byte that was never written; the bytes from there on are left to the log. Only for
+    /// a file that no other process has.
     pub(crate) fn rezero(&self, file: &dyn DiskFile) -> io::Result<u64> {
         file.allocate(self.geometry.page_len())?;
         let unwritten = file.next_unwritten(PAGE_HEADER_LEN as u64)?;
@@ -140,7 +141,7 @@ impl PageTemplate {
             return Ok(unwritten);
         }
         let mut piece = vec![0; ZERO_PIECE];
-        // Somebody may still find this file under the name it had.
+        // A process may still find this file under its old name.
         let retired = PageHeader::retired_bytes();
         piece[..retired.len()].copy_from_slice(&retired);
         for at in (0..len).step_by(ZERO_PIECE) {
@@ -156,7 +157,7 @@ impl PageTemplate {
         Ok(unwritten)
     }
 
-    /// Makes page `id` out of `blank`, which is gone if that fails: half made, it is of no use.
+    /// Makes page `id` out of `blank`. If that fails, the file is removed, because half a page is of no use.
     pub(crate) fn name(&self, disk: &dyn Disk, id: u64, blank: Blank) -> io::Result<Page> {
         let header = self.header(id);
         let name = || -> io::Result<()> {
@@ -184,13 +185,13 @@ impl PageTemplate {
     }
 }
 
-/// A file of a page's length under a scratch name that nobody else has open: no page, but soon one.
+/// A file with a page's length and a scratch name that no other process has open: not yet a page, but soon.
 pub(crate) struct Blank {
     pub(crate) scratch: String,
     pub(crate) file: Arc<dyn DiskFile>,
     /// It was a page before.
     pub(crate) recycled: bool,
-    /// Where the first byte stands that was never written.
+    /// Offset of the first byte that was never written.
     pub(crate) unwritten: u64,
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-/// An I/O error with what was being done, in a form that every waiting caller can have.
+/// An I/O error with the action that failed, in a form that can be given to every waiting caller.
 #[derive(Clone, Debug)]
 pub struct Failure(Arc<FailureCause>);
 
@@ -19,7 +19,7 @@ impl Failure {
         Failure(Arc::new(FailureCause { action: action.into(), source }))
     }
 
-    /// The system's answer.
+    /// The system's error.
     pub fn io_error(&self) -> &io::Error {
         &self.0.source
     }
@@ -46,7 +46,7 @@ impl fmt::Display for Failure {
 pub(crate) struct Poison(OnceLock<Failure>);
 
 impl Poison {
-    /// Keeps the first of all failures, and tells which that was.
+    /// Stores `failure` unless there was an earlier one; returns the first.
     pub(crate) fn set(&self, failure: Failure) -> Failure {
         self.0.get_or_init(|| failure).clone()
     }

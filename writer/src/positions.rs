@@ -1,16 +1,17 @@
 //! How far the log goes, in the writer's own memory.
 //!
-//! The control segment says the same to readers. The writer never reads it back: a stray store in shared
-//! memory must not get into a record's header, into the ring's metadata, or into the decision whether a flush
-//! is needed.
+//! The control segment gives readers the same positions. The writer never reads them back: a stray store into
+//! shared memory must not get into a record's header, into the ring's metadata, or into the decision whether
+//! a flush is needed.
 
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering};
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 
-/// The committed and the durable position. Each on a cache line of its own: the appending thread stores the
-/// one with every append, the flusher the other, and every thread of the writer loads both.
+/// The committed and the durable position, each on a cache line of its own: the appending thread stores the
+/// committed position with every append, the flusher stores the durable one, and every thread of the writer
+/// loads both.
 #[derive(Debug, Default)]
 pub(crate) struct Positions {
     committed: CachePadded<AtomicU64>,
@@ -30,14 +31,14 @@ impl Positions {
         Position::from_word(self.durable.load(Ordering::Acquire)) // SYNC(own-durable)
     }
 
-    /// To be called by the appending thread, after the writes below `position`, and after readers can see
-    /// `position`.
+    /// Must be called by the appending thread, after the writes below `position` have completed, and after
+    /// readers can see `position`.
     #[inline]
     pub(crate) fn set_committed(&self, position: Position) {
         self.committed.store(position.word(), Ordering::Release); // SYNC(own-committed)
     }
 
-    /// To be called after the flush of everything below `position`, by one thread at a time.
+    /// Must be called after the flush of everything below `position`, by one thread at a time.
     #[inline]
     pub(crate) fn set_durable(&self, position: Position) {
         self.durable.store(position.word(), Ordering::Release); // SYNC(own-durable)

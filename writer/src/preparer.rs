@@ -1,4 +1,4 @@
-//! Where the next page comes from: it is ready before it is needed, and mostly one that was trimmed before.
+//! Where the next page comes from: it is ready before it is needed, and usually a recycled one.
 //!
 //! ```text
 //! named page --trim, name gone--> scratch file --unshared--> blank (recycled) --name--> ready --> active
@@ -7,8 +7,8 @@
 //!                                           stuck: nameless, looked after
 //! ```
 //!
-//! A thread does all this ahead ([`background`]), or, if that is not wanted, the appending thread while the
-//! append waits ([`inline`]). What is done is the same ([`page_pool`]).
+//! A thread does all this ahead ([`background`]), or, if that is not wanted, the appending thread does it
+//! while the append waits ([`inline`]). The work is the same ([`page_pool`]).
 
 mod background;
 mod inline;
@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use waldo_shm_protocol::page::{IndexEntry, PageSummary};
 
-/// A page that is complete, to be given its footer.
+/// A complete page that has to get its footer.
 pub(crate) struct SealJob {
     pub(crate) page: Arc<Page>,
     pub(crate) summary: PageSummary,
@@ -46,7 +46,7 @@ impl SealJob {
     }
 }
 
-/// A page that becomes the active one, and whether it had to be waited for.
+/// A page that becomes the active one, and whether the appending thread had to wait for it.
 pub(crate) type TakenPage = (Arc<Page>, bool);
 
 /// The appending thread's side.
@@ -55,19 +55,19 @@ pub(crate) enum Preparer {
     Inline(Box<Mutex<InlinePreparer>>),
 }
 
-/// The pages that there are at the start.
+/// The pages that exist at the start.
 pub(crate) struct InitialPages {
     /// The ring's, the oldest first and the active one last.
     pub(crate) held: VecDeque<HeldPage>,
     /// The last of them.
     pub(crate) active: Arc<Page>,
-    /// The one after the active one, if an earlier writer had it ready.
+    /// The page after the active one, if an earlier writer had prepared it.
     pub(crate) ready: Option<Page>,
     pub(crate) ring_size: usize,
 }
 
 impl Preparer {
-    /// With `ahead` starts the thread, which is to be joined after [`Preparer::stop`].
+    /// With `ahead` starts the thread, which must be joined after [`Preparer::stop`].
     pub(crate) fn start(
         core: &Arc<Core>,
         template: PageTemplate,
@@ -85,10 +85,10 @@ impl Preparer {
         Ok((Preparer::Inline(Box::new(Mutex::new(inline))), None))
     }
 
-    /// The page after the active one, which becomes the active one. `true` beside it says that it had to be
-    /// waited for, because neither a ready nor a blank one was there. `None` if the ring may have fewer than
-    /// `pages_max` pages by now: first the oldest ones have to leave, for which the caller may have to do
-    /// something.
+    /// The page after the active one, which becomes the active one. `true` beside it says that the caller had
+    /// to wait for the page, because there was neither a ready nor a blank one. `None` if the ring may now
+    /// have fewer than `pages_max` pages: the oldest ones have to be trimmed first, for which the caller may
+    /// have to act.
     pub(crate) fn take(&self, pages_max: usize) -> Result<Option<TakenPage>, Failure> {
         match self {
             Preparer::Background(background) => background.take(pages_max),
@@ -107,8 +107,7 @@ impl Preparer {
         }
     }
 
-    /// Lets the pages go that are more than the ring is to have. A thread that prepares ahead does that by
-    /// itself.
+    /// Trims the pages beyond the size of the ring. A thread that prepares ahead does that by itself.
     pub(crate) fn trim(&self) -> Result<(), Failure> {
         match self {
             Preparer::Background(_) => Ok(()),

@@ -1,10 +1,10 @@
-//! Opening a ring that is there already: finding out what it holds, and mending what a crash left.
+//! Opening an existing ring: finding out what it holds, and repairing what a crash left.
 //!
 //! [`survey`] only reads; the decisions are those of [`waldo_shm_protocol::recovery`], which readers and
-//! verification use too. It ends with an error if something that had been durable is damaged, and nothing has
-//! been touched then. [`mend`] carries out what the survey found: cuts a torn tail, removes what never became
-//! part of the log, and writes again what was not provably durable. Each step leaves files from which the
-//! next opening comes to the same result, whichever step a crash follows.
+//! verification use too. It ends with an error if durable bytes are damaged, and has changed nothing then.
+//! [`mend`] carries out the survey's decisions: it cuts a torn tail, removes pages that never became part of
+//! the log, and rewrites records that were not provably durable. After a crash in any step, the next opening
+//! comes to the same result.
 
 mod files;
 mod mend;
@@ -27,11 +27,11 @@ pub struct Cut {
     pub offset: u64,
     /// The last record that was kept; 0 if there is none.
     pub after_seq_no: u64,
-    /// What stood there.
+    /// What was found there.
     pub fault: String,
     /// Bytes that were overwritten with zeros.
     pub zeroed: u64,
-    /// Pages with records that were removed, behind the end and before the beginning.
+    /// Pages with records that were removed, after the end of the log and before its beginning.
     pub pages_removed: u64,
 }
 
@@ -39,11 +39,11 @@ pub struct Cut {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenReport {
-    /// Whether the ring was made just now.
+    /// Whether this opening made the ring.
     pub created: bool,
-    /// Whether the writer before had closed it.
+    /// Whether the previous writer had closed the ring.
     pub clean: bool,
-    /// The number of this start.
+    /// The epoch of this writer.
     pub epoch: u32,
     /// Pages found with records, or begun.
     pub pages: u64,

@@ -1,9 +1,9 @@
 //! Removing a ring, and nothing else.
 //!
-//! The metadata goes first, in one step: from then on there is no ring, neither for readers, which say so,
-//! nor for a writer. Whatever interrupts the rest leaves files that no ring claims, and the next run
-//! removes them. The lock is held from the beginning and goes last, so that no writer makes a ring among
-//! them.
+//! The metadata is removed first, in one step: from then on there is no ring, neither for readers, which
+//! report that, nor for a writer. If the rest is interrupted, files remain that belong to no ring, and the
+//! next run removes them. The lock is held from the beginning and its file is removed last, so that no writer
+//! makes a ring among those files.
 
 #[cfg(test)]
 mod tests;
@@ -31,13 +31,13 @@ const META_MAGIC: &[u8; 8] = b"WALDORG\n";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Removal {
-    /// Names of the files, in the order in which they go.
+    /// Names of the files, in the order of their removal.
     pub files: Vec<String>,
     /// The bytes that they take on the disk.
     pub bytes: u64,
     /// What else is in the directory and stays.
     pub left: Vec<String>,
-    /// There is metadata: it is a ring, and no remains of one.
+    /// There is metadata: this is a ring, and not the remains of one.
     pub is_ring: bool,
     /// The control segment that was removed; a plan does not look for it.
     pub segment: Option<String>,
@@ -45,7 +45,7 @@ pub struct Removal {
     pub directory: bool,
 }
 
-/// Why a ring is not removed. Nothing has been removed then, but after [`RemovalError::Io`].
+/// Why a ring is not removed. Nothing has been removed then, except after [`RemovalError::Io`].
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RemovalError {
@@ -80,7 +80,7 @@ pub enum RemovalError {
 /// user, a journal say, and go with it.
 ///
 /// # Errors
-/// [`RemovalError`], a writer that lives included.
+/// [`RemovalError`], for example if the ring has a live writer.
 pub fn plan(home: impl AsRef<Path>, extras: &[&str]) -> Result<Removal, RemovalError> {
     let (dir, _) = open(home.as_ref())?;
     let (removal, ring_id) = look(&dir, extras)?;
@@ -91,13 +91,13 @@ pub fn plan(home: impl AsRef<Path>, extras: &[&str]) -> Result<Removal, RemovalE
 /// Removes the ring in `home`, its control segment, and the directory if nothing else is in it.
 ///
 /// # Errors
-/// As [`plan`], and if something cannot be removed; the next run goes on.
+/// As [`plan`], and if a file cannot be removed; the next run continues.
 pub fn remove(home: impl AsRef<Path>, extras: &[&str]) -> Result<Removal, RemovalError> {
     Unwritten::take(home.as_ref(), extras)?.remove()
 }
 
-/// [`remove`], if `wanted` says so. It is asked with the writer's lock held: no writer appends between the
-/// answer and the removal. `None` if the ring stays; it is as it was then.
+/// Calls [`remove`] if `wanted` returns true. The writer's lock is held during that call, so no writer
+/// appends between the answer and the removal. `None` if the ring stays, unchanged.
 ///
 /// # Errors
 /// As [`remove`].

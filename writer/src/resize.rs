@@ -6,8 +6,8 @@
 //!              --> the oldest pages lose their names, durable --> close
 //! ```
 //!
-//! From the moment at which the metadata is durable, every writer goes by the new sizes, and lets the pages
-//! go that are too many. So an interruption leaves a ring that opens, and the same change can be made again.
+//! As soon as the metadata is durable, every writer uses the new sizes, and trims the excess pages. So an
+//! interruption leaves a ring that opens, and the same change can be made again.
 
 #[cfg(test)]
 mod tests;
@@ -39,7 +39,7 @@ pub struct RingGeometry {
     pub ring_size: u32,
     /// Bytes of a new page file.
     pub page_len: u64,
-    /// Sparse-index entries of a new page at most.
+    /// Most sparse-index entries of a new page.
     pub index_capacity: u32,
 }
 
@@ -53,7 +53,7 @@ impl RingGeometry {
         }
     }
 
-    /// Bytes of all page files of a full ring, with those that are made ready.
+    /// Bytes of all page files of a full ring, including those that are prepared ahead.
     pub fn disk_bytes(&self) -> u64 {
         (u64::from(self.ring_size) + AHEAD).saturating_mul(self.page_len)
     }
@@ -94,7 +94,7 @@ impl PageRun {
     }
 }
 
-/// What a change of a ring's sizes does, or did.
+/// The effect of a change of a ring's sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Resize {
@@ -161,7 +161,7 @@ pub enum ResizeError {
 /// Says what [`apply`] would do. Changes nothing.
 ///
 /// # Errors
-/// [`ResizeError`], a writer that lives included.
+/// [`ResizeError`], for example if the ring has a live writer.
 pub fn plan(home: impl AsRef<Path>, to: RingGeometry) -> Result<Resize, ResizeError> {
     let home = home.as_ref();
     let (disk, dir) = open(home)?;
@@ -172,10 +172,11 @@ pub fn plan(home: impl AsRef<Path>, to: RingGeometry) -> Result<Resize, ResizeEr
     Ok(Resize::between(RingGeometry::of(&meta.meta), to, &survey))
 }
 
-/// Does what `plan` says, durably. A ring that was not closed is recovered first, as by every writer.
+/// Carries out `plan`, durably. A ring that was not closed is recovered first, as by every writer.
 ///
 /// # Errors
-/// [`ResizeError`]; after [`ResizeError::Changed`], as of a writer that lives, nothing has been changed.
+/// [`ResizeError`]. After [`ResizeError::Changed`], and if the ring has a live writer, nothing has been
+/// changed.
 pub fn apply(home: impl AsRef<Path>, plan: &Resize) -> Result<(), ResizeError> {
     let home = home.as_ref();
     let (disk, dir) = open(home)?;

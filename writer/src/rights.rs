@@ -1,8 +1,8 @@
 //! Who may read a ring: the group and the permission bits of its directory, its files and its control
 //! segment.
 //!
-//! They belong to the ring: what `ring.meta` has, new files and the segment get. Where a writer is opened
-//! with others, they are changed before anything else is:
+//! Group and mode belong to the ring: new files and the segment get those of `ring.meta`. If a writer is
+//! opened with others, it changes them before anything else:
 //!
 //! ```text
 //! refuse_group  before a directory is made: may this process give a file to that group?
@@ -10,10 +10,10 @@
 //! carry_out     directory --> link, pages --> flushed --> ring.meta --> flushed
 //! ```
 //!
-//! The directory is changed first, so that who is to lose the ring loses it at once, and new files are of
-//! the group. `ring.meta` comes last, when all else is durable: new files go by it. A writer that is killed
-//! in between, or a power cut, leaves files with the rights of before and others with those of after; the
-//! next opening that asks for the same goes on.
+//! The directory is changed first, so that users who are to lose access lose it at once, and new files get
+//! the group. `ring.meta` comes last, when all else is durable, because new files follow it. If the writer is
+//! killed in between, or the power fails, some files have the old rights and others the new ones; the next
+//! opening with the same options completes the change.
 
 mod names_of;
 mod permitted;
@@ -55,7 +55,7 @@ pub(crate) fn refuse_group(home: &Path, options: &WriterOptions) -> Result<(), O
     }
 }
 
-/// Why a ring that this process opens could not be given to `group`, and what to do; `None` if it could.
+/// Why this process could not give a ring to `group`, and what to do; `None` if it could.
 pub fn why_not_given(group: u32) -> Option<String> {
     if may_give(group) {
         return None;
@@ -67,7 +67,7 @@ pub fn why_not_given(group: u32) -> Option<String> {
     ))
 }
 
-/// What the files of the ring in `dir` have, and new ones get.
+/// The rights of the files of the ring in `dir`, which new files get too.
 pub(crate) fn of_ring(dir: &Directory, options: &WriterOptions) -> Result<FileRights, OpenError> {
     let meta = meta_stat(dir)?;
     let rights = FileRights {
@@ -89,7 +89,7 @@ pub(crate) fn of_ring(dir: &Directory, options: &WriterOptions) -> Result<FileRi
     Ok(rights)
 }
 
-/// What the files of a ring that is made get.
+/// The rights that the files of a new ring get.
 pub(crate) fn of_new_ring(options: &WriterOptions) -> FileRights {
     FileRights { mode: options.mode.unwrap_or(DEFAULT_MODE), group: options.group }
 }
@@ -108,7 +108,7 @@ pub(crate) struct RightsChange {
 }
 
 impl RightsChange {
-    /// Looks what is to be changed in `dir`, whose lock the caller holds. Changes nothing.
+    /// Finds out what has to be changed in `dir`, whose lock the caller holds. Changes nothing.
     ///
     /// # Errors
     /// [`OpenError::Rights`] if something is not this user's, and what the system says.
@@ -185,8 +185,8 @@ impl RightsChange {
     }
 }
 
-/// What the directory is to have; `None` if that is what it has, or nobody asked for more than this user may
-/// change.
+/// The rights that the directory must get; `None` if it has them, or if this user may not change them and the
+/// requested group and mode do not require the change.
 fn plan_home(
     dir: &Directory,
     meta: Option<FileStat>,
@@ -219,8 +219,8 @@ fn plan_home(
     Ok(Some(wanted))
 }
 
-/// The rights of the directory of a ring whose files are to have `files`: who may read these may list the
-/// directory and look for a file in it, and nobody else may.
+/// The rights of the directory of a ring whose files are to have `files`: users who may read the files may
+/// list the directory and search it, and no other user may.
 fn home_rights(stat: &Metadata, meta: Option<FileStat>, files: FileRights) -> FileRights {
     let before = stat.mode() & 0o7777;
     let through = search_bits(files.mode);
@@ -239,7 +239,7 @@ fn home_rights(stat: &Metadata, meta: Option<FileStat>, files: FileRights) -> Fi
         mode = mode & !SET_GROUP_ID | if keeps_set_group_id(of_home) { SET_GROUP_ID } else { 0 };
     }
     if of_home != stat.gid() {
-        // Nobody said that the new group may remove files.
+        // The options do not say that the new group may remove files.
         mode &= !0o020;
     }
     FileRights { mode, group: Some(of_home) }

@@ -1,4 +1,4 @@
-//! How the kernel shares the processor between the appending thread and everybody else.
+//! How the kernel divides the processor between the appending thread and all other threads.
 
 #![allow(unsafe_code, reason = "one system call without a safe wrapper")]
 
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// A thread's claim to the processor; [`Scheduling::apply`] makes it.
 ///
-/// Tens of thousands of readers that become runnable at once fill the run queue. What helps the appending
-/// thread then, measured, is in docs/TUNING.md.
+/// Tens of thousands of readers that become runnable at once fill the run queue. docs/TUNING.md says what
+/// helps the appending thread then, with measurements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scheduling {
@@ -21,7 +21,7 @@ pub enum Scheduling {
     /// Runs in batches and does not interrupt others when it wakes (SCHED_BATCH): for readers. Needs no
     /// privilege.
     Batch,
-    /// Only when nobody else wants the processor (SCHED_IDLE): for readers that may starve. Needs no
+    /// Only when no other thread wants the processor (SCHED_IDLE): for readers that may starve. Needs no
     /// privilege.
     Idle,
     /// SCHED_OTHER with this nice value, -20 (most) to 19 (least). Below the present one it needs

@@ -6,9 +6,9 @@
 //!      +--otherwise--> queue --> committer thread: appends all that is queued, one flush for all, answers
 //! ```
 //!
-//! What arrives while a flush is under way shares the next one (group commit); large appends are written
-//! meanwhile. No timers, unless `linger` asks for one. What waits is bounded by bytes: appends wait then, or
-//! are refused if they came by `try_append`.
+//! Appends that arrive during a flush share the next flush (group commit); large appends are written
+//! meanwhile. There are no timers, unless `linger` asks for one. The bytes in the queue are bounded: beyond
+//! the bound, appends wait, or are refused if they came by `try_append`.
 
 mod commit;
 mod queue;
@@ -69,7 +69,8 @@ struct SharedInner {
     opened: OpenReport,
 }
 
-/// An append on its way. Wait for it with [`Ticket::wait`], or `.await` it. Dropping it does not call it off.
+/// A queued append. Wait for it with [`Ticket::wait`], or `.await` the ticket. Dropping the ticket does not
+/// cancel the append.
 #[derive(Debug)]
 #[must_use = "an append that is not waited for may fail unnoticed"]
 pub struct Ticket(oneshot::Receiver<Result<Appended, AppendError>>);
@@ -139,8 +140,9 @@ impl SharedWriter {
         self.handle.inner.queue.len()
     }
 
-    /// Appends records that have their numbers; see [`Writer::append`]. Of appends that compete for the same
-    /// place the first one gets it, the others get [`AppendError::Sequence`]. Blocks until it is done.
+    /// Appends records that have their numbers; see [`Writer::append`]. If several appends compete for the
+    /// same place, the first one gets it, and the others fail with [`AppendError::Sequence`]. Blocks until
+    /// the append is done.
     ///
     /// # Errors
     /// As [`Writer::append`], and [`AppendError::Closed`].
@@ -151,7 +153,7 @@ impl SharedWriter {
         }
     }
 
-    /// Appends payloads under the next free numbers. Blocks until it is done.
+    /// Appends payloads under the next free numbers. Blocks until the append is done.
     ///
     /// # Errors
     /// As [`SharedWriter::append`].
@@ -162,14 +164,15 @@ impl SharedWriter {
         }
     }
 
-    /// [`SharedWriter::append`] for tasks. If nobody else is at it, an append is done at once on the caller's
-    /// thread where that need not wait for the disk: of any size with [`Durability::PageCache`], up to 64 KiB
-    /// of payload with [`Durability::Interval`] (where the disk does not keep up, also such an append waits
-    /// for it on the caller's thread). Everything else is done by the committer, and the payloads are copied
-    /// for that.
+    /// [`SharedWriter::append`] for tasks. If no other append is in progress, an append runs at once on the
+    /// caller's thread where it need not wait for the disk: of any size with [`Durability::PageCache`], up to
+    /// 64 KiB of payload with [`Durability::Interval`] (if the disk does not keep up, even such an append
+    /// waits for it on the caller's thread). The committer does all other appends, and the payloads are
+    /// copied for that.
     ///
-    /// A loop of appends that are done at once lets other tasks of its thread run after every eighth, after
-    /// each one of more than 64 KiB, and after each one that has woken others by the listener.
+    /// A loop of appends that complete at once lets other tasks of its thread run after every eighth append,
+    /// after each append of more than 64 KiB, and after each append that has woken other tasks through the
+    /// listener.
     ///
     /// An append that is cancelled may still happen, as a whole or, if the writer fails, up to some record.
     ///
@@ -199,8 +202,8 @@ impl SharedWriter {
     }
 
     /// Queues records that have their numbers, and returns without waiting for anything; the payloads are
-    /// copied. For producers that would rather drop or delay records than wait: what is queued is bounded to
-    /// 64 MiB.
+    /// copied. For producers that would rather drop or delay records than wait: the queue is bounded to 64
+    /// MiB.
     ///
     /// # Errors
     /// [`AppendError::QueueFull`] and [`AppendError::Closed`] at once; everything else comes from the
@@ -221,7 +224,7 @@ impl SharedWriter {
         &self,
         work: impl FnOnce(oneshot::Sender<Result<Appended, AppendError>>) -> Work,
     ) -> Result<Ticket, AppendError> {
-        // Before the payloads are copied; it may be full again by the time they are.
+        // Checked before the payloads are copied; the queue may be full again afterwards.
         self.handle.inner.queue.check_space()?;
         let (reply, answer) = oneshot::channel();
         self.handle.inner.queue.try_push(work(reply))?;
@@ -244,7 +247,8 @@ impl SharedWriter {
         self.ask(Work::sync).await
     }
 
-    /// Closes the ring for all clones, after what is queued. Everything appended is durable when it returns.
+    /// Closes the ring for all clones, after the queued appends. Everything appended is durable when this
+    /// returns.
     ///
     /// # Errors
     /// [`AppendError::Failed`] if that could not be done.
@@ -266,9 +270,9 @@ impl SharedWriter {
         }
     }
 
-    /// Appends on the caller's thread, if it may be done there and nobody else is at it. The caller gives way
-    /// to other tasks afterwards if that is due. Not before: a task that has just asked for the last record's
-    /// number means to append behind that one.
+    /// Appends on the caller's thread, if that is allowed and no other append is in progress. The caller
+    /// yields to other tasks afterwards if that is due. It does not yield before, because a task that has
+    /// just asked for the last record's number wants to append after that record.
     async fn at_once(
         &self,
         bytes: impl FnOnce() -> usize,
@@ -344,8 +348,8 @@ impl<T> Answer for Result<T, AppendError> {
 }
 
 impl SharedInner {
-    /// Runs `append` on the caller's thread if nobody else is at it or waiting, and tells the listener. Gives
-    /// also whether anybody was woken by that.
+    /// Runs `append` on the caller's thread if no other append is in progress or waiting, and tells the
+    /// listener. Also returns whether that woke a task.
     fn try_now<T>(&self, append: impl FnOnce(&mut Writer) -> T) -> Option<(T, bool)> {
         if !self.queue.is_empty() {
             return None;
@@ -354,13 +358,13 @@ impl SharedInner {
         let writer = guard.as_mut()?;
         let (outcome, due) = self.listener.defer(|| append(writer));
         self.note_tip(writer);
-        // The listener may call wakers, and what these do is their affair.
+        // The listener may call wakers, and these may run any code.
         drop(guard);
         Some((outcome, due && self.listener.tell()))
     }
 
     fn note_tip(&self, writer: &Writer) {
-        // What a failed writer has put last is not part of the log.
+        // The last records that a failed writer has put are not part of the log.
         if !writer.has_failed() {
             self.set_tip(writer.tip().unwrap_or(0));
         }

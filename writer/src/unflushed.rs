@@ -1,4 +1,4 @@
-//! Pages with bytes that a power cut may still take, and what the flushing thread is told.
+//! Pages with bytes that a power cut may still take, and the orders to the flushing thread.
 
 use crate::page::Page;
 use crate::positions::Positions;
@@ -16,10 +16,10 @@ pub(crate) struct UnflushedPages {
     pub(crate) ordered: Condvar,
 }
 
-/// What the flushing thread is told.
+/// Orders to the flushing thread.
 #[derive(Default)]
 pub(crate) struct Orders {
-    /// Flush now and not when the interval is over.
+    /// Flush now, and not when the interval is over.
     pub(crate) soon: bool,
     pub(crate) stop: bool,
 }
@@ -29,8 +29,8 @@ pub(crate) struct PageList {
     pub(crate) open: Vec<Arc<Page>>,
     /// A page was given its name since the directory was last made durable.
     pub(crate) names_changed: bool,
-    /// The oldest page that was trimmed since then, and whose file is used again though a power cut can bring
-    /// the name back.
+    /// The oldest page trimmed since then whose file is recycled although a power cut can bring its name
+    /// back.
     pub(crate) name_may_return: Option<u64>,
 }
 
@@ -42,7 +42,7 @@ impl UnflushedPages {
         pages.names_changed = true;
     }
 
-    /// Page `id` has left the ring: nobody needs it to be durable any more.
+    /// Page `id` was trimmed: it need not become durable any more.
     pub(crate) fn forget(&self, id: u64) {
         self.pages.lock().open.retain(|page| page.id != id);
     }
@@ -52,9 +52,9 @@ impl UnflushedPages {
         self.pages.lock().open.len()
     }
 
-    /// Whether the names of `trimmed` pages must be durably gone before their files are used again: so it is
-    /// if anything in them had been durable. If not, they are remembered, for the durable position must not
-    /// pass over them before.
+    /// Whether the removal of the names of `trimmed` pages must be durable before their files are recycled:
+    /// it must if any of their bytes had been durable. If not, the pages are remembered, because the durable
+    /// position must not pass them before that.
     pub(crate) fn must_be_nameless(
         &self,
         trimmed: impl Iterator<Item = u64> + Clone,
@@ -69,7 +69,7 @@ impl UnflushedPages {
         false
     }
 
-    /// Has the background flush begin now.
+    /// Makes the background flush begin now.
     pub(crate) fn flush_soon(&self) {
         self.orders.lock().soon = true;
         self.ordered.notify_all();

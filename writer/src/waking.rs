@@ -1,23 +1,24 @@
 //! Waking sleeping readers: the whole policy.
 //!
-//! Readers sleep on the wake words of the control segment. Who wakes them depends on how often something is
-//! published, and on how many sleep:
+//! Readers sleep on the wake words of the control segment. Which thread wakes them depends on how often the
+//! writer publishes, and on how many readers sleep:
 //!
 //! - The notifier is awake: it wakes all sleepers at its next look, in groups with pauses.
 //! - The notifier sleeps, and publications are rare: the publishing thread wakes up to [`INLINE_WAKES_MAX`]
-//!   sleepers of each word. If it met so many, it rings the notifier for the others.
+//!   sleepers of each word. If it found that many, it rings the notifier for the others.
 //! - The notifier sleeps, and publications come in a burst: the publishing thread rings the notifier, which
 //!   wakes all sleepers, in groups with pauses.
 //! - The writer starts, closes or fails: the thread that does so wakes all sleepers, in groups without
 //!   pauses, since nobody appends.
 //!
-//! Whoever wakes also rouses the [`Listener`], which stands for the sleepers of the writer's own process.
+//! The thread that wakes readers also calls the [`Listener`], which stands for the sleepers of the writer's
+//! own process.
 //!
-//! So a publication costs a fence and a load while the notifier is awake, and while it sleeps a system call,
-//! which is then worth one: the reader is one hop away instead of two.
+//! So a publication costs a fence and a load while the notifier is awake, and a system call while it sleeps.
+//! That system call pays off, because the reader is then one hop away instead of two.
 //!
-//! [`Doorbell`](doorbell) is how the publishing thread gets the notifier's attention, [`bursts`] tells a
-//! burst, and [`pacing`] has the pauses between groups. The notifier's thread itself is in
+//! The publishing thread wakes the notifier with the [`Doorbell`](doorbell), [`bursts`] detects a burst, and
+//! [`pacing`] has the pauses between groups. The notifier's thread itself is in
 //! [`notifier`](crate::notifier).
 
 mod bursts;
@@ -39,15 +40,15 @@ use std::thread;
 use std::time::Duration;
 use waldo_shm_protocol::segment::Publisher;
 
-/// Sleepers of one wake word that a publishing thread wakes itself while the notifier sleeps. If it meets so
-/// many, there may be more.
+/// Most sleepers of one wake word that a publishing thread wakes itself while the notifier sleeps. If it
+/// found that many, there may be more.
 const INLINE_WAKES_MAX: usize = 2;
-/// Shortest time between two looks of the notifier at the log: each costs a wake from a timer.
+/// Shortest time between two looks of the notifier at the log. Each look costs a timer wake-up.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_micros(50);
-/// Looks in a row that find nothing new, after which the notifier goes to sleep until it is rung.
+/// Consecutive looks without news after which the notifier goes to sleep until it is rung.
 const IDLE_LOOKS: u32 = 4;
 
-/// What publishing threads and the notifier share to wake readers.
+/// The state that publishing threads and the notifier share to wake readers.
 #[derive(Debug)]
 pub(crate) struct Waking {
     doorbell: Doorbell,
@@ -57,7 +58,7 @@ pub(crate) struct Waking {
 }
 
 impl Waking {
-    /// Publications that are at least `min_wake_interval` apart are worth a system call each.
+    /// A publication that comes at least `min_wake_interval` after the one before is worth a system call.
     pub(crate) fn new(min_wake_interval: Duration) -> Waking {
         Waking {
             doorbell: Doorbell::default(),
@@ -67,8 +68,8 @@ impl Waking {
         }
     }
 
-    /// Sees to it that sleepers hear of records that were appended at `now_ns`. To be called after they were
-    /// published, by the appending thread.
+    /// Ensures that sleeping readers are woken for records that were appended at `now_ns`. Called by the
+    /// appending thread, after it has published the records.
     #[inline]
     pub(crate) fn notify_of_append(&self, publisher: &Publisher<'_>, now_ns: u64) {
         self.bursts.note(now_ns);
@@ -77,7 +78,7 @@ impl Waking {
         }
     }
 
-    /// Sees to it that sleepers hear of what was published before this call. Any thread.
+    /// Ensures that sleeping readers are woken for everything published before this call. Any thread.
     #[inline]
     pub(crate) fn notify_readers(&self, publisher: &Publisher<'_>) {
         if self.doorbell.notifier_sleeps() {
@@ -107,7 +108,7 @@ impl Waking {
         &self.listener
     }
 
-    /// Rouses the process's own listener, where everybody else is woken by another call.
+    /// Calls only the process's own listener; another call wakes all other readers.
     pub(crate) fn rouse_listener(&self) {
         self.listener.rouse();
     }
@@ -120,7 +121,7 @@ impl Waking {
 
 /// The notifier's side.
 impl Waking {
-    /// Whether the notifier is to end.
+    /// Whether the notifier must end.
     pub(crate) fn is_stopped(&self) -> bool {
         self.doorbell.is_stopped()
     }
@@ -130,19 +131,20 @@ impl Waking {
         self.look_interval
     }
 
-    /// Empty looks that the notifier may count as done after a round that woke `woken` sleepers. A crowd, or
-    /// a burst of publications, keeps it awake; a few sleepers can be left to those who publish.
+    /// How many empty looks the notifier may count in advance after a round that woke `woken` sleepers. Many
+    /// sleepers, or a burst of publications, keep it awake; publishing threads can wake a few sleepers
+    /// themselves.
     pub(crate) fn looks_after_round(&self, woken: usize) -> u32 {
         if woken > INLINE_WAKES_MAX || self.bursts.is_burst() { 0 } else { IDLE_LOOKS }
     }
 
-    /// Whether so many empty looks in a row are enough to go to sleep.
+    /// Whether this many consecutive empty looks are enough to go to sleep.
     pub(crate) fn may_sleep(&self, empty_looks: u32) -> bool {
         empty_looks >= IDLE_LOOKS
     }
 
-    /// Sleeps until the doorbell rings, for `timeout` at most; not at all if something `is_published` that
-    /// readers have not been told of.
+    /// Sleeps until the doorbell rings, for `timeout` at most. Does not sleep if `is_published` says that
+    /// something was published of which readers have not been told.
     pub(crate) fn sleep(&self, is_published: impl Fn() -> bool, timeout: Duration) {
         self.doorbell.sleep(is_published, timeout);
     }
@@ -153,8 +155,8 @@ impl Waking {
     }
 }
 
-/// Wakes everybody who sleeps on the segment, in groups. `between` runs between two groups; if it answers
-/// `false`, the rest sleep on. Returns how many were woken.
+/// Wakes all readers that sleep on the segment, in groups. `between` runs between two groups; if it returns
+/// `false`, the remaining readers sleep on. Returns how many were woken.
 pub(crate) fn wake_sleepers(publisher: &Publisher<'_>, mut between: impl FnMut() -> bool) -> usize {
     let mut all = 0;
     for n in 0..publisher.segment().wake_words() {
@@ -173,8 +175,8 @@ pub(crate) fn wake_sleepers(publisher: &Publisher<'_>, mut between: impl FnMut()
     all
 }
 
-/// Wakes everybody who sleeps on the segment, for what happens once in a writer's life. Each sleeper has
-/// something to look up then, so a crowd is woken in groups, and a lone reader at once.
+/// Wakes all readers that sleep on the segment, for an event that happens once in a writer's life. Every
+/// woken reader has work to do then, so many readers are woken in groups, and a lone reader at once.
 pub(crate) fn wake_everybody(publisher: &Publisher<'_>) {
     wake_sleepers(publisher, || {
         thread::yield_now();

@@ -42,7 +42,7 @@ use waldo_shm_protocol::{Log, Position};
 
 /// The one writer of a ring. Belongs to one thread at a time; every call does its work before it returns.
 ///
-/// Dropping it closes the ring like [`Writer::close`], without telling whether that went well.
+/// Dropping the writer closes the ring like [`Writer::close`], without reporting whether that succeeded.
 pub struct Writer {
     pub(crate) core: Arc<Core>,
     engine: Engine<WriteProgress>,
@@ -80,7 +80,7 @@ pub struct Writer {
     threads: Vec<JoinHandle<()>>,
     closed: bool,
     home: PathBuf,
-    // Last, so that the lock goes last.
+    // The last field, so that the lock is released last.
     _lock: WriterLock,
 }
 
@@ -104,13 +104,13 @@ impl Writer {
     /// the ring if its last writer did not close it, and publishes the control segment.
     ///
     /// # Errors
-    /// [`OpenError`]. If something that had been durable is damaged, nothing has been changed.
+    /// [`OpenError`]. If durable bytes are damaged, nothing has been changed.
     pub fn open(home: impl AsRef<Path>, options: WriterOptions) -> Result<Writer, OpenError> {
         start::open(home.as_ref(), options)
     }
 
-    /// Opens the ring that `disk` holds: another implementation of the files than the operating system's. The
-    /// lock and a link to the control segment are still real files in `home`, which must exist.
+    /// Opens the ring that `disk` holds; `disk` may be another implementation of files than the operating
+    /// system's. The lock and a link to the control segment are still real files in `home`, which must exist.
     ///
     /// # Errors
     /// As [`Writer::open`].
@@ -142,7 +142,8 @@ impl Writer {
         &self.home
     }
 
-    /// The ring's directory as the writer has opened it, wherever it is by now; `None` on a disk without one.
+    /// The ring's directory as the writer has opened it, wherever it is now; `None` on a disk without a
+    /// directory.
     pub fn directory(&self) -> Option<BorrowedFd<'_>> {
         self.core.disk.directory()
     }
@@ -152,23 +153,23 @@ impl Writer {
         &self.options
     }
 
-    /// Appends records that have their numbers. The first one's `prev_seq_no` must be the tip (in an empty
-    /// ring it may be anything), every other's the `seq_no` before it. With
-    /// [`Durability::Sync`](crate::Durability::Sync) the records are durable when this returns, otherwise
-    /// committed.
+    /// Appends records that have their numbers. The `prev_seq_no` of the first record must be the tip (in an
+    /// empty ring it may be any number); that of every other record must be the `seq_no` of the record before
+    /// it. With [`Durability::Sync`](crate::Durability::Sync) the records are durable when this returns,
+    /// otherwise committed.
     ///
     /// # Errors
-    /// [`AppendError`]. If a record does not fit, none was appended; after [`AppendError::NoPage`] those
-    /// before the end of the page were, see [`Writer::tip`].
+    /// [`AppendError`]. If a record is refused, none was appended. After [`AppendError::NoPage`], the records
+    /// before the end of the page were appended: see [`Writer::tip`].
     pub fn append(&mut self, logs: &[Log<'_>]) -> Result<Appended, AppendError> {
         let appended = self.stage(logs.iter().map(Entry::from))?;
         self.finish()?;
         Ok(appended)
     }
 
-    /// [`Writer::append`] of records that have their time as well, in nanoseconds since 1970: those of
-    /// another ring, say. A time before that of the last record is not possible; the last record's stands
-    /// for it.
+    /// [`Writer::append`] of records that also have a time, in nanoseconds since 1970: those of another ring,
+    /// say. Times cannot decrease: if `time_ns` is before the time of the last record, the last record's time
+    /// is used.
     ///
     /// # Errors
     /// As [`Writer::append`].
@@ -189,7 +190,7 @@ impl Writer {
         Ok(appended)
     }
 
-    /// Checks records and puts them into the buffers: they are part of the log once [`Writer::finish`] is
+    /// Checks records and puts them into the buffers. They are part of the log once [`Writer::finish`] is
     /// done.
     pub(crate) fn stage<'a>(
         &mut self,
@@ -232,7 +233,7 @@ impl Writer {
             return Err(AppendError::Exhausted { tip });
         }
         let mut bytes = 0;
-        // Not by a range from the tip on, which would step beyond the last number there is.
+        // Not a range from the tip on, which would step beyond the largest number.
         let numbered = payloads.enumerate().map(|(n, payload)| (tip + n as u64, payload));
         for (prev_seq_no, payload) in numbered.clone() {
             bytes += self.check_size(prev_seq_no + 1, payload.len())?;
@@ -246,14 +247,14 @@ impl Writer {
     /// Makes everything that was appended durable.
     ///
     /// # Errors
-    /// [`AppendError::Failed`] if that could not be done; the writer has stopped then.
+    /// [`AppendError::Failed`] if that was not possible; the writer has then stopped.
     pub fn sync(&mut self) -> Result<(), AppendError> {
         self.check_whole()?;
         self.core.flush().map_err(|cause| AppendError::Failed { cause })?;
         Ok(())
     }
 
-    /// Closes the ring: everything is durable, readers are told, the next opening needs no recovery.
+    /// Closes the ring: makes everything durable and tells readers. The next opening needs no recovery.
     ///
     /// # Errors
     /// [`AppendError::Failed`] if the last flush failed, or the writer had failed before.
@@ -262,11 +263,11 @@ impl Writer {
     }
 
     fn position(&self, offset: u64) -> Position {
-        // Page ids are checked when a page is taken, offsets lie below the page's length.
+        // Page ids are checked when a page is taken; offsets are below the page's length.
         Position::new(self.active.page.id, offset).unwrap_or_default()
     }
 
-    /// Whether it has stopped for good.
+    /// Whether the writer has stopped for good.
     #[inline]
     pub(crate) fn has_failed(&self) -> bool {
         self.core.poison.get().is_some()
@@ -322,7 +323,7 @@ impl Writer {
         self.core.unflushed.stop();
         self.preparer.stop();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so on stderr; closing goes on.
+            // A thread that panicked has said so on stderr; closing continues.
             let _ = thread.join();
         }
         let end = flushed?;
@@ -349,8 +350,8 @@ impl Writer {
     }
 }
 
-/// A wrong hash would make the record damaged from the start: nobody could read past it, and the ring would
-/// not open.
+/// A wrong hash would make the record damaged from the start: no reader could read past it, and the ring
+/// would not open.
 #[inline]
 fn check_hash(entry: &Entry<'_>) -> Result<(), AppendError> {
     let Some(stored) = entry.hash.filter(|_| entry.hash_is_claimed) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What is the same for every system: processes, phases, records, clocks, figures, tables.
+//! The parts that are the same for every system: processes, phases, records, clocks, figures, tables.
 //!
 //! `scenario` runs everything; `round` is one system with one number of subscribers. `publisher` and
 //! `subscriber` are what happens in the other processes, which are this program again (`role`).

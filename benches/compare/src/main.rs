@@ -1,4 +1,4 @@
-//! Waldo's fan-out against what people use for it today: the same records go to 1, 10, 100 and 1,000
+//! Waldo's fan-out compared with what people use for that today: the same records go to 1, 10, 100 and 1,000
 //! subscriber processes on one machine, through each system in turn. README.md says what is compared, how,
 //! and what is unfair about it.
 //!

@@ -1,4 +1,4 @@
-//! What a system is to the harness, whichever it is.
+//! The interface between a system and the harness.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What a measurement comes to: latencies, tables, plots, and the machine that all of it is of.
+//! The results of a measurement: latencies, tables, plots, and the machine on which they were measured.
 
 pub mod histogram;
 pub mod machine;

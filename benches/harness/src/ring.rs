@@ -1,4 +1,4 @@
-//! What a ring is made with if the page length alone was chosen.
+//! The geometry of a ring of which only the page length was chosen.
 
 use waldo::protocol::page::PageGeometry;
 use waldo::writer::WriterOptions;

@@ -1,4 +1,4 @@
-//! One thing against another, in turns: rounds, medians and the spread of their ratio.
+//! Comparing an operation with its floor, in turns: rounds, medians and the spread of their ratio.
 
 use super::setting::Plan;
 use super::watch::Watch;

@@ -1,4 +1,4 @@
-//! `waldo-suite fanout`: one writer process, tens of thousands of reader processes, and what both pay.
+//! `waldo-suite fanout`: one writer process, tens of thousands of reader processes, and the cost for both.
 
 mod course;
 mod findings;

@@ -1,5 +1,5 @@
-//! How the page cache holds a file: in folios of which sizes. That decides how fast small appends are, how
-//! cheap it is to map a page, and what a flush costs while many processes map it.
+//! The sizes of the folios in which the page cache holds a file. They decide how fast small appends are, how
+//! cheap it is to map a page, and what a flush costs while many processes map the page.
 
 use super::system;
 use std::collections::BTreeMap;

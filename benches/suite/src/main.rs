@@ -1,4 +1,4 @@
-//! What Waldo does on this machine, next to what the bare system does.
+//! Measures Waldo on this machine, and compares it with the bare system.
 
 mod comparison;
 mod fanout;

@@ -1,4 +1,4 @@
-//! One run of a measurement: its place, its rows and plots, and what becomes of them.
+//! One run of a measurement: its place, its rows and plots, and how they are shown.
 
 use super::comparison::{self, PairedComparison};
 use super::folios;

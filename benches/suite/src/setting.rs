@@ -1,4 +1,4 @@
-//! What all measurements have in common on the command line, and what it comes to.
+//! The arguments that all measurements share, and the plan that results.
 
 use clap::ValueEnum;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `waldo append --socket`: to the service that has the ring.
+//! `waldo append --socket`: appending through the service that owns the ring.
 
 use super::bell::{Bell, Until};
 use super::feed::Feed;
@@ -48,27 +48,27 @@ const RING_FLAGS: [&str; 15] = [
 /// To whom, and as whom.
 #[derive(clap::Args, Debug)]
 pub struct RemoteArgs {
-    /// Append through the service that listens on this socket (waldo-service), beside other programs that do
-    /// the same, instead of writing the ring oneself.
+    /// Append through the service that listens on this socket (waldo-service), together with other programs,
+    /// instead of writing to the ring directly.
     #[arg(long, value_name = "PATH", conflicts_with_all = RING_FLAGS)]
     socket: Option<PathBuf>,
-    /// The name under which the service knows this input. With a name each record is stored once, also when
-    /// the service is killed in between; without, a batch whose answer was lost is there twice.
+    /// The name under which the service knows this input. With a name each record is stored once, even if the
+    /// service is killed in between; without a name, a batch whose answer was lost is stored twice.
     #[arg(long, value_name = "NAME")]
     producer: Option<String>,
-    /// The input is the same from its beginning as it was before under this name: go on behind the last
-    /// record that is stored.
+    /// The input is the same, from its beginning, as in an earlier run under this name: continue after the
+    /// last record that is stored.
     #[arg(long)]
     resume: bool,
-    /// Have records acknowledged when they survive power loss, in a ring that does not do so anyway.
+    /// Wait until records survive power loss, even if the ring does not make every append durable.
     #[arg(long)]
     durable: bool,
     /// Send over the socket alone, and not through memory that is shared with the service.
     #[arg(long)]
     no_lane: bool,
-    /// How long to try to reach a service that is not there or does not answer, at the start and later, and
-    /// for ever with `forever`. A try that has begun is given a second. If this is not given: 5 s, and 30 s
-    /// more for the answer of one that has taken the connection.
+    /// How long to try to reach a service that is not there or does not answer, at the start and later;
+    /// `forever` for no limit. An attempt that has begun gets a second. Default: 5 s, and 30 s more for the
+    /// answer of a service that has taken the connection.
     #[arg(long, value_name = "TIME", value_parser = parse_patience)]
     wait: Option<Patience>,
 }

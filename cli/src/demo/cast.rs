@@ -1,4 +1,4 @@
-//! The demo's writer and readers, with what each has to know.
+//! Starting the demo's writer and readers, with the arguments of each.
 
 use super::plan::Plan;
 use super::{Args, READER, WRITER};

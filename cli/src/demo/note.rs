@@ -1,4 +1,4 @@
-//! What the processes of the demo tell it, a line each on the board.
+//! What the processes of the demo tell it, one line each in the event log.
 
 use super::tally::Sum;
 use waldo_harness::processes::memory::Memory;

@@ -1,4 +1,4 @@
-//! What became of one reader.
+//! The outcome of one reader.
 
 use super::tally::Sum;
 use waldo_harness::processes::memory::Memory;

@@ -1,4 +1,4 @@
-//! How large a ring the demo makes, and whether the writer has to be held back.
+//! The size of the demo's ring, and whether the writer has to be throttled.
 
 use super::Args;
 use super::text;

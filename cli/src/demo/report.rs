@@ -1,4 +1,4 @@
-//! What the demo has shown.
+//! The demo's result.
 
 use super::outcome::ReaderOutcome;
 use super::plan::Geometry;

@@ -1,4 +1,4 @@
-//! What a process has seen of the log, boiled down to something that can be compared.
+//! What a process has seen of the log, summed up so that it can be compared.
 
 use xxhash_rust::xxh3::Xxh3;
 

@@ -1,4 +1,4 @@
-//! What a change of a ring's size is, in words.
+//! A change of a ring's size, described in words.
 
 use nix::sys::statvfs::statvfs;
 use std::fmt::Write;

@@ -1,6 +1,6 @@
 //! `waldo serve --socket` and `--config`: becoming the program `waldo-service`.
 //!
-//! The command has no async runtime and no HTTP server. Whoever wants them installs the service.
+//! The command has no async runtime and no HTTP server; the service has both, and is installed separately.
 
 use crate::writer_args::WriterArgs;
 use anyhow::anyhow;
@@ -19,25 +19,25 @@ pub struct ServiceArgs {
     /// Take records from producers that connect to this Unix socket, instead of from standard input.
     #[arg(long, value_name = "PATH", conflicts_with = "fifo")]
     socket: Option<PathBuf>,
-    /// Serve what this TOML file says: one or several rings, each with its socket.
+    /// Serve the rings of this TOML file: one or several, each with its socket.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["fifo", "home", "socket"])]
     config: Option<PathBuf>,
-    /// With --config or --socket: only say whether that would work.
+    /// With --config or --socket: only check whether the configuration would work.
     #[arg(long)]
     check: bool,
-    /// With --socket: its permission bits; 0660 if this is not given.
+    /// With --socket: the socket's permission bits; 0660 by default.
     #[arg(long, value_name = "MODE", requires = "socket")]
     socket_mode: Option<String>,
-    /// With --socket: its group.
+    /// With --socket: the socket's group.
     #[arg(long, value_name = "GROUP", requires = "socket")]
     socket_group: Option<String>,
     /// With --config or --socket: metrics, health and a status page over HTTP on this address.
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<String>,
-    /// With --config or --socket: what the log tells (error, warn, info, debug, trace).
+    /// With --config or --socket: the level of the log (error, warn, info, debug, trace).
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// With --config or --socket: text, json or journald.
+    /// With --config or --socket: the format of the log: text, json or journald.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
 }

@@ -1,8 +1,8 @@
 //! A copy in a directory.
 //!
-//! A directory that is made for the copy gets its name when the copy is complete. One that is there already
-//! is filled in its place, with the metadata last. So a copy that does not come to its end is no ring, and
-//! what somebody else has put into the directory meanwhile is neither replaced nor mixed with the copy.
+//! A directory that is made for the copy gets its name when the copy is complete. An existing directory is
+//! filled in place, with the metadata last. So an incomplete copy is not a ring, and files that another
+//! process has put into the directory meanwhile are neither replaced nor mixed with the copy.
 
 use crate::snapshot::page_reader::PageReader;
 use crate::snapshot::place::{CopyPlace, give};

@@ -1,5 +1,5 @@
-//! One page on its way into a copy: read from beginning to end, checked, and blank where nothing is written
-//! down for good.
+//! Reading one page for a copy: from beginning to end, checked, and with zeros for the parts that are not
+//! final yet.
 
 use std::fs::File;
 use std::io::{self, Read};

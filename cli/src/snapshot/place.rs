@@ -1,5 +1,5 @@
-//! Where a copy is made. It is held open, and everything is done relative to it: whoever can rename things on
-//! the way there, as the user of a ring can of whom root makes a copy, has no hand in it.
+//! Where a copy is made. The directory is held open, and every operation is relative to it, so a user who can
+//! rename directories above it cannot interfere. (When root copies a ring, the ring's user may be able to.)
 
 use anyhow::{Context, bail};
 use nix::dir::Dir;

@@ -1,5 +1,5 @@
-//! Who may read a ring, as far as owners, groups and permission bits say: of `ring.meta`, which new files and
-//! the control segment go by, and whether everything else agrees.
+//! Who may read a ring, according to owners, groups and permission bits: those of `ring.meta`, which new
+//! files and the control segment follow, and whether all other files agree with them.
 
 #[cfg(test)]
 mod tests;

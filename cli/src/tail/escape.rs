@@ -1,4 +1,4 @@
-//! Payloads on a terminal: nothing in them moves the cursor, rings the bell or turns the text around.
+//! Escaping payloads on a terminal: nothing in them moves the cursor, rings the bell or reverses the text.
 
 use crate::tail::paint::{DIM, MATCH, RESET};
 use regex::bytes::Regex;

@@ -1,4 +1,4 @@
-//! Reading records and handing them on, to the end that was asked for.
+//! Reading records and passing them on, up to the end that was asked for.
 
 use crate::attach::settle;
 use crate::moment;

@@ -1,4 +1,4 @@
-//! When output is coloured and escaped, and the colours.
+//! Whether output is coloured and escaped, and the colours.
 
 /// What a regular expression has found.
 pub const MATCH: &str = "\x1b[1;31m";
@@ -14,9 +14,9 @@ pub const RESET: &str = "\x1b[0m";
 pub enum When {
     /// If standard output is a terminal.
     Auto,
-    /// Also into pipes and files.
+    /// For pipes and files as well.
     Always,
-    /// Not even then.
+    /// Never, not even on a terminal.
     Never,
 }
 

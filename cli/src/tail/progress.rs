@@ -1,4 +1,4 @@
-//! `--checkpoint`: what has been dealt with, in a file.
+//! `--checkpoint`: the last processed record, kept in a file.
 
 use anyhow::Context;
 use nix::unistd::{AccessFlags, access};

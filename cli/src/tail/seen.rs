@@ -1,4 +1,4 @@
-//! `--name`: how far this has come, for `waldo lag`.
+//! `--name`: reports this reader's progress to `waldo lag`.
 
 use crate::lag::report_directory;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,9 +1,9 @@
-//! Ending a follower that sleeps, without waking it to look whether it should.
+//! Ending a sleeping follower without waking it now and then to check.
 //!
 //! A reader sleeps on a futex until there is a record. Signals and a closed output are events of file
-//! descriptors, and one thread cannot sleep on both. So another one sleeps on the descriptors. It ends the
-//! process if the first one is idle, which is to say: everything has been written, and saved. One that is at
-//! work looks at the signal by itself, and comes to its own end.
+//! descriptors, and one thread cannot sleep on both. So a second thread sleeps on the descriptors. It ends
+//! the process if the first thread is idle, that is, if everything has been written and saved. If the first
+//! thread is busy, it checks for the signal by itself, and ends by itself.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

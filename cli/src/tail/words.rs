@@ -1,4 +1,4 @@
-//! What happens to a ring, in the words of this command.
+//! This command's messages about what happens to a ring.
 
 use std::fmt;
 use waldo::reader::{ReadError, WriterStatus};

@@ -1,4 +1,4 @@
-//! Threads that do what may take long, so that a file that does not answer holds up neither the keys nor
+//! Threads for work that may take long, so that a file that does not answer holds up neither the keys nor
 //! other rings.
 
 use anyhow::Context;

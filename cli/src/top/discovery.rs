@@ -1,8 +1,8 @@
-//! Rings that nobody has named: those that control segments name, and that are there.
+//! Rings that were not named on the command line: those that control segments name, and that exist.
 //!
-//! Segments are in memory, and reading them takes no time. Whether a ring is where its segment says is a
-//! question to its disk. Each ring is a job of its own, so that a disk which does not answer hides no other
-//! ring.
+//! Segments are in memory, and reading them takes no time. But whether a ring is where its segment says has
+//! to be read from the ring's disk. Each ring is a separate job, so that a disk that does not answer hides no
+//! other ring.
 
 use super::crew::{Crew, Delay, JobProgress};
 use super::turn::Turn;

@@ -1,4 +1,4 @@
-//! What the screen shows: made from what is known and what is looked at, and from nothing else.
+//! Draws the screen, from the known figures and the chosen view alone.
 
 mod help;
 mod list;

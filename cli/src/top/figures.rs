@@ -1,4 +1,4 @@
-//! What is known of a ring at one moment. Nothing in here knows of a terminal.
+//! The figures of a ring at one moment. Nothing in here depends on a terminal.
 
 use super::growth::Growth;
 use super::readers::RankedReaders;

@@ -1,4 +1,4 @@
-//! The process group, which is what a shell stops and lets go on.
+//! The process group, which a shell stops and resumes as a whole.
 
 use anyhow::Context;
 use nix::sys::signal::{Signal, kill, killpg};

@@ -1,4 +1,4 @@
-//! The readers of a ring that make themselves seen, with the worst first.
+//! The readers of a ring that report themselves, the worst first.
 
 use crate::lag::readers::{ReaderRow, look_at};
 use std::cmp::Reverse;

@@ -1,4 +1,4 @@
-//! The rings that are shown: found, looked at in turn, and forgotten when they have gone.
+//! The rings that are shown: found, looked at in turn, and forgotten when they are gone.
 
 use super::crew::{Crew, Delay, JobProgress};
 use super::discovery::{Claims, Discovered, Discovery};

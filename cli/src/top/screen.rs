@@ -1,4 +1,4 @@
-//! The terminal: taken over, drawn on, and given back as it was, whatever happens.
+//! The terminal: taken over, drawn on, and restored, whatever happens.
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Signals that have to do with the terminal: it has another size, or this process is stopped and goes on.
+//! Signals about the terminal: its size has changed, or this process is stopped or resumed.
 
 use super::group::is_orphaned;
 use anyhow::Context;

@@ -1,4 +1,4 @@
-//! How often something is looked at that may take long: as often as it takes little.
+//! How often to make a look that may take long: the longer a look takes, the more seldom.
 
 use std::time::{Duration, Instant};
 

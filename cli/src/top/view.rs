@@ -1,4 +1,4 @@
-//! What is looked at: which ring, in which order, which part of the screen has the keys.
+//! The chosen view: which ring, in which order, and which part of the screen has the keys.
 
 use super::keys::Action;
 use super::rings::RingRow;

@@ -1,4 +1,4 @@
-//! A ring that is looked at again and again. It is attached to once, and anew only where that is called for.
+//! A ring that is looked at again and again. It is attached to once, and again only where necessary.
 
 use super::figures::Figures;
 use super::growth::Meter;

@@ -1,4 +1,4 @@
-//! How large a ring is to be, as people state it: so many pages, so many bytes, or a time at a rate.
+//! The size of a ring as people state it: a number of pages, a number of bytes, or a time at a rate.
 
 #[cfg(test)]
 mod tests;
@@ -6,7 +6,7 @@ mod tests;
 use crate::units;
 use std::time::Duration;
 
-/// What was stated. Nothing, if all are `None`.
+/// The stated size. Nothing was stated if all fields are `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capacity {
     /// Pages.
@@ -20,7 +20,7 @@ pub struct Capacity {
     pub rate: Option<u64>,
 }
 
-/// A page of the ring, as far as it matters here.
+/// The properties of a page that determine how many are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRoom {
     /// Bytes of its file.
@@ -29,7 +29,7 @@ pub struct PageRoom {
     pub records: u64,
 }
 
-/// What becomes of it.
+/// The pages that result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenPages {
     /// Pages of the ring.
@@ -67,10 +67,10 @@ impl Capacity {
         *self == Capacity::default()
     }
 
-    /// The pages that this takes, of which a ring has at most `pages_max`. `None` if nothing was stated.
+    /// The number of pages for this size; a ring has at most `pages_max`. `None` if nothing was stated.
     ///
     /// # Errors
-    /// What contradicts itself or cannot be, and what would work.
+    /// Which values contradict each other or are impossible, and what would work.
     pub fn pages(&self, page: PageRoom, pages_max: u32) -> Result<Option<ChosenPages>, String> {
         let page_len = page.len;
         if let Some(pages) = self.pages

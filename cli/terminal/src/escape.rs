@@ -1,10 +1,10 @@
-//! What a terminal would obey, made visible: names of files and what other processes have written down
-//! neither move the cursor, nor ring the bell, nor turn the text around.
+//! Makes visible what a terminal would obey: names of files and texts of other processes must neither move
+//! the cursor, nor ring the bell, nor reverse the text.
 
 use std::io::Write;
 
-/// Puts `data` behind `out`, each character that a terminal would obey as an escape between `before` and
-/// `after`. What is no UTF-8 is escaped byte by byte.
+/// Appends `data` to `out`, with each character that a terminal would obey as an escape between `before` and
+/// `after`. Bytes that are not UTF-8 are escaped one by one.
 pub fn escape_between(data: &[u8], (before, after): (&str, &str), out: &mut Vec<u8>) {
     let escaped = |out: &mut Vec<u8>, text: std::fmt::Arguments<'_>| {
         // Writing to a vector cannot fail.
@@ -30,21 +30,21 @@ pub fn escape_between(data: &[u8], (before, after): (&str, &str), out: &mut Vec<
     }
 }
 
-/// Text that a terminal only shows.
+/// `text`, escaped so that a terminal only shows it.
 pub fn harmless(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     escape_between(text.as_bytes(), ("", ""), &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Lines that hold names of files, or what other processes have written down: with everything escaped that a
-/// terminal would obey, but for the newlines.
+/// Lines with names of files, or with texts of other processes: everything that a terminal would obey is
+/// escaped, except newlines.
 pub fn harmless_lines(text: &str) -> String {
     text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
-/// Lines in which this program has put sequences for a terminal itself, and nobody else has: with everything
-/// escaped that a terminal would obey, but for these and the newlines.
+/// Lines into which this program itself has put terminal sequences: everything else that a terminal would
+/// obey is escaped, except newlines.
 pub fn harmless_painted(text: &str) -> String {
     text.split_inclusive('\x1b')
         .map(|part| match part.strip_suffix('\x1b') {
@@ -54,7 +54,8 @@ pub fn harmless_painted(text: &str) -> String {
         .collect()
 }
 
-/// Escapes in JSON text what JSON leaves as it is and a terminal obeys. All of that stands in strings.
+/// Escapes in JSON text the characters that JSON does not escape and a terminal obeys. All of these are in
+/// strings.
 pub fn escape_json(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
@@ -70,8 +71,8 @@ pub fn escape_json(text: &str) -> String {
     out
 }
 
-/// Whether a terminal does something else with it than show it: control characters other than the tab, and
-/// what changes the direction or the lines of text.
+/// Whether a terminal obeys the character instead of showing it: control characters other than the tab, and
+/// characters that change the direction or the lines of text.
 pub fn is_obeyed(char: char) -> bool {
     match char {
         '\t' => false,

@@ -1,4 +1,4 @@
-//! How a command ends: outcomes, and what they are on the command line.
+//! How a command ends: outcomes, and their exit codes.
 
 use crate::escape::{harmless_lines, is_obeyed};
 use crate::notice;
@@ -33,7 +33,7 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// The reader of our standard output has gone away: end quietly, as `head` expects.
+/// The reader of our standard output is gone: end quietly, as `head` expects.
 #[derive(Debug)]
 pub struct OutputClosed;
 
@@ -45,8 +45,8 @@ impl fmt::Display for OutputClosed {
 
 impl std::error::Error for OutputClosed {}
 
-/// A signal with this number came while the command waited for somebody else: for whoever takes what is to be
-/// printed, for a ring that is not made yet, for a command that it runs.
+/// A signal with this number arrived while the command waited: for the reader of its output, for a ring that
+/// does not exist yet, or for a command that it runs.
 #[derive(Debug)]
 pub struct Ended(pub i32);
 
@@ -58,7 +58,7 @@ impl fmt::Display for Ended {
 
 impl std::error::Error for Ended {}
 
-/// An error of writing to standard output, told apart by whether it is one at all.
+/// An error of writing to standard output; a closed output becomes [`OutputClosed`].
 pub fn output_error(error: io::Error) -> anyhow::Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         OutputClosed.into()
@@ -72,7 +72,7 @@ pub fn exit_code(result: anyhow::Result<Outcome>) -> ExitCode {
     exit_code_by(result, code_of)
 }
 
-/// The same for a program that tells more kinds of errors apart.
+/// The same for a program that distinguishes more kinds of errors.
 pub fn exit_code_by(result: anyhow::Result<Outcome>, of: impl FnOnce(&anyhow::Error) -> u8) -> ExitCode {
     ExitCode::from(code(result, of))
 }

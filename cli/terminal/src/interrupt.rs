@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin as a flag to look at and a file descriptor to poll.
+//! Ctrl-C and similar signals as a flag to check and a file descriptor to poll.
 
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// SIGINT, SIGTERM and SIGHUP do not end the process any more, they are noted here. One that the process was
-/// started with as ignored (`nohup`, a background job of a script) stays ignored.
+/// Makes SIGINT, SIGTERM and SIGHUP set a flag here instead of ending the process. A signal that was ignored
+/// when the process started (`nohup`, a background job of a script) stays ignored.
 pub struct Interrupt {
     signal: Arc<AtomicUsize>,
     wake: UnixStream,
@@ -47,7 +47,7 @@ impl Interrupt {
         Ok(Interrupt { signal, wake })
     }
 
-    /// The signal that came last, if any did.
+    /// The last signal that arrived, if any.
     pub fn signal(&self) -> Option<i32> {
         // Relaxed: the number is all that is passed.
         match self.signal.load(Ordering::Relaxed) {
@@ -56,7 +56,7 @@ impl Interrupt {
         }
     }
 
-    /// Waits until `input` has something to read, a signal comes, or time is up (`None`: never).
+    /// Waits until `input` has something to read, a signal arrives, or the time is up (`None`: no limit).
     pub fn wait_readable(
         &self,
         input: Option<BorrowedFd<'_>>,
@@ -65,7 +65,7 @@ impl Interrupt {
         self.wait_any(input.as_slice(), timeout)
     }
 
-    /// The same for several inputs: until any of them has something to read. Which one is not said.
+    /// The same for several inputs: until any of them has something to read. Does not say which one.
     pub fn wait_any(&self, inputs: &[BorrowedFd<'_>], timeout: Option<Duration>) -> anyhow::Result<Ready> {
         // Other signals, of children that end, interrupt the poll and are no reason to wait longer.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -85,8 +85,8 @@ impl Interrupt {
         }
     }
 
-    /// Waits until `output` takes bytes, or is broken, which the next write tells. Gives the number of a
-    /// signal if one has come, and `output` took nothing for `grace` since.
+    /// Waits until `output` takes bytes, or is broken, which the next write reports. Returns the number of a
+    /// signal if one arrived and `output` took nothing for `grace` since.
     pub fn wait_writable(&self, output: BorrowedFd<'_>, grace: Duration) -> anyhow::Result<Option<i32>> {
         let mut deadline = None;
         loop {
@@ -120,7 +120,7 @@ impl Interrupt {
         }
     }
 
-    /// Waits until a signal comes, and gives its number, or until nobody can read `output` any more.
+    /// Waits until a signal arrives, and returns its number, or until no process can read `output` any more.
     pub fn wait_hangup(&self, output: Option<BorrowedFd<'_>>) -> anyhow::Result<Option<i32>> {
         loop {
             if let Some(signal) = self.signal() {
@@ -136,7 +136,7 @@ impl Interrupt {
         }
     }
 
-    /// Sleeps for `time`, or until a signal comes; gives its number then.
+    /// Sleeps for `time`, or until a signal arrives, and then returns its number.
     pub fn sleep(&self, time: Duration) -> anyhow::Result<Option<i32>> {
         self.wait_readable(None, Some(time))?;
         Ok(self.signal())
@@ -155,8 +155,8 @@ fn limit(left: Option<Duration>) -> PollTimeout {
     left.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(round_up(time)).unwrap_or(PollTimeout::MAX))
 }
 
-/// Whether this process ignores `signal`. To be asked before a handler is installed: a process that was
-/// started with the signal ignored (`nohup`) is meant to go on ignoring it.
+/// Whether this process ignores `signal`. Must be called before a handler is installed: a process that was
+/// started with the signal ignored (`nohup`) must keep ignoring it.
 pub fn is_ignored(signal: i32) -> bool {
     is_in(ignored(), signal)
 }

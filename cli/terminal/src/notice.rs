@@ -1,8 +1,8 @@
-//! Lines on standard error that can neither hold up nor end the process.
+//! Lines on standard error that can neither block nor end the process.
 //!
-//! Whoever reads our standard error may be stopped, slow or gone, and its disk may be full. None of that is a
-//! reason for a writer to stand still. So a thread of its own writes the lines. What does not fit into its
-//! queue is dropped, and the number of dropped lines is told as soon as somebody reads again.
+//! The reader of standard error may be stopped, slow or gone, and its disk may be full. None of that may stop
+//! a writer. So a separate thread writes the lines. Lines that do not fit into its queue are dropped, and
+//! their number is reported as soon as standard error takes lines again.
 
 use crate::escape::{escape_json, harmless_lines, harmless_painted};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Lines that wait to be written, at most.
 const QUEUE_MAX: usize = 1024;
 
-/// How long the end of a command waits for the last lines to be written, at most.
+/// How long a command that ends waits at most for the last lines to be written.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Lines dropped so far. Relaxed: the number stands for itself.
@@ -43,8 +43,8 @@ struct Queue {
     alone: bool,
 }
 
-/// Puts a line on standard error, `waldo: ` not included. Never blocks. Names of files and what others have
-/// written down are in it, so what a terminal would obey is escaped, but for newlines.
+/// Puts a line on standard error, without the prefix `waldo: `. Never blocks. The line may contain names of
+/// files and texts of other processes, so everything that a terminal would obey is escaped, except newlines.
 pub fn say(line: fmt::Arguments<'_>) {
     queue(bytes_of(line));
 }

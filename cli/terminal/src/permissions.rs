@@ -1,4 +1,4 @@
-//! Permission bits, as people write them.
+//! Permission bits as people write them.
 
 /// Reads permission bits, octal as in chmod: `0640`, `640`, `0o640`.
 pub fn parse_mode(text: &str) -> Result<u32, String> {

@@ -1,7 +1,7 @@
-//! Whether the disk has room for all of a ring that is to be made.
+//! Whether the disk has room for all of a new ring.
 //!
-//! A ring takes its pages one by one, as it grows. Whoever makes one that does not fit hears of it months
-//! later, when the disk is full: better before it is made.
+//! A ring makes its pages one by one, as it grows. Without a check, the user of a ring that is too large
+//! would learn that months later, when the disk is full. So this is checked before the ring is made.
 
 use crate::units;
 use nix::sys::statvfs::statvfs;
@@ -10,8 +10,8 @@ use std::path::Path;
 /// Pages that are made ready beyond those of the ring.
 const AHEAD: u64 = 2;
 
-/// What is to be said if the file system of a ring that is about to be made in `home` cannot hold it when it
-/// is full. `later` says what happens then.
+/// The warning to print if the file system of `home` cannot hold a new ring there when the ring is full.
+/// `later` says what happens then.
 pub fn shortage(home: &Path, ring_size: u32, page_len: u64, later: &str) -> Option<String> {
     let needed = (u64::from(ring_size) + AHEAD).saturating_mul(page_len);
     // The directory may have to be made, too. What cannot be found out is told when it happens.

@@ -9,11 +9,11 @@ use std::time::Duration;
 use waldo_shm_protocol::page::{PageFault, PageHeader, RawPageHeader};
 use waldo_shm_protocol::{RingId, names};
 
-/// Longest that an open is tried again because somebody has a lease on the page.
+/// Longest time for which an open is tried again because a process has a lease on the page.
 const LEASE_PATIENCE: Duration = Duration::from_secs(1);
 const LEASE_PAUSE_MAX: Duration = Duration::from_millis(5);
 
-/// What became of an attempt to open a page.
+/// The result of an attempt to open a page.
 pub(crate) enum Opened<T> {
     /// There it is.
     Page(T),
@@ -34,16 +34,16 @@ pub(crate) fn open(path: &Path, ring_id: &RingId, id: u64) -> Result<Opened<(Fil
 
 /// Opens a page with `open`, which is given the flags.
 ///
-/// Never waits in the system: a pipe that somebody has put in a page's place would hold a reader for ever,
-/// and a lease of a writer that is stopped for 45 s. So an open that meets a lease fails, and is tried again
-/// for as long as [`LEASE_PATIENCE`]. A lease of the writer's lasts for microseconds, and before it was taken
-/// the page has lost its name: the second try finds none, or the page that bears it by then.
+/// Never blocks in the kernel: a pipe in a page's place would block a reader for ever, and the lease of a
+/// stopped writer for 45 s. So an open that meets a lease fails, and is tried again for up to
+/// [`LEASE_PATIENCE`]. The writer holds a lease for microseconds, and the page has lost its name before: the
+/// second try finds no file, or another page that has the name by then.
 pub(super) fn open_with(open: impl Fn(i32) -> io::Result<File>) -> io::Result<File> {
     let always = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    // An access time would have to be written after each append, by the first to read it, under locks of the
+    // Without O_NOATIME, the first read after each append would write the access time, under locks of the
     // inode.
     let once = || match open(always | libc::O_NOATIME) {
-        // Granted to the file's owner only.
+        // The kernel grants this to the file's owner only.
         Err(e) if e.raw_os_error() == Some(libc::EPERM) => open(always),
         opened => opened,
     };
@@ -61,7 +61,7 @@ pub(super) fn open_with(open: impl Fn(i32) -> io::Result<File>) -> io::Result<Fi
     }
 }
 
-/// Checks the header of what was opened as page `id`.
+/// Checks the header of the file that was opened as page `id`.
 pub(super) fn check(
     opened: io::Result<File>,
     path: &Path,
@@ -81,8 +81,8 @@ pub(super) fn check(
     let got = read_at(&file, &mut bytes, 0).map_err(|e| ReadError::io(path, e))?;
     match PageHeader::check(&bytes[..got], stat.len(), ring_id, id) {
         Ok(header) => Ok(Opened::Page((file, header))),
-        // Whatever is wrong with it, trimming may explain it: the page may have been opened just before its
-        // name was taken away, and read while its header was written over.
+        // Trimming may explain any fault: the page may have been opened just before its name was removed, and
+        // read while its header was overwritten.
         Err(fault) => Ok(Opened::Gone(ReadError::Page { path: path.to_path_buf(), fault })),
     }
 }

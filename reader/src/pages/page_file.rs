@@ -66,8 +66,8 @@ impl PageFacts {
         self.page_len
     }
 
-    /// Where this page's committed records end at the latest, according to `watermark`; `None` if that cannot
-    /// be for this page.
+    /// The offset up to which this page's records are committed, according to `watermark`; `None` if the
+    /// watermark is impossible for this page.
     #[inline]
     pub(crate) fn limit(&self, watermark: Watermark) -> Option<u32> {
         let position = watermark.position();
@@ -79,7 +79,7 @@ impl PageFacts {
     }
 }
 
-/// An open page. The kernel keeps the inode for as long as this lives, and the writer does not use it again.
+/// An open page. While this exists, the kernel keeps the inode, and the writer does not recycle the file.
 #[derive(Debug)]
 pub(crate) struct PageFile {
     file: File,

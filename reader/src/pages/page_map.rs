@@ -14,7 +14,7 @@ use waldo_shm_protocol::PageSeed;
 /// read before something can be given back.
 const TABLE: usize = 2 << 20;
 
-/// A mapped page. The kernel keeps the inode for as long as this lives, whatever happens to the file's name.
+/// A mapped page. While this exists, the kernel keeps the inode, whatever happens to the file's name.
 pub(crate) struct PageMap {
     raw: MmapRaw,
     facts: PageFacts,
@@ -25,7 +25,7 @@ pub(crate) struct PageMap {
 }
 
 impl PageMap {
-    /// Maps `file`, which `facts` are of, from start to end. With `hold` it stays open as well.
+    /// Maps all of `file`, to which `facts` belong. With `hold` the file stays open as well.
     ///
     /// # Errors
     /// What mmap says, or that there are too many open files.
@@ -57,15 +57,15 @@ impl PageMap {
     #[inline]
     pub(crate) fn admit(&self, watermark: Watermark) -> Option<u32> {
         let limit = self.facts.limit(watermark)?;
-        // Relaxed: the bytes were ordered by whoever loaded the watermark, and whoever else gets to see this
-        // number without having loaded a watermark was handed a batch by a thread that had.
+        // Relaxed: the thread that loaded the watermark has ordered the bytes, and any other thread that sees
+        // this number was handed a batch by a thread that had loaded a watermark.
         if self.admitted.load(Ordering::Relaxed) < limit {
             self.admitted.fetch_max(limit, Ordering::Relaxed);
         }
         Some(limit)
     }
 
-    /// The greatest offset up to `offset` at which a page table ends; 0 if there is none.
+    /// The greatest offset not above `offset` at which a page table ends; 0 if there is none.
     #[inline]
     pub(crate) fn whole_tables(&self, offset: u32) -> u32 {
         let base = self.raw.as_ptr().addr();
@@ -74,8 +74,9 @@ impl PageMap {
         end.saturating_sub(base) as u32
     }
 
-    /// Has the kernel forget which memory lies in front of `end`; it looks it up again when it is needed.
-    /// With it go the page tables (on x86-64 from Linux 6.14 on; before, with the mapping).
+    /// Drops the page table entries of the mapping before `end`; the kernel fills them again when they are
+    /// needed. This also frees the page tables (on x86-64 from Linux 6.14 on; earlier kernels free them with
+    /// the mapping).
     pub(crate) fn let_go(&self, end: u32) {
         let len = (end as usize).min(self.raw.len());
         // SAFETY: this is a shared mapping of a file, which nobody can have written to through it: whoever
@@ -84,8 +85,7 @@ impl PageMap {
         let _ = unsafe { self.raw.unchecked_advise_range(UncheckedAdvice::DontNeed, 0, len) };
     }
 
-    /// Asks the processor to fetch the header at `offset`, should there be one; nothing happens beyond
-    /// `limit`.
+    /// Prefetches the header at `offset`, if there is one; does nothing beyond `limit`.
     #[inline(always)]
     pub(crate) fn prefetch(&self, offset: u32, limit: u32) {
         #[cfg(target_arch = "x86_64")]
@@ -102,7 +102,7 @@ impl PageMap {
         let _ = (offset, limit);
     }
 
-    /// Up to where the bytes are known to be committed.
+    /// The offset up to which the bytes are known to be committed.
     pub(crate) fn admitted(&self) -> u32 {
         self.admitted.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What a reader has of the end of the log besides a mapping: the page, open, and a copy of its newest
+//! What a reader keeps for the end of the log besides a mapping: the open page, and a copy of its newest
 //! records.
 
 use super::page_file::PageFile;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// one that polls otherwise. More than once: what comes just before a reader falls asleep keeps it awake.
 const ROUNDS: u8 = 2;
 
-/// What a reader has for the end of the log.
+/// What a reader keeps for the end of the log.
 #[derive(Default)]
 pub(crate) struct Tail {
     /// Counts down from the last wake; 0 if records are to be read in place.
@@ -32,34 +32,33 @@ impl Tail {
         self.touched |= self.rounds == 0;
     }
 
-    /// To be called when the reader does not sleep for its records, or gets many: they are read in place from
-    /// now on.
+    /// Called when the reader does not sleep, or gets many records at once: from now on it reads in place.
     pub(crate) fn awake(&mut self) {
         self.rounds = 0;
         self.touched();
     }
 
-    /// To be called when the reader goes to sleep: what wakes it is copied.
+    /// Called when the reader goes to sleep: the records that wake it are copied.
     pub(crate) fn asleep(&mut self) {
         self.rounds = ROUNDS;
     }
 
-    /// Whether the mapping may have been read through since this was asked last.
+    /// Whether the mapping may have been read since the last call.
     pub(crate) fn take_touched(&mut self) -> bool {
         std::mem::take(&mut self.touched)
     }
 
-    /// To be called when something is read in place.
+    /// Called when records are read in place.
     pub(crate) fn touched(&mut self) {
         self.touched = true;
     }
 
-    /// Lets go of the page, when the reader leaves it or it may be another one now.
+    /// Closes the page, when the reader leaves it or its name may belong to another file now.
     pub(crate) fn leave(&mut self) {
         (self.page, self.copy) = (None, None);
     }
 
-    /// Drops what has been copied and not been handed out: it may be something else now.
+    /// Drops copied bytes that have not been handed out: the log may have other bytes there now.
     pub(crate) fn forget(&mut self) {
         self.copy = None;
     }

@@ -1,4 +1,4 @@
-//! The pages that a reader has at hand.
+//! The pages that a reader has mapped.
 
 use crate::pages::page_map::PageMap;
 use crate::pages::tail::Tail;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 /// Pages a reader keeps mapped besides the one it is in, while it looks records up.
 const RECENT_MAX: usize = 64;
 
-/// The page that a reader stands in, those that its lookups have visited, and what it has for the end of the
-/// log.
+/// The page that a reader stands in, the pages that its lookups have visited, and what it keeps for the end
+/// of the log.
 ///
-/// A writer that starts may put other files under the names of pages. So everything here is known under a
-/// start of the writer, and what is known under another one is never given to a search.
+/// A writer that starts may put other files under the names of pages. So every page here belongs to an epoch,
+/// and a search never gets a page of another epoch.
 pub(crate) struct PageWindow {
     /// The page of the reader's place, while it is mapped.
     page: Option<Arc<PageMap>>,
@@ -47,8 +47,8 @@ impl PageWindow {
         self.epoch
     }
 
-    /// Pages are looked up under this start of the writer from now on. What lookups have visited under
-    /// another one is let go of; the page of the place has to be compared first ([`PageWindow::keep_page`]).
+    /// From now on pages are looked up under this epoch. Pages that lookups have visited under another epoch
+    /// are dropped; the page of the place has to be compared first ([`PageWindow::keep_page`]).
     #[inline]
     pub(crate) fn look_under(&mut self, epoch: u32) {
         if self.epoch != epoch {
@@ -57,37 +57,37 @@ impl PageWindow {
         }
     }
 
-    /// The page of the place, whatever start of the writer it is known under.
+    /// The page of the place, under whatever epoch it was mapped.
     #[inline(always)]
     pub(crate) fn page(&self) -> Option<&Arc<PageMap>> {
         self.page.as_ref()
     }
 
-    /// Enters `map`, which has been mapped just now.
+    /// Makes `map`, which was just mapped, the page of the place.
     pub(crate) fn enter(&mut self, map: Arc<PageMap>) {
         self.page = Some(map);
         self.page_epoch = self.epoch;
         self.tail.touched();
     }
 
-    /// The page of the place has turned out to be the file of its name still.
+    /// Keeps the page of the place: its name still leads to the same file.
     pub(crate) fn keep_page(&mut self) {
         self.page_epoch = self.epoch;
         self.tail.touched();
     }
 
-    /// Lets go of the page of the place, which is left, or may be another file now.
+    /// Drops the page of the place: the reader leaves it, or its name may lead to another file now.
     pub(crate) fn leave_page(&mut self) {
         self.page = None;
         self.tail.leave();
     }
 
-    /// Lets go of what lookups have visited.
+    /// Drops the pages that lookups have visited.
     pub(crate) fn forget_recent(&mut self) {
         self.recent.clear();
     }
 
-    /// Moves to where a search has led. `oldest` is the oldest page in the ring.
+    /// Moves to the page that a search has found. `oldest` is the oldest page in the ring.
     #[inline]
     pub(crate) fn move_to(&mut self, page: Option<Arc<PageMap>>, oldest: u64) {
         self.released_to = (0, 0);
@@ -112,7 +112,7 @@ impl PageWindow {
         self.page.as_ref().is_some_and(|page| Arc::ptr_eq(page, map))
     }
 
-    /// Page `id` for a search, if it is here and is known under the present start of the writer.
+    /// Page `id` for a search, if it is here and belongs to the present epoch.
     #[inline]
     pub(crate) fn find(&self, id: u64) -> Option<&Arc<PageMap>> {
         if self.page_epoch == self.epoch
@@ -123,7 +123,7 @@ impl PageWindow {
         self.recent.iter().find(|(recent, _)| *recent == id).map(|(_, map)| map)
     }
 
-    /// Keeps a page mapped for the next lookup, and lets go of those that the ring has trimmed.
+    /// Keeps a page mapped for the next lookup, and drops those that the ring has trimmed.
     pub(crate) fn remember(&mut self, map: Arc<PageMap>, oldest: u64) {
         let id = map.id();
         if self.recent.iter().any(|(recent, _)| *recent == id) {
@@ -156,19 +156,19 @@ impl PageWindow {
         self.stride = stride;
     }
 
-    /// Gives back all of the page's tables, unless others use the mapping.
+    /// Releases all page tables of the page, unless others use the mapping.
     pub(crate) fn release_page(&self) {
         if let Some(map) = self.page.as_ref().filter(|map| Arc::strong_count(map) == 1) {
             map.let_go(u32::MAX);
         }
     }
 
-    /// Gives back the tables in front of `offset` of page `id`. Costs nothing unless a table has been filled
-    /// since the last time, and one system call if so.
+    /// Releases the page tables before `offset` of page `id`. Costs one system call if a table has been
+    /// filled since the last call, otherwise nothing.
     pub(crate) fn release_behind(&mut self, id: u64, offset: u32) {
         let Some(map) = &self.page else { return };
-        // Shared with other readers, which may stand further back, or with batches that are still in use:
-        // what they need would only come back.
+        // The mapping is shared with other readers, which may stand further back, or with batches that are
+        // still in use: the entries that they need would only come back.
         if Arc::strong_count(map) > 1 || id != map.id() {
             return;
         }

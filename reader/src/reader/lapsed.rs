@@ -1,4 +1,4 @@
-//! Being overtaken by the ring, and moving to where a search has led.
+//! Being overtaken by the ring, and moving to the place that a search has found.
 
 use super::Reader;
 use super::outcome::Stepped;
@@ -14,8 +14,8 @@ use waldo_shm_protocol::Position;
 use waldo_shm_protocol::record::{Frame, Record};
 
 impl Reader {
-    /// Looks for `want`, and goes where the search has led. If that is lapped, the reader goes where it was
-    /// told to go then, or stays where it is, with an error.
+    /// Searches for `want`, and moves to the place found. If the reader is lapped, it moves where the options
+    /// tell it, or stays where it is and returns an error.
     pub(crate) fn go(&mut self, want: SeekTarget) -> Result<(), ReadError> {
         match self.search(want)? {
             Sought::Found(found) => self.take(found),
@@ -34,16 +34,16 @@ impl Reader {
             window: &mut self.window,
         };
         let sought = search.resolve(want);
-        // It may have gone over to another attachment on its way.
+        // The search may have changed to another attachment.
         self.position.follow(&self.attachment);
         sought
     }
 
-    /// The reader's page has been trimmed before it was opened, or the one before it has, and with it the
-    /// record that tells whether the log is still the one that was read.
+    /// Called when the reader's page was trimmed before it was opened, or the previous page was, and with it
+    /// the record that shows whether the log is still the one that was read.
     #[cold]
     pub(super) fn lapsed(&mut self) -> Result<Stepped, ReadError> {
-        // What the cursor asked for may lie behind everything that has been trimmed.
+        // The cursor's record may come after everything that has been trimmed.
         let want = match self.position.skip() {
             Skip::Nothing => SeekTarget::Oldest,
             Skip::Through(seq_no) => SeekTarget::After(seq_no),
@@ -54,11 +54,10 @@ impl Reader {
             Sought::Overtaken(overtaken) => return self.overtaken(*overtaken).map(|()| Stepped::Again),
         };
         if found.next.is_none() && (want == SeekTarget::Oldest || found.page.is_none()) {
-            // There is no record in the ring that this reader may see. What it has missed can be told once
-            // there is one.
+            // The ring has no record that this reader may see. The loss can be computed once there is one.
             return Ok(Stepped::Drained);
         }
-        // Behind a number that was asked for, the search has looked by itself whether something is missed.
+        // For a number that was asked for, the search itself has checked whether records were missed.
         let by_number = matches!(want, SeekTarget::After(_));
         let counted = want == SeekTarget::Oldest && !self.position.is_unsure();
         let lost = if counted { self.lost(&found) } else { None };
@@ -98,12 +97,12 @@ impl Reader {
         let Some(last) = self.position.last() else { return false };
         let Some(next) = first_of(found) else { return false };
         let follows = next.prev_seq_no() == last.seq_no;
-        // A writer's start never rewrites what it has appended. Between two starts, records that were not
-        // durable may have been lost and others appended under their numbers, and the last record is not
-        // there to be compared.
+        // Within an epoch, a writer never rewrites what it has appended. Between two epochs, records that
+        // were not durable may have been lost and others appended under their numbers, and the last record is
+        // not there to be compared.
         let same = match last.mark {
             Some(mark) => mark.epoch == next.epoch() || self.options.visibility == Visibility::Durable,
-            // It was not handed out: known by its number alone.
+            // The record was not handed out: only its number is known.
             None => true,
         };
         follows && same
@@ -133,7 +132,7 @@ impl Reader {
             last: found.last,
             skip: found.skip,
             before_page,
-            // While a writer is still mending the files, the place has to be looked at again.
+            // While a writer is still recovering the files, the place has to be checked again.
             epoch: found.settled.then_some(found.epoch),
         };
         self.position.move_to(to, &self.attachment);

@@ -1,8 +1,8 @@
-//! What the parts of a poll come to.
+//! The results of the parts of a poll.
 
 use crate::batch::Batch;
 
-/// What one step of a poll came to.
+/// The result of one step of a poll.
 pub(super) enum Stepped {
     Batch(Batch),
     Drained,
@@ -10,23 +10,23 @@ pub(super) enum Stepped {
     Again,
 }
 
-/// What became of entering a page.
+/// The result of entering a page.
 pub(super) enum Entered {
-    /// It is mapped, as [`Reader`]'s page.
+    /// The page is mapped, as [`Reader`]'s page.
     Page,
     Trimmed,
     /// The ring or its writer has changed meanwhile.
     Moved,
-    /// It is missing, and the segment that names it is out of date: whoever comes next tells.
+    /// The page is missing, and the segment that names it is out of date: the next writer will tell.
     Unsettled,
 }
 
-/// What a look at the ring came to.
+/// The result of a check of the ring.
 pub(crate) enum SourceCheck {
     /// Nothing has changed: a watermark loaded before may be used.
     Same,
-    /// The ring or its writer has changed, and the place has been looked at: load the watermark anew.
+    /// The ring or its writer has changed, and the place has been checked: load the watermark again.
     Moved,
-    /// A writer is mending the files at this moment: nothing may be read until it is done.
+    /// A writer is recovering the files at this moment: nothing may be read until it is done.
     Unsettled,
 }

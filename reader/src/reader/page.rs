@@ -1,4 +1,4 @@
-//! Reading in one page, and going on to the next.
+//! Reading in one page, and changing to the next.
 
 use super::outcome::{Entered, Stepped};
 use super::{Reader, corrupt};
@@ -28,12 +28,12 @@ impl Reader {
 
     #[cold]
     fn enter_anew(&mut self, id: u64) -> Result<Entered, ReadError> {
-        // A page older than the oldest may still be there for a moment, and is as good as any.
+        // A page older than the oldest may still exist for a moment, and is as good as any other.
         let mut tries = 0;
         loop {
             let opened = self.ring.pages.map(id, self.window.epoch())?;
-            // A new writer raises the epoch before it replaces files. What it has put there does not go
-            // together with a watermark from before.
+            // A new writer raises the epoch before it replaces files. A file that it has put there must not
+            // be read up to a watermark from before.
             if self.attachment.epoch() != self.window.epoch() {
                 return Ok(Entered::Moved);
             }
@@ -52,7 +52,7 @@ impl Reader {
                     }
                     tries += 1;
                     if tries >= GONE_TRIES {
-                        // The segment may be out of use, its ring gone on elsewhere.
+                        // The segment may be out of use, and the ring may continue elsewhere.
                         let before = self.attachment.generation;
                         self.refresh_closely()?;
                         return match self.attachment.generation != before {
@@ -69,7 +69,7 @@ impl Reader {
         }
     }
 
-    /// Whether page `id`, which could not be opened, has left the ring.
+    /// Whether page `id`, which could not be opened, has been trimmed.
     pub(crate) fn trimmed(&self, id: u64) -> Result<bool, ReadError> {
         self.attachment.look_at_files()?;
         // The writer raises this before the file loses its name, and the failed open came after that.
@@ -98,7 +98,8 @@ impl Reader {
         }
         match &passed.sealed {
             Some(seal) if watermark.position().page() > map.id() => Ok(self.cross(map.id(), seal)),
-            // Whole records up to the watermark; a sealed page is only left once the next one has begun.
+            // Complete records up to the watermark; a reader leaves a sealed page only once the next one has
+            // begun.
             _ if watermark.position().page() == map.id() => Ok(Stepped::Drained),
             // The page ended without a seal.
             _ => Err(corrupt(&map, passed.end, RecordFault::NoRoom { room: 0 }, self.last_seq_no())),
@@ -114,7 +115,7 @@ impl Reader {
     }
 }
 
-/// Records in the ring in front of `page`, if that is known.
+/// Number of records appended before `page`, if that is known.
 pub(crate) fn records_before(attachment: &Attachment, page: u64) -> Option<u64> {
     let info = attachment.page(page)?;
     (info.records_before != RECORDS_UNKNOWN).then_some(info.records_before)

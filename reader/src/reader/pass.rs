@@ -1,4 +1,4 @@
-//! Passing over the records of a batch, wherever they lie.
+//! Walking over the records of a batch, in a mapping or in a copy.
 
 use super::Reader;
 use crate::error::ReadError;
@@ -9,8 +9,8 @@ use waldo_shm_protocol::record::Frame;
 use waldo_shm_protocol::{PageSeed, Position};
 
 impl Reader {
-    /// Passes over the records that are to come next, in `bytes` at `offset` of the page with this seed, with
-    /// the checks that were asked for.
+    /// Walks over the next records, in `bytes` at `offset` of the page with this seed, with the checks that
+    /// the options ask for.
     #[inline(always)]
     pub(super) fn pass(&self, bytes: &[u8], seed: PageSeed, offset: u32) -> Result<Passed, BadRecord> {
         let prev = self.position.last().map(|last| last.seq_no);
@@ -18,7 +18,7 @@ impl Reader {
         let epoch = self.position.last().and_then(|last| last.mark).map_or(0, |mark| mark.epoch);
         let mut walk = Walk::new((bytes, seed, offset), prev, epoch, self.options.integrity);
         let mut start = offset;
-        // Of the last record only the place: to carry its header along costs more than to look at it once
+        // Keep only the place of the last record: carrying its header along costs more than reading it once
         // more.
         let (mut last, mut skip) = (None, self.position.skip());
         let (mut len, mut payload_bytes, mut first_seq_no) = (0, 0, 0);
@@ -32,7 +32,7 @@ impl Reader {
                     }
                     skip = Skip::Nothing;
                     first_seq_no = record.seq_no();
-                    // Not one record more is looked at than is handed out, if this one fills the batch.
+                    // If this record fills the batch, the record after it is not touched.
                     let run = walk.run(start, self.options.batch_bytes.min(self.position.batch_bytes()));
                     len = 1 + run.len;
                     payload_bytes = record.payload_len() + run.payload_bytes;
@@ -54,7 +54,7 @@ impl Reader {
         Ok(Passed { start, end: walk.offset(), len, payload_bytes, first_seq_no, last, skip, sealed })
     }
 
-    /// Moves to where a pass through page `id` has ended.
+    /// Moves to the place where a walk through page `id` has ended.
     #[inline(always)]
     pub(super) fn advance(&mut self, id: u64, passed: &Passed) -> Result<(), ReadError> {
         let at = Position::new(id, passed.end.into()).ok_or_else(|| self.nonsense())?;

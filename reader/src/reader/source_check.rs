@@ -1,4 +1,4 @@
-//! Keeping up with the ring: other control segments, other writers, and whether the place still holds.
+//! Keeping up with the ring: other control segments, other writers, and whether the place is still valid.
 
 use super::Reader;
 use super::outcome::SourceCheck;
@@ -33,14 +33,14 @@ enum Compared {
 }
 
 impl Reader {
-    /// Follows the ring to another attachment if it has one, and makes sure that the place still holds when
-    /// another writer has come.
+    /// Follows the ring to another attachment if it has one, and checks that the place is still valid when
+    /// another writer has started.
     pub(crate) fn attend(&mut self) -> Result<SourceCheck, ReadError> {
         let mut moved = self.ring.generation() != self.attachment.generation;
         if moved {
             self.adopt(self.ring.current());
         }
-        // A search that failed may have gone over to another attachment.
+        // A search that failed may have changed to another attachment.
         self.position.follow(&self.attachment);
         if self.attachment.needs_attention(self.position.epoch()) {
             moved |= self.attachment.due();
@@ -61,14 +61,14 @@ impl Reader {
         Ok(if moved { SourceCheck::Moved } else { SourceCheck::Same })
     }
 
-    /// Looks whether the ring has a newer control segment than this one.
+    /// Checks whether the ring has a newer control segment than this one.
     pub(crate) fn refresh(&mut self) -> Result<(), ReadError> {
         let fresh = self.ring.refresh(&self.attachment)?;
         self.adopt(fresh);
         Ok(())
     }
 
-    /// The same, for who has found the ring other than the attachment says.
+    /// The same, for a caller that has found that the ring differs from the attachment.
     pub(super) fn refresh_closely(&mut self) -> Result<(), ReadError> {
         let fresh = self.ring.refresh_closely(&self.attachment)?;
         self.adopt(fresh);
@@ -80,8 +80,8 @@ impl Reader {
         self.position.follow(&self.attachment);
     }
 
-    /// Whether another writer has come that is mending the files now. One that has not been seen alive for
-    /// long is not waited for.
+    /// Whether another writer has started and is still recovering the files. A writer that has not been seen
+    /// alive for long does not count.
     pub(crate) fn unsettled(&self) -> bool {
         self.attachment.is_being_mended(self.position.epoch(), &self.ring.options)
     }
@@ -99,19 +99,19 @@ impl Reader {
         if self.position.is_beyond(committed.position()) && !self.position.is_ahead() {
             return Err(self.rewound());
         }
-        // Whatever is mapped is of before: under the same names, the files may be others by now.
+        // All mappings are from before: the same names may belong to other files now.
         self.window.forget_recent();
         self.window.tail_mut().forget();
         let mut keep = false;
         match self.compare(self.window.page(), committed)? {
             Compared::Same => {}
             Compared::SameBefore(end) => self.position.uncross(end),
-            // Thousands of readers need not open and map it again for one start of a writer.
+            // Otherwise thousands of readers would open and map the page again for one start of a writer.
             Compared::SameFile => keep = !self.position.is_ahead(),
             Compared::Other => return Err(self.rewound()),
             Compared::Trimmed => {
                 self.window.leave_page();
-                // What is durable is not lost to a crash, and so never another record later.
+                // A durable record is not lost in a crash, and so is never replaced by another one.
                 if self.options.visibility == Visibility::Committed {
                     self.position.doubt();
                 }
@@ -130,7 +130,7 @@ impl Reader {
         if !settled {
             return Ok(false);
         }
-        // The next step maps the page anew if it may be another file now.
+        // The next step maps the page again if its name may belong to another file now.
         if keep {
             self.window.keep_page();
         } else {
@@ -146,7 +146,7 @@ impl Reader {
         let (id, at) = match self.position.last() {
             None => return Ok(Compared::Same),
             Some(Last { mark: Some(Mark { at: Some((id, offset)), .. }), .. }) => (id, Some(offset)),
-            // Known by number alone: the record behind it tells, if there is one.
+            // Only the number is known: the record after it tells, if there is one.
             Some(_) if place.offset() == PAGE_HEADER_LEN as u32 && place < committed.position() => {
                 (place.page(), None)
             }
@@ -157,7 +157,7 @@ impl Reader {
             Opened::Gone(_) if self.trimmed(id)? => return Ok(Compared::Trimmed),
             Opened::Gone(error) => return Ok(Compared::Missing(error)),
         };
-        // By now the name leads to this file again or still: `Pages::map` has looked.
+        // The name leads to this file, again or still: `Pages::map` has checked that.
         let known = page.is_some_and(|page| Arc::ptr_eq(page, &map));
         let end = match map.admit(committed) {
             Some(end) => end,

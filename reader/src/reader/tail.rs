@@ -1,12 +1,12 @@
 //! Reading the newest records without a mapping.
 //!
-//! A flush has the kernel go over every mapping of a folio that is dirty, and the folio at the tip is dirty
-//! whenever an append is made durable: with 10,000 processes that have it mapped each such append takes 10
-//! times as long. So where appends are made durable one by one, a reader that goes to sleep gives back what
-//! its page tables have of the page, and if it finds only a little when it is woken, copies that with one
-//! `pread`. Pages in which it never finds more it does not map at all. The mapping that is there stays: to
-//! unmap and map takes a lock on the file that a flush needs too. Who finds more, or does not sleep, reads in
-//! place.
+//! During a flush the kernel walks every mapping of each dirty folio, and the folio at the tip is dirty
+//! whenever an append is made durable: with 10,000 processes that have mapped it, each such append takes 10
+//! times as long. So where appends are made durable one by one, a reader that goes to sleep drops its page
+//! table entries of the page. If it finds only a few bytes when it is woken, it copies them with one `pread`.
+//! It never maps a page in which it never finds more. An existing mapping stays, because unmapping and
+//! mapping take a lock on the file that a flush needs too. Readers with more to read, or that never sleep,
+//! read in place.
 
 use super::Reader;
 use super::outcome::Stepped;
@@ -23,7 +23,7 @@ use waldo_shm_protocol::Position;
 /// Bytes of news up to which they are copied.
 const NEWS_MAX: u32 = 32 << 10;
 impl Reader {
-    /// To be called before the reader sleeps until it is woken.
+    /// Called before the reader sleeps until it is woken.
     pub(crate) fn before_sleep(&mut self) {
         if !self.appends_are_flushed() {
             self.let_go_behind();
@@ -44,8 +44,8 @@ impl Reader {
         !self.attachment.goes_by_files() && end(Visibility::Durable) == end(Visibility::Committed)
     }
 
-    /// Reads from `position`, which is below `watermark`, without a mapping; `None` if that is not the way to
-    /// read this. What it finds damaged, too, is left for who reads it in place to tell.
+    /// Reads from `position`, which is below `watermark`, without a mapping; `None` if these bytes have to be
+    /// read in place. Damage also gives `None`, and is reported when the bytes are read in place.
     pub(super) fn read_tail(
         &mut self,
         position: Position,
@@ -90,7 +90,7 @@ impl Reader {
         }
         self.window.tail_mut().leave();
         let Ok(Opened::Page(page)) = self.ring.pages.file(id, self.window.epoch()) else { return None };
-        // As for a mapping: what a new writer has put there does not go together with a watermark from
+        // As for a mapping: a file that a new writer has put there must not be read up to a watermark from
         // before.
         if self.attachment.epoch() != self.window.epoch() {
             return None;

@@ -1,4 +1,4 @@
-//! Where readers report, and where their reports are looked for.
+//! Where readers write their reports, and where the reports are read.
 
 use super::ReportError;
 use super::files::{OpenFiles, ReportFiles};
@@ -25,10 +25,10 @@ const FILES_MAX: usize = 100_000;
 /// that are started together look at each other's.
 const SWEPT_AT_START_MAX: usize = 64;
 
-/// Where readers report, and where their reports are looked for: `/dev/shm` by default.
+/// Where readers write their reports, and where the reports are read: `/dev/shm` by default.
 ///
-/// Another place has to be given to both. It should be a tmpfs, with the mode of `/tmp` if readers of several
-/// users share it.
+/// Both sides have to use the same place. Another place should be a tmpfs, with the mode of `/tmp` if readers
+/// of several users share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportDirectory {
     base: PathBuf,
@@ -40,9 +40,9 @@ pub struct ReportDirectory {
 pub struct ReaderReports {
     /// The reports, by name.
     pub reports: Vec<ReaderReport>,
-    /// Files that are no reports, and directories that are not the user's whose name they bear.
+    /// Files that are not reports, and directories that do not belong to the user in their name.
     pub unusable: u64,
-    /// Whether there are more files of a user than are looked at.
+    /// Whether a user has more files than are read.
     pub cut_short: bool,
 }
 
@@ -50,7 +50,7 @@ pub struct ReaderReports {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeftOverReports {
-    /// The ring. Where it is, or was, nobody has written down.
+    /// The ring. Its path is not recorded.
     pub ring_id: RingId,
     /// The directory of the reports.
     pub path: PathBuf,
@@ -58,7 +58,7 @@ pub struct LeftOverReports {
     pub files: u64,
 }
 
-/// Users who report, and the process that wants to know.
+/// Users with reports, and the process that reads them.
 #[derive(Clone, Debug)]
 pub struct ReportUsers {
     users: Vec<u32>,
@@ -77,7 +77,7 @@ impl ReportDirectory {
         ReportDirectory { base: base.into() }
     }
 
-    /// Has `reader` be seen under this name, which others may bear as well. The first report is written at
+    /// Reports `reader` under this name, which other readers may use as well. The first report is written at
     /// once.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl ReportDirectory {
         Ok(self.reports_of(&self.users()?, ring_id))
     }
 
-    /// The users who report, for [`ReportDirectory::reports_of`].
+    /// The users with reports, for [`ReportDirectory::reports_of`].
     ///
     /// # Errors
     /// [`ReportError::Io`] if the directory cannot be read.
@@ -109,7 +109,7 @@ impl ReportDirectory {
         Ok(ReportUsers { users, here: ReaderProcess::this() })
     }
 
-    /// As [`ReportDirectory::reports`], of these users: for who looks at many rings, and need not list
+    /// As [`ReportDirectory::reports`], for these users only: a caller that looks at many rings need not list
     /// everything in `/dev/shm` for each.
     pub fn reports_of(&self, users: &ReportUsers, ring_id: &RingId) -> ReaderReports {
         let mut found = ReaderReports::default();
@@ -139,13 +139,13 @@ impl ReportDirectory {
         found
     }
 
-    /// Removes the reports of this user that [`ReportDirectory::reports`] leaves out. Gives how many.
+    /// Removes the reports of this user that [`ReportDirectory::reports`] leaves out. Returns how many.
     pub fn sweep(&self, ring_id: &RingId) -> u64 {
         self.sweep_some(ring_id, FILES_MAX)
     }
 
-    /// What [`ReportDirectory::sweep`] would remove of this user's, of all rings. Nobody else does that for
-    /// a ring that has been removed: it has no more readers.
+    /// The reports of this user that [`ReportDirectory::sweep`] would remove, of all rings. Readers do not
+    /// sweep the reports of a removed ring, because it has no readers any more.
     ///
     /// # Errors
     /// [`ReportError`].

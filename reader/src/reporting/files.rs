@@ -1,4 +1,4 @@
-//! One user's files of one ring: opened so that nobody else can have a hand in them.
+//! One user's files of one ring, opened so that no other user can interfere.
 
 use super::ReportError;
 use super::process::ReaderProcess;
@@ -25,7 +25,7 @@ const SCRATCH: &str = ".new";
 /// Attempts at a directory that another reader of this user removes because it is empty.
 const TRIES: u32 = 16;
 
-/// Where a user's reports of a ring lie.
+/// Where a user's reports of a ring are.
 pub(super) struct ReportFiles {
     upper: PathBuf,
     lower: PathBuf,
@@ -89,8 +89,8 @@ impl ReportFiles {
         Ok(OpenFiles { dir, user: self.user })
     }
 
-    /// Puts a file there, in one step. Directories that are missing are made: with the mode that everybody
-    /// may list them, if the umask allows that.
+    /// Puts a file there, in one step. Makes missing directories, with a mode that lets everybody list them
+    /// if the umask allows that.
     ///
     /// # Errors
     /// [`ReportError`].
@@ -128,7 +128,7 @@ impl ReportFiles {
         Ok(())
     }
 
-    /// Removes the directories if nothing is in them, which as a rule is not so.
+    /// Removes the directories if they are empty.
     pub(super) fn remove_if_empty(&self) {
         let _ = std::fs::remove_dir(&self.lower).and_then(|()| std::fs::remove_dir(&self.upper));
     }
@@ -150,7 +150,7 @@ fn enter(parent: BorrowedFd<'_>, name: &Path, path: &Path, user: u32) -> Result<
 }
 
 impl OpenFiles {
-    /// Names of files, `max` at most.
+    /// Names of at most `max` files.
     pub(super) fn files(&self, max: usize) -> Vec<String> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let Ok(mut dir) = Dir::openat(&self.dir, ".", flags, Mode::empty()) else { return Vec::new() };

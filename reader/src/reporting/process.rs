@@ -1,4 +1,4 @@
-//! Which process a report is of, and whether that still runs.
+//! Which process wrote a report, and whether that process still runs.
 
 use crate::source::link::boot_id;
 use nix::errno::Errno;
@@ -18,13 +18,13 @@ pub enum ProcessState {
     Unknown,
 }
 
-/// A process, so that another one that has got the same number is not taken for it.
+/// Identifies a process, so that a later process with the same number is not mistaken for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReaderProcess {
     pub(crate) pid: u32,
     /// When it was started, in ticks since the boot; 0 if unknown.
     pub(crate) started: u64,
-    /// The namespaces of numbers and of clocks that both count in; 0 if unknown.
+    /// The namespaces of the process number and of the start time; 0 if unknown.
     pub(crate) namespaces: [u64; 2],
     /// The boot; zeros if unknown.
     pub(crate) boot: [u8; 16],
@@ -53,7 +53,7 @@ impl ReaderProcess {
         }
     }
 
-    /// Whether it runs, as seen from `here`.
+    /// Whether the process runs, as seen from `here`.
     pub(crate) fn state(&self, here: &ReaderProcess) -> ProcessState {
         let unknown = [0; 16];
         if self.boot != here.boot && self.boot != unknown && here.boot != unknown {

@@ -1,4 +1,4 @@
-//! What a report says.
+//! The content of a report.
 
 use super::process::{ProcessState, ReaderProcess};
 use super::{NAME_LEN_MAX, ReportError};
@@ -11,28 +11,29 @@ const TITLE: &str = "waldo-reader 1";
 /// Longest report in bytes.
 pub(super) const LEN_MAX: u64 = 1024;
 
-/// How far a reader has come, as it says itself.
+/// A reader's progress, by its own account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReaderReport {
-    /// What it calls itself. It holds no control characters, but perhaps others that a terminal obeys: escape
+    /// The reader's name. It contains no control characters, but perhaps others that a terminal obeys: escape
     /// it.
     pub name: String,
-    /// The user whose report this is, as the system says. All the rest is what that user has written down.
+    /// The user who wrote this report, according to the system. All other fields are what that user has
+    /// written.
     pub user: u32,
-    /// The number of its process, as seen there. For people only: numbers are reused.
+    /// The number of the reader's process, in its own namespace. For people only: numbers are reused.
     pub pid: u32,
     /// Whether that process still runs.
     pub process: ProcessState,
-    /// The last record that it has dealt with. Number 0 if it had not said by then; epoch 0 if it knows no
-    /// more of the record than its number.
+    /// The last record that the reader has processed. Number 0 if the reader had not reported one; epoch 0 if
+    /// it knows only the record's number.
     pub position: Checkpoint,
-    /// When it came there, or wrote that down: a second may lie between.
+    /// When the reader got there, or wrote that down: the two may be a second apart.
     pub time: SystemTime,
 }
 
 impl ReaderReport {
-    /// How long ago it said so. Zero if its clock is ahead of ours.
+    /// The age of the report. Zero if the reader's clock is ahead of ours.
     pub fn age(&self) -> Duration {
         self.time.elapsed().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! A reader that makes itself seen.
+//! Reporting a reader's progress.
 
 use super::process::ReaderProcess;
 use super::report::{Content, checked};
@@ -12,8 +12,8 @@ use waldo_shm_protocol::RingId;
 /// Time between two reports. Thirty thousand readers that all move write thirty thousand small files in it.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Tells whoever asks (`waldo lag`) how far a reader has come. Made by [`ReportDirectory::reporter`]; takes
-/// its report away when it is dropped.
+/// Reports a reader's progress, for `waldo lag`. Made by [`ReportDirectory::reporter`]; removes its report
+/// when dropped.
 ///
 /// ```no_run
 /// use waldo_reader::{Cursor, ReportDirectory, Ring};
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// let mut reader = ring.reader(Cursor::Tip)?;
 /// let mut reporter = ReportDirectory::default().reporter(&reader, "indexer")?;
 /// while let Some(batch) = reader.recv(None)? {
-///     // ... deal with the records, then:
+///     // ... process the records, then:
 ///     drop(batch);
 ///     reporter.note(&reader)?;
 /// }
@@ -63,9 +63,8 @@ impl Reporter {
         Ok(reporter)
     }
 
-    /// Takes down where the reader is: everything that it has handed out counts as dealt with. Writes the
-    /// report if the last one is more than a second old and says something else; costs next to nothing
-    /// otherwise.
+    /// Notes where the reader is: all records that it has handed out count as processed. Writes the report if
+    /// the last one is more than a second old and differs; otherwise costs next to nothing.
     ///
     /// # Errors
     /// [`ReportError::Io`]. The reader itself is not concerned.
@@ -73,8 +72,8 @@ impl Reporter {
         self.note_position(position_of(reader))
     }
 
-    /// The same for a program that has its own idea of how far it has come: the checkpoint of the last record
-    /// that it has dealt with.
+    /// The same for a program that tracks its own progress: `position` is the checkpoint of the last record
+    /// that it has processed.
     ///
     /// # Errors
     /// As [`Reporter::note`].
@@ -83,8 +82,8 @@ impl Reporter {
         if self.due_in() == Some(Duration::ZERO) { self.write() } else { Ok(()) }
     }
 
-    /// After what time [`Reporter::note`] should be called again, so that what has been noted is written
-    /// down; `None` if that is the case. For a reader that is about to sleep.
+    /// How long until [`Reporter::note`] should be called again, so that the noted position is written;
+    /// `None` if it is written already. For a reader that is about to sleep.
     pub fn due_in(&self) -> Option<Duration> {
         (self.position != self.written).then(|| PAUSE.saturating_sub(self.last.elapsed()))
     }
@@ -92,7 +91,7 @@ impl Reporter {
     /// Writes the report now.
     ///
     /// # Errors
-    /// As [`Reporter::note`]. The next attempt comes when the reader has moved on: one that sleeps is not
+    /// As [`Reporter::note`]. The next attempt comes when the reader has moved on: a sleeping reader is not
     /// woken for this.
     pub fn write(&mut self) -> Result<(), ReportError> {
         (self.last, self.written) = (Instant::now(), self.position);

@@ -1,4 +1,4 @@
-//! Searches in a ring in which there is nothing to be seen yet.
+//! Searches in a ring that has no visible record yet.
 
 use super::{Found, Search};
 use crate::error::ReadError;

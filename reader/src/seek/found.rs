@@ -1,4 +1,4 @@
-//! What a search comes to.
+//! The results of a search.
 
 use super::page_cursor::PageCursor;
 use super::{FIRST, Search};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::record::Record;
 
-/// What a search has come to.
+/// The result of a search.
 pub(crate) enum Sought {
     Found(Found),
     Overtaken(Box<Overtaken>),
@@ -17,9 +17,9 @@ pub(crate) enum Sought {
 
 /// Records that were asked for have been trimmed.
 pub(crate) struct Overtaken {
-    /// The number after which the reader wanted to go on; 0 for everything.
+    /// The number after which the reader wanted to continue; 0 for everything.
     pub(crate) requested: u64,
-    /// Records missed in front of `oldest`, if that is known.
+    /// Records missed before `oldest`, if that is known.
     pub(crate) lost: Option<u64>,
     /// The oldest record left, as the same search has found it.
     pub(crate) oldest: Found,
@@ -33,12 +33,12 @@ pub(crate) struct Found {
     pub(crate) skip: Skip,
     /// Sequence number of the record at `place`, if there is one.
     pub(crate) next: Option<u64>,
-    /// `place` is the start of the ring, and the record there is wanted: wanted ones in front of it may have
+    /// `place` is the start of the ring, and the record there is wanted: wanted records before it may have
     /// been trimmed.
     pub(crate) begins_ring: bool,
-    /// The writer's start under which this was found.
+    /// The epoch under which this was found.
     pub(crate) epoch: u32,
-    /// That writer has published where the log ends.
+    /// The writer of that epoch has published where the log ends.
     pub(crate) settled: bool,
 }
 

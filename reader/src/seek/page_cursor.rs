@@ -10,14 +10,14 @@ use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::page::IndexEntry;
 use waldo_shm_protocol::record::{Frame, RawRecord, Record, RecordFault};
 
-/// In front of the record at `offset`.
+/// The place before the record at `offset`.
 pub(super) struct PageCursor {
     pub(super) map: Arc<PageMap>,
     pub(super) offset: u32,
     pub(super) last: Option<Last>,
     /// Number of the record that follows, if one does.
     pub(super) next: Option<u64>,
-    /// Bytes from the last record passed to the one behind it; 0 if none was passed.
+    /// Bytes from the last record passed to the one after it; 0 if none was passed.
     pub(super) stride: u32,
 }
 
@@ -28,9 +28,9 @@ impl PageCursor {
 }
 
 impl PageCursor {
-    /// Walks in this page while `on`, asked with number and time, says so, up to `limit` or the seal. The
-    /// records it stops between are checked against their checksums, those passed on the way only for
-    /// structure and chain.
+    /// Walks in this page while `on`, called with number and time, returns true, up to `limit` or the seal.
+    /// The checksums of the two records between which the walk stops are checked; of the other records only
+    /// structure and chain are.
     #[inline]
     pub(super) fn walk(&mut self, limit: u32, on: impl Fn(u64, u64) -> bool) -> Result<(), ReadError> {
         let map = &*self.map;

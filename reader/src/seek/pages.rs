@@ -1,4 +1,4 @@
-//! Which page to look in, and the pages a search keeps at hand.
+//! Which page to search in, and the pages that a search keeps mapped.
 
 use super::page_cursor::good_hint;
 use super::{FIRST, Search, Span, Target};

@@ -1,4 +1,4 @@
-//! What a search owes to checkpoints and to readers that have been overtaken.
+//! Searches for checkpoints, and for readers that have been overtaken.
 
 use super::{Attempt, Found, Overtaken, Search};
 use crate::checkpoint::Checkpoint;
@@ -11,8 +11,8 @@ use crate::walk::frame;
 use waldo_shm_protocol::record::{Frame, Record, RecordFault};
 
 impl Search<'_> {
-    /// Whether it matters that the ring begins with `first`, behind what was asked for: the number that was,
-    /// and how many records have been missed.
+    /// Whether records were missed because the ring begins with `first`, after what was asked for: the number
+    /// asked for, and how many records were missed.
     pub(super) fn missed(
         &self,
         map: &PageMap,
@@ -33,7 +33,7 @@ impl Search<'_> {
         (!goes_on).then_some((checkpoint.seq_no, None))
     }
 
-    /// For a ring that was empty when its records were asked for: none may have been trimmed since.
+    /// For a ring that was empty when its records were asked for: checks that none has been trimmed since.
     pub(super) fn nothing_trimmed(&self, attempt: Attempt) -> Attempt {
         match attempt {
             Attempt::Done(found) if found.begins_ring => match &found.page {

@@ -1,4 +1,5 @@
-//! A ring that this process is attached to: its present source, its pages, and whoever sleeps for it.
+//! A ring that this process is attached to: its present source, its pages, and the thread that sleeps for its
+//! streams.
 
 use super::home::Home;
 use super::link::{ControlFound, Wanted, open_control, read_here, read_meta_in};
@@ -18,9 +19,9 @@ use waldo_shm_protocol::meta::Meta;
 /// What all readers of one attachment share.
 #[derive(Debug)]
 pub(crate) struct AttachedRing {
-    /// The path by which the ring was asked for.
+    /// The path that the caller gave for the ring.
     pub(crate) home: PathBuf,
-    /// As it was when the ring was attached to; only what never changes is to be taken from it.
+    /// The metadata when the ring was attached to; only fields that never change may be used.
     pub(crate) meta: Meta,
     pub(crate) options: AttachOptions,
     pub(crate) pages: Pages,

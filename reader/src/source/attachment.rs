@@ -1,4 +1,4 @@
-//! One source of a ring, and when it was taken up.
+//! One source of a ring, and since when it is used.
 
 use crate::clock::{self, jittered};
 use crate::error::ReadError;
@@ -28,7 +28,7 @@ pub(crate) enum Source {
     Files(Box<FilesTail>),
 }
 
-/// One source and when it was taken up: a ring that moves gets a new one with the next generation.
+/// One source and since when it is used: a ring that moves gets a new attachment with the next generation.
 #[derive(Debug)]
 pub(crate) struct Attachment {
     pub(crate) generation: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Attachment {
     pub(crate) home: Arc<Home>,
     /// When a segment was given up for the files because it was retired.
     pub(super) handover: Option<Instant>,
-    /// Until when the successor of a retired segment is waited for; set when it is first seen to be missing.
+    /// Until when readers wait for the successor of a retired segment; set when it is first found missing.
     pub(super) successor_due: OnceLock<Instant>,
     pub(super) stalled_after: Duration,
     /// When to look next whether this is still the source to use, in milliseconds of the coarse clock.
@@ -96,26 +96,25 @@ impl Attachment {
         }
     }
 
-    /// Whether it is time to look if this is still the source to use. Costs a look at a clock.
+    /// Whether it is time to check that this is still the source to use. Costs a look at a clock.
     #[inline]
     pub(crate) fn look_due(&self) -> bool {
         clock::coarse_ms() >= self.look_at.load(Ordering::Relaxed)
     }
 
-    /// The same, and nobody else in this process is to look meanwhile.
+    /// The same, and claims the check: no other thread of this process makes it meanwhile.
     pub(crate) fn take_look(&self) -> bool {
         let (now, due) = (clock::coarse_ms(), self.look_at.load(Ordering::Relaxed));
         let next = now.saturating_add(jittered(LOOK_PAUSE).as_millis() as u64);
         now >= due && self.look_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Has the next one who asks look again: what is wrong stays so until somebody sees that it is not any
-    /// more.
+    /// Makes the next caller check again: a fault counts until a check finds that it is gone.
     pub(crate) fn look_again(&self) {
         self.look_at.store(0, Ordering::Relaxed);
     }
 
-    /// Up to where a reader with this visibility may read now.
+    /// The position up to which a reader with this visibility may read now.
     #[inline(always)]
     pub(crate) fn watermark(&self, visibility: Visibility) -> Watermark {
         match &self.source {
@@ -134,7 +133,8 @@ impl Attachment {
         }
     }
 
-    /// The seal that belongs at `offset` of page `id`, if a crash has torn it and no writer has come since.
+    /// The seal that belongs at `offset` of page `id`, if a crash has torn it and no writer has started
+    /// since.
     #[cold]
     pub(crate) fn torn_seal(&self, id: u64, offset: u32) -> Option<Seal> {
         match &self.source {
@@ -143,12 +143,12 @@ impl Attachment {
         }
     }
 
-    /// Whether readers that have come to the end are to be told of damage.
+    /// Whether readers at the end must be told of damage.
     pub(crate) fn damaged(&self) -> bool {
         matches!(&self.source, Source::Files(files) if files.damaged())
     }
 
-    /// What is wrong where a reader that has come to `watermark` wants to read on; `None` if nothing is.
+    /// The damage after `watermark` for a reader that has read up to there; `None` if there is none.
     pub(crate) fn damage_at(&self, watermark: Watermark) -> Option<ReadError> {
         match &self.source {
             Source::Control(_) => None,
@@ -215,16 +215,15 @@ impl Attachment {
         }
     }
 
-    /// Most pages that can be between the oldest one and the newest: more is nonsense. Not what this writer's
-    /// options say: a writer before may have been told to keep more, and its pages stay until they are
-    /// trimmed. Nor what this directory has room for, which is a hint. Four times what the format allows a
+    /// Most pages that can be between the oldest one and the newest; more is invalid. This limit is not this
+    /// writer's option, because a previous writer may have kept more pages, which stay until they are
+    /// trimmed; nor the size of the directory, which is a hint. It is four times what the format allows a
     /// ring, since pages that cannot be removed stay as well.
     pub(crate) fn pages_max(&self) -> u64 {
         4 * u64::from(RING_SIZE_MAX)
     }
 
-    /// The newest pages up to `tip` that the directory can have, at most: to look for others in it is
-    /// useless.
+    /// The range of newest pages up to `tip` that the directory can hold: others are never in it.
     pub(crate) fn listed(&self, oldest: u64, tip: u64) -> std::ops::RangeInclusive<u64> {
         let slots = match &self.source {
             Source::Control(control) => u64::from(control.segment().geometry().page_slots()),
@@ -233,7 +232,7 @@ impl Attachment {
         oldest.max(tip.saturating_sub(slots - 1)).max(1)..=tip
     }
 
-    /// The writer's starts so far; 0 if nobody says. To be loaded after the watermark it is to go with.
+    /// The writer's epoch; 0 if unknown. Must be loaded after the watermark that it belongs to.
     #[inline(always)]
     pub(crate) fn epoch(&self) -> u32 {
         match &self.source {
@@ -251,7 +250,7 @@ impl Attachment {
         (tip > 0).then_some(tip)
     }
 
-    /// Whether these are the files that `path` leads to.
+    /// Whether the source is the files at `path`.
     pub(crate) fn files_at(&self, path: &Path) -> bool {
         matches!(&self.source, Source::Files(files) if files.home() == path)
     }
@@ -264,7 +263,7 @@ impl Attachment {
         }
     }
 
-    /// Whether the source may be in need of being replaced, or of a look: cheap, to be asked at each poll.
+    /// Whether the source may have to be replaced or checked. Cheap enough for each poll.
     #[inline(always)]
     pub(crate) fn needs_attention(&self, epoch: u32) -> bool {
         match &self.source {
@@ -282,13 +281,14 @@ impl Attachment {
         }
     }
 
-    /// Whether this goes by the files, without a control segment.
+    /// Whether the source is the files, without a control segment.
     #[inline]
     pub(crate) fn goes_by_files(&self) -> bool {
         matches!(self.source, Source::Files(_))
     }
 
-    /// Looks at the files if this goes by them. `None` if it does not; otherwise whether anything has moved.
+    /// Looks at the files if they are the source. `None` if they are not; otherwise whether the log has
+    /// moved.
     ///
     /// # Errors
     /// What is wrong with the files.
@@ -298,7 +298,7 @@ impl Attachment {
         Ok(Some(files.look()? || files.oldest_page() != oldest))
     }
 
-    /// Whether the files are to be looked at again.
+    /// Whether it is time to look at the files again.
     pub(crate) fn due(&self) -> bool {
         matches!(&self.source, Source::Files(files) if files.due())
     }

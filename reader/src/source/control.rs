@@ -37,7 +37,7 @@ pub(crate) struct ControlMap {
     _map: MmapRaw,
 }
 
-/// An opened control segment that has not been looked into yet.
+/// An opened control segment whose content has not been read yet.
 pub(crate) struct ControlFile {
     file: File,
     stat: Metadata,
@@ -53,10 +53,10 @@ pub(crate) fn path_of(link: &Link) -> PathBuf {
     }
 }
 
-/// What a segment must have been made for, and by whom.
+/// The ring, boot and owner that a segment must have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Here {
-    /// `None` if the system does not tell: `/proc` may be masked.
+    /// `None` if it cannot be read: `/proc` may be masked.
     pub(crate) boot_id: Option<[u8; 16]>,
     pub(crate) home: [u64; 2],
     /// Owners of the ring's directory and of its metadata.
@@ -72,10 +72,11 @@ impl Here {
 }
 
 impl ControlFile {
-    /// Opens what `link` names, for reading only. `None` if it does not exist. Never waits, whatever it is.
+    /// Opens the object that `link` names, read-only. `None` if it does not exist. Never blocks, whatever
+    /// kind of file it is.
     ///
     /// # Errors
-    /// [`SegmentFault::Owner`] if it is none of ours, and what the system says.
+    /// [`SegmentFault::Owner`] if it belongs to another user, and what the system says.
     pub(crate) fn open(link: Link, here: &Here) -> Result<Option<ControlFile>, AttachError> {
         let path = path_of(&link);
         let io = |e| AttachError::io(&path, e);
@@ -108,10 +109,11 @@ impl ControlFile {
         Ok(Some(ControlFile { file, stat, object, link }))
     }
 
-    /// Maps and checks it for ring `ring_id`. The inner error tells what is wrong with it.
+    /// Maps the segment and checks it for ring `ring_id`. The inner error says what is wrong with the
+    /// segment.
     ///
     /// # Errors
-    /// [`AttachError::Io`] if it cannot be mapped, [`AttachError::Control`] if its content is no good.
+    /// [`AttachError::Io`] if it cannot be mapped, [`AttachError::Control`] if its content is not valid.
     pub(crate) fn map(self, ring_id: &RingId, here: &Here) -> Result<ControlMap, AttachError> {
         let path = path_of(&self.link);
         let fault = |fault| AttachError::Control { path: path.clone(), fault };
@@ -191,7 +193,7 @@ fn in_memory(file: &File) -> bool {
 }
 
 impl ControlMap {
-    /// What is in it.
+    /// Access to the segment.
     #[inline(always)]
     pub(crate) fn segment(&self) -> &Segment<'_> {
         &self.segment
@@ -205,8 +207,8 @@ impl ControlMap {
         self.instance
     }
 
-    /// Whether it names another boot than this one. Then it may be followed as long as a writer is seen alive
-    /// in it.
+    /// Whether the segment names another boot than this one. Then it may be followed only while its writer is
+    /// seen alive.
     pub(crate) fn is_doubtful(&self) -> bool {
         self.doubtful
     }

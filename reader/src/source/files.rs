@@ -1,11 +1,11 @@
-//! What may be read when there is no control segment: the files are asked themselves.
+//! How readers without a control segment find out which bytes they may read: from the files.
 //!
-//! The first look is the survey that a writer makes when it opens the ring, so both come to the same end of
-//! the log, and call the same damage. What is not durable as a whole is walked with every check there is,
-//! through `pread` into private memory. Later looks follow the log from there. The end of the good records
-//! counts as the watermark. If the log is damaged there, readers that have come that far get the error.
-//! Looking again costs a few system calls, so it is done at most every millisecond, and down to every 100 ms
-//! while nothing changes; every second while the log is damaged.
+//! The first look is the survey that a writer makes when it opens the ring, so both find the same end of the
+//! log and the same damage. Pages that are not durable as a whole are walked with every check, through
+//! `pread` into private memory. Later looks follow the log from there. The end of the good records is the
+//! watermark. If the log is damaged there, readers that have read that far get the error. A look costs a few
+//! system calls, so it is made at most every millisecond, at least every 100 ms while nothing changes, and
+//! every second while the log is damaged.
 
 mod log_end;
 mod sealed;
@@ -31,7 +31,7 @@ use waldo_shm_protocol::{Position, RingId};
 
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
-/// The same while the log is damaged: somebody has to mend it, and thousands of followers wait for that.
+/// The same while the log is damaged: a person has to repair it, and thousands of followers wait for that.
 const DAMAGED_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Looks in a row that a starting writer may make worthless.
 const STARTS_MAX: u32 = 4;
@@ -80,27 +80,27 @@ impl FilesTail {
         Watermark::vouched(Position::from_word(load_acquire(&self.watermark))) // SYNC(files-watermark)
     }
 
-    /// Up to where the log is known to be durable, as of the last look: never above [`FilesTail::watermark`].
+    /// The position up to which the log is known to be durable, as of the last look: never above
+    /// [`FilesTail::watermark`].
     pub(crate) fn durable(&self) -> Watermark {
         // As for the watermark.
         Watermark::vouched(Position::from_word(load_acquire(&self.durable))) // SYNC(files-watermark)
     }
 
-    /// Whether the log is damaged where it ends for now.
+    /// Whether the log is damaged at its present end.
     #[inline]
     pub(crate) fn damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// What is wrong where a reader that has come to `end` wants to read on; `None` if the log ends there in
-    /// good order.
+    /// The damage at `end`, for a reader that has read up to there; `None` if the log ends there properly.
     pub(crate) fn damage_at(&self, end: Position) -> Option<ReadError> {
         let tail = self.lock();
         let damage = tail.damage.as_ref()?;
         (end == self.watermark().position()).then(|| survey::error(&self.home, damage))
     }
 
-    /// The seal that a crash has torn off page `id`, if it belongs at `offset`.
+    /// The seal of page `id` that a crash has torn, if it belongs at `offset`.
     pub(crate) fn torn_seal(&self, id: u64, offset: u32) -> Option<Seal> {
         survey::torn_seal(&self.home, &self.ring_id, id, offset.into())
     }
@@ -113,8 +113,8 @@ impl FilesTail {
         self.tip_seq_no.load(Ordering::Relaxed)
     }
 
-    /// The writer's starts so far according to the ring's metadata, as of the last look. To be loaded after
-    /// the watermark: it is not older.
+    /// The epoch in the ring's metadata, as of the last look. Must be loaded after the watermark, and is then
+    /// not older than it.
     #[inline]
     pub(crate) fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::Relaxed)
@@ -137,7 +137,7 @@ impl FilesTail {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// How long to pause before it is worth while to look again.
+    /// How long to pause before the next look.
     pub(crate) fn pause(&self) -> Duration {
         self.lock().pause.max(PAUSE_MIN)
     }
@@ -151,8 +151,8 @@ impl FilesTail {
     /// Looks at the files now. `true` if the watermark moved.
     ///
     /// # Errors
-    /// [`ReadError::Io`] or [`ReadError::Page`] if the newest page cannot be read. A bad record is no error
-    /// here: the log ends before it, or goes on behind it.
+    /// [`ReadError::Io`] or [`ReadError::Page`] if the newest page cannot be read. A bad record is not an
+    /// error here: the log ends before it, or continues after it.
     pub(crate) fn look(&self) -> Result<bool, ReadError> {
         let mut tail = self.lock();
         let mut tries = 0;
@@ -162,8 +162,8 @@ impl FilesTail {
             let found = tail.extent(meta.as_ref(), &self.home, &self.ring_id);
             tail.looked = Some(Instant::now());
             let extent = found?;
-            // A writer raises its number before it changes anything. What was read meanwhile is neither old
-            // nor new.
+            // A writer raises its epoch before it changes anything. Bytes read meanwhile may be a mixture of
+            // old and new.
             let undisturbed = |meta: &Meta| read_meta(&self.home).is_none_or(|now| now.epoch == meta.epoch);
             let most = if tail.damage.is_some() { STARTS_MAX_DAMAGED } else { STARTS_MAX };
             if tries >= most || meta.as_ref().is_none_or(undisturbed) {

@@ -1,10 +1,10 @@
-//! The directory of a ring: the one that was opened, and what its path leads to by now.
+//! The directory of a ring: the one that was opened, and the one that its path leads to now.
 //!
-//! A path is a name, and names are given to other things: a directory is moved, a backup is put in its place,
-//! a symbolic link is flipped, a ring is removed and made anew. So a reader opens the directory once, and
-//! looks for files of the ring in the directory that it has opened, wherever that is by now. Whether the path
-//! still leads there is asked in one place only ([`Home::whereabouts`]), at the rare looks that
-//! [`AttachedRing`](crate::source::attached_ring::AttachedRing) does.
+//! A path can come to lead to another directory: a directory is moved, a backup is put in its place, a
+//! symbolic link is flipped, a ring is removed and made again. So a reader opens the directory once, and
+//! looks for files of the ring in the open directory, wherever that is now. Only [`Home::whereabouts`] checks
+//! whether the path still leads there, at the rare looks of
+//! [`AttachedRing`](crate::source::attached_ring::AttachedRing).
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -38,7 +38,7 @@ impl Object {
     }
 }
 
-/// What tells one state of a file from another without reading it: the inode, and when it was changed last.
+/// What distinguishes two states of a file without reading it: the inode, and the time of its last change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     object: Object,
@@ -59,13 +59,13 @@ impl From<FileStat> for Stamp {
 }
 
 impl Stamp {
-    /// What the file at `path` is like; a symbolic link counts as itself. `None` if there is none, or nothing
-    /// can be learned about it.
+    /// The state of the file at `path`; a symbolic link counts as itself. `None` if there is none, or its
+    /// state cannot be read.
     pub(crate) fn at(path: &Path) -> Option<Stamp> {
         lstat(path).ok().map(Stamp::from)
     }
 
-    /// Whether the file has not been changed for so long that the next change is certain to show.
+    /// Whether the file has been unchanged for so long that the next change is certain to show.
     pub(crate) fn is_at_rest(&self) -> bool {
         let since = |(seconds, _): (i64, i64)| {
             let time =
@@ -77,7 +77,7 @@ impl Stamp {
     }
 }
 
-/// A ring's directory, open. What is open keeps its inode, so no other directory can be taken for it.
+/// A ring's open directory. An open directory keeps its inode, so no other directory can be mistaken for it.
 #[derive(Debug)]
 pub(crate) struct Home {
     path: PathBuf,
@@ -98,7 +98,7 @@ pub(crate) enum Whereabouts {
 }
 
 impl Home {
-    /// Opens the directory that `path` leads to. Its files can be opened with that, and nothing else.
+    /// Opens the directory that `path` leads to, only as a base for opening its files.
     ///
     /// # Errors
     /// What the system says.
@@ -109,7 +109,7 @@ impl Home {
         Ok(Home { path: path.to_path_buf(), dir, object: Object::of(&stat), owner: stat.uid() })
     }
 
-    /// The path that it was opened by.
+    /// The path by which the directory was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -127,7 +127,7 @@ impl Home {
         self.owner
     }
 
-    /// Opens file `name` in it for reading, with these flags besides.
+    /// Opens file `name` in the directory for reading, with these additional flags.
     ///
     /// # Errors
     /// What the system says.
@@ -136,12 +136,13 @@ impl Home {
         Ok(File::from(openat(&self.dir, name, flags, Mode::empty())?))
     }
 
-    /// What file `name` in it is like; `None` if there is none, or nothing can be learned about it.
+    /// The state of file `name` in the directory; `None` if there is none, or its state cannot be read.
     pub(crate) fn stamp(&self, name: &str) -> Option<Stamp> {
         fstatat(&self.dir, name, AtFlags::empty()).ok().map(Stamp::from)
     }
 
-    /// The inode that `name` in it stands for; a symbolic link counts as itself. `None` if there is none.
+    /// The inode that `name` in the directory stands for; a symbolic link counts as itself. `None` if there
+    /// is none.
     ///
     /// # Errors
     /// What the system says otherwise.

@@ -1,4 +1,4 @@
-//! Where the link in a ring's directory leads, and what else a ring is recognised by.
+//! Where the link in a ring's directory leads, and how else a ring is identified.
 
 use crate::error::AttachError;
 use crate::id_text::parse_id;
@@ -25,7 +25,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const INCOMPLETE_TRIES: u32 = 10;
 const INCOMPLETE_PAUSE: Duration = Duration::from_millis(1);
 
-/// What a look for a control segment came to.
+/// The result of a search for a control segment.
 pub(crate) enum ControlFound {
     Usable(Box<ControlMap>),
     /// The one that was held already.
@@ -40,18 +40,17 @@ pub(crate) enum ControlFound {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MetaFound {
     pub(crate) meta: Meta,
-    /// The writer's last start that is written down. Not above [`Meta::epoch`], which allows for a slot that
-    /// is lost.
+    /// The last epoch that is written down. Not above [`Meta::epoch`], which allows for a lost slot.
     pub(crate) start: u32,
     pub(crate) owner: u32,
 }
 
-/// What a segment has to be in order to be followed.
+/// What a segment must be, so that readers may follow it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) ring_id: &'a RingId,
     pub(crate) here: Here,
-    /// The writer's last start, if it is known.
+    /// The writer's last epoch, if it is known.
     pub(crate) start: Option<u32>,
     pub(crate) options: &'a AttachOptions,
 }
@@ -125,8 +124,8 @@ pub(crate) fn open_control(
     }
 }
 
-/// Whether a writer that is making the segment at this moment would explain what is wrong with it: its name
-/// comes first, then its permissions, its length and its memory, then its content.
+/// Whether the fault could be that a writer is making the segment at this moment: a new segment first gets
+/// its name, then its permissions, its length and its memory, then its content.
 pub(crate) fn passing(error: &AttachError) -> bool {
     match error {
         AttachError::Control { fault, .. } => {
@@ -153,7 +152,7 @@ fn unfinished(error: &AttachError) -> bool {
     matches!(error, AttachError::Control { fault: Unfinished | TooShort { .. }, .. })
 }
 
-/// Where the log ends, if a writer is running; `None` if none is, or nothing can be learned about it.
+/// Where the log ends, if a writer is running; `None` if none is, or if that cannot be found out.
 ///
 /// # Errors
 /// If the ring's directory cannot be opened.
@@ -246,7 +245,7 @@ fn open_in(home: &Home, name: &str) -> io::Result<File> {
     plain(home.open_file(name, OFlag::O_NONBLOCK)?)
 }
 
-/// What a segment in this place and at this time has to name. `owner` is that of the ring's metadata.
+/// What a segment must name in this place and at this time. `owner` is that of the ring's metadata.
 pub(crate) fn read_here(home: &Home, owner: u32) -> Here {
     Here { boot_id: boot_id(), home: home.object().words(), owners: [home.owner(), owner] }
 }

@@ -1,4 +1,4 @@
-//! Whether a source's writer is there, and whether what the source says is about to change.
+//! Whether a source's writer is alive, and whether the source's content is about to change.
 
 use super::attachment::{Attachment, Source};
 use super::standing::{alive, lively, settling, stall_limit, usable};
@@ -13,27 +13,27 @@ use waldo_shm_protocol::segment::{SegmentFault, WriterState};
 const HANDOVER: Duration = Duration::from_secs(1);
 
 impl Attachment {
-    /// Whether the writer of this segment is at work beyond doubt, so that no other can be.
+    /// Whether the writer of this segment certainly runs, so that no other writer can.
     pub(crate) fn lively(&self) -> bool {
         matches!(&self.source, Source::Control(control) if lively(control))
     }
 
-    /// To be asked when a retired segment has no successor yet: whether to wait for it. For [`HANDOVER`] give
-    /// or take half of it, from the first time this is asked. `false` for what is not retired.
+    /// Whether to wait for the successor of a retired segment that has none yet: for [`HANDOVER`] plus or
+    /// minus up to half of it, from the first call on. `false` if the segment is not retired.
     pub(crate) fn should_await_successor(&self) -> bool {
         let now = Instant::now();
         self.retired() && now < *self.successor_due.get_or_init(|| now + jittered(HANDOVER))
     }
 
-    /// Whether this is a retired segment whose successor has been looked for, and is still waited for.
+    /// Whether this is a retired segment whose successor was missing, and is still being waited for.
     pub(crate) fn awaits_successor(&self) -> bool {
         self.successor_due.get().is_some_and(|due| Instant::now() < *due) && self.retired()
     }
 
-    /// Whether what this segment says may be out of date with nobody to bring it up to date yet: it is
-    /// retired and its successor is waited for, or a writer in it is to mend the files. If that writer has
-    /// just been killed, it counts as alive for a while. Meanwhile the next writer, with a segment that
-    /// cannot be seen from here, may trim the ring.
+    /// Whether this segment may be out of date without a writer that updates it yet: it is retired and its
+    /// successor is being waited for, or its writer still has to recover the files. A writer that was just
+    /// killed counts as alive for a while; meanwhile the next writer, with a segment that is not visible from
+    /// here, may trim the ring.
     pub(crate) fn is_unsettled(&self, options: &AttachOptions) -> bool {
         matches!(&self.source, Source::Control(control)
             if self.awaits_successor() || (settling(control) && alive(control, options)))
@@ -44,7 +44,7 @@ impl Attachment {
             if control.segment().status().state() == Some(WriterState::Retired))
     }
 
-    /// Whether a writer has published where the log ends: none is reading the files at this moment.
+    /// Whether a writer has published where the log ends, so that none is still reading the files.
     pub(crate) fn is_settled(&self) -> bool {
         match &self.source {
             Source::Control(control) => !settling(control),
@@ -52,8 +52,8 @@ impl Attachment {
         }
     }
 
-    /// Whether another writer than that of start `epoch` has come that is mending the files now. One that has
-    /// not been seen alive for long is not waited for.
+    /// Whether another writer than that of `epoch` has started and is still recovering the files. A writer
+    /// that has not been seen alive for long does not count.
     pub(crate) fn is_being_mended(&self, epoch: u32, options: &AttachOptions) -> bool {
         match &self.source {
             Source::Control(_) if self.awaits_successor() => true,
@@ -64,7 +64,7 @@ impl Attachment {
         }
     }
 
-    /// Whether an empty log is empty for good, and not because its writer is still reading the files.
+    /// Whether an empty log is really empty, and not just because its writer is still reading the files.
     pub(crate) fn is_empty_for_good(&self) -> bool {
         match &self.source {
             Source::Control(control) => control.segment().status().state() == Some(WriterState::Live),
@@ -85,10 +85,10 @@ impl Attachment {
         }
     }
 
-    /// How the writer is.
+    /// The writer's state.
     ///
     /// # Errors
-    /// [`ReadError::Control`] if the state word makes no sense.
+    /// [`ReadError::Control`] if the state word is not valid.
     pub(crate) fn writer(&self, options: &AttachOptions) -> Result<WriterStatus, ReadError> {
         match &self.source {
             Source::Control(control) => {

@@ -1,11 +1,10 @@
-//! Noticing that what a ring is read from is not what it was: another segment, another writer, another
-//! directory.
+//! Noticing that the source of a ring has changed: another segment, another writer, another directory.
 //!
-//! A segment does not say that its writer is gone if that was killed, or that the next one works with another
-//! segment which cannot be seen from here. So whoever follows a segment looks now and then, and more often
-//! while no writer is seen alive, at what is true for everybody: whether the path leads to the directory that
-//! was opened, which ring is in it, which start of a writer its metadata names, and which segment its link.
-//! In this order: what is seen first is not younger than what is seen after it.
+//! A segment does not say that its writer was killed, or that the next writer uses another segment that is
+//! not visible from here. So a reader that follows a segment checks now and then, and more often while no
+//! writer is seen alive, what every process can see: whether the path leads to the directory that was opened,
+//! which ring is in it, which epoch its metadata names, and which segment its link names. It checks in this
+//! order, so that what it sees first is not younger than what it sees later.
 
 use super::attached_ring::AttachedRing;
 use super::looks::Glance;
@@ -24,18 +23,18 @@ use waldo_shm_protocol::segment::WriterState;
 
 impl AttachedRing {
     /// The attachment to use instead of `seen` if `seen` cannot be used any more, else `seen`. In files mode,
-    /// looks at the files and for a segment, not more often than is worth while.
+    /// also looks at the files and for a segment, at limited intervals.
     ///
     /// # Errors
-    /// What is wrong with the files or with the segment that has taken the place of an old one, and
-    /// [`ReadError::Replaced`] or [`ReadError::Gone`] if it is not the ring any more.
+    /// What is wrong with the files or with the segment that has replaced the old one, and
+    /// [`ReadError::Replaced`] or [`ReadError::Gone`] if the ring is no longer there.
     pub(crate) fn attend(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
         match &seen.source {
             Source::Control(_) if seen.usable(&self.options) || seen.awaits_successor() => {
                 if !seen.take_look() {
                     return Ok(seen.clone());
                 }
-                // With records or without: a writer that is alive is looked at no further, but for now and
+                // With or without records: while the writer is alive, further checks are made only now and
                 // then.
                 if seen.lively() && !self.looks.due(self.options.check_interval) {
                     return Ok(seen.clone());
@@ -51,8 +50,7 @@ impl AttachedRing {
                 if Arc::ptr_eq(&fresh, seen)
                     && let Err(error) = files.look()
                 {
-                    // The files are looked for by path. The directory may have been moved between the two
-                    // looks.
+                    // Files are listed by path. The directory may have been moved between the two looks.
                     let again = self.refresh(seen)?;
                     return if Arc::ptr_eq(&again, seen) { Err(error) } else { Ok(again) };
                 }
@@ -61,7 +59,7 @@ impl AttachedRing {
         }
     }
 
-    /// Looks where the ring and its segment are now. Gives `seen` back if that is where we are, or if there
+    /// Finds out where the ring and its segment are now. Returns `seen` if nothing has changed, or if there
     /// is nothing better.
     ///
     /// # Errors
@@ -69,15 +67,15 @@ impl AttachedRing {
     pub(crate) fn refresh(&self, seen: &Arc<Attachment>) -> Result<Arc<Attachment>, ReadError> {
         let looked = self.look(seen);
         if looked.is_err() {
-            // What is wrong is wrong for everybody who asks, until somebody sees that it is not any more.
+            // A fault counts for all readers, until a check finds that it is gone.
             self.looks.look_again();
             seen.look_again();
         }
         looked
     }
 
-    /// The same, and nothing is taken for unchanged because it looks so from outside: for who has found the
-    /// ring other than `seen` says. Two changes within one tick of the file system's clock look like one.
+    /// The same, without relying on unchanged file times: for a caller that has found that the ring differs
+    /// from `seen`. Two changes within one tick of the file system's clock look like one.
     ///
     /// # Errors
     /// As [`AttachedRing::attend`].
@@ -97,21 +95,20 @@ impl AttachedRing {
             Whereabouts::Elsewhere(home) => (Some(home), false),
             Whereabouts::Nowhere => (None, false),
         };
-        // A directory that is not at its path has to be found anew each time, in case it is moved on.
+        // A directory that is not at its path has to be found again each time, in case it is moved once more.
         let glance = here.then(|| Glance::of(seen)).flatten();
         if glance.is_some_and(|now| self.looks.same(&now)) {
             return Ok(seen.clone());
         }
         let (home, found) = self.ring_now(&seen.home, elsewhere)?;
-        // What another directory holds is the same ring, but not the same files: a segment names its
-        // directory.
+        // Another directory holds the same ring, but not the same files: a segment names its directory.
         let held = match &seen.source {
             Source::Control(control) if Arc::ptr_eq(&home, &seen.home) => Some(control),
             _ => None,
         };
         let next = self.better(seen, &home, held, found.as_ref())?;
         let Some((source, handover)) = next else {
-            // Time alone may change what is thought of a segment that is not followed, that is out of use, or
+            // Time alone may change the verdict on a segment that is not followed, that is out of use, or
             // whose writer has only just fallen silent.
             let lasting = held.is_none_or(|held| usable(held, &self.options) && settled(held, &self.options));
             self.looks.note(glance.filter(|_| lasting && found.is_some()));
@@ -169,8 +166,7 @@ impl AttachedRing {
         let here = read_here(home, found.map_or(home.owner(), |found| found.owner));
         let start = found.map(|found| found.start);
         let wanted = Wanted { ring_id: &self.meta.ring_id, here, start, options: &self.options };
-        // A start that came between the look at the metadata and that at the segment is seen in the second
-        // one.
+        // If a writer starts between the looks at the metadata and at the segment, the second look shows it.
         let follows = |control: &ControlMap| {
             follows(control, start, &self.options) || follows(control, self.last_start(home), &self.options)
         };
@@ -180,16 +176,16 @@ impl AttachedRing {
                 Some(control).filter(|c| held.is_none_or(|held| held.instance() != c.instance()))
             }
             Ok(ControlFound::Held | ControlFound::Unusable { .. } | ControlFound::Nothing) => None,
-            // Being made at this moment, or not for us: the files go on without it.
+            // The segment is being made at this moment, or is not for us: continue with the files.
             Err(error) if passing(&error) => None,
-            // As long as what we have works, a broken successor is nobody's problem.
+            // As long as the present source works, a broken successor does not matter.
             Err(_) if in_use => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         if let Some(control) = control {
             return Ok(Some((Source::Control(*control), None)));
         }
-        // Thousands of others may stand here too: the files are no place for all of them to look at once.
+        // Thousands of other readers may be here too: they must not all look at the files at once.
         if seen.should_await_successor() {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! What earlier looks at a ring have left behind: when the next one is due, and whether anything has changed.
+//! The results of earlier looks at a ring: when the next look is due, and whether anything has changed.
 
 use super::Attachment;
 use super::home::Stamp;
@@ -12,7 +12,7 @@ use waldo_shm_protocol::names;
 /// So many looks in a row may be no more than a glance.
 const GLANCES_MAX: u32 = 8;
 
-/// What earlier looks have left behind.
+/// The results of earlier looks.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     pub(super) last_beat: LastBeat,
@@ -23,8 +23,8 @@ pub(super) struct Looks {
     glance: Mutex<Option<(Glance, u32)>>,
 }
 
-/// Link and metadata from outside, and whether a writer is at work. A start puts its number into the
-/// metadata, and mostly a new file in the place of the link.
+/// The file states of link and metadata, and whether a writer is running. A writer that starts puts its epoch
+/// into the metadata, and usually replaces the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Glance {
     generation: u64,
@@ -35,7 +35,7 @@ pub(super) struct Glance {
 }
 
 impl Glance {
-    /// What they are like now; `None` if that cannot be told.
+    /// Their state now; `None` if it cannot be read.
     pub(super) fn of(seen: &Attachment) -> Option<Glance> {
         let meta = seen.home.stamp(names::META)?;
         let (generation, lively) = (seen.generation, seen.lively());
@@ -44,12 +44,13 @@ impl Glance {
 }
 
 impl Looks {
-    /// Has the next one who asks look again.
+    /// Makes the next caller look again.
     pub(super) fn look_again(&self) {
         self.next_ms.store(0, Ordering::Relaxed);
     }
 
-    /// Once per `check_interval`, give or take half of it, for all readers of the process together.
+    /// Whether a look is due: once per `check_interval`, plus or minus up to half of it, for all readers of
+    /// the process together.
     pub(super) fn due(&self, interval: Duration) -> bool {
         let (now, due) = (coarse_ms(), self.next_ms.load(Ordering::Relaxed));
         let pause = u64::try_from(jittered(interval).as_millis()).unwrap_or(u64::MAX);
@@ -57,13 +58,13 @@ impl Looks {
         now >= due && self.next_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Puts the next one off: this is one.
+    /// Postpones the next look, because a look is being made now.
     pub(super) fn put_off(&self, interval: Duration) {
         let pause = u64::try_from(jittered(interval).as_millis()).unwrap_or(u64::MAX);
         self.next_ms.store(coarse_ms().saturating_add(pause), Ordering::Relaxed);
     }
 
-    /// Whether nothing has changed from outside since everything was last looked at.
+    /// Whether the file states are unchanged since the last complete look.
     pub(super) fn same(&self, now: &Glance) -> bool {
         let mut glance = self.glance.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *glance {
@@ -75,8 +76,7 @@ impl Looks {
         }
     }
 
-    /// Notes what it was like before everything was looked at; `None` if that has to be done again in any
-    /// case.
+    /// Notes the state before a complete look; `None` if the next look has to be complete in any case.
     pub(super) fn note(&self, before: Option<Glance>) {
         let mut glance = self.glance.lock().unwrap_or_else(PoisonError::into_inner);
         *glance = before.map(|glance| (glance, 0));

@@ -1,9 +1,9 @@
 //! Whether a writer is alive, judged by its heartbeat.
 //!
 //! A heartbeat is a time of CLOCK_BOOTTIME as the writer's process reads it. Processes in other time
-//! namespaces read another time at the same moment. So the number alone says "not long ago" or "long ago"
-//! only to those who share the clock; a number in the future says nothing. Whoever sees the number change
-//! knows by his own clock that the writer was alive meanwhile, whatever the number is.
+//! namespaces read another time at the same moment. So the heartbeat alone says "not long ago" or "long ago"
+//! only to processes that share the clock; a heartbeat in the future says nothing. A process that sees the
+//! heartbeat change knows by its own clock that the writer was alive meanwhile, whatever the value is.
 
 use crate::clock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ const AHEAD_MAX: Duration = Duration::from_millis(10);
 /// No change has been seen.
 const NEVER: u64 = 0;
 
-/// What this process has seen of one writer's heartbeat. Every field is a hint of its own.
+/// What this process has seen of one writer's heartbeat. Each field is a hint by itself.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     /// The heartbeat as it was seen last.
@@ -26,7 +26,7 @@ pub(crate) struct Pulse {
     since: u64,
 }
 
-/// How long a writer has not been seen alive.
+/// How long ago a writer was seen alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// For this long.

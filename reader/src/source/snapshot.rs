@@ -1,4 +1,4 @@
-//! How a ring and its writer are at one moment.
+//! The state of a ring and its writer at one moment.
 
 use super::attached_ring::AttachedRing;
 use super::attachment::{Attachment, Source};

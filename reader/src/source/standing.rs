@@ -1,5 +1,5 @@
-//! How a control segment stands: whether it can be followed, whether it is of the writer's last start, and
-//! whether that writer is alive.
+//! The standing of a control segment: whether it can be followed, whether it belongs to the writer's last
+//! epoch, and whether that writer is alive.
 
 use crate::options::AttachOptions;
 use crate::source::control::ControlMap;
@@ -13,8 +13,8 @@ const LIVELY: Duration = Duration::from_secs(1);
 /// A heartbeat interval above this is taken for nonsense.
 const INTERVAL_MAX_NS: u64 = 60_000_000_000;
 
-/// Whether it can be followed. One that is out of use, or whose writer ended before it had published
-/// anything, says less than the files do.
+/// Whether the segment can be followed. A segment that is out of use, or whose writer ended before it
+/// published anything, says less than the files do.
 pub(crate) fn usable(control: &ControlMap, options: &AttachOptions) -> bool {
     let nothing = control.segment().committed() == Position::NONE;
     match control.segment().status().state() {
@@ -26,12 +26,13 @@ pub(crate) fn usable(control: &ControlMap, options: &AttachOptions) -> bool {
     }
 }
 
-/// Whether its writer has not published yet where the log ends: what stands there is its predecessor's.
+/// Whether the segment's writer has not yet published where the log ends: the positions are still its
+/// predecessor's.
 pub(crate) fn settling(control: &ControlMap) -> bool {
     matches!(control.segment().status().state(), Some(WriterState::Init | WriterState::Recovering))
 }
 
-/// Whether the segment says that a writer is at work. It goes on saying so when the writer is killed.
+/// Whether the segment says that a writer is running. It still says so after the writer was killed.
 pub(crate) fn runs(control: &ControlMap) -> bool {
     settling(control) || control.segment().status().state() == Some(WriterState::Live)
 }
@@ -41,28 +42,28 @@ pub(crate) fn alive(control: &ControlMap, options: &AttachOptions) -> bool {
     runs(control) && control.seen().within(stall_limit(control, options.stalled_after))
 }
 
-/// Whether a writer that says it runs is at work beyond doubt, so that no other can be.
+/// Whether a writer that says it runs certainly does, so that no other writer can.
 pub(crate) fn lively(control: &ControlMap) -> bool {
     runs(control) && control.seen().within(LIVELY)
 }
 
-/// Whether time alone cannot change what [`follows`] and [`alive`] say of the segment, as long as its writer
-/// does nothing: the writer is at work, or has been silent for so long that it counts as gone.
+/// Whether the results of [`follows`] and [`alive`] cannot change by the passing of time alone: the writer is
+/// running, or has been silent for so long that it counts as gone.
 pub(crate) fn settled(control: &ControlMap, options: &AttachOptions) -> bool {
     lively(control) || !alive(control, options)
 }
 
-/// Whether the segment is of the writer's last start, which is number `start`, and not of one before.
+/// Whether the segment belongs to the writer's last epoch, `start`, and not to an earlier one.
 ///
-/// A start takes its number in the ring's metadata before it says in a segment that it runs, and it never
-/// says so with another number. So a segment that says "runs", "closed" or "failed" with a lower number than
-/// the metadata, which has to be read first, is of a start that is over, whatever its heartbeat says. A
-/// higher number than the metadata's, of a writer that is not alive, means that the files have been put back
-/// to an earlier state.
+/// A writer that starts writes its epoch to the ring's metadata before it says in a segment that it runs, and
+/// it never says so with another epoch. So a segment that says "runs", "closed" or "failed" with a lower
+/// epoch than the metadata, which has to be read first, belongs to a writer that is gone, whatever its
+/// heartbeat says. A higher epoch than the metadata's, of a writer that is not alive, means that the files
+/// have been put back to an earlier state.
 ///
-/// Only a writer that reads the files may have its number in the metadata and not yet in its segment. It has
-/// to have been seen at work within the last second ([`lively`]). That a dead one does not count as stalled
-/// yet is not enough: the log would stand still for that long.
+/// Only a writer that still reads the files may have its epoch in the metadata and not yet in its segment.
+/// Such a writer must have been seen alive within the last second ([`lively`]). It is not enough that a dead
+/// writer does not count as stalled yet: the log would stand still for that long.
 pub(crate) fn follows(control: &ControlMap, start: Option<u32>, options: &AttachOptions) -> bool {
     let Some(start) = start else { return true };
     let status = control.segment().status();

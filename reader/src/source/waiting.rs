@@ -12,7 +12,8 @@ const SUCCESSOR_PAUSE: Duration = Duration::from_millis(100);
 const SETTLING_PAUSE: Duration = Duration::from_secs(1);
 
 impl Attachment {
-    /// To be taken before looking for news: what changes after that look changes this value, or wakes.
+    /// Must be taken before looking for news: a change after that look changes this value, or wakes the
+    /// sleeper.
     pub(crate) fn wake_token(&self) -> u32 {
         match &self.source {
             Source::Control(control) => control.segment().wake_token(process_number()),
@@ -20,8 +21,8 @@ impl Attachment {
         }
     }
 
-    /// Sleeps until woken, at most `limit`, and not so long that a dead writer would go unnoticed: `slice` is
-    /// how long that may usually take.
+    /// Sleeps until woken, for at most `limit`, and for at most about `slice`, so that a dead writer does not
+    /// go unnoticed.
     pub(crate) fn sleep(&self, token: u32, slice: Duration, limit: Option<Duration>) {
         match &self.source {
             Source::Control(control) => {

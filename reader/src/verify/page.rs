@@ -84,7 +84,7 @@ impl<'a> PageWalk<'a> {
             .map_err(|source| VerifyError::Io { path: self.path.to_path_buf(), source })
     }
 
-    /// Walks to the end, telling `on_window` the offset now and then.
+    /// Walks to the end, and calls `on_window` with the offset now and then.
     pub(super) fn run(&mut self, mut on_window: impl FnMut(u64)) -> Result<End, VerifyError> {
         let mut window = vec![0; usize::try_from(self.limit()).unwrap_or(WINDOW).min(WINDOW)];
         loop {

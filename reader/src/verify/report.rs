@@ -13,7 +13,7 @@ use waldo_shm_protocol::{Position, RingId};
 pub struct Progress {
     /// Page being checked.
     pub page: u64,
-    /// Bytes dealt with.
+    /// Bytes checked so far.
     pub bytes_done: u64,
     /// Bytes of all page files together.
     pub bytes_total: u64,
@@ -37,11 +37,11 @@ pub struct VerifyReport {
     pub last_seq_no: Option<u64>,
     /// Where the log ends.
     pub end: Position,
-    /// What was seen that is no damage but worth knowing.
+    /// Observations that are not damage but worth knowing.
     pub notes: Vec<String>,
 }
 
-/// Why a ring is not in order, or could not be checked.
+/// Why a ring is damaged, or could not be checked.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VerifyError {

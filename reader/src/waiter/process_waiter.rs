@@ -12,8 +12,8 @@ use std::thread::Thread;
 /// The streams of one ring, and the thread that wakes them, in one process.
 ///
 /// A child process gets a copy of this memory by `fork`, but no copy of the thread, and the mutex may have
-/// been locked by a thread that the child does not have. So a child never touches what belongs to its parent:
-/// it finds, or makes, the entry of its own process at the end of the chain.
+/// been locked by a thread that the child does not have. So a child never touches its parent's entry: it
+/// finds, or makes, the entry of its own process at the end of the chain.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     /// The process that this belongs to.
@@ -59,7 +59,7 @@ impl Waiter {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is nobody left to wait for; the thread must end if so.
+    /// Whether no stream is left; the thread must end if so.
     pub(super) fn finished(&self) -> bool {
         let mut inner = self.lock();
         inner.running = inner.sleepers.streams() > 0;
@@ -77,7 +77,7 @@ impl Waiter {
         self.lock().sleepers.waiting()
     }
 
-    /// Wakes those who see these records. `room` is empty, before and after.
+    /// Wakes the streams that can see these records. `room` is empty, before and after.
     pub(super) fn wake(&self, visibilities: &[Visibility], room: &mut Vec<Waker>) {
         let mut inner = self.lock();
         visibilities.iter().for_each(|visibility| inner.sleepers.take(*visibility, usize::MAX, room));
@@ -86,8 +86,8 @@ impl Waiter {
         room.drain(..).for_each(wake);
     }
 
-    /// Wakes up to `max` of those who wait on this thread, and leaves the others, if there are any, to the
-    /// waiting thread. One fence and one load if nobody waits. Gives whether any was woken here.
+    /// Wakes up to `max` waiting streams on this thread, and leaves the others, if there are any, to the
+    /// waiting thread. Costs one fence and one load if no stream waits. Returns whether this thread woke any.
     pub(crate) fn tell(&self, max: usize) -> bool {
         // SYNC(told-streams): either this load sees a stream that has registered, or the stream's look after
         // that sees what was published before: both sides store, fence, load.
@@ -112,7 +112,8 @@ impl Waiter {
         any
     }
 
-    /// To be called before the lock is released by who has changed the number of those who wait.
+    /// Must be called before the lock is released, by a thread that has changed the number of waiting
+    /// streams.
     pub(super) fn count_those_who_wait(&self, state: &WaiterState) {
         self.waiting.store(state.sleepers.waiting(), Ordering::Relaxed);
     }

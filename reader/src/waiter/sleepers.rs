@@ -1,7 +1,7 @@
-//! Who waits for what: a place for each stream, and a list of the places that hold a waker.
+//! Which stream waits for what: a place for each stream, and a list of the places that hold a waker.
 //!
-//! Nothing here is searched: entering, leaving and taking one of all cost the same however many there are,
-//! and what was allocated once is used again.
+//! There are no searches: entering, leaving and taking one cost the same, however many streams there are.
+//! Allocated places are reused.
 
 use crate::options::Visibility;
 use std::task::Waker;
@@ -66,7 +66,7 @@ impl Sleepers {
         waker
     }
 
-    /// Moves the wakers of up to `max` who wait for records of this kind to the end of `out`.
+    /// Moves the wakers of up to `max` streams that wait for records of this kind to the end of `out`.
     pub(super) fn take(&mut self, visibility: Visibility, max: usize, out: &mut Vec<Waker>) {
         let (places, list) = (&mut self.places, &mut self.waiting[visibility as usize]);
         let waiting = list.drain(list.len().saturating_sub(max)..);

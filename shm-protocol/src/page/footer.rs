@@ -1,4 +1,4 @@
-//! The footer: what a page holds, once it is complete.
+//! The footer: the summary of a complete page.
 
 use super::{IndexEntry, PageFault, PageGeometry, PageHeader};
 use crate::RingId;
@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First eight bytes of a footer.
 pub const FOOTER_MAGIC: [u8; 8] = *b"WALDOFT\n";
 
-/// A footer as it lies in the last 128 bytes of a sealed page; nothing about it is checked.
+/// A footer as read from the last 128 bytes of a sealed page, unchecked.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct RawPageFooter {
@@ -61,7 +61,7 @@ const _: () = assert!(size_of::<RawPageFooter>() == PAGE_FOOTER_LEN);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageFooter(pub(super) RawPageFooter);
 
-/// What a page was found or written to hold; the substance of its footer.
+/// A summary of a page's records: the content of its footer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageSummary {
     /// Sequence number of the first record; 0 if there is none.
@@ -167,7 +167,7 @@ impl PageFooter {
     /// Checks the bytes of the index area.
     ///
     /// # Errors
-    /// [`PageFault::Checksum`] if they are not what the footer says, [`PageFault::Range`] if an entry points
+    /// [`PageFault::Checksum`] if the bytes do not match the footer, [`PageFault::Range`] if an entry points
     /// outside the records or the entries are out of order.
     pub fn check_index(&self, bytes: &[u8]) -> Result<Vec<IndexEntry>, PageFault> {
         let entries: Vec<IndexEntry> = bytes
@@ -178,7 +178,7 @@ impl PageFooter {
         Ok(entries)
     }
 
-    /// The same for entries that have been read where they are to stay.
+    /// The same for index entries that are already in memory.
     ///
     /// # Errors
     /// As [`PageFooter::check_index`].

@@ -1,4 +1,4 @@
-//! How long a page is, and where its parts lie.
+//! The length of a page, and the offsets of its parts.
 
 use crate::limits::*;
 

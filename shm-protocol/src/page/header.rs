@@ -1,4 +1,4 @@
-//! The header: what a page is and which one.
+//! The header: which page of which ring a file is, and its geometry.
 
 use super::{PageFault, PageGeometry};
 use crate::RingId;
@@ -11,7 +11,7 @@ pub const PAGE_MAGIC: [u8; 8] = *b"WALDOPG\n";
 /// First eight bytes of a page that has been taken out of the ring and must not be read any more.
 pub const PAGE_MAGIC_RETIRED: [u8; 8] = *b"WALDOXX\n";
 
-/// A page header as it lies at the start of the file; nothing about it is checked.
+/// A page header as read from the start of the file, unchecked.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct RawPageHeader {
@@ -94,7 +94,7 @@ impl PageHeader {
         self.raw.as_bytes()
     }
 
-    /// The bytes that say "this is no page any more".
+    /// The header of a file that is no longer a page.
     pub fn retired_bytes() -> [u8; 128] {
         let mut bytes = [0; 128];
         bytes[..8].copy_from_slice(&PAGE_MAGIC_RETIRED);

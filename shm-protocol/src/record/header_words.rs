@@ -1,4 +1,4 @@
-//! A record's header in registers, for the loop that readers spend their time in.
+//! A record's header in registers, for the inner loop of readers.
 
 use crate::checksum::PageSeed;
 use crate::limits::{RECORD_HEADER_LEN, RECORD_SIZE_LIMIT, align_record};
@@ -6,12 +6,12 @@ use crate::limits::{RECORD_HEADER_LEN, RECORD_SIZE_LIMIT, align_record};
 // Kinds other than records have bits above the length's 24: beyond the limit.
 const _: () = assert!(RECORD_SIZE_LIMIT <= 1 << 24);
 
-/// The header as its six words, which stay in registers; [`super::RawRecord`] makes a copy in memory whose
-/// parts are loaded again before the copy has settled (measured: 4 of 60 ns that a reader takes for a record
-/// of 100 bytes).
+/// The header as its six words, which stay in registers. [`super::RawRecord`] makes a copy in memory instead,
+/// and loads parts of the copy before its stores have completed (measured: 4 of the 60 ns that a reader takes
+/// for a record of 100 bytes).
 ///
-/// It tells good records only: where it has none, [`super::RawRecord::check`] and
-/// [`super::RawRecord::verify`] tell why.
+/// This type accepts only good records. Where it accepts none, [`super::RawRecord::check`] and
+/// [`super::RawRecord::verify`] say why.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordHeaderWords {
     words: [u64; 6],
@@ -19,8 +19,8 @@ pub struct RecordHeaderWords {
 
 impl RecordHeaderWords {
     /// The record at the start of `bytes`, if everything that memory safety and progress depend on is right:
-    /// it is no seal, its length makes sense and lies within `bytes`, and its number is greater than that of
-    /// its predecessor.
+    /// it is not a seal, its length is valid and within `bytes`, and its number is greater than that of its
+    /// predecessor.
     #[inline(always)]
     pub fn take(bytes: &[u8]) -> Option<RecordHeaderWords> {
         let (words, _) = bytes.as_chunks::<8>();
@@ -57,13 +57,13 @@ impl RecordHeaderWords {
         self.words[1]
     }
 
-    /// The number of the record before it.
+    /// The number of the preceding record.
     #[inline(always)]
     pub fn prev_seq_no(&self) -> u64 {
         self.words[2]
     }
 
-    /// The writer's start it was written by.
+    /// The epoch of the writer that appended the record.
     #[inline(always)]
     pub fn epoch(&self) -> u32 {
         self.words[5] as u32

@@ -5,7 +5,7 @@ use crate::limits::RECORD_HEADER_LEN;
 use crate::{PageSeed, Position};
 
 impl Seal {
-    /// The seal of a page that ends so. The caller has checked that `end` lies in a page.
+    /// The seal of a page that ends at `end`. The caller has checked that `end` is within a page.
     pub fn encode(seed: PageSeed, end: PageEnd, stamp: Stamp) -> RawRecord {
         let mut raw = RawRecord {
             length: FLAG_SEAL | RECORD_HEADER_LEN as u32,

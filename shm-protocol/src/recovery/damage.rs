@@ -1,4 +1,4 @@
-//! Damage: something that had been durable is not there any more.
+//! Damage: bytes that had been durable are missing or bad.
 
 use crate::page::PageFault;
 use crate::record::RecordFault;
@@ -33,7 +33,7 @@ pub enum DamageKind {
     Record(RecordFault),
 }
 
-/// Why a survey came to no end.
+/// Why a survey was not completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SurveyError<E> {
     /// A file could not be read.

@@ -1,4 +1,4 @@
-//! How far the log is known to have been durable, and which good records lie behind a bad one.
+//! How far the log is known to have been durable, and which good records follow a bad one.
 
 use super::source::PageBytes;
 use crate::checksum::PageSeed;
@@ -6,7 +6,7 @@ use crate::limits::{RECORD_ALIGN, RECORD_HEADER_LEN};
 use crate::record::Frame;
 use crate::{Position, RawRecord};
 
-/// What was found behind the place where the walk through a page ended.
+/// What was found after the place where the walk through a page ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Beyond {
     /// The highest durable position that a good header there names.
@@ -16,7 +16,7 @@ pub struct Beyond {
     /// Good headers there.
     pub records: u64,
     /// Where the last good header's record ends; 0 if there is none. Bytes up to there have to be cleared, or
-    /// they could be taken for records once the log has grown up to them.
+    /// the log could later grow up to them and they would pass for records.
     pub end: u64,
 }
 

@@ -20,11 +20,11 @@ pub struct FoundPage {
     pub sealed: bool,
     /// Complete, but the seal has to be written again.
     pub reseal: bool,
-    /// Found by walking over the records: if the page is complete, its footer is missing or was not believed.
+    /// The records were walked. If the page is complete, its footer is missing or could not be trusted.
     pub walked: bool,
 }
 
-/// The page behind the last one, made ready by the last writer and untouched.
+/// The page after the last one, prepared by the last writer and unused.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadyPage {
     /// Its id.
@@ -33,7 +33,7 @@ pub struct ReadyPage {
     pub header: PageHeader,
 }
 
-/// A page file that is no part of the log.
+/// A page file that is not part of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeftOver {
     /// The id in its name.
@@ -43,12 +43,12 @@ pub struct LeftOver {
     pub holds_records: bool,
 }
 
-/// What stands behind the end of the log.
+/// What follows the end of the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Torn {
     /// What the walk stopped at.
     pub fault: RecordFault,
-    /// What looks like records behind.
+    /// Good record headers after that place.
     pub beyond: Beyond,
 }
 
@@ -57,16 +57,16 @@ pub struct Torn {
 pub struct Survey {
     /// The pages of the log, the oldest first. Empty for a new ring.
     pub pages: Vec<FoundPage>,
-    /// The page behind the last one, if it can be used as it is.
+    /// The page after the last one, if it can be used as it is.
     pub ready: Option<ReadyPage>,
     /// Page files to be removed, by rising id.
     pub left_overs: Vec<LeftOver>,
-    /// Everything below this is known to have been durable. If all of the log is lost, a place that owes
-    /// nothing: where the oldest of what is left over begins.
+    /// Everything below this position is known to have been durable. If all of the log is lost, this is the
+    /// start of the oldest left-over page, below which nothing is required.
     pub durable: Position,
     /// The id of the page after the last one, also where all of the log is lost.
     pub next_id: u64,
-    /// What stands behind the end of the log; `None` if the last page is complete or was closed.
+    /// What follows the end of the log; `None` if the last page is complete or was closed.
     pub torn: Option<Torn>,
     /// The last writer closed the ring, and the ring is as that writer left it.
     pub clean: bool,

@@ -1,4 +1,4 @@
-//! Reading one page: by its footer where that can be believed, else record by record.
+//! Reading one page: by its footer where the footer can be trusted, else record by record.
 
 use super::damage::SurveyError;
 use super::source::PageBytes;
@@ -20,13 +20,13 @@ pub struct PageRead {
     pub summary: PageSummary,
     /// The sparse index, from the footer or made during the walk.
     pub index: Vec<IndexEntry>,
-    /// What stood where the walk stopped; `None` if that was the seal, or the footer was believed.
+    /// What the walk stopped at; `None` if that was the seal, or the footer was trusted.
     pub fault: Option<RecordFault>,
     /// The seal is there.
     pub sealed: bool,
-    /// The records were walked; the footer is missing or was not believed.
+    /// The records were walked; the footer is missing or could not be trusted.
     pub walked: bool,
-    /// Highest durable position that a record met on the walk names.
+    /// Highest durable position that a record on the walk names.
     pub durable: Position,
 }
 
@@ -35,8 +35,8 @@ pub(super) fn seed_of(header: &PageHeader) -> PageSeed {
     PageSeed::new(&header.fields().ring_id, header.fields().page_id)
 }
 
-/// What the footer of a page says, if it has one that can be believed: the seal stands where the footer says,
-/// or the last writer closed the ring there.
+/// What the footer of a page says, if the footer can be trusted: the seal stands where the footer says, or
+/// the last writer closed the ring there.
 ///
 /// # Errors
 /// What reading says.

@@ -1,10 +1,10 @@
-//! A page file that is not read where it was never written.
+//! A page file whose holes are not read.
 
 use super::source::PageBytes;
 use std::cell::Cell;
 
-/// Reads a page file, and passes over what was never written: to read that would fill the page cache with
-/// nothing, in small folios, in front of the writer.
+/// Reads a page file, and skips the parts that were never written. Reading those would fill the page cache,
+/// where the writer is about to write, with small folios of zeros.
 pub struct Sparse<P> {
     page: P,
     /// A part of the file that is known to have been written as a whole: from where, and up to where.
@@ -12,7 +12,7 @@ pub struct Sparse<P> {
 }
 
 impl<P: PageBytes> Sparse<P> {
-    /// Reads `page` so.
+    /// Reads `page` without its holes.
     pub fn new(page: P) -> Sparse<P> {
         Sparse { page, written: Cell::default() }
     }
@@ -32,7 +32,7 @@ impl<P: PageBytes> Sparse<P> {
         if written > offset {
             return Ok((written.min(end), false));
         }
-        // At the end of the file, or where nothing is known, whoever reads finds out.
+        // At the end of the file, or where nothing is known, the read itself finds out.
         let to = Some(self.page.next_unwritten(offset)?).filter(|to| *to > offset).unwrap_or(end);
         self.written.set((offset, to));
         Ok((to.min(end), true))

@@ -19,7 +19,7 @@ pub use super::findings::{FoundPage, LeftOver, ReadyPage, Survey, Torn};
 /// Reads the ring in `files`, whose metadata says `meta`. Changes nothing.
 ///
 /// # Errors
-/// [`SurveyError::Damage`] with the first thing that had been durable and is not there any more.
+/// [`SurveyError::Damage`] with the first place where durable bytes are missing or bad.
 pub fn survey<R: RingFiles>(files: &R, meta: &Meta) -> Result<Survey, SurveyError<R::Error>> {
     let mut surveyor =
         Surveyor { files, meta, candidates: read_headers(files, meta)?, durable: meta.known_durable() };
@@ -51,7 +51,7 @@ struct Candidate {
     id: u64,
     header: Result<PageHeader, PageFault>,
     len: u64,
-    /// What its records say, once somebody has asked.
+    /// What the page's records say, once they have been read.
     evidence: OnceCell<Beyond>,
 }
 

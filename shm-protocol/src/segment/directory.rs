@@ -1,8 +1,8 @@
 //! The page directory and the sparse index: where in the ring a record is.
 //!
-//! Slot `page id % number of slots` describes a page. It is reused when the ring has gone round, under a
-//! version that is odd while the slot changes. The index slots that belong to it are guarded by the same
-//! version; while it stands, entries are only ever added at the end.
+//! Slot `page id % number of slots` describes a page. The slot is reused after a lap of the ring; its version
+//! is odd while the slot changes. The same version guards the index slots of that page; while the version
+//! stays the same, entries are only added at the end.
 //!
 //! ```text
 //! writer: version = odd (relaxed); fence(release); fields ... (relaxed); version = even (release)
@@ -220,7 +220,7 @@ impl PageSlot {
         })
     }
 
-    /// Gives the slot to another page. Readers meet either the old content, or none, or the new.
+    /// Gives the slot to another page. A reader sees either the old content, or none, or the new.
     pub(super) fn replace(&self, info: &PageInfo) {
         let version = self.version.load(Ordering::Relaxed);
         self.version.store(version | 1, Ordering::Relaxed);

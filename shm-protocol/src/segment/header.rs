@@ -52,7 +52,7 @@ crate::layout::describe! {
     }
 }
 
-/// How many of each a segment has room for.
+/// How many slots and wake words a segment has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentCounts {
     /// Page slots: 1 to 65538.
@@ -166,7 +166,7 @@ pub enum SegmentFault {
     /// Left over from before a reboot.
     #[error("the control segment is from before the last reboot")]
     Stale,
-    /// Somebody else's: its owner is not one who may write this ring.
+    /// The segment belongs to another user, who may not write this ring.
     #[error(
         "the control segment belongs to user {uid}, who is neither root, nor this user, nor the owner of the ring; \
          remove it"
@@ -186,8 +186,8 @@ pub enum SegmentFault {
 }
 
 impl SegmentHeader {
-    /// A header in private memory, as it was read from the object's first bytes: to be checked before
-    /// anything is mapped. What is mapped afterwards has to be checked again, since it may have changed.
+    /// A header in private memory, read from the object's first bytes, to be checked before the object is
+    /// mapped. After mapping, the header has to be checked again, since the object may have changed.
     pub fn from_bytes(bytes: &[u8; size_of::<SegmentHeader>()]) -> SegmentHeader {
         let word = |at: usize| {
             let mut word = [0; 8];
@@ -218,7 +218,7 @@ impl SegmentHeader {
     /// Checks the header of a mapping of `mapped_len` bytes. Each field is loaded once, into private memory.
     ///
     /// # Errors
-    /// [`SegmentFault`]: the first thing that is wrong. Ring and boot are for the caller to compare.
+    /// [`SegmentFault`]: the first thing that is wrong. The caller compares ring and boot.
     pub fn check(&self, mapped_len: u64) -> Result<(SegmentGeometry, SegmentIdentity), SegmentFault> {
         match load_acquire(&self.magic) {
             // SYNC(segment-ready)
@@ -249,7 +249,7 @@ impl SegmentHeader {
         Ok((geometry, self.identity()))
     }
 
-    /// Whose segment it says it is, whether or not the rest of the header makes sense.
+    /// The identity in the header, whether or not the rest of the header is valid.
     pub fn stored_identity(&self) -> SegmentIdentity {
         self.identity()
     }

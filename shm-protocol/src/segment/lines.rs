@@ -1,8 +1,8 @@
-//! The words readers look at all the time: watermarks, status, counters, wake words.
+//! The words that readers load constantly: watermarks, status, counters, wake words.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering, load_acquire_u32};
 
-/// The line readers follow.
+/// The line that readers follow.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct CommittedLine {
@@ -16,7 +16,7 @@ pub struct CommittedLine {
     pub(super) reserved: [AtomicU64; 13],
 }
 
-/// The line readers of durable records follow.
+/// The line that readers of durable records follow.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct DurableLine {
@@ -26,14 +26,14 @@ pub struct DurableLine {
     pub(super) reserved: [AtomicU64; 15],
 }
 
-/// How the writer is.
+/// The writer's state.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct StatusLine {
     /// A [`WriterState`].
     pub(super) state: AtomicU32,
-    /// The error number behind [`WriterState::Failed`]. Stays when the state changes, so that it fits
-    /// whenever the state says "failed".
+    /// The error number of [`WriterState::Failed`]. Stays when the state changes, so that the number is right
+    /// whenever a reader sees the state "failed".
     pub(super) errno: AtomicU32,
     /// The writer's starts so far; grows by one at each.
     pub(super) epoch: AtomicU32,
@@ -49,16 +49,16 @@ pub struct StatusLine {
     pub(super) reserved: [AtomicU64; 11],
 }
 
-/// What the writer has done since it started, each a number that only grows unless its name says otherwise.
+/// Counters of the writer since its start. Each only grows, unless its name says otherwise.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Counters {
     pub(super) words: [AtomicU64; 48],
 }
 
-/// The bit that a sleeper on a wake word shows to those who wake (FUTEX_WAIT_BITSET), by the value it sleeps
-/// on. Who has changed the word to `token` wakes all but this bit: sleepers of before, and not those who have
-/// looked since.
+/// The bit with which a sleeper waits on a wake word (FUTEX_WAIT_BITSET), derived from the value it sleeps
+/// on. A thread that has changed the word to `token` wakes all bits but this one: the sleepers from before
+/// the change, and not those that have looked since.
 pub const fn wake_bit(token: u32) -> u32 {
     1 << (token % 32)
 }
@@ -93,7 +93,7 @@ crate::layout::describe! {
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<WakeWord>() == 64);
 
-/// What the writer says of itself.
+/// The writer's state, as the writer reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 #[non_exhaustive]
@@ -121,14 +121,14 @@ impl WriterState {
 }
 
 impl StatusLine {
-    /// The writer's state; `None` if the word makes no sense. Orders later loads of `errno` and `epoch`
+    /// The writer's state; `None` if the word is not a valid state. Orders later loads of `errno` and `epoch`
     /// after the writer's stores.
     pub fn state(&self) -> Option<WriterState> {
         WriterState::from_word(load_acquire_u32(&self.state)) // SYNC(state)
     }
 
-    /// Error number of the writer that failed last, 0 if none has. Means something in state
-    /// [`WriterState::Failed`] only.
+    /// Error number of the writer that failed last, 0 if none has. Meaningful only in state
+    /// [`WriterState::Failed`].
     pub fn errno(&self) -> u32 {
         self.errno.load(Ordering::Relaxed)
     }
@@ -178,9 +178,9 @@ pub enum Counter {
     Rotations = 5,
     /// Pages begun that were recycled.
     RecycledPages = 6,
-    /// Pages begun that had to be made anew.
+    /// Pages begun that had to be made fresh.
     FreshPages = 7,
-    /// Trimmed pages that somebody still maps, now. Not monotonic.
+    /// Trimmed pages that some process still maps, now. Not monotonic.
     StuckPages = 8,
     /// Pages trimmed.
     TrimmedPages = 9,

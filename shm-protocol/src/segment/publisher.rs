@@ -1,4 +1,4 @@
-//! The writer's side of the segment: every store there is.
+//! The writer's side of the segment: all stores.
 
 use super::Segment;
 use super::directory::PageInfo;
@@ -9,8 +9,8 @@ use crate::position::Position;
 use crate::record::PageEnd;
 use crate::sync::{AtomicU32, Ordering};
 
-/// Write access to a control segment. There is one writer process; inside it, each method says which of its
-/// threads may call it at a time. Violating that spoils what readers see, never memory safety.
+/// Write access to a control segment. There is one writer process; each method says which threads of that
+/// process may call it. A violation spoils what readers see, never memory safety.
 #[derive(Clone, Copy)]
 pub struct Publisher<'a> {
     segment: Segment<'a>,
@@ -37,8 +37,8 @@ impl<'a> Publisher<'a> {
     }
 
     /// Publishes the committed watermark, the tip, and how many records were ever appended
-    /// ([`crate::page::RECORDS_UNKNOWN`] if that is not known). One thread at a time. Orders everything
-    /// stored before, in the directory as well as by the kernel in the page, ahead of it.
+    /// ([`crate::page::RECORDS_UNKNOWN`] if that is not known). One thread at a time. All earlier stores,
+    /// those into the directory and the kernel's into the page, are ordered before the watermark.
     #[inline]
     pub fn commit(&self, position: Position, tip_seq_no: u64, records: u64) {
         let line = self.segment.committed;
@@ -64,8 +64,8 @@ impl<'a> Publisher<'a> {
         self.set_state(WriterState::Failed);
     }
 
-    /// Names the writer that is starting. The error number of its predecessor stays: a reader may be about to
-    /// load it, having seen the state "failed".
+    /// Names the writer that is starting. The error number of its predecessor stays: a reader that has seen
+    /// the state "failed" may be about to load that number.
     pub fn set_writer(&self, epoch: u32, pid: u32, heartbeat_interval_ns: u64) {
         let status = self.segment.status;
         status.epoch.store(epoch, Ordering::Relaxed);
@@ -78,12 +78,12 @@ impl<'a> Publisher<'a> {
         self.segment.status.heartbeat_ns.store(boottime_ns, Ordering::Relaxed);
     }
 
-    /// Names the oldest page. To be called before that page's predecessor loses its name.
+    /// Names the oldest page. Must be called before that page's predecessor loses its name.
     pub fn set_oldest_page(&self, page: u64) {
         self.segment.status.oldest_page.store(page, Ordering::Relaxed);
     }
 
-    /// Enters page `info.page_id` into the directory in place of the one that held its slot. One thread at a
+    /// Enters page `info.page_id` into the directory, in place of the page that had its slot. One thread at a
     /// time.
     pub fn enter_page(&self, info: &PageInfo) {
         self.segment.slots[self.segment.slot_no(info.page_id)].replace(info);
@@ -97,7 +97,7 @@ impl<'a> Publisher<'a> {
         slot.page_id() == page && slot.push(self.segment.index_of(slot_no), entry)
     }
 
-    /// Says that page `page` is complete, and how it ends.
+    /// Records that page `page` is complete, and where it ends.
     pub fn seal_page(&self, page: u64, end: PageEnd) {
         let slot = &self.segment.slots[self.segment.slot_no(page)];
         if slot.page_id() == page {
@@ -119,9 +119,9 @@ impl<'a> Publisher<'a> {
 
     /// Changes wake word `n` and returns it, for the FUTEX_WAKE that must follow. Any thread.
     ///
-    /// A reader loads the word, then finds nothing to read, then sleeps on the value it loaded. What it
-    /// missed was published before this change, so either it sees the change and does not sleep, or it is
-    /// asleep before the wake.
+    /// A reader loads the word, then finds nothing to read, then sleeps on the value that it loaded. Any
+    /// record that the reader missed was published before this change. So either the reader sees the change
+    /// and does not sleep, or it is asleep before the wake.
     pub fn bump_wake(&self, n: u32) -> &'a AtomicU32 {
         let word = self.segment.wake_word(n);
         word.fetch_add(1, Ordering::Release); // SYNC(wake)

@@ -1,5 +1,5 @@
-//! Segments whose ring is gone: each takes a megabyte of /dev/shm until the next reboot. Whoever makes a new
-//! segment removes them first.
+//! Segments whose ring is gone: each takes a megabyte of /dev/shm until the next reboot. A writer removes
+//! them before it makes a new segment.
 
 use super::link_file;
 use super::object::{self, OwnSegment, posix_name};
@@ -16,10 +16,10 @@ use waldo_shm_protocol::{RingId, names};
 /// Objects that are looked at, so that opening a ring does not take long among many.
 const LOOKED_AT_MAX: usize = 1024;
 
-/// Removes the POSIX objects that are control segments, of this user, made for a directory that is not at the
-/// path any more that they name, and that nobody has open or mapped: no writer, and no reader that waits for
-/// one. That last thing the kernel tells (a write lease), so it holds for other containers too. A ring that
-/// was moved makes itself a new one.
+/// Removes this user's control segments (POSIX objects) whose directory is no longer at the path that they
+/// name, and that no process has open or mapped: no writer, and no reader that waits for one. The kernel
+/// tells the latter (a write lease), so it holds for processes in other containers too. A ring that was moved
+/// gets a new segment.
 pub(super) fn sweep() {
     sweep_directory(Path::new("/dev/shm"));
 }
@@ -59,7 +59,7 @@ fn if_left_over(link: &Link, remove: bool) -> io::Result<bool> {
     removed.map(|()| unused)
 }
 
-/// A POSIX object that bears the name of a control segment.
+/// A POSIX object with the name of a control segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentEntry {
@@ -100,7 +100,7 @@ fn entry(name: String) -> Option<SegmentEntry> {
     Some(SegmentEntry { name, bytes: stat.blocks() * 512, owner: stat.uid(), content })
 }
 
-/// What a control segment says of where its ring is. Nobody has looked there.
+/// The place of its ring that a control segment names. The place has not been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RingClaim {
     home: PathBuf,

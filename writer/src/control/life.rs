@@ -1,4 +1,5 @@
-//! Whether a writer is at work in a ring: by its locks, and by its segment where the lock file is missing.
+//! Whether a ring has a running writer: judged by its locks, or by its segment where the lock file is
+//! missing.
 
 use super::link_file;
 use super::object::{self, Head, posix_name};
@@ -14,8 +15,8 @@ use waldo_shm_protocol::{RingId, names};
 
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Refuses if a writer is at work in `dir`, found out without touching anything. `ring_id` is the ring's, if
-/// that is known.
+/// Refuses if the ring in `dir` has a running writer. Changes nothing. `ring_id` is the ring's, if that is
+/// known.
 ///
 /// # Errors
 /// [`OpenError::Locked`], and what the system says.
@@ -28,9 +29,9 @@ pub(crate) fn refuse_if_written(dir: &Directory, ring_id: Option<&RingId>) -> Re
     }
 }
 
-/// Refuses if the heart of a segment of this ring and directory still beats: its writer has lost its lock
-/// file, and stops when it notices. This is not what keeps writers apart (the locks do), it only ever
-/// refuses.
+/// Refuses if the heartbeat of a segment of this ring and directory still changes: its writer has lost its
+/// lock file, and stops when it notices. The locks keep writers apart, not this check; the check can only
+/// refuse.
 pub(crate) fn refuse_if_alive(dir: &Directory, ring_id: &RingId) -> Result<(), OpenError> {
     let home = dir.object().map_err(OpenError::io("look at", dir.home()))?;
     let link = link_file::read(dir).unwrap_or_else(|| Link::Posix(posix_name(ring_id, home)));

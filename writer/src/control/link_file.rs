@@ -12,7 +12,7 @@ pub(super) fn read(dir: &Directory) -> Option<Link> {
     (content.len() <= LINK_LEN_MAX).then(|| Link::parse(&content).ok())?
 }
 
-/// Replaces the link. On a full disk the old one, which leads nowhere any more, has to make room.
+/// Replaces the link. On a full disk the old link, which no longer leads anywhere, has to make room.
 pub(super) fn write(disk: &dyn Disk, link: &Link, rights: FileRights) -> io::Result<()> {
     match replace(disk, link, rights) {
         Err(error) if no_room(&error) => {

@@ -1,4 +1,4 @@
-//! Finding out what bears a segment's name, without trusting any of it; making and removing segments.
+//! Examining an object with a segment's name, without trusting its content; making and removing segments.
 
 use super::boot;
 use crate::disk::{Directory, FileRights, Object, is_leased, object_of, with_room};
@@ -16,18 +16,18 @@ use waldo_shm_protocol::RingId;
 use waldo_shm_protocol::link::Link;
 use waldo_shm_protocol::segment::{SLOTS_OFFSET, SegmentFault, SegmentGeometry, SegmentIdentity};
 
-/// Somebody who finds out whether a segment is still in use has it leased for a moment.
+/// A process that checks whether a segment is still in use has a lease on it for a moment.
 const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The first bytes of a segment: header, watermarks, status. Looked at in private memory.
 pub(super) const HEAD_LEN: usize = 1024;
 
-/// Where the home directory's path stands: between the wake words and the page slots, ended by a zero. For
-/// whoever wants to know whether that ring is still there.
+/// Where the home directory's path is: between the wake words and the page slots, ended by a zero. The path
+/// shows whether that ring still exists.
 pub(super) const HOME_PATH_OFFSET: u64 = 5120;
 const HOME_PATH_MAX: usize = SLOTS_OFFSET - HOME_PATH_OFFSET as usize - 1;
 
-/// What bears a name.
+/// What kind of object has a name.
 #[derive(Debug)]
 pub(super) enum Standing {
     Nothing,
@@ -47,7 +47,7 @@ pub(super) struct OwnSegment {
     pub(super) file: File,
     pub(super) object: Object,
     pub(super) identity: SegmentIdentity,
-    /// `None` if the segment is not as long as it says, or is damaged otherwise: it cannot be mapped.
+    /// `None` if the segment is not as long as it says, or is damaged otherwise, and so cannot be mapped.
     pub(super) shape: Option<SegmentGeometry>,
     pub(super) head: Head,
 }
@@ -56,7 +56,7 @@ pub(super) struct OwnSegment {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) shape: Result<SegmentGeometry, SegmentFault>,
-    /// As stored, whether or not the rest makes sense.
+    /// As stored, whether or not the rest is valid.
     pub(super) identity: SegmentIdentity,
     pub(super) magic: bool,
     pub(super) state: u32,
@@ -107,7 +107,7 @@ pub(super) fn open(link: &Link, write: bool) -> io::Result<Option<File>> {
     }
 }
 
-/// What bears the name `link`, as far as the writer of `wanted` in directory `dir` is concerned.
+/// What kind of object has the name `link`, for the writer of `wanted` in directory `dir`.
 pub(super) fn look_at(link: &Link, wanted: &SegmentIdentity, dir: &Directory) -> io::Result<Standing> {
     let (ring_id, home) = (&wanted.ring_id, wanted.home);
     let stranger = |why: String| Ok(Standing::Stranger(why));
@@ -132,7 +132,7 @@ pub(super) fn look_at(link: &Link, wanted: &SegmentIdentity, dir: &Directory) ->
         return stranger("it is no regular file".into());
     }
     let user = nix::unistd::geteuid().as_raw();
-    // Whoever owns the file can shorten it under the mapping, or write what they like.
+    // The owner of the file can truncate it while it is mapped, or write anything into it.
     if stat.uid() != user && user != 0 {
         return stranger(format!("it belongs to user {}", stat.uid()));
     }
@@ -192,7 +192,7 @@ pub(super) fn read_home_path(file: &File) -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
-/// Notes for whoever looks for left-overs where the ring is. A path that is too long is left out.
+/// Writes down where the ring is, for the search for left-over segments. A path that is too long is left out.
 pub(super) fn write_home_path(file: &File, home: &Path) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
     let path = fs::canonicalize(home).unwrap_or_default();
@@ -218,7 +218,7 @@ pub(super) fn is_named(link: &Link, object: Object) -> bool {
     }
 }
 
-/// Takes the name away, if it still leads to `object`.
+/// Removes the name, if it still leads to `object`.
 pub(super) fn remove(link: &Link, object: Object) -> io::Result<()> {
     match fs::symlink_metadata(path_of(link)) {
         Ok(stat) if [stat.dev(), stat.ino()] == object => match link {
@@ -260,8 +260,8 @@ pub(super) fn create_posix(name: &str, len: u64, rights: FileRights) -> io::Resu
     outcome
 }
 
-/// Makes a file with all its memory, which gets its name when it is complete: [`name_file`]. Until then it
-/// has another one in the same directory, that no other ring uses.
+/// Makes a file with all its memory, which gets its name when it is complete: [`name_file`]. Until then the
+/// file has another name in the same directory, one that no other ring uses.
 pub(super) fn create_file(
     scratch: &Path,
     ours: &(RingId, Object),

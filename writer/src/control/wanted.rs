@@ -46,7 +46,7 @@ impl Wanted<'_> {
     fn take_over(&self, found: OwnSegment, link: Link) -> io::Result<Option<(Control, bool)>> {
         let Some(shape) = found.shape else { return Ok(None) };
         let place = match (&link, &self.link) {
-            // Another name was taken because somebody else's file had the first one.
+            // The segment has another name because another user's file had the first one.
             (Link::Posix(name), Link::Posix(wanted)) => name
                 .strip_prefix(wanted.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('-')),
@@ -95,7 +95,7 @@ impl Wanted<'_> {
         let len = self.shape.segment_len();
         let mut link = self.link.clone();
         if let Some(why) = why {
-            // It is left to whoever it belongs to. Readers find the other name in the link.
+            // The object is left alone. Readers find the other name in the link.
             link = Link::Posix(format!("{name}-{:x}", self.identity.instance));
             tracing::warn!("{} is in the way ({why}); the control segment is {}", name, name_of(&link));
         }

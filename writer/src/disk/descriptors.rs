@@ -1,10 +1,10 @@
-//! File descriptors are limited (RLIMIT_NOFILE): the soft limit is raised when it is met, and the error says
-//! what is left to do if that is not enough.
+//! File descriptors are limited (RLIMIT_NOFILE): the soft limit is raised when it is reached, and if that is
+//! not enough, the error says what to do.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
 
-/// Does what needs a descriptor; if there is none left, raises the soft limit to the hard one and tries
+/// Calls `open`, which needs a descriptor. If none is left, raises the soft limit to the hard limit and tries
 /// again.
 pub(crate) fn with_room<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match open() {

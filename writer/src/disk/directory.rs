@@ -1,5 +1,5 @@
-//! The ring's directory, held open. Every file operation is relative to it: a directory that is renamed stays
-//! the ring's, and the directory that is at the old path then is none of the writer's business.
+//! The ring's directory, held open. Every file operation is relative to it: a renamed directory stays the
+//! ring's, and the writer ignores another directory that is then at the old path.
 
 use super::Disk;
 use super::descriptors;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long an open waits for a lease that somebody else has on the file. The kernel takes it away after
+/// How long an open waits for another process's lease on the file. The kernel breaks the lease after
 /// `/proc/sys/fs/lease-break-time`, which is 45 s unless it was changed.
 const LEASE_PATIENCE: Duration = Duration::from_secs(50);
 const LEASE_PAUSE: Duration = Duration::from_millis(2);
@@ -45,7 +45,7 @@ impl Directory {
         Ok(Directory { path: path.to_owned(), dir: Arc::new(dir) })
     }
 
-    /// The directory that `disk` works in, or the one at `path` if `disk` is none of the operating system's.
+    /// The directory that `disk` works in, or the one at `path` if `disk` is not the operating system's.
     pub(crate) fn of(disk: &dyn Disk, path: &Path) -> io::Result<Directory> {
         match disk.directory() {
             Some(dir) => {
@@ -93,14 +93,13 @@ impl Directory {
     /// writing. Fails if the name is taken.
     pub(crate) fn create(&self, name: &str, rights: FileRights) -> io::Result<File> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
-        // Nobody else's until it has the right group; and the umask has no say in what it gets then.
+        // Open to no other user until it has the right group. `give` then sets the mode, whatever the umask.
         let file = self.openat(name, flags, Mode::from_bits_truncate(FileRights::PRIVATE.mode))?;
         rights.give(&file)?;
         Ok(file)
     }
 
-    /// Opens a file that is there for reading and writing. What is no regular file is refused, and does not
-    /// block.
+    /// Opens an existing file for reading and writing. Refuses anything but a regular file, and never blocks.
     pub(crate) fn open_file(&self, name: &str) -> io::Result<File> {
         self.open_regular(name, OFlag::O_RDWR)
     }
@@ -114,7 +113,7 @@ impl Directory {
         let begun = Instant::now();
         let file = loop {
             match self.openat(name, access | OFlag::O_NONBLOCK, Mode::empty()) {
-                // Somebody has a lease on it, and has been told to give it up.
+                // Another process has a lease on the file, and has been told to release it.
                 Err(error) if is_leased(&error) && begun.elapsed() < LEASE_PATIENCE => {
                     thread::sleep(LEASE_PAUSE);
                 }
@@ -173,7 +172,7 @@ impl AsFd for Directory {
     }
 }
 
-/// Whether a file could not be opened without waiting because of somebody's lease.
+/// Whether a file could not be opened without waiting, because another process has a lease on it.
 pub(crate) fn is_leased(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EWOULDBLOCK)
 }

@@ -1,5 +1,5 @@
-//! How long the files of this process may be (RLIMIT_FSIZE). Writing beyond that is an error, and a signal
-//! (SIGXFSZ) whose default action ends the process: a library must not die of it.
+//! The limit on the length of this process's files (RLIMIT_FSIZE). Writing beyond the limit is an error, and
+//! raises a signal (SIGXFSZ) whose default action ends the process: a library must not let that happen.
 
 use crate::error::OpenError;
 use nix::sys::resource::{Resource, getrlimit};
@@ -10,7 +10,7 @@ thread_local! {
     static IS_BLOCKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From now on this thread gets the error alone. Costs a load after the first time.
+/// From now on this thread gets only the error, not the signal. Costs a load after the first time.
 #[inline]
 pub(crate) fn block_signal() {
     IS_BLOCKED.with(|is_blocked| {

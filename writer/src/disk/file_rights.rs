@@ -1,5 +1,5 @@
-//! Who may read a file: its permission bits and its group, given in an order in which nobody may read the
-//! file who may neither before nor after.
+//! Who may read a file: its permission bits and its group. They are changed in an order in which nobody may
+//! read the file meanwhile who may read it neither before nor after.
 
 use nix::unistd::{Gid, fchown};
 use std::fs::{File, Metadata, Permissions};
@@ -32,8 +32,8 @@ impl FileRights {
         let before = FileRights::of(&file.metadata()?);
         let mut mode = before.mode;
         if let Some(group) = self.group.filter(|group| before.group != Some(*group)) {
-            // While the group changes, nobody may do what either mode forbids: bits of the one mode never
-            // count for the group of the other.
+            // While the group changes, only what both modes allow is allowed: the bits of one mode never
+            // apply to the group of the other.
             if mode & self.mode != mode {
                 set_mode(file, mode & self.mode)?;
             }
@@ -46,8 +46,8 @@ impl FileRights {
         if mode == self.mode { Ok(()) } else { set_mode(file, self.mode) }
     }
 
-    /// Gives them to `file`, as far as this process may: where it may not give the group away, only those may
-    /// read who may with any group.
+    /// Gives them to `file`, as far as this process may. If the process may not change the group, the file
+    /// gets only the permissions that hold for any group.
     ///
     /// # Errors
     /// What the system says otherwise.
@@ -69,7 +69,7 @@ impl FileRights {
         }
     }
 
-    /// For those who have both, and nobody else.
+    /// The rights that both have.
     pub(crate) fn of_both(self, other: FileRights) -> FileRights {
         if self.group == other.group {
             return FileRights { mode: self.mode & other.mode, ..self };

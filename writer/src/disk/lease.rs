@@ -1,4 +1,4 @@
-//! Write leases: the kernel's word that nobody else has a file open or mapped.
+//! Write leases: the kernel's guarantee that no other process has a file open or mapped.
 
 #![allow(unsafe_code, reason = "system calls without safe wrappers: leases, and waiting for their signal")]
 
@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// Runs `action` while it is certain that no process has `file` open or mapped but through this description,
-/// and none can open it; `false` if one has.
+/// Runs `action` while no process has `file` open or mapped except through this description, and none can
+/// open it; returns `false` if one has.
 pub(crate) fn nobody_else_has(file: &File, action: &mut dyn FnMut()) -> io::Result<bool> {
     let Some(lease) = Lease::take(file)? else { return Ok(false) };
     action();
@@ -16,8 +16,8 @@ pub(crate) fn nobody_else_has(file: &File, action: &mut dyn FnMut()) -> io::Resu
     Ok(true)
 }
 
-/// A write lease: while it is held, this is the only open description of the file, nobody maps it, and
-/// whoever opens it waits.
+/// A write lease. While it is held, this is the only open description of the file, no process maps the file,
+/// and a process that opens the file waits.
 pub(super) struct Lease<'a> {
     file: &'a File,
     /// Behind the lease, so that it ends later.
@@ -43,7 +43,7 @@ impl<'a> Lease<'a> {
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
-            // Somebody has it open or mapped.
+            // Another process has the file open or mapped.
             Some(libc::EAGAIN) => Ok(None),
             // No leases here, or not the owner: nothing can be proven, so nothing is recycled.
             Some(libc::EINVAL | libc::EACCES | libc::EPERM | libc::ENOLCK | libc::EOPNOTSUPP) => Ok(None),
@@ -53,8 +53,8 @@ impl<'a> Lease<'a> {
 }
 
 impl Lease<'_> {
-    /// Whether nobody has asked for the file since the lease was granted. Somebody who waits for it counts:
-    /// the kernel does not say whether it has let them in already.
+    /// Whether no process has tried to open the file since the lease was granted. A process that still waits
+    /// counts too: the kernel does not say whether it has already let that process in.
     pub(super) fn is_whole(&self) -> bool {
         // SAFETY: passes integers only.
         unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLEASE) == libc::F_WRLCK }

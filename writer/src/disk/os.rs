@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// A directory of the operating system. It is held open, and everything is done relative to it: if it is
-/// renamed, this goes on where it is now, and never touches what has come in its place.
+/// A directory of the operating system. The directory is held open, and every operation is relative to it:
+/// after a rename, operations continue in the renamed directory, and never touch what is now at the old path.
 #[derive(Debug)]
 pub struct OsDisk {
     dir: Directory,
@@ -198,8 +198,8 @@ impl DiskFile for OsFile {
             return Ok(false);
         }
         action()?;
-        // The kernel takes the lease away from a process that does not answer for too long, say because it
-        // was stopped: then somebody may have opened the file before the action was done.
+        // The kernel breaks the lease of a process that does not answer for too long, say because it was
+        // stopped: then another process may have opened the file before the action was done.
         Ok(lease.is_whole() && !has_other_names(&self.file)?)
     }
 

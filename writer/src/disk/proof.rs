@@ -1,4 +1,5 @@
-//! What it takes to believe that nobody else has a file: the kernel's word for it is tried before it is used.
+//! Proof that no other process has a file: before the writer relies on write leases, it tests that they prove
+//! this.
 
 use super::directory::Directory;
 use super::file_rights::FileRights;
@@ -10,9 +11,9 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether a write lease proves, on the file system of this directory, that nobody else has a file. On
-/// overlayfs it does not: a mapping there is one of the file in the layer below, which the lease knows
-/// nothing of. Tried once.
+/// Whether a write lease proves, on the file system of this directory, that no other process has a file. On
+/// overlayfs it does not: a mapping there is of the file in the layer below, which the lease does not cover.
+/// Tested once.
 #[derive(Debug)]
 pub(super) struct LeaseProof {
     dir: Directory,
@@ -71,8 +72,7 @@ impl LeaseProof {
     }
 }
 
-/// Whether the file is to be found under another name than the one that the writer knows: a backup made of
-/// hard links.
+/// Whether the file has another name than the one that the writer knows, as in a backup made of hard links.
 pub(super) fn has_other_names(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() > 1)
 }

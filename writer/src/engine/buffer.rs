@@ -39,9 +39,9 @@ impl Buffers {
         let base = unsafe { mmap_anonymous(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) }
             .map_err(|errno| refuse(errno.into()))?;
         let buffers = Buffers { base: base.cast(), count, len };
-        // Transparent huge pages where they are to be had: 2 MiB come in one fault instead of 512, which are
-        // a quarter of the time that opening a ring takes. Without them, or before Linux 5.14, pages come
-        // when they are used.
+        // Use transparent huge pages where they are available: one page fault maps 2 MiB instead of 512
+        // faults, which take a quarter of the time to open a ring. Without huge pages, or before Linux 5.14,
+        // pages are mapped when they are used.
         for advice in [MmapAdvise::MADV_HUGEPAGE, MmapAdvise::MADV_POPULATE_WRITE] {
             // SAFETY: the whole of a mapping that was just made. Neither advice changes what is in it.
             let _ = unsafe { madvise(base, bytes, advice) };
@@ -66,7 +66,7 @@ impl Buffers {
         unsafe { part.as_ref() }
     }
 
-    /// The caller (the engine) only asks for buffers that are not in flight.
+    /// The caller (the engine) asks only for buffers that are not in flight.
     pub(super) fn get_mut(&mut self, index: usize) -> &mut [u8] {
         let mut part = NonNull::slice_from_raw_parts(self.part(index), self.len);
         // SAFETY: as in `get`, and `&mut self` excludes other references made here. The kernel only ever

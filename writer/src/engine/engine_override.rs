@@ -1,4 +1,4 @@
-//! What an engine that a test opens does as if it had been opened on another machine.
+//! Makes an engine that a test opens behave as on another machine.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ thread_local! {
     static IN_FORCE: Cell<Option<EngineOverride>> = const { Cell::new(None) };
 }
 
-/// What [`Engine::open`](super::Engine::open) with `Io::Uring` ends up with on other machines.
+/// What [`Engine::open`](super::Engine::open) with `Io::Uring` results in on other machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EngineOverride {
     /// Nothing can be registered: too little memory may be locked.

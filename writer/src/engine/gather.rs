@@ -1,11 +1,11 @@
-//! Payloads that are written from where the caller has them.
+//! Payloads that are written from the caller's memory, without a copy.
 
 use std::io::IoSlice;
 
 /// Payloads in one write at most: with what stands between them below the kernel's limit of 1024 parts.
 const PARTS_MAX: usize = 250;
 
-/// Payloads and their places between stretches of the buffer being filled, which holds headers and padding.
+/// Payloads and their places between parts of the buffer being filled, which holds headers and padding.
 ///
 /// ```text
 ///   buffer   | header | pad header | pad header |
@@ -23,7 +23,7 @@ impl<'a> Gather<'a> {
         Gather { parts: None, len: 0, bytes: 0 }
     }
 
-    /// Adds a payload that stands behind the first `at` bytes of the buffer. Not when it [is
+    /// Adds a payload that follows the first `at` bytes of the buffer. Must not be called when this [is
     /// full](Gather::is_full).
     pub(crate) fn push(&mut self, at: usize, payload: &'a [u8]) {
         self.parts.get_or_insert_with(|| [(0, [].as_slice()); PARTS_MAX])[self.len] = (at, payload);

@@ -1,6 +1,6 @@
-//! Which engine a writer has ended up with.
+//! Which engine a writer uses.
 
-/// What the writer ended up with.
+/// The engine that the writer uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EngineKind {

@@ -22,9 +22,9 @@ pub(crate) const SCRATCH_LEN: usize = 1 << 20;
 /// What is to be done in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InPlace {
-    /// A piece that is written alone, up to this many bytes; 0 if none is.
+    /// A single piece, up to this many bytes; 0 for none.
     pub(super) alone: usize,
-    /// Several pieces one behind the other, too.
+    /// Several pieces one after the other, too.
     pub(super) streams: bool,
 }
 

@@ -12,10 +12,11 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the kernel may be short of what it needs for a system call.
+/// How long the kernel may lack the resources for a system call.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether the kernel has not begun with a piece of work: it had no thread (ECANCELED) or no memory for it.
+/// Whether the kernel has not started a piece of work, because it had no thread (ECANCELED) or no memory for
+/// it.
 pub(super) fn is_refusal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EAGAIN | libc::ENOMEM))
 }
@@ -38,7 +39,8 @@ pub(super) struct Uring {
 }
 
 impl Uring {
-    /// Sets it up and has it do something: where it may be set up it need not be allowed to work.
+    /// Sets up io_uring and tests it with one operation: where a process may set it up, it may still not be
+    /// allowed to use it.
     pub(super) fn open(depth: u32, buffers: &Buffers, lock: RawFd) -> io::Result<Uring> {
         // Not for a single issuer: a writer may be handed from thread to thread.
         let ring = with_room(|| IoUring::new(depth.max(2)))?;
@@ -237,7 +239,7 @@ impl Uring {
         }
     }
 
-    /// Waits until nothing is in flight, whatever comes of it.
+    /// Waits until nothing is in flight, whatever the outcome.
     pub(super) fn drain(&mut self) {
         while self.in_flight > 0 && self.submit(true).is_ok() {
             while self.completion().is_some() {}

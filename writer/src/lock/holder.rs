@@ -1,5 +1,5 @@
-//! Who has the lock, as far as the lock file's content says: for messages, and for how long it is worth
-//! waiting. Never for the question who is the writer.
+//! Who has the lock, according to the lock file's content. Used for messages, and for how long to wait; never
+//! to decide who is the writer.
 
 use crate::disk::{Object, object_of};
 use std::fmt;
@@ -8,14 +8,14 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
-/// While the holder runs: it will not let go.
+/// While the holder runs: it will not release the lock soon.
 pub(super) const PATIENCE: Duration = Duration::from_millis(700);
 
-/// While the holder cannot be seen from here: it may live in another pid namespace, or be gone with io_uring
-/// still holding what it had open.
+/// While the holder is not visible from here: it may be in another pid namespace, or have ended while
+/// io_uring still holds its open files.
 pub(super) const PATIENCE_UNSEEN: Duration = Duration::from_secs(5);
 
-/// While the holder has been killed, gone or not: a flush that it was in has to end first.
+/// After the holder was killed, whether it has ended or not: a flush in progress has to end first.
 pub(super) const PATIENCE_DYING: Duration = Duration::from_secs(15);
 
 /// Bytes of a lock file at most.
@@ -29,7 +29,7 @@ pub(super) struct Holder {
     lock: Option<Object>,
 }
 
-/// How a holder looks from here.
+/// What is known of a holder from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sight {
     Alive,
@@ -39,8 +39,8 @@ pub(super) enum Sight {
 }
 
 impl Holder {
-    /// Names this process. Refuses a file that cannot be a lock file, by its content: a hard link to
-    /// somebody's file, say.
+    /// Writes down this process. Refuses a file whose content is not a lock file's: a hard link to another
+    /// file, say.
     pub(super) fn write(file: &File) -> io::Result<()> {
         let mut bytes = [0; LEN_MAX + 1];
         let len = file.read_at(&mut bytes, 0)?;

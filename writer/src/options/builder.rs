@@ -18,8 +18,8 @@ impl WriterOptions {
         self
     }
 
-    /// The same, with this `page_len`, and in a small page with fewer index entries, which would take the
-    /// room of the records.
+    /// The same, with this `page_len`, and with fewer index entries if the page is small, so that the index
+    /// leaves room for records.
     #[must_use]
     pub fn page_len_with_fitting_index(self, page_len: u64) -> WriterOptions {
         let fitting = u32::try_from(page_len / 1024).unwrap_or(u32::MAX);

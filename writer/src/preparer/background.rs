@@ -1,9 +1,9 @@
-//! The thread that has the next pages ready before they are needed.
+//! The thread that prepares the next pages before they are needed.
 //!
-//! Two pages are kept beyond the ring: one *ready*, with its name, and one *blank*, which only lacks header
-//! and name. If pages fill up faster than this thread gets the processor, the appending thread names the
-//! blank one itself, which takes it less time than to wait. What takes long (a new file, its blocks) is never
-//! between a rotation and its page unless both are gone.
+//! Two pages are kept beyond the ring: one *ready*, with its name, and one *blank*, which lacks only header
+//! and name. If pages fill up faster than this thread gets a processor, the appending thread names the blank
+//! one itself, which takes less time than waiting. A rotation waits for the slow work (a new file, its
+//! blocks) only if both pages are gone.
 
 use super::page_pool::{PageFactory, PagePool};
 use super::readahead::{self, Readahead, UpcomingRange};
@@ -38,7 +38,7 @@ struct PreparerState {
     failed: Option<Failure>,
     /// What failed is taking the oldest page out of the ring: as long as there is room, pages can be made.
     untrimmed: bool,
-    /// Raised by whoever wants a failed preparation tried again.
+    /// Raised by a thread that wants a failed preparation to be tried again.
     retry: bool,
     seals: VecDeque<SealJob>,
     /// Pages that have become active since the preparer last looked.
@@ -94,12 +94,12 @@ impl BackgroundPreparer {
         let waiting = Arc::downgrade(&shared);
         let wake = move || {
             if let Some(shared) = waiting.upgrade() {
-                // Under the lock, so that a thread that is about to wait is waiting.
+                // Under the lock, so that a thread that is about to wait already does.
                 let _state = shared.state.lock();
                 shared.work.notify_one();
             }
         };
-        // There is one preparer to a core.
+        // Each core has one preparer.
         let _ = shared.factory.core.on_durable.set(Box::new(wake));
         let thread = thread::Builder::new().name("waldo-prepare".into()).spawn(move || {
             Worker { shared: &shared, pool, looked: None, readahead: Readahead::default() }.run()
@@ -148,7 +148,7 @@ impl BackgroundPreparer {
                 if state.retry || stalled {
                     return Err(failure);
                 }
-                // It failed before anyone needed it; things may have changed since.
+                // The preparation failed before the page was needed; the cause may be gone now.
                 state.failed = None;
                 state.retry = true;
             }
@@ -209,7 +209,7 @@ impl PreparerState {
         WAITING_MAX.saturating_sub(self.waiting())
     }
 
-    /// Whether somebody waits, or soon will.
+    /// Whether the appending thread waits, or soon will.
     fn is_urgent(&self) -> bool {
         self.stop || self.ready.is_none() || !self.seals.is_empty() || !self.begun.is_empty()
     }
@@ -227,7 +227,7 @@ impl PreparerState {
             self.sealing = true;
             return Some(Task::Seal(job));
         }
-        // Pages are complete by now: whoever stops the writer waits for that, not for the next page.
+        // The pages are complete: the thread that stops the writer waits for that, not for the next page.
         if self.stop {
             return None;
         }
@@ -257,7 +257,7 @@ impl Worker<'_> {
             state.full = self.pool.is_full(state.waiting());
             let Some(task) = state.next_task() else {
                 if state.stop {
-                    // Nobody finds a use for them; the next start would only have to remove them.
+                    // These files have no use; the next start would only have to remove them.
                     state.blanks.drain(..).for_each(|blank| blank.discard(&*shared.factory.core.disk));
                     return;
                 }
@@ -312,7 +312,7 @@ impl Worker<'_> {
         });
         let failed = made.as_ref().err().cloned();
         state.made(made);
-        // If the ring becomes smaller then, its oldest pages leave, and nothing has failed.
+        // If the ring becomes smaller then, its oldest pages are trimmed, and nothing has failed.
         let waiting = state.waiting() + state.begun.len();
         if failed.is_some_and(|failure| self.pool.shrink(waiting, failure.io_error())) {
             state.failed = None;
@@ -348,13 +348,14 @@ impl Worker<'_> {
         let range = |page: &Page, from: u64| UpcomingRange {
             file: Arc::clone(&page.file),
             from,
-            // Reading what was never written would bring nothing, in folios that small appends are slow in.
+            // Reading bytes that were never written would gain nothing, and would make folios in which small
+            // appends are slow.
             to: page.header.geometry().records_limit().min(page.unwritten()),
         };
         let mut ranges = vec![range(active, end.offset().into())];
         ranges.extend(state.ready.as_ref().map(|page| range(page, 0)));
         let distance = self.readahead.distance(end, self.shared.factory.template.geometry.page_len());
-        // If it cannot be read, the append that gets there will tell.
+        // If the page cannot be read, the append that gets there will report it.
         let may_go_on = || !self.shared.state.lock().is_urgent();
         let read = MutexGuard::unlocked(state, || readahead::read_missing(&ranges, distance, may_go_on));
         match &read {

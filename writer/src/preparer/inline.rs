@@ -1,4 +1,4 @@
-//! No page is made ready ahead: whoever needs one makes it.
+//! Preparing no page ahead: the appending thread makes each page when it needs it.
 
 use super::page_pool::{PageFactory, PagePool};
 use super::{SealJob, TakenPage, failure};

@@ -1,4 +1,4 @@
-//! The files that a ring consists of: pages are made, named, trimmed, and recycled once nobody else has them.
+//! The page files of a ring: they are made, named, trimmed, and recycled once no other process has them.
 
 use super::failure;
 use crate::core::Core;
@@ -15,13 +15,13 @@ use waldo_shm_protocol::names;
 use waldo_shm_protocol::page::PageHeader;
 use waldo_shm_protocol::segment::Counter;
 
-/// Trimmed pages that somebody maps and that are kept an eye on; more than these are let go of at once.
+/// Most trimmed pages that are watched because a process still maps them; further ones are closed at once.
 const STUCK_MAX: usize = 64;
-/// Page files beyond those of the ring, at most: in front of the log's end, or until durable records displace
-/// them.
+/// Most page files beyond those of the ring: prepared ahead of the log's end, or not yet displaced by durable
+/// records.
 pub(super) const BEYOND_MAX: usize = 2;
 
-/// What it takes to make a page.
+/// Makes pages.
 #[derive(Clone)]
 pub(super) struct PageFactory {
     pub(super) core: Arc<Core>,
@@ -29,7 +29,7 @@ pub(super) struct PageFactory {
 }
 
 impl PageFactory {
-    /// Gives `blank` its name. Whoever does that sees to it that no number is given twice.
+    /// Gives `blank` its name. The caller ensures that no id is used twice.
     pub(super) fn name(&self, blank: Blank, id: u64) -> Result<Page, Failure> {
         self.core.check_unfailed()?;
         let counter = if blank.recycled { Counter::RecycledPages } else { Counter::FreshPages };
@@ -39,7 +39,7 @@ impl PageFactory {
     }
 }
 
-/// A page of the ring. Its file is open only while somebody writes to it or flushes it, so a ring can have
+/// A page of the ring. Its file is open only while a thread writes to it or flushes it, so a ring can have
 /// more pages than a process may have descriptors.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldPage {
@@ -48,8 +48,8 @@ pub(crate) struct HeldPage {
     pub(crate) len: u64,
     /// Time of its newest record; `None` while it is not complete.
     pub(crate) newest_ns: Option<u64>,
-    /// The file as long as somebody has it open; `None` if nobody ever had. There must never be two
-    /// descriptors of it: a lease is not granted then.
+    /// The file while a thread has it open; `None` if no thread ever had. There must never be two descriptors
+    /// of the file, because the kernel would not grant a lease then.
     pub(crate) file: Option<Weak<dyn DiskFile>>,
 }
 
@@ -82,7 +82,7 @@ struct Trimmed {
     len: u64,
 }
 
-/// The pages of the ring, and those that have left it but are still in somebody's hands.
+/// The pages of the ring, and the trimmed pages that some process still has open or mapped.
 pub(super) struct PagePool {
     factory: PageFactory,
     ring_size: usize,
@@ -129,10 +129,10 @@ impl PagePool {
         self.held.len() > self.pages_max
     }
 
-    /// Whether the oldest page can leave the ring. A page goes when something has come in its place that a
-    /// crash cannot take back, as far as the writer promises that. What the page holds has been acknowledged,
-    /// and an append that is under way may fail. A page that lacks its footer stays until it has that, or the
-    /// footer would be written into a file that may be another page by then.
+    /// Whether the oldest page can be trimmed. A page is trimmed when a crash can no longer take back the
+    /// records that displace it, as far as the writer promises that. The records of the page have been
+    /// acknowledged, while an append that is under way may still fail. A page that lacks its footer stays
+    /// until it has that, or the footer would be written into a file that may be another page by then.
     pub(super) fn is_displaced(&self) -> bool {
         self.reason().is_some()
     }
@@ -149,7 +149,7 @@ impl PagePool {
         if displaced(self.pages_max) {
             return Some(Reason::FullDisk);
         }
-        // It takes a settled record behind it here too, so that a power cut cannot leave an empty ring.
+        // Here too, a settled record must follow the page, so that a power cut cannot leave an empty ring.
         let expired = newest_ns < self.expiry_ns && page.id < reached;
         (expired && self.held.len() > 1).then_some(Reason::Expired)
     }
@@ -162,8 +162,8 @@ impl PagePool {
         }
     }
 
-    /// Looks at the clock: until the next look pages leave the ring that are too old for it at `now_ns`. One
-    /// look at a clock that is ahead says nothing of what comes when it has been set right.
+    /// Takes note of the time: until the next look, pages that are too old at `now_ns` are trimmed. A clock
+    /// that was ahead at one look says nothing of the looks after it has been set right.
     pub(super) fn look_at_clock(&mut self, now_ns: u64) {
         if let Some(keep_for) = self.factory.core.keep_for {
             let age = u64::try_from(keep_for.as_nanos()).unwrap_or(u64::MAX);
@@ -171,7 +171,7 @@ impl PagePool {
         }
     }
 
-    /// Whether one more page file would be more than the ring may ever take.
+    /// Whether the ring already has as many page files as it may ever have.
     pub(super) fn is_full(&self, waiting: usize) -> bool {
         self.held.len() + waiting >= self.pages_max + BEYOND_MAX
     }
@@ -187,10 +187,10 @@ impl PagePool {
         }
     }
 
-    /// After `error`, by which one more page file could not be made, with `waiting` files beyond the ring: if
-    /// it says that the disk is full, and the ring is to go on all the same, that is as a ring of as many
-    /// pages as take up the files that there are. What leaves it is displaced as from any full ring, so what
-    /// takes its place is as durable as is promised. `false` if it changes nothing.
+    /// Called after `error` has kept the ring from making another page file, with `waiting` files beyond the
+    /// ring. If the disk is full and the ring is to continue nevertheless, its size becomes the number of
+    /// existing files less [`BEYOND_MAX`]. Pages are displaced as in any full ring, so the records that
+    /// displace them are as durable as promised. `false` if nothing changes.
     pub(super) fn shrink(&mut self, waiting: usize, error: &io::Error) -> bool {
         let core = &self.factory.core;
         let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
@@ -209,8 +209,8 @@ impl PagePool {
         true
     }
 
-    /// While the ring is smaller than it is to be: makes a page file more, once a lap, and lets the ring have
-    /// a page more if that works.
+    /// While the ring is smaller than its size: tries once a lap to make another page file, and lets the ring
+    /// grow by a page if that works.
     pub(super) fn grow(&mut self, id: u64) -> Option<Blank> {
         if self.pages_max == self.ring_size || self.turns < self.pages_max {
             return None;
@@ -237,16 +237,16 @@ impl PagePool {
 
     pub(super) fn make(&mut self, id: u64) -> io::Result<Blank> {
         self.made += 1;
-        // Unlike any other name: a blank one made for an id may be named for a later one.
+        // The name must be unique: a blank file that was made for an id may be named for a later one.
         self.factory.template.blank(&*self.factory.core.disk, id << 16 | self.made & 0xffff)
     }
 
-    /// Lets the oldest pages go until the ring has its size. Returns those that can be used again, `wanted`
-    /// at most, and why no more could be trimmed if that failed.
+    /// Trims the oldest pages until the ring has its size. Returns those that can be recycled, at most
+    /// `wanted`, and the error if trimming failed.
     pub(super) fn trim(&mut self, wanted: usize) -> (Vec<Blank>, Option<Failure>) {
         let core = Arc::clone(&self.factory.core);
         let publisher = core.control.publisher();
-        // A writer that has failed may have lost the lock, and then the files are another's.
+        // A writer that has failed may have lost the lock, and then the files belong to another writer.
         if let Err(failure) = core.check_unfailed() {
             return (Vec::new(), Some(failure));
         }
@@ -284,9 +284,9 @@ impl PagePool {
             let wanted = nameless && blanks.len() < wanted;
             blanks.extend(self.release(page, wanted));
         }
-        // Stuck pages have no name any more and cannot get one back, so one that is free now is only let go.
-        // Nothing is written to it: the one name that it may still have is that of a hard link, in somebody's
-        // backup.
+        // Stuck pages have no name any more and cannot get one back, so a page that is free now is only
+        // closed. Nothing is written to it: the one name that it may still have is that of a hard link, in
+        // somebody's backup.
         self.stuck.retain(|trimmed| !matches!(trimmed.blank.file.if_unshared(&mut || Ok(())), Ok(true)));
         publisher.set(Counter::StuckPages, self.stuck.len() as u64);
         (blanks, failed)
@@ -298,7 +298,7 @@ impl PagePool {
         let core = &self.factory.core;
         let publisher = core.control.publisher();
         let (Some(page), Some(next)) = (self.held.front(), self.held.get(1)) else { return Ok(None) };
-        // Readers learn first, so that a page that is not found is known to be trimmed.
+        // Tell readers first, so that they know that a page that they do not find was trimmed.
         publisher.set_oldest_page(next.id);
         let scratch = format!("{}trim-{:016x}", names::SCRATCH_PREFIX, page.id);
         let renamed = core.disk.rename(&names::page(page.id), &scratch);
@@ -311,13 +311,13 @@ impl PagePool {
         }
         let (id, len) = (page.id, page.len);
         if removed {
-            // Somebody was faster. The page was to go, and nothing in it can be lost any more.
+            // Another process has removed the file. The page was to be trimmed, so nothing is lost.
             tracing::warn!("page {id} was removed by somebody else");
             core.unflushed.forget(id);
             self.held.pop_front();
             return Ok(None);
         }
-        // Taken before the list of unflushed pages lets go of the page, so that the file is not opened twice.
+        // Taken before the list of unflushed pages drops the page, so that the file is not opened twice.
         let open = page.file.as_ref().and_then(Weak::upgrade);
         core.unflushed.forget(id);
         self.held.pop_front();
@@ -335,13 +335,14 @@ impl PagePool {
         Ok(Some(Trimmed { id, blank: Blank { scratch, file, recycled: true, unwritten: u64::MAX }, len }))
     }
 
-    /// Returns a trimmed page for recycling if it is wanted and nobody else has it, otherwise takes its name
-    /// away.
+    /// Returns a trimmed page for recycling if it is wanted and no other process has it, otherwise removes
+    /// its name.
     fn release(&mut self, trimmed: Trimmed, wanted: bool) -> Option<Blank> {
-        // Somebody may have cut the file short. Whoever mapped it as a page again would meet SIGBUS.
+        // Another process may have truncated the file. A reader that mapped it as a page again would get
+        // SIGBUS.
         let page_len = self.factory.template.geometry.page_len();
         let usable = trimmed.len == page_len && trimmed.blank.file.size().is_ok_and(|size| size == page_len);
-        // A file that others may read than the ring's is not for its records.
+        // A file that users other than the ring's readers may read must not get its records.
         let rights = self.factory.template.rights;
         let usable = usable && trimmed.blank.file.has_rights(rights).is_ok_and(|ours| ours);
         let retired = wanted && usable && retire_header(&trimmed.blank);
@@ -370,8 +371,8 @@ impl PagePool {
     }
 }
 
-/// With the proof that nobody else has the file, makes it no page any more. `false` if there is no such
-/// proof.
+/// If it is proven that no other process has the file, overwrites the header, so that the file is no longer a
+/// page. `false` if there is no such proof.
 fn retire_header(blank: &Blank) -> bool {
     let file = &blank.file;
     let outcome = file.if_unshared(&mut || file.write_all_at(&PageHeader::retired_bytes(), 0));

@@ -1,10 +1,10 @@
-//! Keeps the way in front of the log's end in the page cache.
+//! Keeps the bytes ahead of the log's end in the page cache.
 //!
-//! A kernel that is short of memory, or takes back early what is not used (DAMON, a limit of a control
-//! group), lets go of that part of a page too: it is clean, and nobody touches it until the log gets there.
-//! Each append that begins a block then waits until the block has been read from the disk, which takes ten
-//! times as long as the append and milliseconds where the disk is busy. So whoever prepares pages looks ahead
-//! now and then, and reads what is missing.
+//! A kernel that is short of memory, or reclaims unused memory early (DAMON, a limit of a control group),
+//! evicts that part of a page too: it is clean, and no process touches it until the log gets there. Each
+//! append that begins a block then waits until the block has been read from the disk, which takes ten times
+//! as long as the append, and milliseconds where the disk is busy. So the thread that prepares pages looks
+//! ahead now and then, and reads the evicted parts.
 
 use crate::disk::DiskFile;
 use std::io;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use waldo_shm_protocol::Position;
 
-/// Time between two looks. Nothing is taken back within so little.
+/// Time between two looks. The kernel evicts nothing within so short a time.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// How far to look at least: enough for a log that has grown slowly to begin to grow fast.
 const AHEAD_MIN: u64 = 4 << 20;
@@ -25,7 +25,7 @@ const BLOCK: u64 = 4096;
 /// What is read comes back in folios of up to this size.
 const PIECE: u64 = 256 << 10;
 
-/// A page on the way, and the part of it that records go to.
+/// A page ahead of the log, and the part of it that records go to.
 pub(super) struct UpcomingRange {
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) from: u64,
@@ -41,7 +41,7 @@ pub(super) struct Readahead {
 }
 
 impl Readahead {
-    /// How many bytes to have in the page cache in front of `end`, for pages of such a length.
+    /// How many bytes after `end` to keep in the page cache, for pages of this length.
     pub(super) fn distance(&mut self, end: Position, page_len: u64) -> u64 {
         let last = self.last.replace(end).unwrap_or(end);
         let offset = |position: Position| u64::from(position.offset());
@@ -51,12 +51,12 @@ impl Readahead {
     }
 }
 
-/// Reads what is missing of the first `distance` bytes of these, one behind the other, as long as `may_go_on`
-/// says so: a piece takes a millisecond or more, and whoever needs a page, or wants to end, is not to wait
-/// for all of them. Returns the bytes read.
+/// Reads the evicted parts of the first `distance` bytes of these ranges, one after the other, as long as
+/// `may_go_on` says so: a piece takes a millisecond or more, and a thread that needs a page, or wants to end,
+/// must not wait for all of them. Returns the bytes read.
 ///
-/// Where a read keeps an append to the same file out (XFS), one append waits for a piece now instead of 64
-/// for a block each.
+/// Where a read blocks an append to the same file (XFS), one append waits for a piece now, instead of 64
+/// appends for a block each later.
 pub(super) fn read_missing(
     ranges: &[UpcomingRange],
     distance: u64,

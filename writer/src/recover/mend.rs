@@ -1,4 +1,4 @@
-//! Carrying out what a survey found.
+//! Carrying out the decisions of a survey.
 
 use super::Cut;
 use crate::disk::Disk;
@@ -14,8 +14,8 @@ use zerocopy::IntoBytes;
 
 const CHUNK: usize = 1 << 20;
 
-/// Makes the files say what the survey found, durably. The epoch has been raised before. Done again after a
-/// crash in the middle, it comes to the same result.
+/// Makes the files agree with the survey, durably. The epoch has been raised before. Repeating this after a
+/// crash in the middle gives the same result.
 pub(crate) fn mend(disk: &dyn Disk, survey: &mut Survey) -> Result<Option<Cut>, OpenError> {
     let removed = remove_left_overs(disk, survey)?;
     let cut = cut_tail(disk, survey)?;

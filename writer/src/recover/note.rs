@@ -1,4 +1,4 @@
-//! What an opening writes into the ring's metadata, before and after it mends the files.
+//! What an opening writes into the ring's metadata, before and after it repairs the files.
 
 use crate::metafile::MetaFile;
 use crate::options::{Durability, WriterOptions};
@@ -8,7 +8,7 @@ use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::PageGeometry;
 use waldo_shm_protocol::recovery::Survey;
 
-/// Before anything else is written, or a crash half-way would let the next writer reuse this epoch.
+/// Must come before any other write, or a crash half-way would let the next writer reuse this epoch.
 pub(crate) fn raise_epoch(
     meta: &mut MetaFile,
     options: &WriterOptions,
@@ -25,7 +25,8 @@ pub(crate) fn raise_epoch(
     })
 }
 
-/// What was found is durable now, and every page that a crash left without a header is gone.
+/// Notes that the recovered log is durable now, and that every page that a crash left without a header is
+/// gone.
 pub(crate) fn note_mended(meta: &mut MetaFile, options: &WriterOptions, survey: &Survey) -> io::Result<()> {
     let noted = Meta {
         durable: survey.durable,

@@ -1,6 +1,6 @@
-//! What the kernel lets this process do to a file's owner, group and mode. Asked beforehand, because a call
-//! that is refused half-way leaves a ring half changed, and because one of them is not refused: `chmod` takes
-//! the set-group-id bit away in silence.
+//! What the kernel lets this process do to a file's owner, group and mode. This is checked beforehand,
+//! because a call that is refused half-way leaves a ring half changed, and because one call is not refused:
+//! `chmod` silently clears the set-group-id bit.
 
 use nix::unistd::{getegid, geteuid, getgroups};
 use std::fs;

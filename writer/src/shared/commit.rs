@@ -5,9 +5,9 @@
 //!   group 2                | put, write |     flush ........ | answer
 //! ```
 //!
-//! A small group is put, flushed and answered before the next one. Putting and writing a large one takes
-//! about as long as its flush, so the flush goes to a thread of its own and what arrives is written
-//! meanwhile. It is not published before its own flush, and never before the group in front of it.
+//! A small group is encoded, flushed and answered before the next one. Encoding and writing a large group
+//! takes about as long as its flush, so another thread does the flush, and the committer writes the next
+//! group meanwhile. A group is not published before its own flush, and never before the group ahead of it.
 
 use super::SharedInner;
 use super::queue::{Reply, Request, Work, wake_client};
@@ -51,14 +51,15 @@ impl Group {
         }
     }
 
-    /// Whether nobody in it waits for more than its own append.
+    /// Whether no caller in the group waits for more than its own append.
     fn only_appends(&self) -> bool {
         self.syncs.is_empty() && self.closing.is_empty()
     }
 
     fn answer_appends(&mut self, finished: &Result<(), AppendError>) {
         for (outcome, reply) in self.staged.drain(..) {
-            // What was put into the buffers shares the fate of the group; what was refused keeps its reason.
+            // Requests that were put into the buffers share the outcome of the group; refused ones keep their
+            // error.
             answer(reply, outcome.and_then(|appended| finished.clone().map(|()| appended)));
         }
     }
@@ -78,7 +79,7 @@ impl Group {
     }
 }
 
-/// Tells whoever asked what has become of it, if he is still there.
+/// Tells the caller the outcome, if the caller still waits.
 fn answer<T>(reply: Reply<T>, outcome: Result<T, AppendError>) {
     wake_client(|| {
         let _ = reply.send(outcome);

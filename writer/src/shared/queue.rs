@@ -21,7 +21,7 @@ pub(super) enum Work {
     Close { reply: Reply<()> },
 }
 
-/// What a record says of itself.
+/// The numbers and hash that a record brings along.
 #[derive(Clone, Copy)]
 pub(super) struct Numbers {
     seq_no: u64,
@@ -30,7 +30,7 @@ pub(super) struct Numbers {
     hash_is_claimed: bool,
 }
 
-/// Records copied out of the caller's hands: payloads one behind the other, and where each ends.
+/// Records copied from the caller: payloads one after the other, and where each ends.
 pub(super) struct Records {
     bytes: Vec<u8>,
     ends: Vec<usize>,
@@ -128,7 +128,7 @@ pub(super) struct Queue {
 struct QueueState {
     requests: Vec<Request>,
     bytes: usize,
-    /// Somebody waits for everything before him to be durable, or for the end.
+    /// A caller waits for all earlier requests to be durable, or for the close.
     urgent: bool,
     /// A flush goes on beside the committer.
     flushing: bool,
@@ -239,7 +239,8 @@ impl Queue {
         !state.requests.is_empty()
     }
 
-    /// Waits for more requests to come, for `time` at most, unless that would hold somebody up.
+    /// Waits for more requests, for `time` at most, unless that would delay a caller who waits for a flush or
+    /// the close.
     pub(super) fn linger(&self, time: Duration) {
         let deadline = Instant::now() + time;
         let mut state = self.state.lock();
@@ -250,12 +251,12 @@ impl Queue {
         }
     }
 
-    /// To be called before a flush is started beside the committer.
+    /// Called before a flush is started on another thread than the committer.
     pub(super) fn begin_flush(&self) {
         self.state.lock().flushing = true;
     }
 
-    /// To be called by whoever flushes, when it is done.
+    /// Called by the thread that flushes, when the flush is done.
     pub(super) fn end_flush(&self) {
         self.state.lock().flushing = false;
         self.work.notify_all();

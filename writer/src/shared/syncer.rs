@@ -1,4 +1,4 @@
-//! The thread that flushes large groups while the committer goes on.
+//! The thread that flushes large groups while the committer continues.
 
 use super::SharedInner;
 use crate::page::Page;
@@ -42,7 +42,7 @@ impl Syncer {
         let thread = thread::Builder::new().name("waldo-sync".into()).spawn(move || {
             for job in received {
                 let outcome = job.pages.iter().try_for_each(|page| page.file.sync_data());
-                // Nobody listens any more if the committer is gone.
+                // The send fails if the committer is gone.
                 let _ = job.report.send(outcome);
             }
         })?;

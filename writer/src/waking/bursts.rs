@@ -1,22 +1,22 @@
-//! Whether publications come so fast that waking with each of them would cost more than it is worth.
+//! Detects bursts: publications that come so fast that a wake for each would cost more than it gains.
 
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Publications in quick succession that make a burst.
+/// How many publications in quick succession make a burst.
 pub(super) const BURST_LEN: u32 = 16;
 
-/// How publications follow each other.
+/// Tracks the time between publications.
 #[derive(Debug)]
 pub(super) struct Bursts {
-    /// Nanoseconds between two publications below which they come in quick succession.
+    /// Two publications less than this many nanoseconds apart come in quick succession.
     quick_ns: u64,
     latest: CachePadded<Latest>,
 }
 
-/// Stored by publishing threads with each publication, on a cache line of their own; an update that is lost
-/// between two of them does no harm.
+/// Publishing threads store these words with each publication, so the words have a cache line of their own.
+/// If two threads store at once, losing one update does no harm.
 #[derive(Debug, Default)]
 struct Latest {
     time_ns: AtomicU64,
@@ -25,13 +25,13 @@ struct Latest {
 }
 
 impl Bursts {
-    /// Publications that come sooner than `interval` after the one before count as quick.
+    /// A publication that comes sooner than `interval` after the one before counts as quick.
     pub(super) fn new(interval: Duration) -> Bursts {
         let quick_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         Bursts { quick_ns, latest: CachePadded::default() }
     }
 
-    /// Notes that something is published at this time, by any clock.
+    /// Notes a publication at this time, by any clock.
     #[inline]
     pub(super) fn note(&self, now_ns: u64) {
         let latest = &*self.latest;
@@ -42,7 +42,8 @@ impl Bursts {
         latest.quick.store(quick, Ordering::Relaxed);
     }
 
-    /// Whether publications come so fast that looking now and then costs less than a system call with each.
+    /// Whether publications come so fast that polling the log costs less than a system call for each
+    /// publication.
     pub(super) fn is_burst(&self) -> bool {
         self.latest.quick.load(Ordering::Relaxed) >= BURST_LEN
     }

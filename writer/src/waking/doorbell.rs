@@ -1,4 +1,4 @@
-//! How a publishing thread gets the notifier's attention: free of charge while the notifier is awake.
+//! How a publishing thread wakes the notifier: free of charge while the notifier is awake.
 
 use super::futex;
 use crossbeam_utils::CachePadded;
@@ -8,18 +8,19 @@ use std::time::Duration;
 /// Rung by publishing threads, answered by the notifier.
 #[derive(Debug, Default)]
 pub(super) struct Doorbell {
-    /// 1 while the notifier sleeps until it is rung, 0 while it looks by itself. On a cache line of its own:
-    /// publishing threads load it with each publication, and other words change at their pace.
+    /// 1 while the notifier sleeps until it is rung, 0 while it looks by itself. The word has a cache line of
+    /// its own, because publishing threads load it with each publication, and neighbouring words change
+    /// often.
     asleep: CachePadded<AtomicU32>,
     stop: AtomicBool,
 }
 
 impl Doorbell {
-    /// Whether the notifier sleeps. To be asked after something was published; costs a fence and a load.
+    /// Whether the notifier sleeps. Must be called after publishing; costs a fence and a load.
     #[inline]
     pub(super) fn notifier_sleeps(&self) -> bool {
-        // SYNC(doorbell): either this load sees that the notifier is going to sleep, or the notifier's last
-        // look sees what was published: both sides store, fence, load.
+        // SYNC(doorbell): both sides store, fence, load. So either this load sees that the notifier is going
+        // to sleep, or the notifier's last look sees what was published.
         fence(Ordering::SeqCst);
         self.asleep.load(Ordering::Relaxed) == 1
     }
@@ -42,8 +43,8 @@ impl Doorbell {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// The notifier sleeps until it is rung, for `timeout` at most; not at all if something `is_published`
-    /// that it has not told of.
+    /// The notifier sleeps until it is rung, for `timeout` at most. It does not sleep if `is_published` says
+    /// that something was published of which it has not told readers.
     pub(super) fn sleep(&self, is_published: impl Fn() -> bool, timeout: Duration) {
         self.asleep.store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst); // SYNC(doorbell): see `notifier_sleeps`

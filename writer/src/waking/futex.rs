@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use waldo_shm_protocol::segment::wake_bit;
 
-/// Wakes up to `limit` sleepers on `word`, in any process, that fell asleep before it got the value it has
-/// now; returns how many.
+/// Wakes up to `limit` sleepers on `word`, in any process, that fell asleep before the word got its present
+/// value; returns how many.
 ///
-/// Those who have looked since and sleep again are left alone. Otherwise, waking a crowd in groups would
-/// never end: the first ones are asleep again before the last ones are awake.
+/// Readers that have looked since and sleep again are not woken. Otherwise waking many readers in groups
+/// would never end: the first ones are asleep again before the last ones are awake.
 pub(crate) fn wake(word: &AtomicU32, limit: i32) -> usize {
-    // Relaxed: the caller has changed it, or whoever did wakes too. A later value spares fewer.
+    // Relaxed: this thread has changed the word, or the thread that did wakes too. With a later value, more
+    // sleepers are woken, not fewer.
     let not_now = !wake_bit(word.load(Ordering::Relaxed));
     let none = ptr::null::<u32>();
     // SAFETY: FUTEX_WAKE_BITSET takes the address only as a key; `word` is a live reference. Timeout and
@@ -56,7 +57,7 @@ pub(crate) mod tests {
         };
     }
 
-    /// Returns as well if the thread has ended: somebody else has changed the word, and it did not fall
+    /// Also returns if the thread has ended: another thread has changed the word, and this one did not fall
     /// asleep.
     pub(crate) fn wait_until_asleep(thread: i32) {
         let start = Instant::now();
@@ -72,7 +73,7 @@ pub(crate) mod tests {
     fn who_has_looked_since_the_change_is_not_woken_again() {
         let word = AtomicU32::new(u32::MAX - 20);
         thread::scope(|scope| {
-            // More changes than there are bits, over the end of the numbers.
+            // More changes than there are bits, across the wrap-around of the value.
             for _ in 0..70 {
                 let (tell, told) = channel();
                 let (word, also) = (&word, tell.clone());

@@ -1,19 +1,19 @@
-//! Whoever listens in the writer's own process, and can be told by a call.
+//! A listener in the writer's own process, which is told of news by a call.
 
 use crate::writer::Writer;
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Hears that there may be something new for readers; see [`Writer::set_listener`].
+/// Is told that there may be something new for readers; see [`Writer::set_listener`].
 pub trait Listener: Send + Sync {
-    /// Called on any thread, the writer's own ones too, and while nobody else can append: must be short, must
-    /// not block, and must run no code of others, such as wakers.
+    /// Called on any thread, including the writer's own, and while no other thread can append. Must be short,
+    /// must not block, and must not run code of the program, such as wakers.
     fn rouse(&self);
 
-    /// Called in place of [`Listener::rouse`] on the thread of who has appended through a
-    /// [`SharedWriter`](crate::SharedWriter), when the writer is free again: may run code of others. Returns
-    /// whether anybody was woken; a task that has appended gives way to others then.
+    /// Called instead of [`Listener::rouse`] on a thread that has appended through a
+    /// [`SharedWriter`](crate::SharedWriter), when the writer is free again. May run code of the program.
+    /// Returns whether a task was woken; the task that has appended then yields to others.
     fn tell(&self) -> bool {
         self.rouse();
         false
@@ -21,10 +21,10 @@ pub trait Listener: Send + Sync {
 }
 
 impl Writer {
-    /// Has `listener` told whenever there may be something new for readers: when the log has grown, or more
-    /// is durable, where sleeping readers are woken for that, and when the writer fails or closes. For
-    /// readers in this process, whom a call reaches sooner than a futex; see `Ring::tell_streams` of the
-    /// reader crate. The first listener stays; a second one is dropped.
+    /// Registers `listener`, which is called whenever there may be something new for readers: when the log
+    /// has grown, when more is durable (where sleeping readers are woken for that), and when the writer fails
+    /// or closes. This is for readers in this process, which a call reaches sooner than a futex; see
+    /// `Ring::tell_streams` of the reader crate. The first listener stays; a second one is dropped.
     pub fn set_listener(&self, listener: Box<dyn Listener>) {
         let _ = self.core.waking.listener().listener.set(listener);
     }
@@ -34,22 +34,23 @@ impl Writer {
 #[derive(Default)]
 pub(crate) struct ListenerSlot {
     listener: OnceLock<Box<dyn Listener>>,
-    /// Whoever appends tells the listener when the writer is free again. Like the next field, only for who
-    /// has the writer.
+    /// The appending thread tells the listener when the writer is free again. Like the next field, accessed
+    /// only by the thread that has the writer.
     deferred: AtomicBool,
-    /// There is something to tell then.
+    /// The listener has to be told then.
     due: AtomicBool,
 }
 
 impl ListenerSlot {
-    /// Rouses the listener, if there is one.
+    /// Calls the listener, if there is one.
     pub(super) fn rouse(&self) {
         if let Some(listener) = self.listener.get() {
             listener.rouse();
         }
     }
 
-    /// Does so, or leaves that to who appends. Only for who has the writer.
+    /// Calls the listener, or leaves the call to the appending thread. Only for the thread that has the
+    /// writer.
     pub(super) fn rouse_or_defer(&self) {
         match self.deferred.load(Ordering::Relaxed) {
             true => self.due.store(true, Ordering::Relaxed),
@@ -57,10 +58,10 @@ impl ListenerSlot {
         }
     }
 
-    /// Runs `append`, and leaves it to the caller to tell the listener. Only for who has the writer. Gives
-    /// whether there is something to tell.
+    /// Runs `append`, and leaves the call of the listener to the caller. Only for the thread that has the
+    /// writer. Returns whether the listener has to be told.
     pub(crate) fn defer<T>(&self, append: impl FnOnce() -> T) -> (T, bool) {
-        /// Also when a payload panics.
+        /// Runs also when a payload panics.
         struct Deferred<'a>(&'a AtomicBool);
         impl Drop for Deferred<'_> {
             fn drop(&mut self) {
@@ -74,7 +75,7 @@ impl ListenerSlot {
         (outcome, self.due.load(Ordering::Relaxed) && self.due.swap(false, Ordering::Relaxed))
     }
 
-    /// Tells the listener what was left to the caller. Gives whether anybody was woken.
+    /// Makes the call of the listener that was left to the caller. Returns whether a task was woken.
     pub(crate) fn tell(&self) -> bool {
         self.listener.get().is_some_and(|listener| listener.tell())
     }

@@ -1,23 +1,23 @@
-//! How fast a crowd of sleepers is woken: as fast as the processors can be done with it, and not faster.
+//! How fast many sleepers are woken: as fast as the processors can run them, and not faster.
 
 use std::time::{Duration, Instant};
 
-/// Sleepers woken by one system call. A thread gets the same share of its processor as any other that is
-/// runnable there, and an appender at 10,000 appends a second needs a quarter of one: the fewer readers are
-/// runnable at a time, the more of its appends are on time. What groups and pauses of other sizes do is in
-/// docs/runs/2026-11-22-to-26.md.
+/// Sleepers woken by one system call. A thread gets the same share of its processor as any other thread that
+/// is runnable there, and an appending thread at 10,000 appends a second needs a quarter of a processor. So
+/// the fewer readers are runnable at once, the more appends are on time. docs/runs/2026-11-22-to-26.md has
+/// the effect of other group sizes and pauses.
 pub(super) const GROUP: i32 = 16;
-/// The first pauses of a round are short, each longer than the one before by this much: what fills a run
-/// queue is a large crowd, and the readers of a small one need not wait.
+/// The first pauses of a round are short, each longer than the one before by this much. Only many readers
+/// fill a run queue; a few need not wait.
 const PAUSE_STEP: Duration = Duration::from_micros(10);
 /// Processor time of one reader's visit to the log: context switch, new records, back to sleep. Measured with
-/// thousands of reader processes: 20 us for a few records, 55 us for a thousand. Learned from what stays
-/// idle.
+/// thousands of reader processes: 20 us for a few records, 55 us for a thousand. The estimate is adapted to
+/// how long the processors are idle.
 const VISIT_MIN: Duration = Duration::from_micros(15);
 const VISIT_MAX: Duration = Duration::from_micros(60);
-/// Time between two looks at what stays idle.
+/// Time between two looks at how long the processors were idle.
 const LOOK: Duration = Duration::from_millis(50);
-/// Processors are to be idle for a share between these two.
+/// The processors should be idle for a share of the time between these two.
 const IDLE_LOW: f64 = 0.04;
 const IDLE_HIGH: f64 = 0.10;
 
@@ -28,12 +28,12 @@ pub(crate) struct Pacing {
     processors: u32,
     /// Groups of this round.
     groups: u32,
-    /// When it was looked at last, and how long the processors had been idle by then, all together.
+    /// When the idle time was last read, and the total idle time of all processors then.
     looked: Option<(Instant, Duration)>,
 }
 
 impl Pacing {
-    /// For a machine with so many processors.
+    /// For a machine with this many processors.
     pub(crate) fn new(processors: u32) -> Pacing {
         Pacing { visit: VISIT_MAX / 2, processors: processors.max(1), groups: 0, looked: None }
     }
@@ -43,7 +43,7 @@ impl Pacing {
         self.groups = 0;
     }
 
-    /// How long to let the group run that has just been woken.
+    /// How long to let the group run that was just woken.
     pub(crate) fn pause(&mut self) -> Duration {
         self.groups = self.groups.saturating_add(1);
         self.look();
@@ -59,7 +59,7 @@ impl Pacing {
         if self.looked.is_some_and(|(at, _)| now.duration_since(at) < LOOK) {
             return;
         }
-        // Without it the pauses stay what they are.
+        // Without the idle time the pauses stay as they are.
         let Some(idle) = idle_time() else { return };
         if let Some((at, before)) = self.looked.replace((now, idle)) {
             let all = now.duration_since(at).as_secs_f64() * f64::from(self.processors);
@@ -77,7 +77,7 @@ impl Pacing {
     }
 }
 
-/// Time that the processors have been idle since the machine started, all together; see proc_uptime(5).
+/// Total time that the processors have been idle since the machine started; see proc_uptime(5).
 fn idle_time() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/uptime").ok()?;
     Duration::try_from_secs_f64(text.split_whitespace().nth(1)?.parse().ok()?).ok()

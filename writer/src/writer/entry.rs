@@ -1,4 +1,4 @@
-//! A record that is to be appended, and what an append came to.
+//! A record to be appended, and the result of an append.
 
 use waldo_shm_protocol::Log;
 use waldo_shm_protocol::record::RecordNumbers;
@@ -11,7 +11,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) payload: &'a [u8],
     /// CRC-32C of the payload; `None` if it is still to be computed.
     pub(crate) hash: Option<u32>,
-    /// The hash is the caller's word.
+    /// The caller has supplied the hash, and it has not been checked.
     pub(crate) hash_is_claimed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A flush that goes on elsewhere while more records are put.
+//! A flush that another thread makes while more records are put.
 
 use super::{WriteProgress, Writer};
 use crate::error::AppendError;
@@ -9,7 +9,7 @@ use std::sync::mpsc::Receiver;
 use waldo_shm_protocol::Position;
 use waldo_shm_protocol::segment::Counter;
 
-/// What comes of a flush. A sender that is gone without a word counts as a failure.
+/// The result of a flush. A sender that is dropped without sending counts as a failure.
 pub(crate) type FlushOutcome = Receiver<io::Result<()>>;
 
 /// Between [`Writer::begin_flush`] and its end.
@@ -28,16 +28,16 @@ pub(crate) struct FlushTarget {
 }
 
 impl FlushTarget {
-    /// The last sequence number of what was put; `None` if there was nothing.
+    /// The last sequence number that was put; `None` if none was.
     pub(crate) fn tip(&self) -> Option<u64> {
         self.tip
     }
 }
 
 impl Writer {
-    /// Writes what has been put and has `start` flush the pages that it is in. More can be put while that
-    /// goes on, and is not published before it. Ends by itself where it has to, at [`Writer::end_flush`] at
-    /// the latest.
+    /// Writes the records that have been put, and calls `start` to flush their pages. More records can be put
+    /// meanwhile; they are not published before the flush has ended. The flush is ended where necessary, at
+    /// [`Writer::end_flush`] at the latest.
     pub(crate) fn begin_flush(
         &mut self,
         start: impl FnOnce(Vec<Arc<Page>>) -> FlushOutcome,
@@ -55,20 +55,20 @@ impl Writer {
         Ok(target)
     }
 
-    /// Waits for a flush, unless that has ended already, and publishes what it has made durable. What was put
-    /// meanwhile waits for a flush of its own.
+    /// Waits for a flush, unless it has ended already, and publishes the records that it has made durable.
+    /// Records that were put meanwhile wait for a flush of their own.
     pub(crate) fn end_flush(&mut self, target: &FlushTarget) -> Result<(), AppendError> {
         self.end_pending_flush()?;
-        // It may have been ended on the way, and the writer may have failed after it.
+        // The flush may have been ended meanwhile, and the writer may have failed after it.
         if self.core.durable() >= target.end { Ok(()) } else { self.check_usable() }
     }
 
-    /// Ends the flush that goes on, if there is one.
+    /// Ends the pending flush, if there is one.
     pub(super) fn end_pending_flush(&mut self) -> Result<(), AppendError> {
         let Some(flush) = self.pending_flush.take() else { return Ok(()) };
         let gone = |_| Err(io::Error::other("the flushing thread has panicked"));
         let outcome = flush.outcome.recv().unwrap_or_else(gone);
-        // It may have failed while the flush went on; then nothing is published any more.
+        // The writer may have failed during the flush; then nothing is published any more.
         self.check_usable()?;
         outcome.map_err(|error| self.failed("flushing records", error))?;
         self.core.control.publisher().add(Counter::Flushes, flush.pages);

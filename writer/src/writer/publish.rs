@@ -1,4 +1,4 @@
-//! From the buffers to the watermark: sending pieces, and telling readers of what is written.
+//! From the buffers to the watermark: sending pieces, and publishing what has been written.
 
 use super::{DirectoryUpdate, WriteProgress, Writer, sum_records};
 use crate::error::AppendError;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use waldo_shm_protocol::segment::Counter;
 
 impl Writer {
-    /// Sends the buffer being filled, and tells readers of what has been written meanwhile.
+    /// Sends the buffer being filled, and publishes what has been written meanwhile.
     pub(super) fn send(&mut self, last: bool) -> Result<(), AppendError> {
         let len = self.engine.filled() as u64;
         if len > 0 {
@@ -64,7 +64,7 @@ impl Writer {
         });
     }
 
-    /// Moves the watermark over everything that is written.
+    /// Moves the watermark to the end of all written records.
     #[inline]
     pub(super) fn publish(&mut self) {
         let Some(progress) = self.written.take() else { return };
@@ -87,18 +87,19 @@ impl Writer {
         }
         self.records = sum_records(self.records, progress.records);
         publisher.commit(progress.position, progress.tip, self.records);
-        // Behind the segment's: the notifier goes by this one, and whom it wakes must find the other.
+        // After the segment's position: the notifier loads this one, and the readers that it wakes must find
+        // the segment's.
         self.core.positions.set_committed(progress.position);
         if self.sync {
             self.core.set_durable(progress.position);
         }
-        // Not before the positions have moved: the preparer trims by them.
+        // Only after the positions have moved, because the preparer trims by them.
         let turned = !sealed.is_empty();
         for job in sealed {
             self.preparer.seal(job);
         }
         if turned && self.is_full() && matches!(self.core.durability, Durability::Interval(_)) {
-            // A record of the new page has to be durable by the time this page is full.
+            // A record of the new page has to be durable before that page is full.
             self.core.unflushed.flush_soon();
         }
         publisher.add(Counter::Records, progress.records);
@@ -111,10 +112,10 @@ impl Writer {
         self.core.waking.notify_of_append(&publisher, self.stamp.time_ns);
     }
 
-    /// Sees everything through to the watermark: what is in the buffer is written, made durable if that is
-    /// asked for, and published.
+    /// Completes everything up to the watermark: writes the buffer, makes it durable if that is asked for,
+    /// and publishes it.
     pub(crate) fn finish(&mut self) -> Result<(), AppendError> {
-        // What was put before an error has been given up with everything else.
+        // After an error, the records put before it have been given up with everything else.
         self.check_usable()?;
         self.end_pending_flush()?;
         let len = self.engine.filled() as u64;
@@ -141,7 +142,7 @@ impl Writer {
         Ok(())
     }
 
-    /// After a failed put: what was put before it is part of the log, if the writer still works.
+    /// After a failed put: the records put before it are part of the log, if the writer still works.
     #[cold]
     pub(super) fn keep_prefix(&mut self, error: AppendError) -> AppendError {
         match error {

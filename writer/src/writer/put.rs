@@ -1,5 +1,5 @@
-//! Records on their way into the active page: encoded into the buffer being filled, or written from where the
-//! caller has them.
+//! Putting records into the active page: they are encoded into the buffer being filled, or their payloads are
+//! written from the caller's memory.
 
 use super::{DirectoryUpdate, Entry, Writer, sum_records};
 use crate::active::ActivePage;
@@ -17,18 +17,19 @@ use waldo_shm_protocol::segment::Counter;
 use waldo_shm_protocol::{PageSeed, payload_hash};
 use zerocopy::IntoBytes;
 
-/// Payloads of this many bytes are written from where they are. Shorter ones are copied: the kernel takes as
-/// long for one more part as the copy does (docs/PERFORMANCE.md has the figures).
+/// Payloads of at least this many bytes are written from where they are. Shorter ones are copied, because the
+/// kernel takes as long for one more part as the copy does (docs/PERFORMANCE.md has the figures).
 const GATHER_MIN: usize = 1536;
-/// An append of fewer bytes is copied as a whole: it goes with others into one write and one flush.
+/// An append of fewer bytes is copied as a whole, and shares one write and one flush with others.
 const GATHER_BATCH_MIN: u64 = 64 << 10;
-/// A write of gathered payloads is not longer than this unless one payload is: so far readers lag behind.
+/// Longest write of gathered payloads, unless one payload is longer. Readers lag behind by as much.
 const GATHER_BYTES: u64 = 512 << 10;
-/// Pages after the one that the log ends in that may have been begun.
+/// Most pages that may have been begun after the page that the log has reached: its settled end, or on the
+/// first lap its committed end.
 const AHEAD_MAX: u64 = 1;
 
 impl Writer {
-    /// Puts checked records of `bytes` bytes altogether into the active page and those after it.
+    /// Puts checked records of `bytes` bytes altogether into the active page and the pages after it.
     pub(super) fn put_all<'a>(
         &mut self,
         mut entries: impl Iterator<Item = Entry<'a>>,
@@ -50,7 +51,7 @@ impl Writer {
             }
         }
         self.putting = false;
-        // Nothing of the caller's is borrowed for longer than this call.
+        // The payloads are borrowed from the caller for this call only, so they have to be sent now.
         let sent = self.send_gathered(&mut gather);
         match outcome.and(sent) {
             Err(error) => Err(self.keep_prefix(error)),
@@ -69,9 +70,9 @@ impl Writer {
         self.core.control.publisher().add(Counter::Appends, 1);
     }
 
-    /// Says by how much the times of records are ahead of the clock, which was set back. A search by time
-    /// needs times that never fall, so records go on with the time of the last one until the clock has caught
-    /// up.
+    /// Reports how far the times of records are ahead of the clock after it was set back. A search by time
+    /// needs times that never decrease, so new records get the time of the last one until the clock has
+    /// caught up.
     #[cold]
     fn note_time_ahead(&mut self, ahead_ns: u64) {
         const WORTH_A_WORD_NS: u64 = 1_000_000_000;
@@ -87,8 +88,8 @@ impl Writer {
         self.core.control.publisher().set(Counter::TimeAheadNs, ahead_ns);
     }
 
-    /// Puts records as long as they need nothing but room in the buffer being filled and in the page. Returns
-    /// the first one that needs more; `None` at the end.
+    /// Puts records as long as they need only room in the buffer being filled and in the page. Returns the
+    /// first record that needs more; `None` at the end.
     #[inline]
     fn put_run<'a>(
         &mut self,
@@ -127,7 +128,8 @@ impl Writer {
         left
     }
 
-    /// Puts one record into the buffer, turning the page and sending pieces as that fills up.
+    /// Puts one record into the buffer. Sends the buffer whenever it is full, and turns the page when the
+    /// record does not fit.
     fn put_copied<'a>(&mut self, entry: Entry<'a>, gather: &mut Gather<'a>) -> Result<(), AppendError> {
         let size = align_record(RECORD_HEADER_LEN + entry.payload.len());
         self.make_room(size, gather)?;
@@ -135,7 +137,7 @@ impl Writer {
         let (seed, stamp) = (self.active.page.seed, self.stamp);
         match self.engine.space(size) {
             Some(space) => encode(space, seed, offset, &entry, stamp),
-            // It begins a buffer, or goes across several.
+            // The record begins a buffer, or spans several.
             None => {
                 self.send_gathered(gather)?;
                 let (hash, len) = (entry.hash(), entry.payload.len());
@@ -174,8 +176,8 @@ impl Writer {
 
     fn make_room(&mut self, size: usize, gather: &mut Gather<'_>) -> Result<(), AppendError> {
         if size as u64 > self.record_size_max {
-            // It was shorter when it was checked: payloads are the caller's code, and may say one thing and
-            // then another.
+            // The payload was shorter when it was checked: `as_ref` is the caller's code, and may return
+            // different bytes each time.
             let source =
                 io::Error::new(io::ErrorKind::InvalidInput, "a payload has grown since it was checked");
             return Err(self.failed("appending", source));
@@ -187,7 +189,7 @@ impl Writer {
         self.turn_page()
     }
 
-    /// Counts a record that was put by itself.
+    /// Counts a record that was put outside a run.
     fn count(&mut self, entry: &Entry<'_>, size: usize) {
         let at = self.position(self.active.offset);
         let begins_page = self.active.summary.records == 0;
@@ -231,7 +233,7 @@ impl Writer {
         self.take_done(false)
     }
 
-    /// Goes on with the next page, which is ready or about to be. Nothing is written before there is one.
+    /// Changes to the next page, which is ready or about to be. Nothing is written before that page exists.
     #[cold]
     fn turn_page(&mut self) -> Result<(), AppendError> {
         if self.active.page.id >= PAGE_ID_MAX {
@@ -243,7 +245,7 @@ impl Writer {
             self.keep_ring()?;
             let tip = self.tip.unwrap_or(0);
             let taken = self.preparer.take(pages_max).map_err(|cause| AppendError::NoPage { cause, tip })?;
-            // The ring has become smaller: what is in the place of its oldest pages has to be durable now.
+            // The ring has become smaller: the records that displace its oldest pages have to be durable now.
             if let Some(taken) = taken {
                 break taken;
             }
@@ -254,7 +256,7 @@ impl Writer {
         let summary = self.active.summary;
         let seal = Seal::encode(self.active.page.seed, summary.end(), self.stamp);
         self.emit(seal.as_bytes())?;
-        // Nothing comes behind the seal, so nothing is to be made ready there.
+        // Nothing follows the seal, so no zeros are needed ahead of the log there.
         self.active.page.set_unwritten(u64::MAX);
         self.send(false)?;
         if !self.sync {
@@ -272,15 +274,15 @@ impl Writer {
 }
 
 impl Writer {
-    /// Whether a page has to leave the ring before the next one is begun, or there would be too many.
+    /// Whether a page has to be trimmed before the next one is begun, or the ring would have too many.
     pub(super) fn is_full(&self) -> bool {
         self.active.page.id - self.first_page + 1 > self.core.pages_max() as u64
     }
 
-    /// Before a page is begun: publishes what there is, and makes it durable if that is what pages leave the
-    /// ring by, if more than [`AHEAD_MAX`] pages would lack a record that counts. The oldest pages of the
-    /// ring stay for as long as that, so the files would take the more room the longer the append is, or the
-    /// slower the disk. On the first lap no page has to leave.
+    /// Called before a page is begun. If more than [`AHEAD_MAX`] pages would have no settled record,
+    /// publishes the log, and makes it durable if pages are trimmed by the durable position. The oldest pages
+    /// stay until then, so without this limit the files would take the more room, the longer the append or
+    /// the slower the disk. On the first lap no page has to be trimmed.
     fn keep_ring(&mut self) -> Result<(), AppendError> {
         let crowded = |writer: &Writer| {
             let reached = match writer.is_full() {
@@ -312,7 +314,7 @@ fn encode(space: &mut [u8], seed: PageSeed, offset: u32, entry: &Entry<'_>, stam
     space[size - RECORD_ALIGN..].fill(0);
     let copy = &mut space[RECORD_HEADER_LEN..RECORD_HEADER_LEN + len];
     copy.copy_from_slice(entry.payload);
-    // The copy is aligned and in the nearest cache.
+    // Hash the copy: it is aligned and in the first-level cache.
     let hash = entry.hash.unwrap_or_else(|| payload_hash(copy));
     Record::encode(seed, offset, entry.numbers(), len, hash, stamp).store(space);
 }

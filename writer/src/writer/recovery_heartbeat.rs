@@ -1,8 +1,8 @@
-//! Beats the heart while a writer reads and mends the files, before its notifier does.
+//! Stores the heartbeat while a writer recovers the files, before its notifier does so.
 //!
-//! A recovery can take long: pages are removed and flushed, on a disk that others may keep busy. Readers take
-//! a writer for dead whose heart has not beaten for some intervals, and would go by the files, which are
-//! being changed under them.
+//! A recovery can take long: pages are removed and flushed, on a disk that other programs may keep busy.
+//! Readers take a writer for dead if its heartbeat has not changed for some intervals. They would then follow
+//! the files while recovery changes them.
 
 use crate::clock;
 use crate::core::Core;
@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A thread that beats until this is dropped.
+/// A thread that stores the heartbeat until this is dropped.
 pub(super) struct RecoveryHeartbeat {
     /// Nothing is sent: the thread ends when this goes.
     ends: Option<Sender<()>>,

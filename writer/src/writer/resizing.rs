@@ -1,4 +1,4 @@
-//! What a change of a ring's sizes asks of its writer.
+//! What a resize needs from its writer.
 
 use super::{Writer, start};
 use crate::disk::Disk;
@@ -11,7 +11,8 @@ use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::recovery::Survey;
 
 impl Writer {
-    /// Opens the ring if `look` agrees to what the files hold, under the lock and before anything is changed.
+    /// Opens the ring if `look` accepts what the files hold. `look` is called under the lock, before anything
+    /// is changed.
     pub(crate) fn open_if<E: From<OpenError>>(
         home: &Path,
         disk: Arc<dyn Disk>,
@@ -21,8 +22,8 @@ impl Writer {
         start::open_if(home, disk, options, look)
     }
 
-    /// Drops the pages that are more than the ring is to have; [`Writer::close`] makes that durable. For a
-    /// writer without a thread that prepares ahead.
+    /// Trims the pages beyond the size of the ring; [`Writer::close`] makes that durable. For a writer
+    /// without a thread that prepares ahead.
     pub(crate) fn trim_now(&self) -> Result<(), Failure> {
         self.preparer.trim()
     }

@@ -46,7 +46,7 @@ pub(super) fn open_on(home: &Path, disk: Arc<dyn Disk>, options: WriterOptions) 
     open_if(home, disk, options, |_, _| Ok(()))
 }
 
-/// Opens the ring if `look` agrees to what is there. Nothing has been changed by then.
+/// Opens the ring if `look` accepts what the files hold. Nothing has been changed before that call.
 pub(super) fn open_if<E: From<OpenError>>(
     home: &Path,
     disk: Arc<dyn Disk>,
@@ -66,15 +66,14 @@ pub(super) fn open_if<E: From<OpenError>>(
     let geometry_kept = settle_geometry(&mut options, &meta.meta);
     let (geometry, shape) = options.check()?;
     file_length::check(geometry.page_len().max(shape.segment_len()))?;
-    // Tried now and not when it is needed first, so that whoever opens the ring hears of it.
+    // Tested now, and not when it is needed first, so that the opening reports the result.
     let _ = disk.can_prove_unshared();
     let engine = open_engine(&*disk, &options, &lock)?;
     let mut survey = recover::survey(&*disk, &meta.meta)?;
     (survey.epoch_max < u32::MAX).then_some(()).ok_or(OpenError::EpochsExhausted)?;
     look(&meta.meta, &survey)?;
 
-    // The ring is whole, and nothing has been changed by now. One that was made had its directory changed
-    // before.
+    // The ring is whole, and nothing has been changed yet, except the directory of a new ring.
     if !created {
         change.carry_out()?;
     }
@@ -83,14 +82,14 @@ pub(super) fn open_if<E: From<OpenError>>(
     let epoch = survey.epoch_max.max(control.epoch_seen()) + 1;
     let core = new_core(disk, control, &options);
     let (disk, control) = (&*core.disk, &core.control);
-    // Until all threads run.
+    // Runs until all threads have started.
     let heartbeat = RecoveryHeartbeat::start(&core, options.heartbeat);
     let heartbeat_ns = u64::try_from(options.heartbeat.as_nanos()).unwrap_or(u64::MAX);
     let clean = survey.clean && !created;
     let cut = recover::raise_epoch(&mut meta, &options, geometry, epoch, &survey)
         .map_err(OpenError::io("write", disk.path(names::META)))
         .and_then(|()| {
-            // Not before the number is taken for good: readers look at their place again when it changes.
+            // Only after the epoch is durable: readers check their place again when it changes.
             control.publisher().set_writer(epoch, std::process::id(), heartbeat_ns);
             let cut = recover::mend(disk, &mut survey)?;
             recover::note_mended(&mut meta, &options, &survey)
@@ -120,7 +119,7 @@ pub(super) fn open_if<E: From<OpenError>>(
     let started = start.go_live(survey);
     drop(heartbeat);
     Ok(started.inspect_err(|error| {
-        // Readers have been told of a writer that comes.
+        // Readers have been told that a writer is starting.
         failed.control.publisher().fail(error.errno() as u32);
         failed.control.wake_all();
     })?)
@@ -142,8 +141,8 @@ fn new_core(disk: Arc<dyn Disk>, control: Control, options: &WriterOptions) -> A
     })
 }
 
-/// The ring's geometry counts, unless a change of it was asked for. Returns whether the options asked for
-/// another one in vain.
+/// Keeps the ring's geometry unless a change was asked for. Returns whether other geometry options were
+/// ignored.
 fn settle_geometry(options: &mut WriterOptions, meta: &Meta) -> bool {
     let asked = options.clone();
     let change = options.geometry_change;
@@ -167,11 +166,11 @@ fn open_meta(
     if names.iter().any(|name| names::parse_page(name).is_some()) {
         return Err(OpenError::NoMeta { home: home.to_owned() });
     }
-    // A creation that died half-way leaves scratch files only.
+    // A creation that was interrupted leaves only scratch files.
     for name in names.iter().filter(|name| name.starts_with(names::SCRATCH_PREFIX)) {
         disk.remove(name).map_err(OpenError::io("remove", disk.path(name)))?;
     }
-    // What is made now is made in a directory that has its rights.
+    // New files are made in a directory that already has its rights.
     change.carry_out()?;
     let meta = Meta {
         ring_id: random_bytes(),
@@ -188,8 +187,7 @@ fn open_meta(
     Ok((MetaFile::create(disk, rights::of_new_ring(options), meta)?, true))
 }
 
-/// With [`Io::Auto`] the engine measures on a file in the home directory, which goes again at once. A full
-/// disk is no reason not to open a ring that is there.
+/// [`Io::Auto`] measures on a temporary file in the home directory. A full disk does not stop the opening.
 fn open_engine<T>(
     disk: &dyn Disk,
     options: &WriterOptions,
@@ -324,7 +322,7 @@ impl Start {
     /// The page that the log goes on in. Takes it out of what was found.
     fn active_page(&self, survey: &mut Survey, template: PageTemplate) -> Result<ActivePage, OpenError> {
         let disk = &*self.core.disk;
-        // Empty, but made for shorter records than the ring takes now: its name is given to another file.
+        // Empty, but made for shorter records than the ring takes now: another file gets the page's name.
         let outgrown = survey.pages.pop_if(|last| {
             last.summary.records == 0 && !last.sealed && last.header.geometry() != self.geometry
         });

@@ -1,11 +1,11 @@
-//! What a start has running so far.
+//! The threads that a start has started so far.
 
 use crate::core::Core;
 use crate::preparer::Preparer;
 use std::thread::JoinHandle;
 
-/// What has been started of a writer. Stopped and waited for when dropped: a thread that went on after a
-/// failed start would work without the lock.
+/// The started threads of a writer. Dropping this stops them and waits for them: a thread that continued
+/// after a failed start would work without the lock.
 pub(super) struct Started<'a> {
     pub(super) core: &'a Core,
     pub(super) preparer: Option<Preparer>,
@@ -13,7 +13,7 @@ pub(super) struct Started<'a> {
 }
 
 impl Started<'_> {
-    /// All of it has been started.
+    /// The start has succeeded: the threads keep running.
     pub(super) fn keep(mut self) -> Option<(Preparer, Vec<JoinHandle<()>>)> {
         Some((self.preparer.take()?, std::mem::take(&mut self.threads)))
     }

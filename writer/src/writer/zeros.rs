@@ -1,13 +1,13 @@
-//! Zeros in front of the log's end, in a page whose blocks are reserved and no more.
+//! Zeros ahead of the log's end, in a page whose blocks are only reserved.
 //!
-//! A short append into such a block would have the kernel make memory for these 4 KiB alone, in a folio of
-//! that size, and a durable one would have it flush a change of the file's extents too (a commit of the
-//! journal, where there is one). So the first short append to get there writes zeros behind itself, as far as
-//! one large folio goes. Long appends make large folios, and one such change, by themselves; zeros would only
-//! be written before they are.
+//! For a short append into such a block, the kernel would allocate memory for these 4 KiB alone, in a folio
+//! of that size, and for a durable append it would also flush a change of the file's extents (a commit of the
+//! journal, where there is one). So the first short append that gets there writes zeros after itself, up to
+//! the end of one large folio. Long appends make large folios, and one such change, by themselves; zeros
+//! ahead of them would only be overwritten.
 //!
-//! The appending thread does this itself. Any other would keep it from the file for as long, and would have
-//! to know at every moment how far the log has got (docs/PERFORMANCE.md, "Zeros ahead of the log").
+//! The appending thread does this itself. Another thread would block it from the file for as long, and would
+//! have to know at every moment how far the log has got (docs/PERFORMANCE.md, "Zeros ahead of the log").
 
 #[cfg(test)]
 mod tests;
@@ -26,15 +26,16 @@ const DURABLE_AHEAD: u64 = 256 << 10;
 static ZEROS: [u8; 8 << 10] = [0; 8 << 10];
 
 impl Writer {
-    /// Whether zeros go behind a write of `len` bytes at the log's end. They are to be flushed with it.
+    /// Whether zeros must follow a write of `len` bytes at the log's end. They must be flushed with the
+    /// write.
     #[inline]
     pub(super) fn wants_zeros(&self, len: u64) -> bool {
         let end = self.piece_start + len;
         end > self.active.page.unwritten() && len < LONG && self.zeros_end(end) > end
     }
 
-    /// To be called before `len` bytes are written at the log's end. All that is in flight lies in front of
-    /// them, and all that is written later behind.
+    /// Must be called before `len` bytes are written at the log's end. All writes in flight are before these
+    /// bytes, and all later writes after them.
     #[inline]
     pub(super) fn reach(&self, len: u64) {
         if self.piece_start + len > self.active.page.unwritten() {
@@ -49,7 +50,8 @@ impl Writer {
         if self.wants_zeros(len) {
             reached = self.zeros_end(end);
             if let Err(error) = write_zeros(&*self.active.page.file, end, reached) {
-                // There may well be room for the records: their own write tells. No more zeros in this page.
+                // There may still be room for the records; their own write will show. No more zeros in this
+                // page.
                 tracing::debug!("no zeros in front of the log: {error}");
                 reached = u64::MAX;
             }

@@ -1,4 +1,4 @@
-//! Where somebody is better than Waldo: found by program, so that nothing is overlooked.
+//! Where another system is better than Waldo: found by program, so that no loss is overlooked.
 
 use super::figures::Cell;
 use super::units;

@@ -1,4 +1,4 @@
-//! What was measured where: without it figures mean nothing.
+//! The machine and the versions that were measured: without them figures mean nothing.
 
 use std::fs;
 use std::process::Command;

@@ -5,7 +5,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use waldo_harness::processes::event_log::EventWriter;
 
-/// A line on the board.
+/// A line of the event log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Note {
     /// The publisher can be subscribed to.

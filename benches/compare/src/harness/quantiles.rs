@@ -1,4 +1,4 @@
-//! What is reported of how values are spread.
+//! The quantiles that are reported.
 
 use serde::Serialize;
 use waldo_harness::results::histogram::Latency;

@@ -1,4 +1,5 @@
-//! The other processes of a round: this program again, under a first argument that no help mentions.
+//! The other processes of a round: this program, started again in a hidden role, which its first argument
+//! names.
 
 use super::notes::Note;
 use super::spec::Spec;

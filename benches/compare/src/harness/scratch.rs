@@ -1,4 +1,4 @@
-//! Folders of one round, and that nothing of it is left behind.
+//! The directories of one round, which are always removed.
 
 use anyhow::Context;
 use std::fs;

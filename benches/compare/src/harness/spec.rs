@@ -1,4 +1,4 @@
-//! What one round is to be; every process of the round reads it from a file.
+//! The description of one round; every process of the round reads it from a file.
 
 use crate::system::System;
 use anyhow::Context;

@@ -1,4 +1,4 @@
-//! What processes take of the machine: CPU time and open files.
+//! The CPU time and open files of processes.
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

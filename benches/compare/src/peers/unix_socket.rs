@@ -1,5 +1,6 @@
-//! Unix stream sockets, written by hand as one would: the publisher keeps what somebody still needs once,
-//! with a place in it for each subscriber, and writes to whoever can take it, without blocking.
+//! Unix stream sockets, written by hand as a program would do it: the publisher keeps one copy of the records
+//! that some subscriber still needs, with a position for each subscriber, and writes without blocking to each
+//! subscriber that can take bytes.
 
 use crate::harness::spec::Spec;
 use crate::system::{Facts, Publisher, Subscriber};

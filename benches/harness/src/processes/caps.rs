@@ -1,4 +1,4 @@
-//! How many processes this machine has room for, and which limit says so.
+//! How many processes this machine has room for, and which limit decides that.
 
 use super::memory::MachineMemory;
 use anyhow::Context;
@@ -22,8 +22,8 @@ struct Cap {
     what: String,
 }
 
-/// How many of the reader processes that were asked for can be had. Says on standard error what limits them,
-/// if anything.
+/// How many of the requested reader processes can be started. Says on standard error which limit reduces
+/// their number, if any.
 pub fn readers(asked: u32) -> anyhow::Result<usize> {
     let asked = u64::from(asked);
     let Some(cap) = all()?.into_iter().min_by_key(|cap| cap.room) else { return Ok(asked as usize) };

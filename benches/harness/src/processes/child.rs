@@ -1,4 +1,4 @@
-//! The processes of a crowd: this program again, under names that no help mentions.
+//! The processes of a crowd: this program, started again in hidden roles.
 
 use anyhow::{Context, bail};
 use nix::time::{ClockId, clock_gettime};
@@ -11,8 +11,8 @@ use std::str::FromStr;
 /// A hidden role: the first argument that begins it, and what it does with the others.
 pub type Role = (&'static str, fn(&mut Words) -> anyhow::Result<()>);
 
-/// If this process has one of these roles, does its work and gives its exit code. Comes before everything
-/// else in `main`, so that a reader costs little more than what reading takes.
+/// If this process has one of these roles, does its work and returns its exit code. Must be called before
+/// everything else in `main`, so that a reader process costs little more than the reading.
 pub fn child_main(roles: &[Role]) -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let role = args.next()?;
@@ -47,7 +47,7 @@ impl Words {
     }
 }
 
-/// Has the kernel kill this process when `parent` dies, however it dies.
+/// Makes the kernel kill this process when `parent` dies, however it dies.
 pub fn die_with(parent: i32) -> anyhow::Result<()> {
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
         .context("cannot ask for a death signal")?;

@@ -1,4 +1,4 @@
-//! A process that ends with whoever started it.
+//! A process that ends with the process that started it.
 
 use anyhow::Context;
 use std::ffi::OsStr;

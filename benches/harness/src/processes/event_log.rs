@@ -1,16 +1,16 @@
-//! The notice board: a file to which every process of a crowd appends lines, and that the command reads. It
-//! takes no descriptor per process, so thirty thousand of them are no different from ten.
+//! The event log: a file to which every process of a crowd appends lines, and that the command reads. It
+//! takes no descriptor per process, so thirty thousand processes are no different from ten.
 
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
 
-/// A process's way to the board.
+/// A process's access to the event log.
 pub struct EventWriter(File);
 
 impl EventWriter {
-    /// Opens the board for appending.
+    /// Opens the event log for appending.
     pub fn open(path: &Path) -> anyhow::Result<EventWriter> {
         let file = OpenOptions::new().append(true).open(path).context("cannot open the board")?;
         Ok(EventWriter(file))
@@ -23,14 +23,14 @@ impl EventWriter {
     }
 }
 
-/// The command's view of the board.
+/// The command's view of the event log.
 pub struct EventLog {
     file: File,
     partial: Vec<u8>,
 }
 
 impl EventLog {
-    /// Makes an empty board.
+    /// Makes an empty event log.
     pub fn create(path: &Path) -> anyhow::Result<EventLog> {
         let file = OpenOptions::new().read(true).append(true).create_new(true).open(path);
         Ok(EventLog { file: file.context("cannot make the board")?, partial: Vec::new() })

@@ -97,9 +97,9 @@ impl ProcessGroup {
 
     /// The processes that have ended since the last call, and how.
     ///
-    /// Asks the kernel only if a signal says that there is something to learn: wait4 goes over all children,
-    /// and cannot be preempted meanwhile. With 10,000 of them that is 2 ms in which nobody else, the
-    /// appending thread of a real-time class included, gets this processor.
+    /// Asks the kernel only if a signal says that a process has ended: wait4 goes over all children, and
+    /// cannot be preempted meanwhile. With 10,000 children that is 2 ms in which no other thread gets this
+    /// processor, not even an appending thread of a real-time class.
     pub fn ended(&mut self) -> Vec<(Role, String)> {
         let mut ended = Vec::new();
         // Cleared before looking: who ends during the look raises it again.
@@ -153,7 +153,7 @@ impl ProcessGroup {
         }
     }
 
-    /// Ends everybody: the readers at once, the writer in good order if it can, then the server.
+    /// Ends all processes: the readers at once, the writer in good order if it can, then the server.
     pub fn shut_down(&mut self) {
         self.kill_readers();
         self.order("end");

@@ -1,4 +1,4 @@
-//! Where a command with a crowd takes place: a directory that is gone when it ends, whatever happens.
+//! The working directory of a command with a crowd: removed when the command ends, whatever happens.
 
 use anyhow::{Context, bail};
 use nix::fcntl::OFlag;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use waldo::protocol::link::Link;
 use waldo::protocol::names;
 
-/// A directory for the board and the ring, removed when this is dropped.
+/// A directory for the event log and the ring, removed when this is dropped.
 pub struct WorkDir {
     dir: TempDir,
     home: PathBuf,
@@ -61,7 +61,7 @@ impl WorkDir {
         if self.kept { &self.home } else { self.dir.path() }
     }
 
-    /// The file of the board.
+    /// The file of the event log.
     pub fn board(&self) -> PathBuf {
         self.dir.path().join("board")
     }

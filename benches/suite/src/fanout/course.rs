@@ -1,4 +1,4 @@
-//! The course of the bench: who does what when.
+//! The course of the measurement: which process does what, and when.
 
 mod room;
 mod timing;

@@ -1,4 +1,4 @@
-//! What the bench has found, as it comes in, and what it says in the end.
+//! The results of the measurement, as they come in, and the final report.
 
 mod account;
 
@@ -39,7 +39,7 @@ enum Fate {
     Failed(String),
 }
 
-/// Everything that was found.
+/// All results.
 pub struct Findings {
     /// Readers that take part.
     pub readers: usize,

@@ -1,4 +1,4 @@
-//! A process that does nothing: what a process costs before it reads.
+//! A process that does nothing, to measure what a process costs before it reads.
 
 use super::note::Note;
 use std::io::Read;

@@ -1,8 +1,8 @@
-//! What the processes tell the command, a line each on the board.
+//! What the processes tell the command, one line each in the event log.
 
 use super::sum::{Load, Sum};
 
-/// A line on the board.
+/// A line of the event log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Note {
     /// The writer has a ring that has gone round once; its newest record.

@@ -1,4 +1,4 @@
-//! How one reader counts.
+//! The counts of one reader.
 
 use super::payload::{self, Purpose};
 use super::sum::Sum;

@@ -73,7 +73,7 @@ async fn follow(mut batches: Batches, seen: Arc<AtomicUsize>) {
     }
 }
 
-/// The floor: a number, and who waits for it to change.
+/// The floor: a number, and the tasks that wait for it to change.
 pub struct Bell {
     number: AtomicU64,
     wakers: Vec<Mutex<Option<Waker>>>,

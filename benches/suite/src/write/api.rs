@@ -1,4 +1,4 @@
-//! The ways that a program can append by.
+//! The ways in which a program can append.
 
 use crate::ring;
 use crate::scratch::Area;

@@ -1,4 +1,4 @@
-//! The first lap: pages that nobody has written before come into being as the log reaches them.
+//! The first lap: pages that were never written are filled as the log reaches them.
 
 use super::Case;
 use super::api::{Api, OpenRing};

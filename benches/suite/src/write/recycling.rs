@@ -1,4 +1,4 @@
-//! What pages are made of: files that were pages before, or new ones; and what either costs.
+//! Making pages from recycled files or from new ones, and the cost of each.
 
 mod among_readers;
 mod making;
@@ -10,7 +10,7 @@ use crate::session::Session;
 
 pub use tail::{TAIL, tail_main};
 
-/// Making pages, recycling among readers, and pages that the page cache has let go of.
+/// Making pages, recycling among readers, and pages that were evicted from the page cache.
 pub fn run(session: &mut Session, case: &Case) -> anyhow::Result<()> {
     session.sheet.topic("recycling", "where the next page comes from; each row names what its floor is");
     making::run(session)?;

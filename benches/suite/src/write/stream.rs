@@ -1,4 +1,4 @@
-//! Batches in flight: the next one is written while the flush of the one before goes on.
+//! Batches in flight: the next batch is written during the flush of the one before.
 
 use super::batch::Bare;
 use super::{BATCH, Case};

@@ -1,4 +1,4 @@
-//! Lap after lap with nothing left out: background flushes, rotations and writeback fall into the time.
+//! Lap after lap with nothing left out: the time includes background flushes, rotations and writeback.
 
 use super::Case;
 use super::api::{Api, OpenRing};

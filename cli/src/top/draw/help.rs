@@ -1,4 +1,4 @@
-//! What the keys are, and what the columns mean.
+//! The help: the keys, and the meaning of the columns.
 
 use super::Scene;
 use ratatui::Frame;

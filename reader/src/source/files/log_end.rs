@@ -40,7 +40,7 @@ pub(super) struct Extent {
 #[derive(Debug, Default)]
 pub(super) struct LogEnd {
     pub(super) looked: Option<Instant>,
-    /// Looks in a row that found nothing new.
+    /// Consecutive looks that found nothing new.
     pub(super) quiet: u32,
     /// How long to pause after the last look.
     pub(super) pause: Duration,
@@ -55,7 +55,7 @@ pub(super) struct LogEnd {
     /// Last record before the page the log ends in.
     before_tip: u64,
     durable: Position,
-    /// Why the log does not go on behind its end, although it did.
+    /// The damage that cuts off the log at its end, if any.
     pub(super) damage: Option<Damage>,
     /// What the files were like when that was found; `None` if they may have been changing.
     standing: Option<StandingDamage>,
@@ -66,7 +66,7 @@ pub(super) struct LogEnd {
 }
 
 impl LogEnd {
-    /// Where the log ends, going by the records and by what is known to have been durable.
+    /// Where the log ends, according to the records and to what is known to have been durable.
     pub(super) fn extent(
         &mut self,
         meta: Option<&Meta>,

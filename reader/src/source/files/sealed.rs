@@ -1,4 +1,4 @@
-//! What a sealed page says of itself.
+//! Footer and index of a sealed page.
 
 use crate::pages;
 use std::fs::File;

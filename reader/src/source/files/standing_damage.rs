@@ -1,8 +1,8 @@
-//! Damage that stands: whether anything has been done about a damaged ring since it was surveyed.
+//! Standing damage: whether the files of a damaged ring have changed since it was surveyed.
 //!
-//! Whoever follows a damaged ring by its files looks about once a second whether somebody has mended the
-//! ring. A survey reads the pages; with thousands of followers that is all that the machine does. So they
-//! remember what the files were like, and survey again when one of them is not what it was.
+//! A reader that follows a damaged ring by its files checks about once a second whether the ring has been
+//! repaired. A survey reads the pages; with thousands of followers the machine would do nothing else. So a
+//! follower remembers the state of the files, and surveys again when one of them has changed.
 
 use crate::source::home::Stamp;
 use std::path::Path;
@@ -11,7 +11,7 @@ use waldo_shm_protocol::names;
 /// So many looks in a row may go without a survey.
 const LOOKS_MAX: u32 = 64;
 
-/// What the files of a ring were like before it was surveyed and found damaged.
+/// The state of a ring's files before it was surveyed and found damaged.
 #[derive(Debug)]
 pub(super) struct StandingDamage {
     meta: Stamp,
@@ -28,7 +28,7 @@ impl StandingDamage {
         Some(StandingDamage { meta: state(names::META)?, pages: pages?, looks: 0 })
     }
 
-    /// Whether nothing has been done to them since, going by what they look like from outside.
+    /// Whether the files are unchanged since then, judged by their metadata.
     pub(super) fn stands(&mut self, home: &Path, ids: &[u64]) -> bool {
         self.looks += 1;
         self.looks < LOOKS_MAX

@@ -1,5 +1,5 @@
-//! The files of a ring as the survey reads them: what the writer's recovery asks, and so with the same
-//! answers.
+//! The files of a ring as the survey reads them: the same survey as the writer's recovery, with the same
+//! results.
 
 use crate::error::ReadError;
 use crate::pages::opening::read_at;
@@ -116,7 +116,7 @@ thread_local! {
     pub(crate) static SURVEYS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// What the ring in `home` holds, or the first thing that had been durable and is not there any more.
+/// What the ring in `home` holds, or the first damage.
 ///
 /// # Errors
 /// [`ReadError::Io`] if a file cannot be read.
@@ -160,7 +160,7 @@ fn explained(ids: &[u64], damage: &Damage) -> bool {
 }
 
 /// The seal that belongs at `offset` of page `id`, if a crash has torn it and nothing else: every record is
-/// there, and the log goes on in the next page. The writer writes it again when it starts.
+/// there, and the log goes on in the next page. The next writer writes the seal again.
 pub(crate) fn torn_seal(home: &Path, ring_id: &RingId, id: u64, offset: u64) -> Option<Seal> {
     let open = |id| match pages::open(&home.join(names::page(id)), ring_id, id) {
         Ok(Opened::Page(page)) => Some(page),

@@ -23,7 +23,7 @@ pub(super) struct TipPage {
     pub(super) header: PageHeader,
     pub(super) scan: PageScan,
     pub(super) sealed: bool,
-    /// What stands behind the good records.
+    /// What follows the good records.
     pub(super) fault: Option<RecordFault>,
     /// Highest durable position that a good record names.
     pub(super) durable: Position,
@@ -48,14 +48,14 @@ impl TipPage {
         Ok(Opened::Page(page))
     }
 
-    /// Whether its name still leads to this file.
+    /// Whether the page's name still leads to this file.
     pub(super) fn bears_its_name(&self, home: &Path) -> bool {
         let named = std::fs::symlink_metadata(home.join(names::page(self.id)));
         let open = self.file.metadata();
         matches!((named, open), (Ok(named), Ok(open)) if Object::of(&named) == Object::of(&open))
     }
 
-    /// Walks on to the seal or to the first bytes that are no good record.
+    /// Walks on to the seal, or to the first bytes that are not a good record.
     pub(super) fn walk(&mut self, home: &Path) -> Result<(), ReadError> {
         if self.sealed {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Whether what was asked for can be had here, before anything is made.
+//! Checks before anything is made whether this machine can run the requested measurement.
 
 use super::super::Args;
 use super::super::payload::LEN_MIN;

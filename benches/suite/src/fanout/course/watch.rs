@@ -1,4 +1,4 @@
-//! Waiting for what the processes say, and for what becomes of them.
+//! Waiting for notes of the processes, and for their ends.
 
 use super::Course;
 use crate::fanout::note::Note;

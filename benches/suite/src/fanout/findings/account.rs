@@ -1,4 +1,4 @@
-//! The findings added up, as tables and plots.
+//! The results added up, as tables and plots.
 
 mod tables;
 

@@ -1,4 +1,4 @@
-//! What it takes to make a page ready: from nothing, and out of one that was trimmed.
+//! The cost of preparing a page: a fresh one, and a recycled one.
 
 use crate::result_table::{Goal, Unit};
 use crate::ring::{self, COMMITTED};

@@ -1,4 +1,5 @@
-//! Pages that the page cache has let go of: what appending to them costs, and in which folios they come back.
+//! Pages that were evicted from the page cache: the cost of appending to them, and the folios in which they
+//! come back.
 
 use crate::folios;
 use crate::result_table::{Goal, Unit};
