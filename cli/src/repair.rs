@@ -16,11 +16,15 @@ use waldo_terminal::units;
 /// this command, unless it is told to. What a crash leaves is no damage: the writer deals with that when it
 /// starts, and there is nothing to repair.
 ///
+/// What is damage is what `waldo verify` calls damage: every record counts, its payload too. A record whose
+/// payload is damaged is named with page, offset and number; nothing gives it back.
+///
 /// What is still good falls into runs of records that follow one another. A ring is one run, so one stays and
 /// the others go: the one with most records, or the one that --keep names. A header that is damaged is made
 /// again, and no record goes with it; pages under one another's names get their own; footers are made again;
 /// and ring.meta, if both of its copies are gone, is made from the headers of the pages (the ring size is
-/// then the number of pages there are).
+/// then the number of pages there are). If losing one side of a damaged payload is too much, leave the
+/// ring as it is: `waldo tail --check headers` prints past it, with the damaged record among the others.
 ///
 /// With --apply everything that is removed or changed is first put into a new directory beside the ring,
 /// HOME-backup-1 or the next free number. It needs the ring's writer to be stopped. If it is interrupted, run

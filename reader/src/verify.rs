@@ -20,6 +20,7 @@ use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::meta::Meta;
 use waldo_shm_protocol::page::{PageFault, RECORDS_UNKNOWN};
 use waldo_shm_protocol::record::RecordFault;
+use waldo_shm_protocol::recovery::judge::{self, FooterVerdict};
 use waldo_shm_protocol::recovery::{self, DamageKind, Survey};
 use waldo_shm_protocol::{Position, names};
 
@@ -235,49 +236,50 @@ impl Check {
     /// Does the page's footer describe it?
     fn footer(&mut self, id: u64, walk: &PageWalk<'_>) -> Result<(), VerifyError> {
         let at = walk.footer_offset();
+        let found = walk.summary();
         let footer = match walk.footer() {
-            Ok(footer) => footer,
-            // It is written after the seal, so a crash right then leaves a page without, or with half of one.
-            Err(fault) if fault == PageFault::Magic || self.is_doubtful(id) => {
-                self.report.notes.push(format!("page {id} is sealed and has no footer yet"));
-                self.records_before = None;
-                return Ok(());
+            Ok(footer) if judge::footer_is_stale(footer.summary().records_end, found.records_end) => {
+                return self.without_footer(id);
             }
+            Ok(footer) => footer,
+            Err(fault) if self.counts_for_nothing(id, &fault) => return self.without_footer(id),
             Err(fault) => return Err(self.damaged(id, at, Damage::Footer(fault))),
         };
-        let (said, found) = (footer.summary(), walk.summary());
-        let mut compared = vec![
-            ("the first record", said.first_seq_no, found.first_seq_no),
-            ("the record before the first", said.prev_seq_no, found.prev_seq_no),
-            ("the last record", said.last_seq_no, found.last_seq_no),
-            ("the number of records", said.records, found.records),
-            ("the end of records", said.records_end, found.records_end),
-            ("the first append time", said.first_time_ns, found.first_time_ns),
-            ("the last append time", said.last_time_ns, found.last_time_ns),
-            ("the epoch", said.epoch.into(), found.epoch.into()),
-        ];
-        if said.records_before != RECORDS_UNKNOWN
-            && let Some(before) = self.records_before
-        {
-            compared.push(("the number of records before the page", said.records_before, before));
+        if let Some((what, stored, found)) = footer.mismatch(found) {
+            return Err(self.damaged(id, at, Damage::FooterMismatch { what, stored, found }));
         }
-        for (what, stored, found) in compared {
-            if stored != found {
-                return Err(self.damaged(id, at, Damage::FooterMismatch { what, stored, found }));
-            }
+        let said = footer.summary();
+        if said.records_before != RECORDS_UNKNOWN
+            && let Some(found) = self.records_before
+            && said.records_before != found
+        {
+            let what = "the number of records before the page";
+            let damage = Damage::FooterMismatch { what, stored: said.records_before, found };
+            return Err(self.damaged(id, at, damage));
         }
         let known = (said.records_before != RECORDS_UNKNOWN).then_some(said.records_before);
         self.records_before = known.or(self.records_before).and_then(|n| n.checked_add(said.records));
-        walk.check_index(&footer).map_err(|(offset, damage)| self.damaged(id, offset, damage))
+        match walk.check_index(&footer) {
+            Err((_, Damage::Index(fault))) if self.counts_for_nothing(id, &fault) => self.without_footer(id),
+            checked => checked.map_err(|(offset, damage)| self.damaged(id, offset, damage)),
+        }
     }
 
-    /// Whether a crash may have kept the footer of page `id` from the disk, in part or as a whole.
-    fn is_doubtful(&self, id: u64) -> bool {
-        match &self.ends {
-            Ends::Live(live) => id + 2 >= live.page(),
-            Ends::Survey(survey) => !survey.clean && id >= survey.durable.page(),
-            Ends::Damage(_) => false,
-        }
+    fn without_footer(&mut self, id: u64) -> Result<(), VerifyError> {
+        self.report.notes.push(format!("page {id} is sealed and has no footer yet"));
+        self.records_before = None;
+        Ok(())
+    }
+
+    /// Whether a footer or an index with this fault is as good as none in page `id`, and no damage.
+    fn counts_for_nothing(&self, id: u64, fault: &PageFault) -> bool {
+        let verdict = match &self.ends {
+            Ends::Live(live) if id + 2 >= live.page() => FooterVerdict::None,
+            // Every page counts as durable.
+            Ends::Live(_) | Ends::Damage(_) => judge::footer(fault, id, Position::NONE, true),
+            Ends::Survey(survey) => judge::footer(fault, id, survey.durable, survey.clean),
+        };
+        verdict == FooterVerdict::None
     }
 
     fn finish(mut self, meta: &Meta) -> Result<VerifyReport, VerifyError> {

@@ -95,4 +95,51 @@ mod tests {
         }
         assert_eq!(Link::parse(&[0xff; 40]), Err(LinkFault::Version));
     }
+
+    /// A name of a POSIX object is one part of a path; a path is absolute, and more than the root.
+    #[test]
+    fn a_link_names_something_that_can_hold_a_segment() {
+        let longest = format!("/{}", "a".repeat(253));
+        for (kind, target, legal) in [
+            ("posix", "/a", true),
+            ("posix", longest.as_str(), true),
+            ("posix", &format!("{longest}a"), false),
+            ("posix", "/", false),
+            ("posix", "", false),
+            ("posix", "ab", false),
+            ("posix", "/a/b", false),
+            ("posix", "/.", false),
+            ("posix", "/..", false),
+            ("posix", "/...", true),
+            ("path", "/a", true),
+            ("path", "/a/b", true),
+            ("path", "/", false),
+            ("path", "", false),
+            ("path", "ab", false),
+            ("other", "/a", false),
+        ] {
+            let content = format!("waldo-control 1\n{kind} {target}\n");
+            let parsed = Link::parse(content.as_bytes());
+            let wanted = match (legal, kind) {
+                (false, _) => Err(LinkFault::Target),
+                (true, "posix") => Ok(Link::Posix(target.to_owned())),
+                (true, _) => Ok(Link::Path(target.to_owned())),
+            };
+            assert_eq!(parsed, wanted, "{kind} {target}");
+        }
+        for odd in ["posix /a\0", "posix /a", "path /a\nb\n", ""] {
+            assert_eq!(
+                Link::parse(format!("waldo-control 1\n{odd}").as_bytes()),
+                Err(LinkFault::Target),
+                "{odd:?}"
+            );
+        }
+        assert_eq!(Link::parse(b"waldo-control 1\npath /a\0\n"), Err(LinkFault::Target));
+    }
+
+    #[test]
+    fn what_is_written_is_two_lines() {
+        assert_eq!(Link::Posix("/waldo-1".into()).render(), "waldo-control 1\nposix /waldo-1\n");
+        assert_eq!(Link::Path("/run/a".into()).render(), "waldo-control 1\npath /run/a\n");
+    }
 }

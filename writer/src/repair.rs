@@ -10,6 +10,7 @@
 //! any of them leaves files of which the next run chooses the same stretch.
 
 mod backup;
+mod check;
 mod look;
 mod page;
 mod steps;

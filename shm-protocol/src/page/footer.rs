@@ -214,6 +214,24 @@ impl PageFooter {
         }
     }
 
+    /// The first thing that the footer says otherwise than the page was found to hold: what, the footer's
+    /// number, and the page's.
+    pub fn mismatch(&self, found: &PageSummary) -> Option<(&'static str, u64, u64)> {
+        let said = self.summary();
+        [
+            ("the first record", said.first_seq_no, found.first_seq_no),
+            ("the record before the first", said.prev_seq_no, found.prev_seq_no),
+            ("the last record", said.last_seq_no, found.last_seq_no),
+            ("the number of records", said.records, found.records),
+            ("the end of records", said.records_end, found.records_end),
+            ("the first append time", said.first_time_ns, found.first_time_ns),
+            ("the last append time", said.last_time_ns, found.last_time_ns),
+            ("the epoch", said.epoch.into(), found.epoch.into()),
+        ]
+        .into_iter()
+        .find(|(_, said, found)| said != found)
+    }
+
     /// Entries in the index.
     pub fn index_len(&self) -> u32 {
         self.0.index_len

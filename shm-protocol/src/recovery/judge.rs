@@ -109,3 +109,33 @@ pub fn end_is_damage(id: u64, durable: Position) -> bool {
     // A page is there, empty, before the log is durable up to its start.
     Position::start_of(id) < durable
 }
+
+/// What becomes of a complete page whose footer or index is not good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FooterVerdict {
+    /// There is no footer that counts. The page is walked over, and the writer makes one.
+    None,
+    /// The footer had been durable, or may have been.
+    Damage,
+}
+
+/// Judges the footer of page `id`, or its index. `durable` is how far the log was durable, `clean` that the
+/// writer had closed the ring.
+///
+/// A footer is written after the seal, and not flushed before the log goes on: a crash keeps all of it from
+/// the disk, or one of its sectors.
+pub fn footer(fault: &PageFault, id: u64, durable: Position, clean: bool) -> FooterVerdict {
+    match fault {
+        // Of another page, or none.
+        PageFault::Magic => FooterVerdict::None,
+        _ if !clean && id >= durable.page() => FooterVerdict::None,
+        _ => FooterVerdict::Damage,
+    }
+}
+
+/// Whether a footer that is whole counts for nothing, in a page whose records were found to end at
+/// `found_end`. A close in the middle of a page leaves one, the log goes on behind that, and a crash may come
+/// before the next one is written.
+pub fn footer_is_stale(records_end: u64, found_end: u64) -> bool {
+    records_end < found_end
+}

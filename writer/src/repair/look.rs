@@ -1,5 +1,6 @@
 //! Finding out what is good, what stays of it, and what is to be done.
 
+use super::check;
 use super::page::{self, PageFile, RecordRun};
 use super::{Action, Keep, Repair, Span};
 use crate::clock;
@@ -13,6 +14,7 @@ use std::path::Path;
 use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RING_SIZE_MAX};
 use waldo_shm_protocol::meta::{META_LEN, Meta};
 use waldo_shm_protocol::page::{PageGeometry, PageHeader};
+use waldo_shm_protocol::recovery::Survey;
 use waldo_shm_protocol::{Position, RingId, names};
 
 /// What was found, and what is to be done about it.
@@ -46,7 +48,9 @@ pub(super) fn look(home: &Path, keep: Keep) -> Result<Found, OpenError> {
         None => (None, None),
     };
     let mut files = read_pages(home, &ids, &meta)?;
-    let mut actions = exchanges(&files);
+    // Of pages in order none stands under another's name. What a crash leaves behind them is the writer's
+    // business.
+    let mut actions = if survey.is_some() { Vec::new() } else { exchanges(&files) };
     if !actions.is_empty() {
         // What the files hold under their right names.
         files = read_pages_as(home, &files, &meta)?;
@@ -75,25 +79,21 @@ pub(super) fn look(home: &Path, keep: Keep) -> Result<Found, OpenError> {
     let kept = chosen.map(|n| stretches[n].clone()).unwrap_or_default();
     report.dropped =
         (0..stretches.len()).filter(|n| Some(*n) != chosen).map(|n| span(&stretches[n])).collect();
-    let ends = |n: usize| span(&stretches[n]).last_seq_no;
-    report.lost = (1..stretches.len())
-        .map(|n| (ends(n - 1), stretches[n][0].summary.prev_seq_no))
-        .filter(|(last, next)| next > last)
-        .collect();
-    let deep = deep_damage(home, &files, &stretches, &kept);
-    report.damage = meta_damage.clone().or(survey_damage).or(deep);
+    report.lost = lost(&files, &stretches, survey.as_ref());
+    let checked = || survey.as_ref().and_then(|survey| check::first_damage(home, &files, survey));
+    report.damage = meta_damage.clone().or(survey_damage).or_else(checked);
     let mut headers = BTreeMap::new();
     for file in &files {
         headers.extend(file.header.map(|header| (file.id, header)));
     }
     let mut found = Found { report, meta, kept: Vec::new(), headers };
-    if found.report.damage.is_none() && actions.is_empty() {
+    if found.report.damage.is_none() {
         return Ok(found);
     }
     let last = kept.len().saturating_sub(1);
     found.kept = kept.iter().enumerate().map(|(n, run)| (*run, n < last || run.sealed)).collect();
     actions.extend(removals(&files, &kept));
-    actions.extend(found.kept.iter().filter_map(|(run, seal)| rewrite(&files, run, *seal)));
+    actions.extend(found.kept.iter().filter_map(|(run, seal)| rewrite(&files, run, *seal, end)));
     let epoch_max = files.iter().map(|file| file.epoch_max).max().unwrap_or(0);
     if let Some(action) = mend_meta(&mut found, meta_damage, epoch_max) {
         actions.push(action);
@@ -250,25 +250,28 @@ fn span(stretch: &[RecordRun]) -> Span {
     }
 }
 
-/// The first damage that the survey need not have seen: in what footers speak for, or in footers.
-fn deep_damage(
-    home: &Path,
-    files: &[PageFile],
-    stretches: &[Vec<RecordRun>],
-    kept: &[RecordRun],
-) -> Option<String> {
-    let record = (stretches.len() > 1).then(|| {
-        let last = span(&stretches[0]);
-        let path = home.join(names::page(last.to.0));
-        format!("{}: offset {}, after record {}: no good record", path.display(), last.to.1, last.last_seq_no)
-    });
-    let footer = || {
-        files.iter().filter(|file| kept.iter().any(|run| run.page == file.id)).find_map(|file| {
-            let path = home.join(names::page(file.id));
-            file.footer_damage.as_ref().map(|what| format!("{}: {what}", path.display()))
-        })
+/// Between which records some are lost, in front of the first stretch and behind the last one too. What a
+/// survey finds behind the end of the log was never part of it.
+fn lost(files: &[PageFile], stretches: &[Vec<RecordRun>], survey: Option<&Survey>) -> Vec<(u64, u64)> {
+    let part =
+        |file: &&PageFile| survey.is_none_or(|survey| survey.pages.iter().any(|page| page.id == file.id));
+    let named = || files.iter().filter(part).filter_map(|file| file.named);
+    // Where no good header says so, a footer may.
+    let oldest = survey.and_then(|survey| survey.pages.first()).filter(|page| page.summary.records > 0);
+    let before = named().map(|named| named.0).chain(oldest.map(|page| page.summary.prev_seq_no)).min();
+    let tip = survey.map_or_else(|| named().map(|named| named.1).max(), Survey::tip);
+    let (Some(first), Some(last)) = (stretches.first(), stretches.last()) else {
+        return before.zip(tip).into_iter().collect();
     };
-    record.or_else(footer)
+    let first_prev = first[0].summary.prev_seq_no;
+    // What stood in front of it was its predecessor, at the least.
+    let behind_others = first[0].from > PAGE_HEADER_LEN as u64;
+    let before = before.into_iter().chain(behind_others.then(|| first_prev.saturating_sub(1))).min();
+    let front = before.map(|before| (before, first_prev));
+    let between =
+        stretches.windows(2).map(|pair| (span(&pair[0]).last_seq_no, pair[1][0].summary.prev_seq_no));
+    let back = tip.map(|tip| (span(last).last_seq_no, tip));
+    front.into_iter().chain(between).chain(back).filter(|(last, next)| next > last).collect()
 }
 
 /// Files that leave the ring: pages before what stays, the oldest first, and pages behind it, the newest
@@ -292,16 +295,22 @@ fn removals(files: &[PageFile], kept: &[RecordRun]) -> Vec<Action> {
     older.chain(newer).collect()
 }
 
-/// What has to change in the page of a run that stays.
-fn rewrite(files: &[PageFile], run: &RecordRun, seal: bool) -> Option<Action> {
+/// What has to change in the page of a run that stays. `end` is where the log ended, if a survey has found
+/// that.
+fn rewrite(files: &[PageFile], run: &RecordRun, seal: bool, end: Option<Position>) -> Option<Action> {
     let file = files.iter().find(|file| file.id == run.page)?;
     let mut reasons = Vec::new();
     reasons.extend(file.header_damage.as_ref().map(|damage| format!("a new header ({damage})")));
-    reasons.extend(file.footer_damage.as_ref().map(|damage| format!("a new footer ({damage})")));
+    reasons.extend(file.footer_damage.as_ref().map(|damage| format!("a new footer ({})", damage.text)));
     if run.from > PAGE_HEADER_LEN as u64 {
         reasons.push(format!("what stood before offset {} is cut", run.from));
     }
-    if file.runs.iter().any(|other| other.from > run.from) {
+    // A damaged record must not stand where the log goes on, to be taken for one that a crash tore.
+    let goes_on = || match end {
+        Some(end) => Position::new(run.page, run.to).is_some_and(|to| to < end),
+        None => file.written_to > run.to,
+    };
+    if file.runs.iter().any(|other| other.from > run.from) || !seal && goes_on() {
         reasons.push(format!("what stands behind offset {} is cut", run.to));
     } else if seal && !run.sealed {
         reasons.push("its seal is written".into());

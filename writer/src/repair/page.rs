@@ -8,9 +8,11 @@ use waldo_shm_protocol::limits::{
     INDEX_ENTRY_LEN, PAGE_FOOTER_LEN, PAGE_HEADER_LEN, PAGE_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN,
 };
 use waldo_shm_protocol::page::{
-    IndexEntry, PageFooter, PageGeometry, PageHeader, PageSummary, RECORDS_UNKNOWN,
+    IndexEntry, PageFault, PageFooter, PageGeometry, PageHeader, PageSummary, RECORDS_UNKNOWN,
 };
-use waldo_shm_protocol::record::{Frame, Record, RecordNumbers, Seal, Stamp};
+use waldo_shm_protocol::record::{Frame, Record, RecordFault, RecordNumbers, Seal, Stamp};
+use waldo_shm_protocol::recovery::judge;
+use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step};
 use waldo_shm_protocol::{PageSeed, Position, RawRecord, RingId};
 use zerocopy::IntoBytes;
 
@@ -53,10 +55,41 @@ pub(super) struct PageFile {
     /// The header is good and names another page of this ring.
     pub(super) belongs_to: Option<u64>,
     pub(super) runs: Vec<RecordRun>,
+    /// The records from the page's start on, as whoever reads the page meets them; `None` for a page without
+    /// a header.
+    pub(super) walk: Option<PageWalk>,
     /// What is wrong with footer or index of a page that is complete.
-    pub(super) footer_damage: Option<String>,
+    pub(super) footer_damage: Option<FooterDamage>,
+    /// The footer of such a page, if it is good.
+    pub(super) footer: Option<PageSummary>,
+    /// The lowest predecessor and the highest number that good headers name, also those of damaged payloads.
+    pub(super) named: Option<(u64, u64)>,
+    /// Behind this, up to the index, all is zero.
+    pub(super) written_to: u64,
     pub(super) epoch_max: u32,
     pub(super) durable: Position,
+}
+
+impl PageFile {
+    fn name(&mut self, record: &Record) {
+        let (prev, last) = self.named.unwrap_or((u64::MAX, 0));
+        self.named = Some((prev.min(record.prev_seq_no()), last.max(record.seq_no())));
+    }
+}
+
+/// A walk through the records of a page, with every check.
+pub(super) struct PageWalk {
+    pub(super) summary: PageSummary,
+    pub(super) epoch_first: u32,
+    /// What it stopped at; `None` if that was the seal.
+    pub(super) fault: Option<RecordFault>,
+}
+
+/// What is wrong with a footer, or with an index.
+pub(super) struct FooterDamage {
+    pub(super) text: String,
+    /// What the judge is to know; `None` if no crash explains it.
+    pub(super) fault: Option<PageFault>,
 }
 
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -75,7 +108,11 @@ pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry
         header_damage: None,
         belongs_to: None,
         runs: Vec::new(),
+        walk: None,
         footer_damage: None,
+        footer: None,
+        named: None,
+        written_to: 0,
         epoch_max: 0,
         durable: Position::NONE,
     };
@@ -103,19 +140,36 @@ pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry
     }
     file.header = Some(header);
     file.epoch_max = file.epoch_max.max(header.fields().epoch);
-    if let [run] = file.runs.as_slice()
-        && run.sealed
-        && run.from == PAGE_HEADER_LEN as u64
-    {
-        file.footer_damage = footer_damage(bytes, &header, &run.summary);
+    let walk = walk(bytes, &header, file.runs.first());
+    if walk.fault.is_none() {
+        match check_footer(bytes, &header, &walk.summary) {
+            Ok(footer) => file.footer = footer,
+            Err(damage) => file.footer_damage = Some(damage),
+        }
     }
+    file.walk = Some(walk);
     file
+}
+
+fn walk(bytes: &[u8], header: &PageHeader, first: Option<&RecordRun>) -> PageWalk {
+    let mut scan = PageScan::new(header, None, 0, PayloadCheck::Verify);
+    let fault = loop {
+        match scan.step(bytes, 0) {
+            Step::Record { .. } => {}
+            Step::Seal { .. } => break None,
+            Step::Fault { fault, .. } => break Some(fault),
+            // All of the page is here.
+            Step::More { .. } => break Some(RecordFault::NoRoom { room: 0 }),
+        }
+    };
+    PageWalk { summary: *scan.summary(), epoch_first: first.map_or(0, |run| run.epoch_first), fault }
 }
 
 /// Finds every good record, payloads included, at every place where one could start.
 fn scan(bytes: &[u8], header: &PageHeader, file: &mut PageFile) {
     let seed = seed_of(header);
     let limit = (header.fields().records_limit as usize).min(bytes.len());
+    file.written_to = bytes[..limit].iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
     let mut at = PAGE_HEADER_LEN;
     let mut run: Option<RecordRun> = None;
     while at + RECORD_HEADER_LEN <= limit {
@@ -123,6 +177,7 @@ fn scan(bytes: &[u8], header: &PageHeader, file: &mut PageFile) {
             Some((raw, Frame::Record(record))) => {
                 file.epoch_max = file.epoch_max.max(raw.epoch);
                 file.durable = file.durable.max(record.durable());
+                file.name(&record);
                 let follows = run.filter(|run| {
                     run.summary.last_seq_no == record.prev_seq_no() && run.summary.epoch <= record.epoch()
                 });
@@ -160,6 +215,9 @@ fn scan(bytes: &[u8], header: &PageHeader, file: &mut PageFile) {
             }
             None => {
                 file.runs.extend(run.take());
+                if let Some((_, Frame::Record(record))) = good_header(bytes, seed, at, limit) {
+                    file.name(&record);
+                }
                 at += RECORD_ALIGN;
             }
         }
@@ -171,10 +229,15 @@ fn seed_of(header: &PageHeader) -> PageSeed {
     PageSeed::new(&header.fields().ring_id, header.fields().page_id)
 }
 
-fn good(bytes: &[u8], seed: PageSeed, at: usize, limit: usize) -> Option<(RawRecord, Frame)> {
+fn good_header(bytes: &[u8], seed: PageSeed, at: usize, limit: usize) -> Option<(RawRecord, Frame)> {
     let raw = RawRecord::read(&bytes[at..limit])?;
     let frame = raw.check((limit - at) as u64).ok()?;
     raw.verify(seed, u32::try_from(at).ok()?).ok()?;
+    Some((raw, frame))
+}
+
+fn good(bytes: &[u8], seed: PageSeed, at: usize, limit: usize) -> Option<(RawRecord, Frame)> {
+    let (raw, frame) = good_header(bytes, seed, at, limit)?;
     if let Frame::Record(record) = &frame {
         let payload = bytes.get(at + RECORD_HEADER_LEN..at + RECORD_HEADER_LEN + record.payload_len())?;
         record.verify_payload(payload).ok()?;
@@ -182,29 +245,42 @@ fn good(bytes: &[u8], seed: PageSeed, at: usize, limit: usize) -> Option<(RawRec
     Some((raw, frame))
 }
 
-fn footer_damage(bytes: &[u8], header: &PageHeader, found: &PageSummary) -> Option<String> {
+/// What the footer says, if there is one that counts. Where there is none, the writer makes one when it opens
+/// the ring.
+fn check_footer(
+    bytes: &[u8],
+    header: &PageHeader,
+    found: &PageSummary,
+) -> Result<Option<PageSummary>, FooterDamage> {
     let geometry = header.geometry();
-    let footer = match PageFooter::check(bytes.get(geometry.footer_offset() as usize..)?, header) {
+    let faulty =
+        |what: &str, fault: PageFault| FooterDamage { text: format!("{what}: {fault}"), fault: Some(fault) };
+    let wrong = |text: String| FooterDamage { text, fault: None };
+    let footer = match PageFooter::check(&bytes[geometry.footer_offset() as usize..], header) {
         Ok(footer) => footer,
-        // A crash may leave a page without; the writer makes one when it opens the ring.
-        Err(waldo_shm_protocol::page::PageFault::Magic) => return None,
-        Err(fault) => return Some(format!("page footer: {fault}")),
+        Err(PageFault::Magic) => return Ok(None),
+        Err(fault) => return Err(faulty("page footer", fault)),
     };
     let said = footer.summary();
-    if (PageSummary { records_before: RECORDS_UNKNOWN, ..said }) != *found {
-        return Some("the footer does not describe the page".into());
+    if judge::footer_is_stale(said.records_end, found.records_end) {
+        return Ok(None);
+    }
+    if let Some((what, said, found)) = footer.mismatch(found) {
+        return Err(wrong(format!("the footer says {said} for {what}, the page holds {found}")));
     }
     let (start, len) = footer.index_range(&geometry);
-    let index = match footer.check_index(bytes.get(start as usize..start as usize + len)?) {
-        Ok(index) => index,
-        Err(fault) => return Some(format!("sparse index: {fault}")),
-    };
+    let index = footer
+        .check_index(&bytes[start as usize..start as usize + len])
+        .map_err(|fault| faulty("sparse index", fault))?;
     let seed = seed_of(header);
     let fits = |entry: &IndexEntry| {
         matches!(good(bytes, seed, entry.offset as usize, bytes.len()),
             Some((_, Frame::Record(record))) if record.seq_no() == entry.seq_no && record.time_ns() == entry.time_ns)
     };
-    (!index.iter().all(fits)).then(|| "an entry of the sparse index fits no record".into())
+    match index.iter().all(fits) {
+        true => Ok(Some(said)),
+        false => Err(wrong("an entry of the sparse index fits no record".into())),
+    }
 }
 
 /// The bytes of a page with the records of `run`, at the page's start. With `seal`, the page is complete.
