@@ -47,9 +47,10 @@ fn what_top_shows_is_what_stat_tells() {
     top.until("the ring is there", |lines| {
         (under(lines, &home, "RECORD")? == "3" && under(lines, &home, "STATE")? == "live").then_some(())
     });
-    let stat = json(waldo().args(["stat", "--json"]).arg(&home));
-    let number = |field: &str| stat[field].as_u64().unwrap();
+    // Asked again each time: the writer makes pages ahead, and flushes, also while nobody appends.
     top.until("all figures agree", |lines| {
+        let stat = json(waldo().args(["stat", "--json"]).arg(&home));
+        let number = |field: &str| stat[field].as_u64().unwrap();
         let is = |title: &str, text: String| (under(lines, &home, title)? == text).then_some(());
         is("NOT DURABLE", units::bytes(number("durable_lag_bytes")))?;
         is("PAGES", format!("{}/{}", number("pages"), number("ring_size")))?;
@@ -59,11 +60,12 @@ fn what_top_shows_is_what_stat_tells() {
         under(lines, &home, "NEWEST")?.ends_with('s').then_some(())
     });
     top.press("\r");
-    let told = run(waldo().arg("stat").arg(&home), b"");
-    // How long ago the writer was heard of is another time at each look.
-    for line in told.text().lines().filter(|line| !line.starts_with("writer")) {
-        top.until(&format!("there is {line}"), |lines| lines.iter().any(|shown| shown == line).then_some(()));
-    }
+    top.until("each line of stat is there", |lines| {
+        let told = run(waldo().arg("stat").arg(&home), b"");
+        // How long ago the writer was heard of is another time at each look.
+        let mut told = told.text().lines().filter(|line| !line.starts_with("writer"));
+        told.all(|line| lines.iter().any(|shown| shown == line)).then_some(())
+    });
     top.until_line(&["writer", &format!("live (pid {})", writer.pid())]);
     // It goes on by itself.
     writer.write(b"four\nfive\n");
