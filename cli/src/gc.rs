@@ -55,7 +55,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::install()?;
     let mut out = Output::stdout(&interrupt)?;
     let (mut found, mut whole) = (0_u64, true);
-    // That nobody reads what was removed is no reason to leave the rest.
+    // If the output cannot be written, the rest is removed nevertheless.
     let mut told = Ok(());
     for segment in segments::list().context("cannot read /dev/shm")?.iter().filter(|entry| is_garbage(entry))
     {

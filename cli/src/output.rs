@@ -64,7 +64,7 @@ impl Output<'_> {
     /// Writes everything in the buffer.
     ///
     /// # Errors
-    /// [`Ended`] if a signal came while nobody took the bytes;
+    /// [`Ended`] if a signal arrived while no process took the bytes;
     /// [`OutputClosed`](waldo_terminal::failure::OutputClosed); others.
     pub fn flush(&mut self) -> anyhow::Result<()> {
         let buffer = std::mem::take(&mut self.buffer);
@@ -107,7 +107,7 @@ impl Output<'_> {
         Ok(())
     }
 
-    /// Whether nobody can read any more what is written, as far as that can be told without writing.
+    /// Whether no process can read the output any more, as far as that can be checked without writing.
     pub fn is_closed(&self) -> bool {
         let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::empty())];
         matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))

@@ -64,7 +64,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let refused = |error: ResizeError| anyhow::Error::msg(explain(&error));
     let plan = resize::plan(&args.home, to).map_err(refused)?;
     let mut out = Output::stdout(&interrupt)?;
-    // That nobody reads what is changed is no reason to leave it, nor to call what was left done.
+    // If the output cannot be written, the change is still made, and its outcome still decides the exit code.
     or_closed(out.print(&harmless_lines(&words::describe(&args.home, &plan))))?;
     let (text, outcome) = if plan.changes_nothing() {
         ("It has that size: nothing is to be changed.\n".to_owned(), Outcome::Done)
@@ -105,7 +105,7 @@ fn wanted(args: &Args) -> anyhow::Result<RingGeometry> {
     })
 }
 
-/// Asks whoever is there.
+/// Asks the user.
 fn is_agreed_to(plan: &Resize, out: &mut Output<'_>, interrupt: &Interrupt) -> anyhow::Result<bool> {
     let mut stdin = std::io::stdin().lock();
     if !stdin.is_terminal() || !std::io::stdout().is_terminal() {

@@ -45,7 +45,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::install()?;
     let mut out = Output::stdout(&interrupt)?;
     let mut outcome = Outcome::Done;
-    // That nobody reads what was removed is no reason to leave the rest.
+    // If the output cannot be written, the rest is removed nevertheless.
     let mut told = Ok(());
     for home in &args.homes {
         if let Some(signal) = interrupt.signal() {

@@ -40,7 +40,7 @@ use waldo_terminal::notice;
 use watch::Watch;
 use words::Overtaken;
 
-/// How often a follower that goes on with a ring made anew looks whether there is one.
+/// How often a follower that continues with a new ring checks whether there is one.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Looks, and the time between them, whether an error comes of a ring that is being removed.

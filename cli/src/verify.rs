@@ -42,7 +42,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     // In a thread of its own, so that Ctrl-C need not wait for it: it only reads, and may be left alone.
     let thread = std::thread::spawn(move || {
         verify::verify(&home, &mut |progress| {
-            // Nobody listens any more after Ctrl-C.
+            // After Ctrl-C the receiver is gone.
             let _ = sender.send(progress);
         })
     });

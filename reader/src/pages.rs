@@ -28,9 +28,9 @@ use waldo_shm_protocol::{RawRecord, RingId, names};
 pub(crate) struct Pages {
     ring_id: RingId,
     held: Mutex<KnownPages>,
-    /// Whether the file system reads without a lock that a writer needs, once somebody has asked.
+    /// Whether the file system reads without a lock that a writer needs, once that was checked.
     lock_free: OnceLock<bool>,
-    /// Whether the pages that are mapped have to stay open, once somebody has asked.
+    /// Whether mapped pages have to stay open, once that was checked.
     hold: OnceLock<bool>,
     /// Reading changes access times: a page has been opened, and this could not be averted.
     traced: AtomicBool,

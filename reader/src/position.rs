@@ -28,7 +28,7 @@ pub(crate) struct ReadPosition {
     drained: u64,
     /// The writer's start under which `at` was found good.
     epoch: u32,
-    /// The attachment under which it was, and whether that goes by the files.
+    /// The attachment under which the position was found, and whether its source is the files.
     generation: u64,
     from_files: bool,
     /// `at` was reached by reading the files, and the watermark is allowed to arrive there later.

@@ -41,7 +41,7 @@ pub enum ReportError {
         /// What the system said.
         source: io::Error,
     },
-    /// A directory that belongs to somebody else, or can be written by somebody else.
+    /// A directory that belongs to another user, or that another user can write.
     #[error("{}: not used for reports, because others can write there: remove the directory", .path.display())]
     Unsafe {
         /// The directory.

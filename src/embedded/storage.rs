@@ -79,7 +79,7 @@ pub struct Metadata {
     pub disk_size: u64,
     /// Bytes of the index.
     pub index_size: u64,
-    /// Pages that are being made anew. Always 0: that is done ahead of time.
+    /// Pages that are being made. Always 0: pages are prepared ahead.
     pub pending_resets: u64,
     /// Appends under way.
     pub pending_appends: u64,

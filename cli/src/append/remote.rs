@@ -26,7 +26,7 @@ const TICKETS_MAX: usize = 256;
 /// How long the answers to what has been sent are waited for after a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What is up to whoever has the ring.
+/// Flags that only the ring's writer can apply.
 const RING_FLAGS: [&str; 15] = [
     "home",
     "no_sync",

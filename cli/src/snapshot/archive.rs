@@ -19,7 +19,7 @@ pub fn write(image: &mut RingImage, out: Output<'_>, interrupt: &Interrupt) -> a
     let stream = Stream { out, interrupt, failed: &mut failed };
     match write_entries(image, Builder::new(stream)) {
         Ok(()) => Ok(()),
-        // Whoever makes a backup must not take what has gone through by then for the whole.
+        // A user who makes a backup must not take the part written so far for the whole.
         Err(_) if failed.as_ref().is_some_and(|error| error.is::<OutputClosed>()) => {
             bail!("nobody took the whole archive: standard output was closed before its end")
         }
@@ -44,7 +44,7 @@ fn header(len: u64, image: &RingImage) -> Header {
     header.set_entry_type(EntryType::Regular);
     header.set_size(len);
     header.set_mode(image.mode());
-    // Whoever unpacks it as root gives it to the user whose writer goes on with it.
+    // If root unpacks the archive, the files belong to the user whose writer continues with the ring.
     let (user, group) = image.owner();
     header.set_uid(user.into());
     header.set_gid(group.into());

@@ -97,7 +97,7 @@ impl Copy {
         Ok(())
     }
 
-    /// Looks whether somebody else is at work in the directory.
+    /// Checks whether another process is at work in the directory.
     fn check_alone(&self) -> anyhow::Result<()> {
         let known: BTreeSet<OsString> = self.files.iter().map(OsString::from).collect();
         let cannot = || format!("cannot look at the copy {}", self.place.target().display());

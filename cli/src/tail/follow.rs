@@ -170,7 +170,7 @@ impl<'a> Follower<'a> {
     }
 
     /// # Errors
-    /// [`OutputClosed`] if nobody reads any more what is printed.
+    /// [`OutputClosed`] if no process reads the output any more.
     pub fn check_output(&self) -> anyhow::Result<()> {
         if self.outlet.is_closed() { Err(OutputClosed.into()) } else { Ok(()) }
     }

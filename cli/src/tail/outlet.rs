@@ -80,7 +80,7 @@ impl Outlet<'_> {
         }
     }
 
-    /// Whether nobody takes anything any more.
+    /// Whether no process takes the output any more.
     pub fn is_closed(&self) -> bool {
         match self {
             Outlet::Stdout(out) => out.is_closed(),

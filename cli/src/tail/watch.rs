@@ -24,7 +24,7 @@ impl Watch {
     /// before the process is ended.
     ///
     /// # Errors
-    /// If there is no thread to be had.
+    /// If no thread can be started.
     pub fn start(
         interrupt: Arc<Interrupt>,
         output: Option<OwnedFd>,

@@ -4,7 +4,7 @@ use std::fmt;
 use waldo::reader::{ReadError, WriterStatus};
 use waldo_terminal::units;
 
-/// What a change of the writer's state means to somebody who follows the ring; `None` if nothing.
+/// What a change of the writer's state means to a follower of the ring; `None` if nothing.
 pub fn describe(status: &WriterStatus) -> Option<String> {
     Some(match status {
         WriterStatus::Live => return None,

@@ -32,7 +32,7 @@ pub struct Discovery {
     is_searching: bool,
     has_searched: bool,
     trouble: Option<String>,
-    /// Rings that nobody knows of yet whether they are there.
+    /// Rings of which it is not known yet whether they exist.
     sought: BTreeMap<PathBuf, Arc<JobProgress>>,
 }
 

@@ -1,6 +1,6 @@
 //! What keys mean. The terminal sends them as bytes, the longer ones perhaps in pieces.
 
-/// What somebody who presses a key wants.
+/// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Leave.

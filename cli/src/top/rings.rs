@@ -169,7 +169,7 @@ impl Rings {
     }
 
     fn take_ring(&mut self, watched: Box<Watched>, figures: Box<Figures>) {
-        // Nobody forgets a ring that is being looked at.
+        // A ring that is being looked at is not forgotten.
         if let Some(line) = self.lines.get_mut(watched.home()) {
             line.figures = Some(Arc::from(figures));
             (line.watched, line.look) = (Some(watched), None);
@@ -289,7 +289,7 @@ mod tests {
             |age| Line { watched: watched(), gone: Instant::now().checked_sub(age), ..Line::default() };
         assert!(gone(REMEMBERED).is_over() && !gone(Duration::ZERO).is_over());
         assert!(!Line { watched: watched(), ..Line::default() }.is_over());
-        // Somebody looks at it, and will bring it back.
+        // A thread looks at the ring, and will bring it back.
         assert!(!Line { watched: None, ..gone(REMEMBERED) }.is_over());
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use waldo::protocol::RingId;
 use waldo::reader::{AttachError, ReadError, Ring, RingStatus};
 
-/// How long a ring that was made anew at its path is called that.
+/// How long a new ring at the same path is shown as new.
 const NEWS: Duration = Duration::from_secs(30);
 
 /// Time between two looks at the lengths of a ring's files, where nobody counts them.

@@ -79,9 +79,9 @@ impl PageMap {
     /// the mapping).
     pub(crate) fn let_go(&self, end: u32) {
         let len = (end as usize).min(self.raw.len());
-        // SAFETY: this is a shared mapping of a file, which nobody can have written to through it: whoever
-        // reads there later, through a slice that exists now or one that comes, finds the same bytes of the
-        // same file again. Refused if the program has locked its memory: then it is to stay.
+        // SAFETY: this is a shared, read-only mapping of a file, so no byte was written through it: a later
+        // read, through an existing or a future slice, finds the same bytes of the same file again. The
+        // kernel refuses if the program has locked its memory: then the entries stay.
         let _ = unsafe { self.raw.unchecked_advise_range(UncheckedAdvice::DontNeed, 0, len) };
     }
 

@@ -37,8 +37,8 @@ impl Reader {
         }
     }
 
-    /// Whether the writer makes each append durable, or has been idle. If it flushes only now and then,
-    /// nobody waits for that, and to read in place is cheaper.
+    /// Whether the writer makes each append durable, or has been idle. If it flushes only now and then, no
+    /// append waits for a flush, and reading in place is cheaper.
     fn appends_are_flushed(&self) -> bool {
         let end = |visibility| self.attachment.watermark(visibility).position();
         !self.attachment.goes_by_files() && end(Visibility::Durable) == end(Visibility::Committed)

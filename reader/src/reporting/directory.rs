@@ -13,13 +13,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 use waldo_shm_protocol::RingId;
 
-/// A tmpfs that everybody may write to, and nobody may remove another one's files from.
+/// A tmpfs that every user may write to, but where no user may remove another user's files.
 const BASE: &str = "/dev/shm";
 /// How long a report stays after the death of its process.
 const KEPT: Duration = Duration::from_secs(3600);
 /// How long it stays if that cannot be told: the process may be waiting for records all the while.
 const KEPT_IN_DOUBT: Duration = Duration::from_secs(24 * 3600);
-/// Files of one user and ring that are looked at. Nobody has more readers on a machine.
+/// Most files of one user and ring that are read. No user has more readers on a machine.
 const FILES_MAX: usize = 100_000;
 /// Files that a new reader looks at, to remove what dead ones have left: not all, or thirty thousand readers
 /// that are started together look at each other's.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use waldo_shm_protocol::RingId;
 
 /// What the name of a user's directory begins with; the user's number follows. The names of control segments
-/// begin with `waldo-`, and whoever looks for those shall not find these.
+/// begin with `waldo-`, and a search for those must not find these directories.
 const PREFIX: &str = "waldo.readers.";
 /// What the name of a file ends with that is no report yet.
 const SCRATCH: &str = ".new";
@@ -174,7 +174,7 @@ impl OpenFiles {
         ring_id: &RingId,
         here: &ReaderProcess,
     ) -> io::Result<Option<ReaderReport>> {
-        // A pipe would be waited for, and a link leads to what is somebody else's.
+        // A pipe would block, and a link may lead to another user's file.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let file = match openat(&self.dir, name, flags, Mode::empty()) {
             Ok(file) => File::from(file),

@@ -52,8 +52,7 @@ pub(crate) struct Observed {
     durable: u64,
     state: Option<WriterState>,
     epoch: u32,
-    /// Nobody stores this: a writer that dies, while others wait for it to be done with the files, changes
-    /// nothing else.
+    /// No process stores this: a writer that dies while readers wait for its recovery changes nothing else.
     alive: bool,
     damaged: bool,
 }

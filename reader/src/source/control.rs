@@ -64,8 +64,8 @@ pub(crate) struct Here {
 }
 
 impl Here {
-    /// Whether a segment may be this user's: somebody else could give it any content, and cut it short while
-    /// it is mapped, which would end this process.
+    /// Whether a segment may belong to this user: another user could give it any content, and truncate it
+    /// while it is mapped, which would end this process.
     fn trusts(&self, uid: u32) -> bool {
         uid == 0 || uid == geteuid().as_raw() || self.owners.contains(&uid)
     }
@@ -80,8 +80,7 @@ impl ControlFile {
     pub(crate) fn open(link: Link, here: &Here) -> Result<Option<ControlFile>, AttachError> {
         let path = path_of(&link);
         let io = |e| AttachError::io(&path, e);
-        // Whose it is comes first: what somebody else has put there may be a link or something that opening
-        // changes.
+        // Check the owner first: another user may have put a link there, or an object that opening changes.
         match std::fs::symlink_metadata(&path) {
             Ok(stat) => judge(&stat, here, &path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

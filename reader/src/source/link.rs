@@ -103,7 +103,7 @@ pub(crate) fn open_control(
                 let retired = control.segment().status().state() == Some(WriterState::Retired);
                 return Ok(ControlFound::Unusable { retired });
             }
-            // None of this ring's in this place and at this time: the files do without it.
+            // Not a segment of this ring in this place and at this time: use the files without it.
             Err(AttachError::Control {
                 fault: SegmentFault::Stale | SegmentFault::ForeignHome | SegmentFault::Owner { .. },
                 ..
@@ -116,8 +116,8 @@ pub(crate) fn open_control(
                 tries += 1;
                 std::thread::sleep(INCOMPLETE_PAUSE);
             }
-            // That writer is slow, or was killed over it. Whoever follows the files looks at the link again
-            // and again.
+            // That writer is slow, or was killed meanwhile. A reader that follows the files checks the link
+            // again and again.
             Err(error) if unfinished(&error) || denied(&error) => return Ok(ControlFound::Nothing),
             Err(error) => return Err(error),
         }
@@ -232,9 +232,9 @@ fn check_meta(home: &Path, opened: io::Result<File>) -> Result<MetaFound, Attach
     }
 }
 
-/// The highest number of a start that a good slot names. [`Meta::check`] adds one if it does not know the
-/// other slot, which is right for a writer that needs a number nobody has had, and would make the start that
-/// runs look like an earlier one here.
+/// The highest epoch that a good slot names. [`Meta::check`] adds one if it does not know the other slot.
+/// That is right for a writer, which needs an unused epoch, but here it would make the running writer look
+/// like an earlier one.
 fn last_start(bytes: &[u8]) -> Option<u32> {
     let slots = bytes.chunks_exact(META_SLOT_LEN).take(META_LEN / META_SLOT_LEN);
     slots.filter_map(|slot| Meta::check(&[slot, slot].concat()).ok()).map(|meta| meta.epoch).max()

@@ -28,7 +28,7 @@ pub(super) struct Looks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Glance {
     generation: u64,
-    /// Nobody stores this: a writer that is killed changes nothing else.
+    /// No process stores this: a writer that is killed changes nothing else.
     lively: bool,
     link: Option<Stamp>,
     meta: Stamp,

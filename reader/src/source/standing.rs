@@ -67,7 +67,7 @@ pub(crate) fn settled(control: &ControlMap, options: &AttachOptions) -> bool {
 pub(crate) fn follows(control: &ControlMap, start: Option<u32>, options: &AttachOptions) -> bool {
     let Some(start) = start else { return true };
     let status = control.segment().status();
-    // The state first: whoever sees it sees the number that goes with it.
+    // Load the state first: a reader that sees the state sees the epoch that belongs to it.
     let state = status.state();
     let epoch = status.epoch();
     match state {

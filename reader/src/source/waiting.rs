@@ -37,8 +37,8 @@ impl Attachment {
         }
     }
 
-    /// How long to sleep at most where `most` is usual: nobody wakes those who sleep on a retired segment,
-    /// nor those who wait for a writer that dies while it mends the files.
+    /// How long to sleep at most where `most` is usual: nothing wakes readers that sleep on a retired
+    /// segment, nor those that wait for a writer that dies during recovery.
     fn slice(&self, most: Duration) -> Duration {
         match &self.source {
             _ if self.awaits_successor() => jittered(most.min(SUCCESSOR_PAUSE)),

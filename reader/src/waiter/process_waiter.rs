@@ -19,7 +19,7 @@ pub(crate) struct Waiter {
     /// The process that this belongs to.
     pub(super) pid: u32,
     inner: Mutex<WaiterState>,
-    /// Streams that wait, for whoever would rather not take the lock.
+    /// Number of waiting streams, readable without the lock.
     waiting: AtomicUsize,
     /// That of a child process; only ever set in the memory of the child.
     child: OnceLock<Box<Waiter>>,
