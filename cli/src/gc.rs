@@ -7,8 +7,8 @@ use crate::rm::{EXTRAS, describe, explain};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use waldo::protocol::names;
-use waldo::reader::{LeftOverReports, ReportError, Ring};
+use waldo::protocol::{RingId, names};
+use waldo::reader::{ReportError, Ring};
 use waldo::writer::removal;
 use waldo::writer::segments::{self, SegmentEntry};
 use waldo_terminal::escape::harmless_lines;
@@ -22,8 +22,9 @@ use waldo_terminal::{notice, units};
 /// its ring may still exist, or if any process has it open or mapped, in this container or another one.
 ///
 /// Second, reports of readers (`waldo tail --name`) that `waldo lag` does not show any more: of processes
-/// that were killed more than an hour ago, or whose name another reader has. The readers of a ring remove
-/// such reports by themselves, but a removed ring has no readers. Reports of other users stay.
+/// that were killed more than an hour ago, or whose name another reader has, or of which nothing has been
+/// heard for a day (a process in another container may still live). The readers of a ring remove such reports
+/// by themselves, but a removed ring has no readers. Reports of other users stay.
 ///
 /// Third, with --unused-for and directories to search: rings to which nothing has been appended for that
 /// long. A ring stays if it has a live writer, if it belongs to another user, if it is damaged, or if it is a
@@ -73,16 +74,16 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             }
         }
     }
-    match collect_reports(args.apply) {
-        Ok(texts) => {
-            for text in texts {
+    for collected in collect_reports(args.apply) {
+        match collected {
+            Ok(text) => {
                 told = told.and(out.print(&text));
                 found += 1;
             }
-        }
-        Err(error) => {
-            notice!("waldo: cannot look for reports of readers: {error}");
-            whole = false;
+            Err(error) => {
+                notice!("waldo: cannot look for reports of readers: {error}");
+                whole = false;
+            }
         }
     }
     if let Some(age) = args.unused_for {
@@ -145,17 +146,21 @@ fn collect_segment(segment: &SegmentEntry, apply: bool) -> std::io::Result<(Stri
 }
 
 /// What was done about reports of readers that nobody looks at any more, of each ring.
-fn collect_reports(apply: bool) -> Result<Vec<String>, ReportError> {
+fn collect_reports(apply: bool) -> Vec<Result<String, ReportError>> {
     let directory = report_directory();
-    let collect = |left: LeftOverReports| {
+    let collect = |ring_id: &RingId| -> Result<Option<String>, ReportError> {
+        let Some(left) = directory.left_over(ring_id)? else { return Ok(None) };
         let (verb, files) = match apply {
-            true => ("removed", directory.sweep(&left.ring_id)),
+            true => ("removed", directory.sweep(ring_id)),
             false => ("would remove", left.files),
         };
-        let about = format!("in {}: their processes have ended", left.path.display());
-        harmless_lines(&format!("{verb} {} of readers {about}\n", count_of(files)))
+        let about = format!("in {}, which `waldo lag` does not show any more", left.path.display());
+        Ok((files > 0).then(|| harmless_lines(&format!("{verb} {} of readers {about}\n", count_of(files)))))
     };
-    Ok(directory.left_over()?.into_iter().map(collect).collect())
+    match directory.rings() {
+        Ok(rings) => rings.iter().filter_map(|ring_id| collect(ring_id).transpose()).collect(),
+        Err(error) => vec![Err(error)],
+    }
 }
 
 fn count_of(reports: u64) -> String {

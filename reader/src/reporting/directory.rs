@@ -50,8 +50,6 @@ pub struct ReaderReports {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeftOverReports {
-    /// The ring. Its path is not recorded.
-    pub ring_id: RingId,
     /// The directory of the reports.
     pub path: PathBuf,
     /// How many there are.
@@ -144,36 +142,38 @@ impl ReportDirectory {
         self.sweep_some(ring_id, FILES_MAX)
     }
 
-    /// The reports of this user that [`ReportDirectory::sweep`] would remove, of all rings. Readers do not
-    /// sweep the reports of a removed ring, because it has no readers any more.
+    /// The rings for which this user has reports, whether or not they still exist. Readers do not sweep the
+    /// reports of a removed ring, because it has no readers any more.
     ///
     /// # Errors
     /// [`ReportError`].
-    pub fn left_over(&self) -> Result<Vec<LeftOverReports>, ReportError> {
-        let mut found = Vec::new();
-        for ring_id in ReportFiles::rings(&self.base, geteuid().as_raw())? {
-            let place = self.own(&ring_id);
-            let open = match place.open() {
-                Ok(open) => open,
-                // The last reader has ended meanwhile.
-                Err(ReportError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            let files = over(&open, &ring_id, FILES_MAX).len() as u64;
-            if files > 0 {
-                found.push(LeftOverReports { ring_id, path: place.path().to_path_buf(), files });
-            }
-        }
-        Ok(found)
+    pub fn rings(&self) -> Result<Vec<RingId>, ReportError> {
+        ReportFiles::rings(&self.base, geteuid().as_raw())
+    }
+
+    /// The reports of this user that [`ReportDirectory::sweep`] would remove. `None` if there are none.
+    ///
+    /// # Errors
+    /// [`ReportError`], if the directory of the ring's reports cannot be trusted or read.
+    pub fn left_over(&self, ring_id: &RingId) -> Result<Option<LeftOverReports>, ReportError> {
+        let place = self.own(ring_id);
+        let open = match place.open() {
+            Ok(open) => open,
+            // The last reader has ended meanwhile.
+            Err(ReportError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let files = over(&open, ring_id, FILES_MAX).len() as u64;
+        Ok((files > 0).then(|| LeftOverReports { path: place.path().to_path_buf(), files }))
     }
 
     fn sweep_some(&self, ring_id: &RingId, files_max: usize) -> u64 {
         let place = self.own(ring_id);
         let Ok(open) = place.open() else { return 0 };
         let names = over(&open, ring_id, files_max);
-        names.iter().for_each(|name| open.remove(name));
+        let removed = names.iter().filter(|name| open.remove(name)).count();
         place.remove_if_empty();
-        names.len() as u64
+        removed as u64
     }
 
     pub(super) fn put(&self, ring_id: &RingId, name: &str, bytes: &[u8]) -> Result<(), ReportError> {

@@ -207,9 +207,10 @@ impl OpenFiles {
         written.and_then(|time| time.elapsed().ok()).is_some_and(|since| since > age)
     }
 
-    pub(super) fn remove(&self, name: &str) {
-        // Best effort: what stays is as good as the others, or tried again later.
-        let _ = unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir);
+    /// Whether the file is gone by this. Best effort: what stays is as good as the others, or tried again
+    /// later.
+    pub(super) fn remove(&self, name: &str) -> bool {
+        unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir).is_ok()
     }
 
     /// Not flushed: it does not outlive the boot.

@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
+use waldo_shm_protocol::RingId;
 
 /// A place to report to, and a ring to report of.
 struct Scene {
@@ -162,7 +163,7 @@ fn a_dead_reader_is_shown_until_somebody_takes_its_name_or_an_hour_is_over() {
 fn what_is_left_over_is_found_for_all_rings() {
     let scene = Scene::new();
     let directory = scene.directory();
-    assert_eq!(directory.left_over().unwrap(), []);
+    assert_eq!(left_over(&directory), []);
     scene.put("1", "gone", dead(), Duration::ZERO);
     scene.put("2", "long gone", dead(), HOUR * 2);
     scene.put("3", "live", ReaderProcess::this(), HOUR * 2);
@@ -173,17 +174,41 @@ fn what_is_left_over_is_found_for_all_rings() {
     directory.put(&other, "4", content.render().as_bytes()).unwrap();
     directory.put(&other, "5", content.render().as_bytes()).unwrap();
     fs::create_dir(scene.upper().join("of nobody")).unwrap();
-    let found = directory.left_over().unwrap();
-    let found: Vec<_> = found.iter().map(|left| (left.ring_id, left.path.clone(), left.files)).collect();
+    let found = left_over(&directory);
     let other_place = scene.upper().join("08".repeat(16));
     assert_eq!(found, [(RING, scene.lower(), 1), (other, other_place.clone(), 2)]);
     assert_eq!((directory.sweep(&RING), directory.sweep(&other)), (1, 2));
     assert_eq!(left(&scene.lower()), ["1", "3"]);
     assert!(!other_place.exists());
-    assert_eq!(directory.left_over().unwrap(), []);
+    assert_eq!(left_over(&directory), []);
     // Whose the directory is that bears this user's name is another question.
     fs::set_permissions(scene.upper(), fs::Permissions::from_mode(0o777)).unwrap();
-    assert!(matches!(directory.left_over(), Err(ReportError::Unsafe { .. })));
+    assert!(matches!(directory.rings(), Err(ReportError::Unsafe { .. })));
+}
+
+/// One directory that is not as it should be is told, and hides those of no other ring.
+#[test]
+fn a_directory_that_cannot_be_trusted_does_not_hide_what_is_left_over_of_other_rings() {
+    let scene = Scene::new();
+    let directory = scene.directory();
+    scene.put("1", "long gone", dead(), HOUR * 2);
+    let other = [1; 16];
+    fs::write(scene.upper().join("01".repeat(16)), "no directory").unwrap();
+    assert_eq!(directory.rings().unwrap(), [other, RING]);
+    assert!(directory.left_over(&other).is_err());
+    assert_eq!(directory.left_over(&RING).unwrap().map(|left| left.files), Some(1));
+    // What could not be removed is not counted as if it had been.
+    fs::create_dir(scene.lower().join("2")).unwrap();
+    fs::File::open(scene.lower().join("2")).unwrap().set_modified(SystemTime::now() - HOUR * 2).unwrap();
+    assert_eq!(directory.left_over(&RING).unwrap().map(|left| left.files), Some(2));
+    assert_eq!(directory.sweep(&RING), 1);
+}
+
+/// Of every ring: its number, the place of its reports, and how many would be removed.
+fn left_over(directory: &ReportDirectory) -> Vec<(RingId, PathBuf, u64)> {
+    let of = |ring_id| Some((ring_id, directory.left_over(&ring_id).unwrap()?));
+    let found = directory.rings().unwrap().into_iter().filter_map(of);
+    found.map(|(ring_id, left)| (ring_id, left.path, left.files)).collect()
 }
 
 /// What another user's directory may hold.
