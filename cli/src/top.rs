@@ -67,7 +67,7 @@ NEWEST how long ago these records were appended; READERS those that make themsel
 them is (`waldo lag`). A column for which there is no room is left out.
 
 States: those of `waldo ls` (live, recovering, closed, failed, stalled, absent, unreadable), removed, no answer (a file
-of the ring is being waited for), and waiting (nobody can look at the ring: 32 others do not answer).
+of the ring is being waited for), and waiting (all of 32 threads look at other rings).
 
 Not for scripts: use `waldo stat --json`, `waldo lag --json` and `waldo ls --json`. The variable WALDO_READERS names
 another place for the files of readers; with NO_COLOR there are no colours.

@@ -30,18 +30,18 @@ pub struct JobProgress {
 pub enum Delay {
     /// A file that does not answer.
     Answer(Duration),
-    /// A thread: those that there are wait for other files.
+    /// A thread: those that there are have other jobs.
     Thread(Duration),
 }
 
 impl JobProgress {
     /// What the job waits for, if it has for `patience`.
     pub fn delay(&self, patience: Duration) -> Option<Delay> {
-        let delay = match self.begun.get() {
-            Some(begun) => (begun.elapsed(), Delay::Answer as fn(Duration) -> Delay),
-            None => (self.queued.elapsed(), Delay::Thread as fn(Duration) -> Delay),
+        let (time, delay) = match self.begun.get().map(Instant::elapsed) {
+            Some(time) => (time, Delay::Answer(time)),
+            None => (self.queued.elapsed(), Delay::Thread(self.queued.elapsed())),
         };
-        (delay.0 >= patience).then(|| delay.1(delay.0))
+        (time >= patience).then_some(delay)
     }
 }
 
@@ -110,8 +110,8 @@ impl<R: Send + 'static> Crew<R> {
         self.bell.as_fd()
     }
 
-    /// What has been done. If jobs wait behind those that do not end, another thread takes them. A panic of a
-    /// job goes on here.
+    /// What has been done. If jobs wait behind those that do not end, or for long, another thread takes them.
+    /// A panic of a job goes on here.
     pub fn results(&mut self) -> Vec<R> {
         let mut bytes = [0; 64];
         while (&self.bell).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
@@ -123,7 +123,9 @@ impl<R: Send + 'static> Crew<R> {
         let mut state = self.shared.lock();
         let results = std::mem::take(&mut state.results);
         let stuck = |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() >= STUCK);
-        let held_up = !state.jobs.is_empty() && state.busy.iter().all(stuck);
+        // Or many jobs that take a little each.
+        let late = state.jobs.front().is_some_and(|(progress, _)| progress.queued.elapsed() >= STUCK);
+        let held_up = late || (!state.jobs.is_empty() && state.busy.iter().all(stuck));
         drop(state);
         if held_up && self.threads.len() < THREADS_MAX {
             // Without another thread the jobs wait longer, and are shown to.

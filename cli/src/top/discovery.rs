@@ -31,6 +31,7 @@ pub struct Discovery {
     turn: Turn,
     is_searching: bool,
     has_searched: bool,
+    is_done: bool,
     trouble: Option<String>,
     /// Rings of which it is not known yet whether they exist.
     sought: BTreeMap<PathBuf, Arc<JobProgress>>,
@@ -43,6 +44,7 @@ impl Discovery {
             turn: Turn::new(SEARCH),
             is_searching: false,
             has_searched: false,
+            is_done: false,
             trouble: None,
             sought: BTreeMap::new(),
         }
@@ -86,6 +88,12 @@ impl Discovery {
     /// Takes note that there is an answer.
     pub fn end_seeking(&mut self, home: &Path) {
         self.sought.remove(home);
+        self.note_done();
+    }
+
+    /// To be called when something that was looked for has been found, and after every search.
+    pub fn note_done(&mut self) {
+        self.is_done |= self.has_searched && self.sought.is_empty();
     }
 
     /// Rings that have not been found yet, and what they wait for.
@@ -103,9 +111,10 @@ impl Discovery {
         self.trouble.as_deref()
     }
 
-    /// Whether all rings have been found that there were.
+    /// Whether all rings have been found that there were at the first search. Later ones ask again for what
+    /// left-over segments name.
     pub fn is_done(&self) -> bool {
-        self.has_searched && self.sought.is_empty()
+        self.is_done
     }
 }
 

@@ -98,7 +98,7 @@ mod tests {
     fn who_reports_is_found_out_once_a_look() {
         let place = tempfile::Builder::new().prefix("waldo-top-").tempdir().unwrap();
         let home = place.path().join("ring");
-        let options = WriterOptions::default().page_len(1 << 20).ring_size(4);
+        let options = WriterOptions::default().page_len(1 << 20).ring_size(4).remove_control(true);
         Writer::open(&home, options).unwrap().close().unwrap();
         let ring = Ring::attach(&home).unwrap();
         let base = place.path().join("reports");

@@ -41,6 +41,8 @@ pub struct Rings {
     lines: BTreeMap<PathBuf, Line>,
     crew: Crew<Found>,
     directory: ReportDirectory,
+    /// Users with reports, as of the last look or search.
+    reports: ReportLook,
     patience: Duration,
     /// `None`: the rings were named.
     discovery: Option<Discovery>,
@@ -88,6 +90,7 @@ impl Rings {
         let mut rings = Rings {
             lines: BTreeMap::new(),
             crew: Crew::start()?,
+            reports: ReportLook::new(&directory),
             directory,
             patience: SILENCE.max(interval * 2),
             discovery: named.is_empty().then(Discovery::new),
@@ -109,9 +112,9 @@ impl Rings {
 
     /// Has every ring looked at that is not being looked at.
     pub fn ask(&mut self) {
-        let reports = ReportLook::new(&self.directory);
+        self.reports = ReportLook::new(&self.directory);
         for line in self.lines.values_mut() {
-            line.ask(&self.crew, &reports);
+            line.ask(&self.crew, &self.reports);
         }
     }
 
@@ -188,11 +191,11 @@ impl Rings {
     /// removed, its memory is free when that has been noticed.
     fn take_claims(&mut self, claims: Claims) {
         self.lines.retain(|_, line| !line.is_over());
-        let reports = ReportLook::new(&self.directory);
+        self.reports = ReportLook::new(&self.directory);
         for (home, line) in &mut self.lines {
             let is_gone = !claims.contains_key(home) || line.is_removed();
             if is_gone {
-                line.ask(&self.crew, &reports);
+                line.ask(&self.crew, &self.reports);
             }
             line.gone = is_gone.then(|| line.gone.unwrap_or_else(Instant::now));
         }
@@ -201,6 +204,7 @@ impl Rings {
                 discovery.seek(home, claims, &self.crew);
             }
         }
+        self.discovery.iter_mut().for_each(Discovery::note_done);
     }
 
     /// So is what is new.
@@ -208,8 +212,7 @@ impl Rings {
         self.discovery.iter_mut().for_each(|discovery| discovery.end_seeking(&home));
         if is_there && !self.lines.contains_key(&home) {
             self.watch(home.clone(), true);
-            let reports = ReportLook::new(&self.directory);
-            self.lines.get_mut(&home).into_iter().for_each(|line| line.ask(&self.crew, &reports));
+            self.lines.get_mut(&home).into_iter().for_each(|line| line.ask(&self.crew, &self.reports));
         }
     }
 
@@ -294,7 +297,7 @@ mod tests {
     }
 
     fn ring(home: &Path) {
-        let options = WriterOptions::default().page_len(1 << 20).ring_size(4);
+        let options = WriterOptions::default().page_len(1 << 20).ring_size(4).remove_control(true);
         Writer::open(home, options).unwrap().close().unwrap();
     }
 

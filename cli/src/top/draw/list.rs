@@ -80,7 +80,10 @@ pub fn note(row: &RingRow) -> String {
             return format!("a file of it has not answered for {}", units::duration(time));
         }
         Some(Delay::Thread(time)) => {
-            return format!("not looked at for {}: too many others do not answer", units::duration(time));
+            return format!(
+                "not looked at for {}: all threads have other rings to look at",
+                units::duration(time)
+            );
         }
         None => {}
     }

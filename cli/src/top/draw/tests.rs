@@ -29,7 +29,7 @@ impl Shown {
     fn new() -> Shown {
         let place = tempfile::Builder::new().prefix("waldo-top-").tempdir().unwrap();
         let home = place.path().join("ring");
-        let options = WriterOptions::default().page_len(1 << 20).ring_size(4);
+        let options = WriterOptions::default().page_len(1 << 20).ring_size(4).remove_control(true);
         let mut writer = Writer::open(&home, options).unwrap();
         writer.append_payloads(&["one", "two", "three"]).unwrap();
         writer.close().unwrap();
