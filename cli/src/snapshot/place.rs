@@ -146,7 +146,7 @@ impl CopyPlace {
     /// also that of a directory which was there: whoever made it need not have seen to that.
     pub fn complete(&mut self, owner: (u32, u32)) -> io::Result<()> {
         let Some(Unnamed { parent, name, set_group_id }) = &mut self.unnamed else {
-            return self.sync_in("..", &self.dir);
+            return sync_in("..", &self.dir, &self.dir);
         };
         // Not before: until now nobody else could put anything into it.
         give(&self.dir, owner)?;
@@ -164,21 +164,9 @@ impl CopyPlace {
         if (found.st_dev, found.st_ino) != (made.dev(), made.ino()) {
             return Err(io::Error::other("somebody else has taken the place of the copy"));
         }
-        let parent = parent.try_clone()?;
-        self.sync_in(".", &parent)?;
+        sync_in(".", parent, &self.dir)?;
         self.unnamed = None;
         Ok(())
-    }
-
-    /// Makes the names in a directory durable, which is found from another one.
-    fn sync_in(&self, path: &str, from: &File) -> io::Result<()> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        match openat(from, path, flags, Mode::empty()) {
-            Ok(dir) => Ok(File::from(dir).sync_all()?),
-            // One that may not be listed may not be opened for this either.
-            Err(Errno::EACCES) => Ok(syncfs(&self.dir)?),
-            Err(errno) => Err(errno.into()),
-        }
     }
 
     /// Removes these files again, and the directory if it was made for the copy.
@@ -193,6 +181,23 @@ impl CopyPlace {
     }
 }
 
+/// Makes the names in the directory at `path`, looked for from `from`, durable. `copy` is on the same disk.
+fn sync_in(path: &str, from: &File, copy: &File) -> io::Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let synced = match openat(from, path, flags, Mode::empty()) {
+        Ok(dir) => File::from(dir).sync_all(),
+        // One that may not be listed may not be opened for this either.
+        Err(Errno::EACCES) => syncfs(copy).map_err(io::Error::from),
+        Err(errno) => Err(errno.into()),
+    };
+    match synced {
+        // Directories of a file system in which nothing can be made (squashfs, say) cannot be flushed. The
+        // copy may be on another one, mounted there.
+        Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(()),
+        outcome => outcome,
+    }
+}
+
 /// Gives what has been made to this user and group, which only root can do: the copy is to be that user's,
 /// who goes on with it.
 pub fn give(file: &File, (user, group): (u32, u32)) -> io::Result<()> {
@@ -201,4 +206,18 @@ pub fn give(file: &File, (user, group): (u32, u32)) -> io::Result<()> {
         fchown(file, Some(user), Some(group))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As where a volume is mounted in a container whose own files cannot be written.
+    #[test]
+    fn a_directory_that_cannot_be_flushed_is_no_reason_to_fail() {
+        let here = File::open("/proc/self").unwrap();
+        assert!(File::open("/proc").unwrap().sync_all().is_err(), "the system flushes this one");
+        sync_in("..", &here, &here).unwrap();
+        assert!(sync_in("none", &here, &here).is_err());
+    }
 }
