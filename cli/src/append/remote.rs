@@ -301,6 +301,19 @@ impl ServiceSink<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::{Args, Command};
+
+    /// What a writer's flag does is done by the service, or by this command.
+    #[test]
+    fn every_flag_of_a_writer_is_refused_with_a_socket_or_means_the_command() {
+        let of_command = ["batch", "framed", "long_lines", "quiet"];
+        let command = WriterArgs::augment_args(Command::new("append"));
+        let flags: Vec<_> = command.get_arguments().map(|flag| flag.get_id().as_str()).collect();
+        assert!(flags.len() > of_command.len());
+        for flag in flags {
+            assert!(RING_FLAGS.contains(&flag) != of_command.contains(&flag), "{flag}");
+        }
+    }
 
     #[test]
     fn a_batch_fits_a_frame_in_bytes_and_in_records() {

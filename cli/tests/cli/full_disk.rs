@@ -16,6 +16,14 @@ fn with_room_for(megabytes: u32, test: impl FnOnce(&Path) + Send) {
     });
 }
 
+/// The kernel lets go of a ring's files some time after its process has ended, if that used io_uring.
+fn removed_files_are_gone(dir: &Path) {
+    until("the removed files have given their room back", || {
+        let stat = nix::sys::statvfs::statvfs(dir).unwrap();
+        (stat.blocks_available() == stat.blocks()).then_some(())
+    });
+}
+
 /// What was appended of the last batch was counted nowhere, and the record that was named was one that is in
 /// the ring: whoever went on there had it twice.
 #[test]
@@ -99,6 +107,7 @@ fn a_ring_that_drops_its_oldest_goes_on_when_the_disk_is_full() {
             assert_eq!(append(lines(40_001..=120_000)).code, 0);
             assert_eq!(number(&home, "/pages"), 20);
             std::fs::remove_dir_all(&home).unwrap();
+            removed_files_are_gone(dir);
             room("size=6M");
         }
     });
@@ -122,11 +131,7 @@ fn a_ring_for_which_the_disk_has_no_room_is_told_when_it_is_made() {
         let told = "its oldest records are dropped early";
         assert!(make("20", &["--on-full", "drop-oldest"]).stderr.contains(told));
         std::fs::remove_dir_all(&home).unwrap();
-        // The kernel lets go of a ring's files some time after its process has ended, if that used io_uring.
-        until("the removed files have given their room back", || {
-            let stat = nix::sys::statvfs::statvfs(dir).unwrap();
-            (stat.blocks_available() == stat.blocks()).then_some(())
-        });
+        removed_files_are_gone(dir);
         assert!(!make("3", &[]).stderr.contains("takes up to"));
     });
 }

@@ -47,6 +47,12 @@ fn serve_with_a_socket_becomes_the_service_beside_it_or_in_path() {
         start(&["ring", "--socket", "s", "--page-size", "1M", "--ring-size", "4", "--no-sync", "--check"]);
     let wanted = "from-path --ring-size 4 --page-size 1048576 --no-sync --socket s --check -- ring\n";
     assert_eq!((done.code, done.text()), (7, wanted));
+    let flags =
+        ["--size", "1G", "--keep-for", "90m", "--on-full", "drop-oldest", "--group", "0", "--mode", "640"];
+    let done = start(&[&["ring", "--socket", "s"], &flags[..]].concat());
+    let wanted = "from-path --size 1073741824 --keep-for 1h 30m --on-full drop-oldest --mode 0640 --group 0 \
+                  --socket s -- ring\n";
+    assert_eq!((done.code, done.text()), (7, wanted));
     fake_service(program.parent().unwrap(), "beside");
     let done =
         start(&["--config", "file", "--http", "127.0.0.1:1", "--log-level", "debug", "--log-format", "json"]);
@@ -63,11 +69,18 @@ fn flags_that_do_not_go_together_are_wrong_usage() {
         &["serve", "ring", "--socket", "s", "--fifo", "f"],
         &["serve", "ring", "--socket", "s", "--framed"],
         &["serve", "--config", "f", "--no-sync"],
+        &["serve", "--config", "f", "--keep-for", "1h"],
+        &["serve", "--config", "f", "--on-full", "drop-oldest"],
         &["append"],
         &["append", "ring", "--socket", "s"],
         &["append", "--socket", "s", "--ring-size", "4"],
         &["append", "--socket", "s", "--no-sync"],
+        &["append", "--socket", "s", "--keep-for", "1h"],
+        &["append", "--socket", "s", "--on-full", "drop-oldest"],
         &["append", "ring", "--producer", "me"],
+        &["append", "ring", "--no-lane"],
+        &["append", "ring", "--durable"],
+        &["append", "ring", "--wait", "1s"],
         &["append", "--socket", "s", "--resume"],
         &["append", "--socket", "s", "--wait", "long"],
     ] {

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use waldo::writer::segments::{self, SegmentEntry};
 
 /// Generous: it only decides how long a broken test takes.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -39,11 +40,13 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Ok(entries) = std::fs::read_dir(self.path()) else { return };
-        for entry in entries.flatten() {
-            if let Some(name) = segment_name(&entry.path()) {
-                let _ = nix::sys::mman::shm_unlink(name.as_str());
-            }
+        // By what they say, and not by the links of rings, which a test may have removed.
+        let is_of_this = |segment: &SegmentEntry| {
+            let content = segment.content.as_ref();
+            content.is_some_and(|content| content.home.starts_with(self.path()))
+        };
+        for segment in segments::list().unwrap_or_default().iter().filter(|segment| is_of_this(segment)) {
+            let _ = nix::sys::mman::shm_unlink(segment.name.as_str());
         }
     }
 }

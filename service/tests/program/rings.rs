@@ -108,7 +108,8 @@ fn one_ring_that_is_damaged_does_not_take_down_the_others() {
 
 /// Makes a ring with a record, as a writer does that has ended since.
 fn append_by_hand(home: &Path) {
-    let mut writer = Writer::open(home, WriterOptions::default().page_len(1 << 20)).unwrap();
+    let mut writer =
+        Writer::open(home, WriterOptions::default().page_len(1 << 20).remove_control(true)).unwrap();
     writer.append_payloads(&["a quote"]).unwrap();
     writer.close().unwrap();
 }
