@@ -9,6 +9,7 @@
 //! The two halves run beside each other in one task. The reading half ends at GOODBYE, at the end of the
 //! stream, at a fault, or when the service stops; the writing half ends when everything is answered.
 
+mod bell;
 mod incoming;
 mod lane;
 pub(crate) mod link;
@@ -18,6 +19,7 @@ mod source;
 use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::request::{Permits, Request};
+use bell::Bell;
 use incoming::Stop;
 use lane::{Offer, ProducerLane};
 use link::{Link, fatal};
@@ -45,7 +47,8 @@ pub(crate) async fn serve(engine: Arc<Engine>, stream: UnixStream, stopping: wat
     let (replies, outgoing) = unbounded_channel();
     let link = Arc::new(Link::new(replies));
     let stall = engine.options.stall_timeout;
-    let frames = Source::new(read, Arc::clone(&link), Arc::clone(&engine.counters));
+    let bell = Bell::default();
+    let frames = Source::new(read, Arc::clone(&link), bell.clone(), Arc::clone(&engine.counters));
     let mut reader = Reader { engine: Arc::clone(&engine), frames, link, stopping };
     let greeting = reader.greet().await;
     let checksums = greeting.as_ref().is_some_and(|hello| hello.checksums);
@@ -57,7 +60,7 @@ pub(crate) async fn serve(engine: Arc<Engine>, stream: UnixStream, stopping: wat
         }
     };
     let (parting, end) = {
-        let writing = Outgoing { stream: &mut write, checksums, offer }.write(outgoing, stall);
+        let writing = Outgoing { stream: &mut write, checksums, offer, bell }.write(outgoing, stall);
         tokio::pin!(reading, writing);
         tokio::select! {
             // A producer that is gone, or does not read, is not listened to either.

@@ -242,10 +242,10 @@ impl Backlog {
     /// Puts into the lane what may be sent now, and wakes the service if it sleeps.
     pub(super) fn fill_lane(&mut self) {
         let Some(mut lane) = self.lane.take() else { return };
-        if let Err(fault) = self.put_frames(&mut lane) {
-            self.broken.get_or_insert(WireFault::from(fault).into());
+        let put = self.put_frames(&mut lane).map_err(|fault| WireFault::from(fault).into());
+        if let Err(error) = put.and(lane.wake()) {
+            self.broken.get_or_insert(error);
         }
-        lane.wake();
         self.lane = Some(lane);
     }
 

@@ -73,7 +73,7 @@ fn open_once(
     };
     let memory = if lane { accept_lane(&mut frames, path).map_err(told)? } else { None };
     let socket = stream.try_clone().map_err(broken)?;
-    let lane = memory.map(|memory| LaneSender::new(memory, socket, checksums));
+    let lane = memory.map(|memory| LaneSender::new(memory, socket, path, checksums));
     stream.set_read_timeout(None).map_err(broken)?;
     stream.set_write_timeout(None).map_err(broken)?;
     Ok(Opened { stream, frames, welcome, lane })

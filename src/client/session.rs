@@ -11,7 +11,7 @@ use super::backlog::{Backlog, Reply};
 use super::backoff::Backoff;
 use super::connection::{Frames, Opened, connect_error, open, refused};
 use super::lane::Receiving;
-use super::wire::{Ack, ErrorCode, ErrorFrame, Kind, WireFault, begin_frame, finish_frame};
+use super::wire::{Ack, ErrorCode, ErrorFrame, Kind, WireFault, encode_empty};
 use super::{ProducerError, ProducerOptions, Stored};
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -245,8 +245,7 @@ fn write(shared: &Session, mut stream: &UnixStream) -> Result<(), ProducerError>
             }
         }
         if goodbye {
-            let start = begin_frame(&mut out);
-            finish_frame(&mut out, start, Kind::Goodbye, shared.options.checksums);
+            encode_empty(&mut out, Kind::Goodbye, shared.options.checksums);
         }
         stream.write_all(&out).map_err(|error| connect_error(&shared.path, error))?;
         if goodbye {

@@ -5,12 +5,14 @@ use super::connection::Frames;
 use super::lane::{LaneGeometry, LaneMemory, send_descriptor};
 use super::wire::{
     Ack, AppendFields, Batch, ErrorCode, ErrorFrame, FRAME_HEADER_LEN, FrameHeader, Hello, HelloFields, Kind,
-    LaneOffer, VERSION, Welcome, WireFault, begin_frame, finish_frame,
+    LaneOffer, VERSION, Welcome, WireFault, encode_empty,
 };
 use super::{Producer, ProducerError, ProducerOptions};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -156,8 +158,7 @@ fn frames_are_put_together_from_any_pieces() {
     let mut bytes = Vec::new();
     for batch in 0..1000 {
         ack(batch, batch).encode(&mut bytes, batch % 2 == 0);
-        let start = begin_frame(&mut bytes);
-        finish_frame(&mut bytes, start, Kind::Goodbye, false);
+        encode_empty(&mut bytes, Kind::Goodbye, false);
     }
     for drip in [true, false] {
         let source: Box<dyn Read> = if drip { Box::new(Drip(&bytes)) } else { Box::new(bytes.as_slice()) };
@@ -287,7 +288,7 @@ fn a_lane_whose_service_says_what_cannot_be_ends_the_producer() {
         let mut out = Vec::new();
         welcome(0, 4).encode(&mut out, false);
         LaneOffer { capacity: 4096 }.encode(&mut out, false);
-        let taken = std::fs::File::from(descriptor.try_clone().unwrap());
+        let taken = File::from(descriptor.try_clone().unwrap());
         send_descriptor(stream.as_fd(), &out, descriptor.as_fd()).unwrap();
         taken.write_all_at(&800_u64.to_le_bytes(), SERVICE_LINE_OFFSET as u64).unwrap();
         stream
@@ -300,4 +301,53 @@ fn a_lane_whose_service_says_what_cannot_be_ends_the_producer() {
     while ended.read(&mut [0; 64]).unwrap() > 0 {}
     drop((stream, ended));
     assert!(matches!(ticket.wait(), Err(ProducerError::Wire(WireFault::Lane(_)))));
+}
+
+/// A service says that there is a lane and passes no descriptor, or one that is none: the producer uses the
+/// socket, as if there were no lane.
+#[test]
+fn a_lane_that_cannot_be_used_is_left_alone() {
+    let geometry = LaneGeometry::new(4096).unwrap();
+    let unsealed = File::from(memfd_create("unsealed", MFdFlags::MFD_ALLOW_SEALING).unwrap());
+    unsealed.set_len(geometry.lane_len()).unwrap();
+    let (_, longer) = LaneMemory::create(LaneGeometry::new(8192).unwrap()).unwrap();
+    let (pipe, _) = std::io::pipe().unwrap();
+    let passed = [
+        ("nothing", None),
+        ("what somebody could cut short", Some(unsealed)),
+        ("a lane of another length", Some(File::from(longer))),
+        ("what cannot be mapped", Some(File::from(OwnedFd::from(pipe)))),
+    ];
+    for (what, file) in passed {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let service = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            let mut hello = [0; FRAME_HEADER_LEN + size_of::<HelloFields>()];
+            stream.read_exact(&mut hello).unwrap();
+            let mut out = Vec::new();
+            welcome(0, 4).encode(&mut out, false);
+            LaneOffer { capacity: geometry.capacity() }.encode(&mut out, false);
+            match file {
+                Some(file) => {
+                    assert_eq!(send_descriptor(stream.as_fd(), &out, file.as_fd()).unwrap(), out.len())
+                }
+                None => stream.write_all(&out).unwrap(),
+            }
+            let mut head = [0; FRAME_HEADER_LEN];
+            stream.read_exact(&mut head).unwrap();
+            let kind = FrameHeader::read(&head, 4096).unwrap().kind();
+            out.clear();
+            ack(1, 0).encode(&mut out, false);
+            stream.write_all(&out).unwrap();
+            (stream, kind)
+        });
+        let options = ProducerOptions::default().reconnect_for(Some(Duration::ZERO));
+        let producer = Producer::connect(&path, options).unwrap();
+        let stored = producer.append(&[b"x"]).unwrap().wait();
+        assert_eq!(stored.unwrap_or_else(|error| panic!("{what}: {error}")).last_seq_no, 1);
+        assert_eq!(service.join().unwrap().1, Kind::Append, "{what}");
+    }
 }

@@ -28,7 +28,7 @@ mod tests;
 
 pub use batch::{APPEND_CONDITIONAL, APPEND_DURABLE, AppendFields, Batch, encode_append};
 pub use fault::WireFault;
-pub use frame::{FRAME_CHECKSUM, FrameHeader, Kind, RawFrameHeader, begin_frame, finish_frame};
+pub use frame::{FRAME_CHECKSUM, FrameHeader, Kind, RawFrameHeader, begin_frame, encode_empty, finish_frame};
 pub use hello::{
     HELLO_CHECKSUMS, HELLO_DURABLE, HELLO_LANE, Hello, HelloFields, LaneOffer, Welcome, is_name,
 };

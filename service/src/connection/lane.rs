@@ -6,6 +6,7 @@
 
 use super::incoming::TAKEN_AT_ONCE;
 use crate::counters::Counters;
+use crate::descriptors;
 use crate::engine::Engine;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -75,6 +76,9 @@ impl ProducerLane {
         let made = LaneMemory::create(geometry);
         let told = made.inspect_err(|error| tracing::debug!("a producer gets no lane: {error}"));
         let (memory, descriptor) = told.ok()?;
+        if descriptors::are_scarce(&descriptor) {
+            return None;
+        }
         let drain = LaneDrain::new(&memory.lane());
         let lane = ProducerLane { memory, drain, head: Vec::new(), frame: None, begun: None, _open: open };
         Some((lane, descriptor))
@@ -118,5 +122,15 @@ impl ProducerLane {
     /// Says that nobody looks into the lane until the producer rings. `false`: there is something.
     pub(super) fn sleep(&mut self) -> Result<bool, WireFault> {
         Ok(self.drain.sleep(&self.memory.lane())?)
+    }
+}
+
+impl Drop for ProducerLane {
+    fn drop(&mut self) {
+        // The producer may keep the memory for as long as it likes. What is in it may be accounted to this
+        // process, and lanes that have gone count no more. A producer that still looks finds its positions.
+        if let Err(error) = self.memory.empty() {
+            tracing::debug!("the memory of a lane stays with its producer: {error}");
+        }
     }
 }

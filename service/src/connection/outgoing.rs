@@ -1,5 +1,6 @@
 //! Writing answers to a producer, as fast as it reads them.
 
+use super::bell::Bell;
 use super::lane::Offer;
 use super::link::{Reply, Window};
 use std::io;
@@ -11,7 +12,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 use waldo::client::lane::send_descriptor;
-use waldo::client::wire::{Kind, begin_frame, finish_frame};
+use waldo::client::wire::{Kind, encode_empty};
 
 /// Answers that are written together.
 const REPLIES_MAX: usize = 64;
@@ -33,6 +34,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) checksums: bool,
     /// What follows WELCOME.
     pub(super) offer: Option<Offer>,
+    pub(super) bell: Bell,
 }
 
 impl Outgoing<'_> {
@@ -62,7 +64,10 @@ impl Outgoing<'_> {
                         error.encode(&mut out, self.checksums);
                         ends = error.fatal;
                     }
-                    Reply::Bell => encode_empty(&mut out, Kind::Bell, self.checksums),
+                    Reply::Bell => {
+                        self.bell.is_said();
+                        encode_empty(&mut out, Kind::Bell, self.checksums);
+                    }
                 }
                 if ends {
                     break;
@@ -91,12 +96,6 @@ impl Outgoing<'_> {
         }
         self.stream.write_all(bytes).await
     }
-}
-
-/// Appends a frame without a body.
-fn encode_empty(out: &mut Vec<u8>, kind: Kind, checksums: bool) {
-    let start = begin_frame(out);
-    finish_frame(out, start, kind, checksums);
 }
 
 /// Takes leave of the producer.

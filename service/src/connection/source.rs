@@ -5,6 +5,7 @@
 //! socket tells of the lane's news and of the producer's end. What comes over the socket all the same comes
 //! behind everything that is in the lane.
 
+use super::bell::Bell;
 use super::incoming::{Frames, Stop};
 use super::lane::ProducerLane;
 use super::link::{Link, Reply};
@@ -26,12 +27,14 @@ pub(super) struct Source {
     /// What the socket has said, as long as there are frames in the lane that come before it.
     behind: Option<Heard>,
     link: Arc<Link>,
+    bell: Bell,
     counters: Arc<Counters>,
 }
 
 impl Source {
-    pub(super) fn new(socket: OwnedReadHalf, link: Arc<Link>, counters: Arc<Counters>) -> Source {
-        Source { socket: Frames::new(socket), lane: None, uses_lane: false, behind: None, link, counters }
+    pub(super) fn new(socket: OwnedReadHalf, link: Arc<Link>, bell: Bell, counters: Arc<Counters>) -> Source {
+        let socket = Frames::new(socket);
+        Source { socket, lane: None, uses_lane: false, behind: None, link, bell, counters }
     }
 
     /// The producer has this lane, and may use it.
@@ -48,7 +51,7 @@ impl Source {
                     Counters::add(&self.counters.lane_bytes, (FRAME_HEADER_LEN + body.len()) as u64);
                     return Ok((kind, body));
                 }
-                if lane.must_wake() {
+                if lane.must_wake() && self.bell.must_say() {
                     self.link.reply(Reply::Bell, None);
                 }
                 if let Some(heard) = self.behind.take() {
@@ -70,7 +73,11 @@ impl Source {
                 None => heard.await,
             };
             match heard {
-                Ok((Kind::Bell, body)) if body.is_empty() && self.lane.is_some() => self.uses_lane = true,
+                Ok((Kind::Bell, body)) if body.is_empty() && self.lane.is_some() => {
+                    self.uses_lane = true;
+                    // Thousands of them may have been read at once, and nothing else here gives way.
+                    tokio::task::consume_budget().await;
+                }
                 heard if self.uses_lane => self.behind = Some(heard),
                 heard => {
                     self.lane = None;

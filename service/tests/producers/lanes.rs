@@ -6,16 +6,19 @@ use crate::support::ring::{Place, assert_each_once, numbers_by_producer, open, p
 use crate::support::running::Running;
 use crate::support::wait::wait_until;
 use std::io::Write;
+use std::net::Shutdown;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
-use waldo::client::wire::{ErrorCode, FRAME_HEADER_LEN, Kind};
+use waldo::client::wire::{Ack, ErrorCode, FRAME_HEADER_LEN, Kind};
 use waldo::client::{Producer, ProducerOptions};
 use waldo::writer::Durability;
 use waldo_service::{Service, ServiceOptions};
 
-/// Offset of what the producer says it has filled, and of the first word.
+/// Offset of what the producer says it has filled, of whether it waits for room, and of the first word.
 const FILLED: u64 = 0;
+const WAITS: u64 = 8;
 const WORDS: u64 = 4096;
 
 fn start(place: &Place, options: ServiceOptions) -> Running {
@@ -268,6 +271,40 @@ fn nobody_can_cut_a_lane_short_under_the_service() {
     }
     raw.send(&append(1, 1, &[payload("short", 1)]));
     assert_eq!(raw.ack().last_number, 1);
+    service.stop();
+}
+
+/// What it asks for again and again waits for it once, beside what the socket holds.
+#[test]
+fn a_producer_that_waits_for_room_all_the_time_and_never_listens_is_told_once() {
+    let place = Place::new();
+    let service = start(&place, ServiceOptions::default());
+    let (mut raw, _) = Raw::greet_with_lane(&place.socket(), None);
+    for _ in 0..20_000 {
+        lane(&mut raw).store(WAITS, 1);
+        raw.ring();
+    }
+    raw.send(&append(1, 0, &[b"after all".to_vec()]));
+    raw.ring();
+    let (bells, heard) = raw.hear_behind_bells();
+    assert!(matches!(heard, Heard::Ack(Ack { batch: 1, .. })), "{heard:?}");
+    // One message of a socket takes some hundreds of bytes of the 200 KiB that there are for them.
+    assert!((1..2000).contains(&bells), "{bells} bells");
+    service.stop();
+}
+
+#[test]
+fn a_lane_takes_no_memory_when_its_connection_is_over_though_its_producer_keeps_it() {
+    let place = Place::new();
+    let service = start(&place, ServiceOptions::default());
+    let (mut raw, _) = Raw::greet_with_lane(&place.socket(), None);
+    raw.send(&append(1, 0, &[vec![b'x'; 100_000]]));
+    assert_eq!(raw.ack().batch, 1);
+    assert!(lane(&mut raw).file.metadata().unwrap().blocks() >= 100_000 / 512);
+    raw.0.shutdown(Shutdown::Both).unwrap();
+    wait_until("its lane goes", || service.counters().lanes == 0);
+    // But for the page of its positions.
+    wait_until("its memory goes", || lane(&mut raw).file.metadata().unwrap().blocks() <= WORDS / 512);
     service.stop();
 }
 

@@ -1,15 +1,16 @@
 //! [`LaneMemory`]: a lane's memory, made by the service and mapped by both sides.
 #![allow(unsafe_code, reason = "forms references into the mapped lane")]
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::{SysconfVar, sysconf};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
-use waldo_shm_protocol::lane::{Lane, LaneGeometry};
+use waldo_shm_protocol::lane::{LANE_WORDS_OFFSET, Lane, LaneGeometry};
 
 /// `MFD_NOEXEC_SEAL`, which systems may insist on and older ones do not know (before Linux 6.3).
 const NOEXEC: MFdFlags = MFdFlags::from_bits_retain(0x8);
@@ -67,6 +68,21 @@ impl LaneMemory {
         // SAFETY: the mapping starts at a page, is as long as the geometry says, and stays for as long as
         // `self` is borrowed; the file behind it cannot shrink. It is accessed by nothing else in this type.
         unsafe { Lane::from_raw(base, self.geometry) }
+    }
+
+    /// Gives the memory of the words back to the system, though others still have it mapped: they find
+    /// zeros, and what they write from then on is theirs. The positions stay as they are, in one page.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn empty(&self) -> io::Result<()> {
+        let system = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|bytes| usize::try_from(bytes).ok());
+        // The kernel takes whole pages, and the positions are in front of the words.
+        let from = LANE_WORDS_OFFSET.next_multiple_of(system.unwrap_or(LANE_WORDS_OFFSET));
+        let Some(len) = self.map.len().checked_sub(from).filter(|len| *len > 0) else { return Ok(()) };
+        // SAFETY: this makes zeros of words, as any other process that has mapped the lane may do at any
+        // time. Nothing but atomics is ever formed over them, which may change at any time.
+        unsafe { self.map.unchecked_advise_range(UncheckedAdvice::Remove, from, len) }
     }
 
     /// Its size.

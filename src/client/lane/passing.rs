@@ -7,8 +7,9 @@ use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
-/// More than a service sends. What finds no room here is closed by the kernel.
-const DESCRIPTORS_MAX: usize = 4;
+/// As many as a message can have (SCM_MAX_FD of the kernel). Where more came than there is room for, those
+/// that had been taken would be lost and stay open.
+const DESCRIPTORS_MAX: usize = 253;
 
 /// Sends bytes and a descriptor with them, and does not wait. Returns how many bytes were sent: the
 /// descriptor went with the first.
@@ -56,8 +57,7 @@ impl Read for Receiving {
         let mut parts = [IoSliceMut::new(bytes)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         let message = recvmsg::<()>(self.stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-        // Fails if there were more than there is room for, as where this process may open no more: then the
-        // connection goes on without.
+        // Fails where this process may open no more: then the connection goes on without.
         for rights in message.cmsgs().into_iter().flatten() {
             let ControlMessageOwned::ScmRights(descriptors) = rights else { continue };
             for descriptor in descriptors {

@@ -1,10 +1,14 @@
 //! [`LaneSender`]: the producer's end of a lane, and the bell at the other one.
 
 use super::{LaneFault, LaneFiller, LaneMemory};
-use crate::client::wire::{Kind, begin_frame, finish_frame};
+use crate::client::ProducerError;
+use crate::client::connection::connect_error;
+use crate::client::wire::{Kind, encode_empty};
+use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
 /// Puts frames into a lane, whole or in as many pieces as there is room for.
 pub(in crate::client) struct LaneSender {
@@ -12,6 +16,8 @@ pub(in crate::client) struct LaneSender {
     filler: LaneFiller,
     /// Where the bell is rung.
     socket: UnixStream,
+    /// Of the socket, for errors.
+    path: PathBuf,
     /// BELL.
     bell: Vec<u8>,
     /// The frame that found no room as a whole, from `rest_at` on.
@@ -22,12 +28,16 @@ pub(in crate::client) struct LaneSender {
 }
 
 impl LaneSender {
-    pub(in crate::client) fn new(memory: LaneMemory, socket: UnixStream, checksums: bool) -> LaneSender {
+    pub(in crate::client) fn new(
+        memory: LaneMemory,
+        socket: UnixStream,
+        path: &Path,
+        checksums: bool,
+    ) -> LaneSender {
         let mut bell = Vec::new();
-        let start = begin_frame(&mut bell);
-        finish_frame(&mut bell, start, Kind::Bell, checksums);
-        let filler = LaneFiller::new();
-        LaneSender { memory, filler, socket, bell, rest: Vec::new(), rest_at: 0, has_news: false }
+        encode_empty(&mut bell, Kind::Bell, checksums);
+        let (filler, path) = (LaneFiller::new(), path.to_owned());
+        LaneSender { memory, filler, socket, path, bell, rest: Vec::new(), rest_at: 0, has_news: false }
     }
 
     /// Whether a frame can be put in now. Otherwise the service says BELL when there is room again.
@@ -55,13 +65,19 @@ impl LaneSender {
         Ok(())
     }
 
-    /// Wakes the service if it sleeps and there is something new for it.
-    pub(in crate::client) fn wake(&mut self) {
+    /// Wakes the service if it sleeps and there is something new for it. Never waits.
+    ///
+    /// # Errors
+    /// BELL cannot be said, so that the service would sleep for ever: the connection is of no more use.
+    pub(in crate::client) fn wake(&mut self) -> Result<(), ProducerError> {
         if std::mem::take(&mut self.has_news) && self.filler.must_wake(&self.memory.lane()) {
-            // A socket that is full of bells wakes the service as well, and that one is broken is noticed by
-            // those who read from it. So this never waits, and cannot fail in any way that matters here.
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            let _ = send(self.socket.as_raw_fd(), &self.bell, flags);
+            match send(self.socket.as_raw_fd(), &self.bell, flags) {
+                // A socket that is full of bells wakes the service as well.
+                Ok(_) | Err(Errno::EAGAIN) => {}
+                Err(errno) => return Err(connect_error(&self.path, errno.into())),
+            }
         }
+        Ok(())
     }
 }

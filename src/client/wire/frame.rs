@@ -178,3 +178,9 @@ pub fn finish_frame(out: &mut [u8], start: usize, kind: Kind, with_checksum: boo
     }
     head.copy_from_slice(header.as_bytes());
 }
+
+/// Appends a frame without a body to `out`.
+pub fn encode_empty(out: &mut Vec<u8>, kind: Kind, with_checksum: bool) {
+    let start = begin_frame(out);
+    finish_frame(out, start, kind, with_checksum);
+}

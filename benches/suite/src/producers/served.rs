@@ -75,7 +75,9 @@ pub fn service_main(words: &mut Words) -> anyhow::Result<()> {
         .control(ControlPlace::Path(control));
     let writer = Writer::open(home, options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let service = Service::bind(writer, socket, ServiceOptions::default())?;
+    // As many producers as are asked for, all of this user, and a lane for each.
+    let service_options = ServiceOptions::default().connections_per_user(0).lanes_max(usize::MAX);
+    let service = Service::bind(writer, socket, service_options)?;
     let mut out = std::io::stdout();
     writeln!(out, "{READY}")?;
     out.flush()?;

@@ -9,7 +9,7 @@ use std::path::Path;
 use waldo::client::lane::{LaneFiller, LaneGeometry, LaneMemory, Receiving};
 use waldo::client::wire::{
     Ack, AppendFields, ErrorFrame, FRAME_HEADER_LEN, FrameHeader, Hello, Kind, LaneOffer, Welcome,
-    begin_frame, encode_append, finish_frame,
+    encode_append, encode_empty,
 };
 
 /// Set for tests in which producers send through lanes.
@@ -27,6 +27,7 @@ pub enum Heard {
     Ack(Ack),
     Error(ErrorFrame),
     Goodbye,
+    Bell,
     End,
 }
 
@@ -131,6 +132,21 @@ impl Raw {
 
     /// The next frame that is no BELL.
     pub fn hear(&mut self) -> Heard {
+        self.hear_behind_bells().1
+    }
+
+    /// The next frame that is no BELL, and how many of those came before it.
+    pub fn hear_behind_bells(&mut self) -> (usize, Heard) {
+        let mut bells = 0;
+        loop {
+            match self.hear_any() {
+                Heard::Bell => bells += 1,
+                heard => return (bells, heard),
+            }
+        }
+    }
+
+    fn hear_any(&mut self) -> Heard {
         let mut head = [0; FRAME_HEADER_LEN];
         match self.0.read_exact(&mut head) {
             Ok(()) => {}
@@ -148,7 +164,7 @@ impl Raw {
             Kind::Ack => Heard::Ack(Ack::check(&body).unwrap()),
             Kind::Error => Heard::Error(ErrorFrame::check(&body).unwrap()),
             Kind::Goodbye => Heard::Goodbye,
-            Kind::Bell if self.1.is_some() => self.hear(),
+            Kind::Bell if self.1.is_some() => Heard::Bell,
             other => panic!("{other:?}"),
         }
     }
@@ -182,8 +198,7 @@ fn hello_with(name: Option<&str>, lane: bool) -> Vec<u8> {
 /// A frame without a body.
 pub fn empty(kind: Kind) -> Vec<u8> {
     let mut out = Vec::new();
-    let start = begin_frame(&mut out);
-    finish_frame(&mut out, start, kind, true);
+    encode_empty(&mut out, kind, true);
     out
 }
 
