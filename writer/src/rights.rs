@@ -162,7 +162,9 @@ impl RightsChange {
         for name in &self.names {
             self.change(name)?;
         }
-        if self.home.is_some() || !self.names.is_empty() {
+        // Also where only `ring.meta` is left: an opening that was killed may have changed all else, and the
+        // disk may have none of it yet.
+        if self.home.is_some() || self.meta || !self.names.is_empty() {
             // What a flush of `ring.meta` makes durable besides is up to the file system. This is all.
             syncfs(dir.itself())
                 .map_err(io::Error::from)
