@@ -88,6 +88,11 @@ fn who_may_change_groups_need_not_be_a_member() {
         }
         assert_rights(&ring, READERS, 0o640);
         close(writer);
+        // Who could not give the bit leaves it where somebody else has given it.
+        let mut writer = writer_with(&setup, &ring, &privileges);
+        writer.expect("opened");
+        assert_rights(&ring, READERS, 0o640);
+        close(writer);
     }
 }
 

@@ -206,7 +206,9 @@ fn plan_home(
     let stat = dir.itself().metadata().map_err(OpenError::io("look at", dir.home()))?;
     let before = FileRights::of(&stat);
     let wanted = home_rights(&stat, meta, files);
-    if wanted == before {
+    // Who may not give the set-group-id bit need not take it away: new files get their group without it, too.
+    let bit_alone = FileRights { mode: wanted.mode | SET_GROUP_ID, ..wanted };
+    if wanted == before || bit_alone == before {
         return Ok(None);
     }
     let is_others = !is_mine(stat.uid());
