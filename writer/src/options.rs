@@ -82,7 +82,8 @@ pub enum OnFull {
     /// The ring continues with the page files that it has, as a ring of fewer pages: the oldest page is
     /// trimmed, by the same rules as in a full ring, and its file is recycled. This needs at least three page
     /// files; with fewer, the writer behaves as with [`OnFull::Stop`]. Once a lap the ring checks whether
-    /// there is room to grow again, up to `ring_size`.
+    /// there is room again; from then on it grows by a page at each rotation, up to `ring_size`, as long as
+    /// there is room.
     DropOldest,
 }
 

@@ -324,8 +324,11 @@ impl Worker<'_> {
         self.pool.begin(begun);
         self.look_at_clock();
         let (wanted, next_id) = (state.wanted(), state.next_id);
-        let (grown, (blanks, failed)) =
-            MutexGuard::unlocked(state, || (self.pool.grow(next_id), self.pool.trim(wanted)));
+        let (blanks, failed, grown) = MutexGuard::unlocked(state, || {
+            let grown = if wanted > 0 { self.pool.grow(next_id) } else { None };
+            let (blanks, failed) = self.pool.trim(wanted - usize::from(grown.is_some()));
+            (blanks, failed, grown)
+        });
         state.blanks.extend(blanks.into_iter().chain(grown));
         if failed.is_some() || state.retry {
             state.retry = false;

@@ -90,8 +90,8 @@ pub(super) struct PagePool {
     pages_max: usize,
     /// Pages whose records are all older than this leave the ring; 0 for none.
     expiry_ns: u64,
-    /// Pages that have become active since the ring had to become smaller, or tried to become larger.
-    turns: usize,
+    /// Pages that are still to become active before the ring tries to become larger again.
+    turns_left: usize,
     /// The oldest first.
     held: VecDeque<HeldPage>,
     /// Pages that were complete before they were taken into the ring, and the times of their newest records.
@@ -115,7 +115,7 @@ impl PagePool {
             ring_size,
             pages_max: ring_size,
             expiry_ns: 0,
-            turns: 0,
+            turns_left: 0,
             held,
             complete: Vec::new(),
             active,
@@ -183,7 +183,7 @@ impl PagePool {
             let newest_ns = complete.map(|at| self.complete.swap_remove(at).1);
             self.held.push_back(HeldPage { newest_ns, ..HeldPage::of(&page) });
             self.active = page;
-            self.turns += 1;
+            self.turns_left = self.turns_left.saturating_sub(1);
         }
     }
 
@@ -206,27 +206,34 @@ impl PagePool {
             );
         }
         self.set_pages_max(pages_max);
+        self.turns_left = pages_max;
         true
     }
 
-    /// While the ring is smaller than its size: tries once a lap to make another page file, and lets the ring
-    /// grow by a page if that works.
+    /// While the ring is smaller than its size: tries to make another page file, and lets the ring grow by a
+    /// page if that works. If it does not, the next try is a lap later.
     pub(super) fn grow(&mut self, id: u64) -> Option<Blank> {
-        if self.pages_max == self.ring_size || self.turns < self.pages_max {
+        if self.pages_max == self.ring_size || self.turns_left > 0 {
             return None;
         }
-        self.turns = 0;
-        let blank =
-            self.make(id).inspect_err(|error| tracing::debug!("the ring stays as it is: {error}")).ok()?;
-        self.set_pages_max(self.pages_max + 1);
-        if self.pages_max == self.ring_size {
-            tracing::info!("the disk has room again: the ring may have its {} pages", self.ring_size);
+        match self.make(id) {
+            Ok(blank) => {
+                self.set_pages_max(self.pages_max + 1);
+                if self.pages_max == self.ring_size {
+                    tracing::info!("the disk has room again: the ring may have its {} pages", self.ring_size);
+                }
+                Some(blank)
+            }
+            Err(error) => {
+                tracing::debug!("the ring stays as it is: {error}");
+                self.turns_left = self.pages_max;
+                None
+            }
         }
-        Some(blank)
     }
 
     fn set_pages_max(&mut self, pages_max: usize) {
-        (self.pages_max, self.turns) = (pages_max, 0);
+        self.pages_max = pages_max;
         self.factory.core.pages_max.store(pages_max, Ordering::Relaxed);
     }
 

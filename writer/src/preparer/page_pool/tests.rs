@@ -206,11 +206,12 @@ fn on_a_full_disk_too_a_page_stays_until_what_takes_its_place_is_durable() {
     assert_eq!((counter(Counter::FullDiskTrims), counter(Counter::ExpiredPages)), (2, 0));
 }
 
-/// Once a lap is often enough: each try costs a file that may not be to be had.
+/// Once a lap is often enough where there is no room: each try costs a file that may not be to be had. Where
+/// there is, the ring grows with each page.
 #[test]
 fn a_ring_that_is_smaller_for_want_of_room_tries_to_grow_once_a_lap() {
     let on_full = OnFull::DropOldest;
-    let mut tested = pool_with(LAST, WriterOptions { on_full, ring_size: 5, ..small(Io::Pwrite, LAZY) });
+    let mut tested = pool_with(LAST, WriterOptions { on_full, ring_size: 6, ..small(Io::Pwrite, LAZY) });
     let (core, pool) = (tested.writer.core(), &mut tested.pool);
     let page = Arc::clone(&pool.active);
     let create = |errno: i32| tested.faults.create.store(errno as u64, Ordering::Relaxed);
@@ -229,6 +230,8 @@ fn a_ring_that_is_smaller_for_want_of_room_tries_to_grow_once_a_lap() {
     assert!(pool.grow(200).is_none(), "that was a try");
     begin(pool, 1);
     assert!(pool.grow(200).is_some() && core.pages_max() == 5);
+    begin(pool, 1);
+    assert!(pool.grow(200).is_some() && core.pages_max() == 6, "that one had room");
     begin(pool, 9);
     assert!(pool.grow(200).is_none(), "it is as large as it is to be");
 }
