@@ -51,6 +51,13 @@ impl Core {
         self.poison.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
+    /// Whether the ring is to go on, as a smaller one, after this error kept it from getting another page.
+    pub(crate) fn goes_on_after(&self, error: &io::Error) -> bool {
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        // For lack of room a flush may have failed, too, which is final.
+        full && self.on_full == OnFull::DropOldest && self.check_unfailed().is_ok()
+    }
+
     pub(crate) fn durable(&self) -> Position {
         self.positions.durable()
     }

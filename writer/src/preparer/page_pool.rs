@@ -3,7 +3,6 @@
 use super::failure;
 use crate::core::Core;
 use crate::disk::DiskFile;
-use crate::options::OnFull;
 use crate::page::{Blank, Page, PageTemplate};
 use crate::poison::Failure;
 use crate::positions::page_reached;
@@ -84,7 +83,7 @@ struct Trimmed {
 
 /// The pages of the ring, and the trimmed pages that some process still has open or mapped.
 pub(super) struct PagePool {
-    factory: PageFactory,
+    pub(super) factory: PageFactory,
     ring_size: usize,
     /// Pages that the ring may have now: fewer than its size while the disk has no room for more.
     pages_max: usize,
@@ -192,10 +191,8 @@ impl PagePool {
     /// existing files less [`BEYOND_MAX`]. Pages are displaced as in any full ring, so the records that
     /// displace them are as durable as promised. `false` if nothing changes.
     pub(super) fn shrink(&mut self, waiting: usize, error: &io::Error) -> bool {
-        let core = &self.factory.core;
-        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let pages_max = (self.held.len() + waiting).saturating_sub(BEYOND_MAX);
-        if !full || core.on_full != OnFull::DropOldest || pages_max == 0 || pages_max >= self.pages_max {
+        if !self.factory.core.goes_on_after(error) || pages_max == 0 || pages_max >= self.pages_max {
             return false;
         }
         if self.pages_max == self.ring_size {
@@ -393,4 +390,4 @@ fn retire_header(blank: &Blank) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,7 +5,7 @@ use crate::disk::FileRights;
 use crate::disk::faulty::{Faults, FaultyDisk};
 use crate::page::PageTemplate;
 use crate::testing::{Home, LAZY, small};
-use crate::{Durability, Io, Writer, WriterOptions};
+use crate::{Durability, Io, OnFull, Writer, WriterOptions};
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::Ordering;
@@ -15,14 +15,14 @@ use waldo_shm_protocol::page::PageGeometry;
 
 const RING_SIZE: usize = 2;
 /// The pages of the pool under test; a writer has page 1 beside them.
-const FIRST: u64 = 100;
-const LAST: u64 = 105;
+pub(in crate::preparer) const FIRST: u64 = 100;
+pub(in crate::preparer) const LAST: u64 = 105;
 
-struct Tested {
-    home: Home,
-    writer: Writer,
-    faults: Arc<Faults>,
-    pool: PagePool,
+pub(in crate::preparer) struct Tested {
+    pub(in crate::preparer) home: Home,
+    pub(in crate::preparer) writer: Writer,
+    pub(in crate::preparer) faults: Arc<Faults>,
+    pub(in crate::preparer) pool: PagePool,
 }
 
 /// A pool of six pages, of which four are displaced.
@@ -43,7 +43,7 @@ fn pool_up_to(last: u64, durability: Durability) -> Tested {
 
 /// A pool of these pages, complete ones, of which each page's newest record has the page's number for its
 /// time. Nothing of them is settled.
-fn pool_with(last: u64, options: WriterOptions) -> Tested {
+pub(in crate::preparer) fn pool_with(last: u64, options: WriterOptions) -> Tested {
     let home = Home::new();
     let disk = FaultyDisk::open(home.path());
     let faults = Arc::clone(&disk.faults);
