@@ -8,7 +8,7 @@ use crate::positions::Positions;
 use crate::unflushed::UnflushedPages;
 use crate::waking::Waking;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use waldo_shm_protocol::Position;
@@ -26,6 +26,8 @@ pub(crate) struct Core {
     pub(crate) keep_for: Option<Duration>,
     /// Pages that the ring may have now. See [`Core::pages_max`].
     pub(crate) pages_max: AtomicUsize,
+    /// The oldest page of the ring. See [`Core::oldest_page`].
+    pub(crate) oldest_page: AtomicU64,
     /// Called when more of the log is durable: wakes the thread that trims pages.
     pub(crate) on_durable: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -81,6 +83,12 @@ impl Core {
     /// wait for a page.
     pub(crate) fn pages_max(&self) -> usize {
         self.pages_max.load(Ordering::Relaxed)
+    }
+
+    /// The oldest page that has not left the ring. Relaxed: whoever finds an older one than there is waits for
+    /// the disk once without need.
+    pub(crate) fn oldest_page(&self) -> u64 {
+        self.oldest_page.load(Ordering::Relaxed)
     }
 
     /// Moves the durable position, in the writer and for readers.

@@ -109,6 +109,8 @@ impl PagePool {
         held: VecDeque<HeldPage>,
         active: Arc<Page>,
     ) -> PagePool {
+        let oldest = held.front().map_or(active.id, |page| page.id);
+        factory.core.oldest_page.store(oldest, Ordering::Relaxed);
         PagePool {
             factory,
             ring_size,
@@ -302,8 +304,9 @@ impl PagePool {
         let core = &self.factory.core;
         let publisher = core.control.publisher();
         let (Some(page), Some(next)) = (self.held.front(), self.held.get(1)) else { return Ok(None) };
+        let next = next.id;
         // Tell readers first, so that they know that a page that they do not find was trimmed.
-        publisher.set_oldest_page(next.id);
+        publisher.set_oldest_page(next);
         let scratch = format!("{}trim-{:016x}", names::SCRATCH_PREFIX, page.id);
         let renamed = core.disk.rename(&names::page(page.id), &scratch);
         let removed = matches!(&renamed, Err(error) if error.kind() == io::ErrorKind::NotFound);
@@ -314,17 +317,16 @@ impl PagePool {
             return Err(Failure::new(format!("trimming page {}", page.id), error));
         }
         let (id, len) = (page.id, page.len);
-        if removed {
-            // Another process has removed the file. The page was to be trimmed, so nothing is lost.
-            tracing::warn!("page {id} was removed by somebody else");
-            core.unflushed.forget(id);
-            self.held.pop_front();
-            return Ok(None);
-        }
         // Taken before the list of unflushed pages drops the page, so that the file is not opened twice.
         let open = page.file.as_ref().and_then(Weak::upgrade);
         core.unflushed.forget(id);
+        core.oldest_page.store(next, Ordering::Relaxed);
         self.held.pop_front();
+        if removed {
+            // Another process has removed the file. The page was to be trimmed, so nothing is lost.
+            tracing::warn!("page {id} was removed by somebody else");
+            return Ok(None);
+        }
         let file = match open {
             Some(file) => file,
             None => match core.disk.open(&scratch) {
