@@ -75,9 +75,9 @@ pub struct WriterArgs {
     #[arg(long, value_name = "MODE", value_parser = parse_ring_mode)]
     mode: Option<u32>,
     /// Group of the ring's directory, its files and its control segment, by name or number; this process must
-    /// be a member of the group, or be root's. Changes an existing ring. Without this flag an existing ring
-    /// keeps its group, and a new ring gets the group of this process, or of its directory if that has the
-    /// set-group-id bit.
+    /// be a member of the group, or have the capability CAP_CHOWN, as root mostly has. Changes an existing
+    /// ring. Without this flag an existing ring keeps its group, and a new ring's files get the group of this
+    /// process, or that of the directory if that has the set-group-id bit.
     #[arg(long, value_name = "GROUP", value_parser = group_id)]
     group: Option<u32>,
     /// Scheduling of the appending thread: normal, nice:N (-20 to 19), slice:Nus, realtime:N (1 to 99).

@@ -8,7 +8,7 @@ use crate::positions::Positions;
 use crate::unflushed::UnflushedPages;
 use crate::waking::Waking;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use waldo_shm_protocol::Position;
@@ -26,6 +26,8 @@ pub(crate) struct Core {
     pub(crate) keep_for: Option<Duration>,
     /// Pages that the ring may have now. See [`Core::pages_max`].
     pub(crate) pages_max: AtomicUsize,
+    /// The oldest page of the ring. See [`Core::oldest_page`].
+    pub(crate) oldest_page: AtomicU64,
     /// Called when more of the log is durable: wakes the thread that trims pages.
     pub(crate) on_durable: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -51,6 +53,13 @@ impl Core {
         self.poison.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
+    /// Whether the ring is to go on, as a smaller one, after this error kept it from getting another page.
+    pub(crate) fn goes_on_after(&self, error: &io::Error) -> bool {
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        // For lack of room a flush may have failed, too, which is final.
+        full && self.on_full == OnFull::DropOldest && self.check_unfailed().is_ok()
+    }
+
     pub(crate) fn durable(&self) -> Position {
         self.positions.durable()
     }
@@ -74,6 +83,12 @@ impl Core {
     /// wait for a page.
     pub(crate) fn pages_max(&self) -> usize {
         self.pages_max.load(Ordering::Relaxed)
+    }
+
+    /// The oldest page that has not left the ring. Relaxed: whoever finds an older one than there is waits for
+    /// the disk once without need.
+    pub(crate) fn oldest_page(&self) -> u64 {
+        self.oldest_page.load(Ordering::Relaxed)
     }
 
     /// Moves the durable position, in the writer and for readers.

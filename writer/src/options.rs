@@ -82,7 +82,8 @@ pub enum OnFull {
     /// The ring continues with the page files that it has, as a ring of fewer pages: the oldest page is
     /// trimmed, by the same rules as in a full ring, and its file is recycled. This needs at least three page
     /// files; with fewer, the writer behaves as with [`OnFull::Stop`]. Once a lap the ring checks whether
-    /// there is room to grow again, up to `ring_size`.
+    /// there is room again; from then on it grows by a page at each rotation, up to `ring_size`, as long as
+    /// there is room.
     DropOldest,
 }
 
@@ -148,16 +149,19 @@ pub struct WriterOptions {
     pub huge_buffers: bool,
     /// Permission bits of the ring's files and of its control segment: 0600 and read or write bits for group
     /// and others. Readers need only read permission. `None`: an existing ring keeps its mode, and a new ring
-    /// gets 0640. If the given mode differs from the ring's, opening changes the existing files. The
-    /// directory gets the read and search bits that match the read bits, and loses the others, unless it has
-    /// another group than the files: then it loses none.
+    /// gets 0640. If the given mode differs from that of existing files, opening changes them. The directory
+    /// gets the read and search bits that match the read bits, and loses the others, unless it has another
+    /// group than the files: then it loses none. Without `group` another user's directory stays as it is, as
+    /// does one that all users share (sticky bit), and one whose set-group-id bit the change would clear.
     pub mode: Option<u32>,
     /// Number of the group of directory, files and control segment. The process must be a member of that
-    /// group, unless it is root; [`group_id`](crate::group_id) finds the number by name. `None`: an existing
-    /// ring keeps its group, and the files of a new ring get the group of the process, or that of a directory
-    /// with the set-group-id bit; in both cases the segment gets the group of `ring.meta`, if this process
-    /// may give it that group. If the given group differs from the ring's, opening changes the existing files
-    /// and directory. The directory gets the set-group-id bit. 0 to 4294967294.
+    /// group, or have the capability CAP_CHOWN; [`group_id`](crate::group_id) finds the number by name.
+    /// `None`: an existing ring keeps its group, and its new files get the group of `ring.meta`; the files of
+    /// a new ring get the group of the process, or that of a directory with the set-group-id bit. In both
+    /// cases the segment gets the group of `ring.meta`, if this process may give it that group. If the given
+    /// group differs from that of the directory or of existing files, opening changes it. The directory gets
+    /// the set-group-id bit too, if the process is a member of the group or has CAP_FSETID; otherwise the
+    /// writer gives each new file its group. 0 to 4294967294.
     pub group: Option<u32>,
     /// Where the control segment is made.
     pub control: ControlPlace,

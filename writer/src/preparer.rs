@@ -87,12 +87,12 @@ impl Preparer {
 
     /// The page after the active one, which becomes the active one. `true` beside it says that the caller had
     /// to wait for the page, because there was neither a ready nor a blank one. `None` if the ring may now
-    /// have fewer than `pages_max` pages: the oldest ones have to be trimmed first, for which the caller may
-    /// have to act.
+    /// have fewer than the `pages_max` pages that the caller has gone by: the oldest ones have to be trimmed
+    /// first, for which the caller may have to act.
     pub(crate) fn take(&self, pages_max: usize) -> Result<Option<TakenPage>, Failure> {
         match self {
             Preparer::Background(background) => background.take(pages_max),
-            Preparer::Inline(inline) => inline.lock().take(pages_max),
+            Preparer::Inline(inline) => inline.lock().take(),
         }
     }
 

@@ -29,7 +29,7 @@ use names_of::{group_text, user_text};
 use nix::libc::{S_IFMT, S_IFREG};
 use nix::sys::stat::FileStat;
 use nix::unistd::{getegid, geteuid, syncfs};
-use permitted::{is_mine, keeps_set_group_id, may_give};
+use permitted::{is_group, is_mine, is_user, keeps_set_group_id, may_give, may_regroup};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -59,6 +59,12 @@ pub(crate) fn refuse_group(home: &Path, options: &WriterOptions) -> Result<(), O
 pub fn why_not_given(group: u32) -> Option<String> {
     if may_give(group) {
         return None;
+    }
+    if !is_group(group) {
+        return Some(format!(
+            "group {group} is none in this user namespace (/proc/self/gid_map does not have it), so that no file can be given \
+             to it. Name another group, or have the namespace made with this one"
+        ));
     }
     let (user, group) = (user_text(geteuid().as_raw()), group_text(group));
     Some(format!(
@@ -141,6 +147,9 @@ impl RightsChange {
                 continue;
             }
             refuse_owner(&dir.path(&name), stat.st_uid)?;
+            if let Some(group) = files.group {
+                refuse_regrouping(&dir.path(&name), (stat.st_uid, stat.st_gid), group)?;
+            }
             match &*name {
                 names::META => self.meta = true,
                 _ => self.names.push(name),
@@ -162,7 +171,9 @@ impl RightsChange {
         for name in &self.names {
             self.change(name)?;
         }
-        if self.home.is_some() || !self.names.is_empty() {
+        // Also where only `ring.meta` is left: an opening that was killed may have changed all else, and the
+        // disk may have none of it yet.
+        if self.home.is_some() || self.meta || !self.names.is_empty() {
             // What a flush of `ring.meta` makes durable besides is up to the file system. This is all.
             syncfs(dir.itself())
                 .map_err(io::Error::from)
@@ -195,7 +206,9 @@ fn plan_home(
     let stat = dir.itself().metadata().map_err(OpenError::io("look at", dir.home()))?;
     let before = FileRights::of(&stat);
     let wanted = home_rights(&stat, meta, files);
-    if wanted == before {
+    // Who may not give the set-group-id bit need not take it away: new files get their group without it, too.
+    let bit_alone = FileRights { mode: wanted.mode | SET_GROUP_ID, ..wanted };
+    if wanted == before || bit_alone == before {
         return Ok(None);
     }
     let is_others = !is_mine(stat.uid());
@@ -211,6 +224,7 @@ fn plan_home(
         return Ok(None);
     }
     refuse_owner(dir.home(), stat.uid())?;
+    refuse_regrouping(dir.home(), (stat.uid(), stat.gid()), group)?;
     if before.mode & STICKY != 0 {
         let reason =
             "it is a directory that users share (sticky bit). Choose one that is the ring's alone".into();
@@ -259,15 +273,39 @@ fn meta_stat(dir: &Directory) -> Result<Option<FileStat>, OpenError> {
     dir.stat(names::META).map_err(OpenError::io("look at", dir.path(names::META)))
 }
 
+/// Refuses if this process may not change the mode of what belongs to `owner`.
 fn refuse_owner(path: &Path, owner: u32) -> Result<(), OpenError> {
     if is_mine(owner) {
         return Ok(());
     }
-    let reason = format!(
+    Err(OpenError::Rights { path: path.to_owned(), reason: why_not_owned(owner) })
+}
+
+/// Refuses if this process may change the mode of what has this owner and group, but not the group.
+fn refuse_regrouping(path: &Path, (owner, before): (u32, u32), group: u32) -> Result<(), OpenError> {
+    if before == group || may_regroup(owner, before, group) {
+        return Ok(());
+    }
+    let reason = match why_not_given(group) {
+        Some(reason) => reason,
+        None if is_group(before) => why_not_owned(owner),
+        None => "its group is none in this user namespace (/proc/self/gid_map), and this user is no member of the new one: \
+                 change it by chgrp outside of the namespace"
+            .into(),
+    };
+    Err(OpenError::Rights { path: path.to_owned(), reason })
+}
+
+fn why_not_owned(owner: u32) -> String {
+    if !is_user(owner) {
+        return "it belongs to a user who is none in this user namespace (/proc/self/uid_map), so that nobody here can change \
+                it: change it by chgrp and chmod outside of the namespace"
+            .into();
+    }
+    format!(
         "it belongs to {}, and this is {}. Only its owner and root can change it: have one of them open the ring, or change \
          it by chgrp and chmod",
         user_text(owner),
         user_text(geteuid().as_raw())
-    );
-    Err(OpenError::Rights { path: path.to_owned(), reason })
+    )
 }

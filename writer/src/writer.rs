@@ -59,8 +59,6 @@ pub struct Writer {
     /// What has been written, as far as readers have not been told.
     written: Option<WriteProgress>,
     pending_flush: Option<PendingFlush>,
-    /// The oldest page there was when the ring was opened.
-    first_page: u64,
     /// Records appended to the ring since it was made; [`RECORDS_UNKNOWN`] if that is not known.
     records: u64,
     tip: Option<u64>,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
+use waldo_shm_protocol::names::parse_page;
 
 /// What goes wrong from now on. Errors are errno values; 0 is none.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub(crate) struct Faults {
     pub(crate) sync: AtomicU64,
     /// Making a new page file.
     pub(crate) create: AtomicU64,
+    /// Giving a page its name, from this number of pages on (ENOSPC); 0 for none.
+    pub(crate) pages_max: AtomicU64,
     /// Taking the name of a page away.
     pub(crate) trim: AtomicU64,
     /// Taking any name away.
@@ -170,6 +173,12 @@ impl Disk for FaultyDisk {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         if to.contains("trim-") {
             Faults::check(&self.faults.trim)?;
+        }
+        let pages_max = self.faults.pages_max.load(Ordering::Relaxed);
+        let pages =
+            || self.inner.list().map(|names| names.iter().filter_map(|name| parse_page(name)).count());
+        if parse_page(to).is_some() && pages_max > 0 && pages()? as u64 >= pages_max {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
         }
         self.faults.note(format!("rename {from} {to}"));
         self.inner.rename(from, to)

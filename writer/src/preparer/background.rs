@@ -80,6 +80,16 @@ struct PreparerShared {
     factory: PageFactory,
 }
 
+impl PreparerShared {
+    /// Gives `blank` its name, which was begun by setting `busy`. If there was no room for that, there may be
+    /// now, because the file is gone: the thread makes another one, and the ring gets smaller if it cannot.
+    fn name(&self, state: &mut MutexGuard<'_, PreparerState>, blank: Blank, id: u64) {
+        let named = MutexGuard::unlocked(state, || self.factory.name(blank, id));
+        state.made(named);
+        state.failed.take_if(|failure| self.factory.core.goes_on_after(failure.io_error()));
+    }
+}
+
 impl BackgroundPreparer {
     /// Starts the thread.
     pub(super) fn start(
@@ -128,12 +138,10 @@ impl BackgroundPreparer {
             {
                 state.busy = true;
                 let id = state.next_id;
-                let named = MutexGuard::unlocked(&mut state, || self.0.factory.name(blank, id));
-                let failed = named.as_ref().err().cloned();
-                state.made(named);
+                self.0.name(&mut state, blank, id);
                 self.0.work.notify_one();
-                match failed {
-                    Some(failure) => return Err(failure),
+                match &state.failed {
+                    Some(failure) => return Err(failure.clone()),
                     None => continue,
                 }
             }
@@ -276,10 +284,7 @@ impl Worker<'_> {
                 continue;
             };
             match task {
-                Task::Name(blank, id) => {
-                    let named = MutexGuard::unlocked(&mut state, || shared.factory.name(blank, id));
-                    state.made(named);
-                }
+                Task::Name(blank, id) => shared.name(&mut state, blank, id),
                 Task::Make(id) => self.make(&mut state, id),
                 Task::Seal(job) => {
                     MutexGuard::unlocked(&mut state, || job.seal());
@@ -324,8 +329,11 @@ impl Worker<'_> {
         self.pool.begin(begun);
         self.look_at_clock();
         let (wanted, next_id) = (state.wanted(), state.next_id);
-        let (grown, (blanks, failed)) =
-            MutexGuard::unlocked(state, || (self.pool.grow(next_id), self.pool.trim(wanted)));
+        let (blanks, failed, grown) = MutexGuard::unlocked(state, || {
+            let grown = if wanted > 0 { self.pool.grow(next_id) } else { None };
+            let (blanks, failed) = self.pool.trim(wanted - usize::from(grown.is_some()));
+            (blanks, failed, grown)
+        });
         state.blanks.extend(blanks.into_iter().chain(grown));
         if failed.is_some() || state.retry {
             state.retry = false;

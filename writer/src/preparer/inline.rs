@@ -26,16 +26,13 @@ impl InlinePreparer {
         InlinePreparer { factory, pool, ready, next_id }
     }
 
-    pub(super) fn take(&mut self, pages_max: usize) -> Result<Option<TakenPage>, Failure> {
+    pub(super) fn take(&mut self) -> Result<Option<TakenPage>, Failure> {
         let (page, waited) = match self.ready.take() {
             Some(page) => (page, false),
             None => match self.make() {
                 Ok(page) => (page, true),
-                Err(failure) => {
-                    self.pool.shrink(0, failure.io_error());
-                    let smaller = self.factory.core.pages_max() < pages_max;
-                    return if smaller { Ok(None) } else { Err(failure) };
-                }
+                Err(failure) if self.pool.shrink(0, failure.io_error()) => return Ok(None),
+                Err(failure) => return Err(failure),
             },
         };
         let page = Arc::new(page);

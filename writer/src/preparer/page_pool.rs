@@ -3,7 +3,6 @@
 use super::failure;
 use crate::core::Core;
 use crate::disk::DiskFile;
-use crate::options::OnFull;
 use crate::page::{Blank, Page, PageTemplate};
 use crate::poison::Failure;
 use crate::positions::page_reached;
@@ -84,14 +83,14 @@ struct Trimmed {
 
 /// The pages of the ring, and the trimmed pages that some process still has open or mapped.
 pub(super) struct PagePool {
-    factory: PageFactory,
+    pub(super) factory: PageFactory,
     ring_size: usize,
     /// Pages that the ring may have now: fewer than its size while the disk has no room for more.
     pages_max: usize,
     /// Pages whose records are all older than this leave the ring; 0 for none.
     expiry_ns: u64,
-    /// Pages that have become active since the ring had to become smaller, or tried to become larger.
-    turns: usize,
+    /// Pages that are still to become active before the ring tries to become larger again.
+    turns_left: usize,
     /// The oldest first.
     held: VecDeque<HeldPage>,
     /// Pages that were complete before they were taken into the ring, and the times of their newest records.
@@ -110,12 +109,14 @@ impl PagePool {
         held: VecDeque<HeldPage>,
         active: Arc<Page>,
     ) -> PagePool {
+        let oldest = held.front().map_or(active.id, |page| page.id);
+        factory.core.oldest_page.store(oldest, Ordering::Relaxed);
         PagePool {
             factory,
             ring_size,
             pages_max: ring_size,
             expiry_ns: 0,
-            turns: 0,
+            turns_left: 0,
             held,
             complete: Vec::new(),
             active,
@@ -183,7 +184,7 @@ impl PagePool {
             let newest_ns = complete.map(|at| self.complete.swap_remove(at).1);
             self.held.push_back(HeldPage { newest_ns, ..HeldPage::of(&page) });
             self.active = page;
-            self.turns += 1;
+            self.turns_left = self.turns_left.saturating_sub(1);
         }
     }
 
@@ -192,10 +193,8 @@ impl PagePool {
     /// existing files less [`BEYOND_MAX`]. Pages are displaced as in any full ring, so the records that
     /// displace them are as durable as promised. `false` if nothing changes.
     pub(super) fn shrink(&mut self, waiting: usize, error: &io::Error) -> bool {
-        let core = &self.factory.core;
-        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let pages_max = (self.held.len() + waiting).saturating_sub(BEYOND_MAX);
-        if !full || core.on_full != OnFull::DropOldest || pages_max == 0 || pages_max >= self.pages_max {
+        if !self.factory.core.goes_on_after(error) || pages_max == 0 || pages_max >= self.pages_max {
             return false;
         }
         if self.pages_max == self.ring_size {
@@ -206,27 +205,34 @@ impl PagePool {
             );
         }
         self.set_pages_max(pages_max);
+        self.turns_left = pages_max;
         true
     }
 
-    /// While the ring is smaller than its size: tries once a lap to make another page file, and lets the ring
-    /// grow by a page if that works.
+    /// While the ring is smaller than its size: tries to make another page file, and lets the ring grow by a
+    /// page if that works. If it does not, the next try is a lap later.
     pub(super) fn grow(&mut self, id: u64) -> Option<Blank> {
-        if self.pages_max == self.ring_size || self.turns < self.pages_max {
+        if self.pages_max == self.ring_size || self.turns_left > 0 {
             return None;
         }
-        self.turns = 0;
-        let blank =
-            self.make(id).inspect_err(|error| tracing::debug!("the ring stays as it is: {error}")).ok()?;
-        self.set_pages_max(self.pages_max + 1);
-        if self.pages_max == self.ring_size {
-            tracing::info!("the disk has room again: the ring may have its {} pages", self.ring_size);
+        match self.make(id) {
+            Ok(blank) => {
+                self.set_pages_max(self.pages_max + 1);
+                if self.pages_max == self.ring_size {
+                    tracing::info!("the disk has room again: the ring may have its {} pages", self.ring_size);
+                }
+                Some(blank)
+            }
+            Err(error) => {
+                tracing::debug!("the ring stays as it is: {error}");
+                self.turns_left = self.pages_max;
+                None
+            }
         }
-        Some(blank)
     }
 
     fn set_pages_max(&mut self, pages_max: usize) {
-        (self.pages_max, self.turns) = (pages_max, 0);
+        self.pages_max = pages_max;
         self.factory.core.pages_max.store(pages_max, Ordering::Relaxed);
     }
 
@@ -298,8 +304,9 @@ impl PagePool {
         let core = &self.factory.core;
         let publisher = core.control.publisher();
         let (Some(page), Some(next)) = (self.held.front(), self.held.get(1)) else { return Ok(None) };
+        let next = next.id;
         // Tell readers first, so that they know that a page that they do not find was trimmed.
-        publisher.set_oldest_page(next.id);
+        publisher.set_oldest_page(next);
         let scratch = format!("{}trim-{:016x}", names::SCRATCH_PREFIX, page.id);
         let renamed = core.disk.rename(&names::page(page.id), &scratch);
         let removed = matches!(&renamed, Err(error) if error.kind() == io::ErrorKind::NotFound);
@@ -310,17 +317,16 @@ impl PagePool {
             return Err(Failure::new(format!("trimming page {}", page.id), error));
         }
         let (id, len) = (page.id, page.len);
-        if removed {
-            // Another process has removed the file. The page was to be trimmed, so nothing is lost.
-            tracing::warn!("page {id} was removed by somebody else");
-            core.unflushed.forget(id);
-            self.held.pop_front();
-            return Ok(None);
-        }
         // Taken before the list of unflushed pages drops the page, so that the file is not opened twice.
         let open = page.file.as_ref().and_then(Weak::upgrade);
         core.unflushed.forget(id);
+        core.oldest_page.store(next, Ordering::Relaxed);
         self.held.pop_front();
+        if removed {
+            // Another process has removed the file. The page was to be trimmed, so nothing is lost.
+            tracing::warn!("page {id} was removed by somebody else");
+            return Ok(None);
+        }
         let file = match open {
             Some(file) => file,
             None => match core.disk.open(&scratch) {
@@ -386,4 +392,4 @@ fn retire_header(blank: &Blank) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

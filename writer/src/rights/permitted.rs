@@ -1,6 +1,10 @@
 //! What the kernel lets this process do to a file's owner, group and mode. This is checked beforehand,
 //! because a call that is refused half-way leaves a ring half changed, and because one call is not refused:
 //! `chmod` silently clears the set-group-id bit.
+//!
+//! In a user namespace a capability counts only for files whose user and group are mapped there. All users
+//! that are not mapped have the same number there, and so have all such groups. That number says nothing of
+//! who they are.
 
 use nix::unistd::{getegid, geteuid, getgroups};
 use std::fs;
@@ -18,6 +22,12 @@ pub(super) fn may_give(group: u32) -> bool {
     has_or_is_of(Capability::Chown, group)
 }
 
+/// Whether this process may give a file of this user and group to `group`.
+pub(super) fn may_regroup(owner: u32, before: u32, group: u32) -> bool {
+    let as_owner = geteuid().as_raw() == owner && is_member(group);
+    is_group(group) && (as_owner || (has(Capability::Chown) && is_user(owner) && is_group(before)))
+}
+
 /// Whether a directory of `group` keeps its set-group-id bit when this process changes its mode.
 pub(super) fn keeps_set_group_id(group: u32) -> bool {
     has_or_is_of(Capability::FileSetId, group)
@@ -25,12 +35,16 @@ pub(super) fn keeps_set_group_id(group: u32) -> bool {
 
 /// Whether this process may change the mode of a file of user `owner`.
 pub(super) fn is_mine(owner: u32) -> bool {
-    geteuid().as_raw() == owner || has(Capability::FileOwner)
+    is_user(owner) && (geteuid().as_raw() == owner || has(Capability::FileOwner))
 }
 
 fn has_or_is_of(capability: Capability, group: u32) -> bool {
+    is_group(group) && (is_member(group) || has(capability))
+}
+
+fn is_member(group: u32) -> bool {
     let own = || getgroups().is_ok_and(|groups| groups.iter().any(|own| own.as_raw() == group));
-    is_mapped(group) && (getegid().as_raw() == group || own() || has(capability))
+    getegid().as_raw() == group || own()
 }
 
 /// Whether this thread has the capability now. Being root does not say so: a container's root may lack it,
@@ -49,18 +63,27 @@ fn effective(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// Whether `group` is one in this user namespace. All groups that are none have the same number here, which
-/// says nothing of what they are, and no file can be given to it.
-fn is_mapped(group: u32) -> bool {
-    fs::read_to_string("/proc/self/gid_map").map_or(true, |map| is_in(&map, group))
+/// Whether `user` is one in this user namespace.
+pub(super) fn is_user(user: u32) -> bool {
+    is_mapped("/proc/self/uid_map", user)
+}
+
+/// Whether `group` is one in this user namespace.
+pub(super) fn is_group(group: u32) -> bool {
+    is_mapped("/proc/self/gid_map", group)
+}
+
+/// Where there is no /proc, there is probably no user namespace.
+fn is_mapped(map: &str, id: u32) -> bool {
+    fs::read_to_string(map).map_or(true, |map| is_in(&map, id))
 }
 
 /// Lines of a first number here, a first number outside, and a count.
-fn is_in(map: &str, group: u32) -> bool {
+fn is_in(map: &str, id: u32) -> bool {
     map.lines().any(|line| {
         let numbers: Option<Vec<u64>> = line.split_whitespace().map(|word| word.parse().ok()).collect();
         let Some([first, _, count]) = numbers.as_deref() else { return false };
-        (*first..first.saturating_add(*count)).contains(&group.into())
+        (*first..first.saturating_add(*count)).contains(&id.into())
     })
 }
 

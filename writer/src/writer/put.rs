@@ -276,7 +276,7 @@ impl Writer {
 impl Writer {
     /// Whether a page has to be trimmed before the next one is begun, or the ring would have too many.
     pub(super) fn is_full(&self) -> bool {
-        self.active.page.id - self.first_page + 1 > self.core.pages_max() as u64
+        self.active.page.id - self.core.oldest_page() + 1 > self.core.pages_max() as u64
     }
 
     /// Called before a page is begun. If more than [`AHEAD_MAX`] pages would have no settled record,

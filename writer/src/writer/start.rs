@@ -137,6 +137,7 @@ fn new_core(disk: Arc<dyn Disk>, control: Control, options: &WriterOptions) -> A
         on_full: options.on_full,
         keep_for: options.keep_for,
         pages_max: AtomicUsize::new(options.ring_size as usize),
+        oldest_page: Default::default(),
         on_durable: Default::default(),
     })
 }
@@ -299,7 +300,6 @@ impl Start {
             unpublished: (0, 0),
             written: None,
             pending_flush: None,
-            first_page: survey.pages.first().map_or(active.page.id, |found| found.id),
             records: sum_records(active.summary.records_before, active.summary.records),
             tip,
             given_time_ns: None,

@@ -132,8 +132,9 @@ struct RingArgs {
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
     mode: Option<Mode>,
     /// Group of the ring's directory, its files and its control segment, by name or number; this process must
-    /// be in it. That of a ring that is there is changed. Without this flag it stays, and a ring that is made
-    /// has the group of this process, or of its directory if that has the set-group-id bit.
+    /// be a member of it, or have the capability CAP_CHOWN. That of a ring that is there is changed. Without
+    /// this flag it stays, and the files of a ring that is made have the group of this process, or of the
+    /// directory if that has the set-group-id bit.
     #[arg(long, value_name = "GROUP", value_parser = parse_group)]
     group: Option<GroupId>,
     /// Do not wait for the disk, ever: records survive this process, and no power cut is promised anything.

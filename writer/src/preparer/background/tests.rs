@@ -3,11 +3,13 @@
 use super::*;
 use crate::disk::{FileRights, OsDisk};
 use crate::page::PageTemplate;
-use crate::testing::{Home, payloads, small};
-use crate::{Durability, Io, WriterOptions};
+use crate::preparer::page_pool::tests::{LAST, Tested, pool_with};
+use crate::testing::{Home, LAZY, payloads, small};
+use crate::{Durability, Io, OnFull, Writer, WriterOptions};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
-use waldo_shm_protocol::names;
 use waldo_shm_protocol::page::{PageGeometry, PageSummary};
+use waldo_shm_protocol::{Position, names};
 
 /// Two rotations in quick succession need two pages. One is ready and one blank, from the first rotation on
 /// and until the ring has more pages than it is to have.
@@ -84,30 +86,133 @@ fn a_page_that_cannot_be_trimmed_is_no_reason_to_make_none() {
     assert!(state.next_task().is_none() && state.failed.is_some() && !state.untrimmed);
 }
 
+/// What a writer of these options shares with its preparer; the state is the test's.
+fn shared(writer: &Writer, state: PreparerState) -> Arc<PreparerShared> {
+    let (core, options) = (writer.core(), writer.options());
+    let geometry = PageGeometry::new(options.page_len, options.index_capacity).unwrap();
+    let template =
+        PageTemplate { ring_id: [7; 16], geometry, epoch: 1, rights: FileRights::PRIVATE, durable: false };
+    let (state, factory) = (Mutex::new(state), PageFactory { core, template });
+    Arc::new(PreparerShared { state, work: Condvar::new(), done: Condvar::new(), factory })
+}
+
+type Taking = thread::JoinHandle<Result<Option<TakenPage>, Failure>>;
+
+/// Takes a page on another thread.
+fn take(shared: &Arc<PreparerShared>, pages_max: usize) -> Taking {
+    let preparer = BackgroundPreparer(Arc::clone(shared));
+    thread::spawn(move || preparer.take(pages_max))
+}
+
+/// Returns when that thread waits for the one that makes pages.
+fn until_it_waits(shared: &PreparerShared, taking: &Taking) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while shared.done.notify_all() == 0 {
+        assert!(!taking.is_finished() && Instant::now() < deadline, "it does not wait");
+        thread::yield_now();
+    }
+}
+
+fn until_it_ends<T>(thread: &thread::JoinHandle<T>) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !thread.is_finished() {
+        assert!(Instant::now() < deadline, "it does not end");
+        thread::yield_now();
+    }
+}
+
 /// A trim that failed while the next page is being made is no reason to fail an append that waits for that.
 #[test]
 fn who_waits_for_a_page_that_is_being_made_gets_it_whatever_failed_before() {
     let home = Home::new();
     let options = WriterOptions { prepare_ahead: false, ..small(Io::Pwrite, Durability::Sync) };
     let writer = home.open(&options);
-    let core = writer.core();
-    let geometry = PageGeometry::new(options.page_len, options.index_capacity).unwrap();
-    let template =
-        PageTemplate { ring_id: [7; 16], geometry, epoch: 1, rights: FileRights::PRIVATE, durable: false };
-    let made = template.fresh(&*core.disk, 7).unwrap();
     let failed = Some(failure(1, io::Error::from_raw_os_error(libc::EIO)));
-    let state = Mutex::new(PreparerState { failed, retry: true, busy: true, ..PreparerState::default() });
-    let factory = PageFactory { core, template };
-    let shared = Arc::new(PreparerShared { state, work: Condvar::new(), done: Condvar::new(), factory });
-    let preparer = BackgroundPreparer(Arc::clone(&shared));
-    let taking = thread::spawn(move || preparer.take(options.ring_size as usize));
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while shared.done.notify_all() == 0 && !taking.is_finished() {
-        assert!(Instant::now() < deadline, "it neither waits nor ends");
-        thread::yield_now();
-    }
+    let shared =
+        shared(&writer, PreparerState { failed, retry: true, busy: true, ..PreparerState::default() });
+    let made = shared.factory.template.fresh(&*writer.core().disk, 7).unwrap();
+    let taking = take(&shared, options.ring_size as usize);
+    until_it_waits(&shared, &taking);
     shared.state.lock().made(Ok(made));
     shared.done.notify_all();
     let (page, stalled) = taking.join().unwrap().unwrap().unwrap();
     assert!(page.id == 7 && stalled);
+}
+
+/// A pool of six pages on a disk that has no room for the name of another one, and a blank page that has none
+/// yet.
+fn without_room_for_a_name(on_full: OnFull) -> (Tested, Blank) {
+    let options = WriterOptions { on_full, ring_size: 20, ..small(Io::Pwrite, LAZY) };
+    let mut tested = pool_with(LAST, options);
+    tested.writer.core().positions.set_durable(Position::new(LAST, 8192).unwrap());
+    tested.faults.pages_max.store(1, Ordering::Relaxed);
+    let blank = tested.pool.make(LAST + 1).unwrap();
+    (tested, blank)
+}
+
+/// The file that could not be named has gone: the thread makes another one, or the ring gets smaller.
+#[test]
+fn who_finds_no_room_for_a_name_waits_for_what_the_thread_makes_of_it() {
+    for (on_full, has_failed) in
+        [(OnFull::DropOldest, false), (OnFull::Stop, false), (OnFull::DropOldest, true)]
+    {
+        let (tested, blank) = without_room_for_a_name(on_full);
+        if has_failed {
+            // Also of a full disk, but a flush that failed is final.
+            tested.writer.core().fail("flushing", io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        let blanks = vec![blank];
+        let shared = shared(&tested.writer, PreparerState { blanks, next_id: 9, ..PreparerState::default() });
+        let taking = take(&shared, 20);
+        if on_full == OnFull::Stop || has_failed {
+            until_it_ends(&taking);
+            assert_eq!(taking.join().unwrap().map(drop).unwrap_err().errno(), libc::ENOSPC);
+            assert!(shared.state.lock().failed.is_some());
+            continue;
+        }
+        until_it_waits(&shared, &taking);
+        let mut state = shared.state.lock();
+        assert!(matches!(state.next_task(), Some(Task::Make(9))));
+        tested.faults.pages_max.store(0, Ordering::Relaxed);
+        let made = shared.factory.template.fresh(&*tested.writer.core().disk, 9).unwrap();
+        state.made(Ok(made));
+        shared.done.notify_all();
+        drop(state);
+        assert_eq!(taking.join().unwrap().unwrap().unwrap().0.id, 9);
+    }
+}
+
+/// The same where the thread itself finds no room, while an append waits.
+#[test]
+fn a_page_that_finds_no_room_for_its_name_makes_the_ring_smaller() {
+    for on_full in [OnFull::DropOldest, OnFull::Stop] {
+        let (tested, blank) = without_room_for_a_name(on_full);
+        let (home, core) = (tested.home, tested.writer.core());
+        let state = PreparerState { busy: true, next_id: LAST + 1, ..PreparerState::default() };
+        let shared = shared(&tested.writer, state);
+        let taking = take(&shared, 20);
+        until_it_waits(&shared, &taking);
+        let mut state = shared.state.lock();
+        shared.name(&mut state, blank, LAST + 1);
+        shared.done.notify_all();
+        drop(state);
+        let worker = run(&shared, tested.pool, None);
+        until_it_ends(&taking);
+        BackgroundPreparer(Arc::clone(&shared)).stop();
+        worker.join().unwrap();
+        let (taken, pages_max) = (taking.join().unwrap(), core.pages_max());
+        match on_full {
+            OnFull::DropOldest => assert!(taken.unwrap().is_none() && pages_max <= 4),
+            OnFull::Stop => {
+                assert_eq!((taken.map(drop).unwrap_err().errno(), pages_max), (libc::ENOSPC, 20));
+            }
+        }
+        assert!(!home.page(LAST + 1).exists());
+    }
+}
+
+/// Starts the thread for this pool; when it last looked at the clock.
+fn run(shared: &Arc<PreparerShared>, pool: PagePool, looked: Option<Instant>) -> thread::JoinHandle<()> {
+    let shared = Arc::clone(shared);
+    thread::spawn(move || Worker { shared: &shared, pool, looked, readahead: Readahead::default() }.run())
 }

@@ -5,7 +5,7 @@ use crate::disk::FileRights;
 use crate::disk::faulty::{Faults, FaultyDisk};
 use crate::page::PageTemplate;
 use crate::testing::{Home, LAZY, small};
-use crate::{Durability, Io, Writer, WriterOptions};
+use crate::{Durability, Io, OnFull, Writer, WriterOptions};
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::Ordering;
@@ -15,14 +15,14 @@ use waldo_shm_protocol::page::PageGeometry;
 
 const RING_SIZE: usize = 2;
 /// The pages of the pool under test; a writer has page 1 beside them.
-const FIRST: u64 = 100;
-const LAST: u64 = 105;
+pub(in crate::preparer) const FIRST: u64 = 100;
+pub(in crate::preparer) const LAST: u64 = 105;
 
-struct Tested {
-    home: Home,
-    writer: Writer,
-    faults: Arc<Faults>,
-    pool: PagePool,
+pub(in crate::preparer) struct Tested {
+    pub(in crate::preparer) home: Home,
+    pub(in crate::preparer) writer: Writer,
+    pub(in crate::preparer) faults: Arc<Faults>,
+    pub(in crate::preparer) pool: PagePool,
 }
 
 /// A pool of six pages, of which four are displaced.
@@ -43,7 +43,7 @@ fn pool_up_to(last: u64, durability: Durability) -> Tested {
 
 /// A pool of these pages, complete ones, of which each page's newest record has the page's number for its
 /// time. Nothing of them is settled.
-fn pool_with(last: u64, options: WriterOptions) -> Tested {
+pub(in crate::preparer) fn pool_with(last: u64, options: WriterOptions) -> Tested {
     let home = Home::new();
     let disk = FaultyDisk::open(home.path());
     let faults = Arc::clone(&disk.faults);
@@ -206,11 +206,12 @@ fn on_a_full_disk_too_a_page_stays_until_what_takes_its_place_is_durable() {
     assert_eq!((counter(Counter::FullDiskTrims), counter(Counter::ExpiredPages)), (2, 0));
 }
 
-/// Once a lap is often enough: each try costs a file that may not be to be had.
+/// Once a lap is often enough where there is no room: each try costs a file that may not be to be had. Where
+/// there is, the ring grows with each page.
 #[test]
 fn a_ring_that_is_smaller_for_want_of_room_tries_to_grow_once_a_lap() {
     let on_full = OnFull::DropOldest;
-    let mut tested = pool_with(LAST, WriterOptions { on_full, ring_size: 5, ..small(Io::Pwrite, LAZY) });
+    let mut tested = pool_with(LAST, WriterOptions { on_full, ring_size: 6, ..small(Io::Pwrite, LAZY) });
     let (core, pool) = (tested.writer.core(), &mut tested.pool);
     let page = Arc::clone(&pool.active);
     let create = |errno: i32| tested.faults.create.store(errno as u64, Ordering::Relaxed);
@@ -229,6 +230,8 @@ fn a_ring_that_is_smaller_for_want_of_room_tries_to_grow_once_a_lap() {
     assert!(pool.grow(200).is_none(), "that was a try");
     begin(pool, 1);
     assert!(pool.grow(200).is_some() && core.pages_max() == 5);
+    begin(pool, 1);
+    assert!(pool.grow(200).is_some() && core.pages_max() == 6, "that one had room");
     begin(pool, 9);
     assert!(pool.grow(200).is_none(), "it is as large as it is to be");
 }

@@ -50,6 +50,29 @@ fn a_ring_that_drops_its_oldest_goes_on_and_grows_again_when_there_is_room() {
     }
 }
 
+/// Where a page's name, or its header, finds no room, that is a full disk too.
+#[test]
+fn a_ring_that_drops_its_oldest_goes_on_where_only_a_page_s_name_finds_no_room() {
+    for options in regimes() {
+        let home = Home::new();
+        let options = WriterOptions { on_full: OnFull::DropOldest, ring_size: RING_SIZE, ..options };
+        let (writer, faults) = faulty_with(&home, options.clone());
+        let mut written = Written { writer, tip: 0 };
+        faults.pages_max.store(5, Ordering::Relaxed);
+        written.up_to_page(40);
+        let early = counter(&written.writer, Counter::FullDiskTrims);
+        assert!(early >= 25 && pages(&home) <= 5, "{options:?}: {early}, {}", pages(&home));
+        assert!(pages(&home) >= 3, "{options:?}: {}", pages(&home));
+        assert_run(home.path(), written.tip);
+        faults.pages_max.store(0, Ordering::Relaxed);
+        written.up_to_page(80);
+        assert_eq!(written.writer.core.pages_max(), RING_SIZE as usize);
+        written.writer.close().unwrap();
+        let (writer, _) = faulty_with(&home, options);
+        assert_eq!(writer.tip(), Some(written.tip));
+    }
+}
+
 /// Another error says nothing about room, and a ring of two files has none to give up. A ring that is to stop
 /// gives up nothing.
 #[test]

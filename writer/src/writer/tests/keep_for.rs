@@ -95,3 +95,50 @@ fn each_rotation_looks_at_the_clock() {
         writer.close().unwrap();
     }
 }
+
+/// Lets flushes go on also where the test fails: the writer waits for them when it is dropped.
+struct Permit(Arc<Faults>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.permit_syncs(None);
+    }
+}
+
+/// A ring that has once been full has room again when old pages have gone: an append waits for the disk only
+/// when it is full once more.
+#[test]
+fn what_has_room_again_since_old_pages_have_gone_does_not_wait_for_the_disk() {
+    for prepare_ahead in [true, false] {
+        let home = Home::new();
+        let keep_for = Some(Duration::from_secs(3600));
+        let options = WriterOptions { prepare_ahead, keep_for, ..small(Io::Pwrite, LAZY) };
+        let (mut writer, faults) = faulty_with(&home, options);
+        fill(&mut writer, 8, realtime_ns() - 3 * HOUR);
+        writer.sync().unwrap();
+        fill(&mut writer, 1, realtime_ns());
+        writer.sync().unwrap();
+        fill(&mut writer, 1, realtime_ns());
+        until("the old pages have gone", || oldest(&home) == 9);
+        // Pages 9 to 11 are there, and the next two can be begun.
+        assert_eq!(writer.committed().page(), 11);
+        let permit = Permit(Arc::clone(&faults));
+        faults.permit_syncs(Some(0));
+        let core = writer.core();
+        let waits = || core.control.publisher().segment().counters().get(Counter::DiskWaits);
+        let before = waits();
+        let appending = std::thread::spawn(move || {
+            fill(&mut writer, 3, realtime_ns());
+            writer
+        });
+        until("two more pages are begun", || {
+            assert!(waits() == before || core.committed().page() >= 13, "{}", core.committed());
+            core.committed().page() >= 13
+        });
+        until("the ring is full", || waits() > before);
+        assert_eq!((oldest(&home), core.committed().page()), (9, 13));
+        drop(permit);
+        let writer = appending.join().unwrap();
+        writer.close().unwrap();
+    }
+}
