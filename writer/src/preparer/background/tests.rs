@@ -3,12 +3,13 @@
 use super::*;
 use crate::disk::{FileRights, OsDisk};
 use crate::page::PageTemplate;
-use crate::preparer::page_pool::tests::{LAST, Tested, pool_with};
+use crate::preparer::page_pool::tests::{FIRST, LAST, Tested, pool_with};
 use crate::testing::{Home, LAZY, payloads, small};
 use crate::{Durability, Io, OnFull, Writer, WriterOptions};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use waldo_shm_protocol::page::{PageGeometry, PageSummary};
+use waldo_shm_protocol::segment::Counter;
 use waldo_shm_protocol::{Position, names};
 
 /// Two rotations in quick succession need two pages. One is ready and one blank, from the first rotation on
@@ -215,4 +216,30 @@ fn a_page_that_finds_no_room_for_its_name_makes_the_ring_smaller() {
 fn run(shared: &Arc<PreparerShared>, pool: PagePool, looked: Option<Instant>) -> thread::JoinHandle<()> {
     let shared = Arc::clone(shared);
     thread::spawn(move || Worker { shared: &shared, pool, looked, readahead: Readahead::default() }.run())
+}
+
+/// Where nothing is appended there is no rotation at which the thread would look at the clock. It does so a
+/// minute after the last look.
+#[test]
+fn a_ring_that_nothing_is_appended_to_lets_go_what_is_too_old() {
+    let keep_for = Some(Duration::from_secs(3600));
+    let options = WriterOptions { keep_for, ring_size: 20, ..small(Io::Pwrite, LAZY) };
+    let tested = pool_with(LAST, options);
+    let (home, core) = (tested.home, tested.writer.core());
+    core.positions.set_durable(Position::new(LAST, 8192).unwrap());
+    // There is nothing else to do.
+    let ready = tested.pool.factory.template.fresh(&*core.disk, LAST + 1).unwrap();
+    let shared = shared(&tested.writer, PreparerState { ready: Some(ready), ..PreparerState::default() });
+    // A moment less than a minute ago.
+    let looked = Instant::now().checked_sub(CLOCK_INTERVAL - Duration::from_millis(300));
+    let worker = run(&shared, tested.pool, Some(looked.unwrap()));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while home.page(LAST - 1).exists() {
+        assert!(Instant::now() < deadline && !worker.is_finished(), "what is too old stays");
+        thread::yield_now();
+    }
+    BackgroundPreparer(Arc::clone(&shared)).stop();
+    worker.join().unwrap();
+    assert_eq!(tested.writer.core_counter(Counter::ExpiredPages), LAST - FIRST);
+    assert!(home.page(LAST).exists());
 }

@@ -96,15 +96,6 @@ fn each_rotation_looks_at_the_clock() {
     }
 }
 
-/// Lets flushes go on also where the test fails: the writer waits for them when it is dropped.
-struct Permit(Arc<Faults>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.permit_syncs(None);
-    }
-}
-
 /// A ring that has once been full has room again when old pages have gone: an append waits for the disk only
 /// when it is full once more.
 #[test]
