@@ -18,14 +18,14 @@ use waldo::client::wire::ErrorCode;
 /// After an error of accept() that more files would cure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Makes a listening socket one of the runtime's.
+/// Hands a listening socket over to the runtime.
 pub(crate) fn listen(listener: UnixListener) -> Result<AsyncListener, ServiceError> {
     let failed = |source| ServiceError::Socket { action: "accept on", path: "the socket".into(), source };
     listener.set_nonblocking(true).map_err(failed)?;
     AsyncListener::from_std(listener).map_err(failed)
 }
 
-/// Takes connections for ever.
+/// Accepts connections for ever.
 pub(crate) async fn accept(
     engine: &Arc<Engine>,
     listener: &AsyncListener,
@@ -114,7 +114,7 @@ impl Drop for Connected {
     }
 }
 
-/// One too many. The answer fits the socket's buffer; nothing waits for this producer.
+/// Refuses one connection too many. The answer fits the socket's buffer; nothing waits for this producer.
 fn refuse(engine: &Engine, stream: &UnixStream, code: ErrorCode, max: usize, text: String) {
     engine.count(code);
     let mut out = Vec::new();

@@ -19,7 +19,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The first descriptor that is handed over.
 const FIRST: RawFd = 3;
-/// More than anybody hands over.
+/// Most descriptors that are looked at: nobody hands over more.
 const COUNT_MAX: RawFd = 1024;
 
 fn refuse<T>(reason: impl Into<String>) -> Result<T, ServiceError> {
@@ -33,7 +33,7 @@ struct Inherited {
     name: String,
 }
 
-/// What the environment says. Nothing if it means another process.
+/// The descriptors that the environment names. None if the environment means another process.
 fn parse(
     pid: Option<&str>,
     fds: Option<&str>,
@@ -58,8 +58,9 @@ fn parse(
 
 /// Every listening socket that this process was started with, and its name (systemd: `FileDescriptorName=`).
 ///
-/// # Errors [`ServiceError::Activation`]: the variables make no sense, a descriptor is no listening Unix
-/// stream socket, or they were taken before.
+/// # Errors
+/// [`ServiceError::Activation`]: the variables make no sense, a descriptor is no listening Unix stream
+/// socket, or the descriptors were taken before.
 pub fn inherited_listeners() -> Result<Vec<(String, UnixListener)>, ServiceError> {
     let all = announced()?;
     if !all.is_empty() && TAKEN.swap(true, Ordering::Relaxed) {

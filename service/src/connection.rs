@@ -37,7 +37,7 @@ use waldo::client::wire::{Batch, ErrorCode, ErrorFrame, FRAME_HEADER_LEN, HELLO_
 enum Parting {
     /// GOODBYE, or the service stops: answered with GOODBYE.
     Polite,
-    /// Everything that needs to be said is on its way.
+    /// Everything that the producer has to be told is on its way.
     Other,
 }
 
@@ -86,7 +86,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads HELLO and asks for the answer. `None` if there is none that will do.
+    /// Reads HELLO and asks for the answer. `None` if the HELLO cannot be accepted.
     async fn greet(&mut self) -> Option<Hello> {
         let limit = self.engine.options.hello_timeout;
         let first = tokio::select! {
@@ -206,7 +206,7 @@ impl Reader {
     }
 }
 
-/// However the connection ends: nothing more comes from this producer.
+/// However the connection ends: this producer sends nothing more.
 impl Drop for Reader {
     fn drop(&mut self) {
         self.engine.ask(Request::Leave { link: Arc::clone(&self.link) });

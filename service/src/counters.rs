@@ -1,4 +1,4 @@
-//! What a service has done, in numbers.
+//! Counts of what a service has done.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use waldo::client::wire::ErrorCode;

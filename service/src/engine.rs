@@ -20,7 +20,7 @@ pub(crate) struct Core {
     pub(crate) journal: Journal,
     /// The last sequence number given out: where the log ends once everything queued is appended.
     pub(crate) tip: u64,
-    /// The ring's writer takes nothing more.
+    /// The ring's writer accepts nothing more.
     pub(crate) failed: Option<AppendError>,
 }
 

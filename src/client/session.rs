@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// Frames are written together up to about this many bytes.
 const WRITE_BYTES: usize = 128 << 10;
 
-/// What the program's threads and the producer's own share.
+/// What the program's threads share with the producer's own.
 pub(super) struct Session {
     pub(super) path: PathBuf,
     pub(super) options: ProducerOptions,
@@ -266,7 +266,7 @@ fn listen(shared: &Session, mut frames: Frames<Receiving>) -> Result<(), Produce
             Ok(None) => break Err(unexpected_end(&shared.path)),
             Err(error) => break Err(error),
         }
-        // Answers come in heaps.
+        // Answers come many at a time.
         if !frames.has_next() {
             shared.go_on();
         }
@@ -280,7 +280,7 @@ fn listen(shared: &Session, mut frames: Frames<Receiving>) -> Result<(), Produce
     outcome
 }
 
-/// Takes one frame in; `false` if the service will send no more.
+/// Handles one frame; `false` if the service will send no more.
 fn answer(shared: &Session, kind: Kind, body: &[u8]) -> Result<bool, ProducerError> {
     match kind {
         Kind::Ack => {
@@ -303,7 +303,8 @@ fn answer(shared: &Session, kind: Kind, body: &[u8]) -> Result<bool, ProducerErr
             }
         }
         Kind::Goodbye => return Ok(false),
-        // There is room in the lane: what is done after every heap of answers.
+        // There is room in the lane. The lane is filled after every group of answers, so there is nothing to
+        // do here.
         Kind::Bell => {}
         kind => return Err(WireFault::Kind(kind as u8).into()),
     }

@@ -1,4 +1,4 @@
-//! What an append returns before it is done.
+//! [`Ticket`]: what an append returns before the batch is stored.
 
 use super::ProducerError;
 use std::future::Future;
@@ -29,7 +29,7 @@ pub struct Stored {
 pub struct Ticket(pub(super) oneshot::Receiver<Result<Stored, ProducerError>>);
 
 impl Ticket {
-    /// Blocks until the batch is acknowledged, or will not be.
+    /// Blocks until the batch is acknowledged, or it is certain that it will not be.
     ///
     /// # Errors
     /// [`ProducerError`]. After [`ProducerError::Closed`] and [`ProducerError::GaveUp`] the batch may be

@@ -15,8 +15,8 @@ impl<'a> Waiter<'a> {
         Waiter { session, number: None }
     }
 
-    /// Has `waker` woken when there is space, and gives back the one of before. That is to be dropped without
-    /// the lock: the last waker of a task may drop the task, and the task a `Waiter`.
+    /// Wakes `waker` when there is space, and returns the waker that it replaces. The caller must drop that
+    /// one without the lock: the last waker of a task may drop the task, and the task a `Waiter`.
     #[must_use]
     pub(super) fn wait(&mut self, waiters: &mut Waiters, waker: &Waker) -> Option<Waker> {
         let number = *self.number.get_or_insert_with(|| waiters.number());

@@ -17,7 +17,7 @@ impl Waiters {
         self.wakers.drain().map(|(_, waker)| waker).collect()
     }
 
-    /// Has `waker` woken when there is space, and gives back the one of before.
+    /// Wakes `waker` when there is space, and returns the waker that it replaces.
     pub(super) fn put(&mut self, number: u64, waker: &Waker) -> Option<Waker> {
         self.wakers.insert(number, waker.clone())
     }

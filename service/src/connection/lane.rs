@@ -18,7 +18,7 @@ use waldo::client::wire::{FRAME_HEADER_LEN, FrameHeader, Kind, LaneOffer, WireFa
 /// A frame's header in whole words, and so the beginning of its body.
 const HEAD_LEN: usize = FRAME_HEADER_LEN.next_multiple_of(8);
 
-/// What a producer that would use a lane is told: after WELCOME, once.
+/// What a producer that asks for a lane is told: after WELCOME, once.
 #[derive(Debug)]
 pub(super) struct Offer {
     pub(super) offer: LaneOffer,

@@ -28,7 +28,7 @@ pub(super) enum End {
     Stalled,
 }
 
-/// A connection's way out.
+/// The half of a connection that writes.
 pub(super) struct Outgoing<'a> {
     pub(super) stream: &'a mut OwnedWriteHalf,
     pub(super) checksums: bool,
@@ -98,7 +98,7 @@ impl Outgoing<'_> {
     }
 }
 
-/// Takes leave of the producer.
+/// Says GOODBYE to the producer.
 pub(super) async fn goodbye(
     stream: &mut OwnedWriteHalf,
     checksums: bool,

@@ -52,13 +52,13 @@ pub enum WireFault {
         /// Highest version offered.
         max: u32,
     },
-    /// A name that cannot be.
+    /// A name that no producer may have.
     #[error("a producer's name has at most {NAME_LEN_MAX} bytes and none of them is a control character")]
     Name,
     /// An empty batch, or one with too many records.
     #[error("a batch of {0} records, it must be 1 to {BATCH_RECORDS_MAX}")]
     Count(u32),
-    /// Record numbers that cannot be.
+    /// Record numbers that cannot be right.
     #[error("records numbered from {first}, {count} of them: numbers run from 1 to 2^64 - 1")]
     Numbers {
         /// Number of the first record.
@@ -66,7 +66,7 @@ pub enum WireFault {
         /// How many.
         count: u32,
     },
-    /// The lane's other side says what cannot be.
+    /// The positions that the lane's other side stored cannot be right.
     #[error("{0}")]
     Lane(#[from] LaneFault),
     /// An error code that is not defined.

@@ -51,7 +51,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every one there is.
+    /// All kinds.
     pub const ALL: [Kind; 8] = [
         Kind::Hello,
         Kind::Welcome,
@@ -63,7 +63,7 @@ impl Kind {
         Kind::Bell,
     ];
 
-    /// As in the document.
+    /// The kind's name in `docs/PRODUCERS.md`.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Hello => "HELLO",

@@ -68,7 +68,7 @@ pub enum ErrorCode {
     RecordTooLarge = 4,
     /// The frame's checksum does not match.
     Checksum = 5,
-    /// A name that cannot be.
+    /// A name that no producer may have.
     Name = 6,
     /// Another connection uses the producer's name now.
     Fenced = 7,
@@ -87,18 +87,18 @@ pub enum ErrorCode {
     /// The producer sent half a frame, or did not read its answers, for too long; `detail` is the limit in
     /// ms.
     TooSlow = 14,
-    /// A frame that may not come now.
+    /// A frame that is not allowed at this point.
     Unexpected = 15,
     /// The service remembers as many names as it may, and all of them are in use; `detail` is how many.
     TooManyNames = 16,
     /// The producer's user has as many connections as one user may; `detail` is how many.
     TooManyOfUser = 17,
-    /// The lane says what cannot be.
+    /// The lane's positions cannot be right.
     Lane = 18,
 }
 
 impl ErrorCode {
-    /// Every one there is.
+    /// All codes.
     pub const ALL: [ErrorCode; 18] = [
         ErrorCode::Malformed,
         ErrorCode::Version,
@@ -164,7 +164,7 @@ pub struct ErrorFrame {
     pub code: ErrorCode,
     /// The service closes the connection.
     pub fatal: bool,
-    /// For people.
+    /// A text for people.
     pub text: String,
 }
 

@@ -14,7 +14,7 @@ use waldo_terminal::failure::Usage;
 use waldo_terminal::room::shortage;
 use waldo_terminal::units;
 
-/// How a ring is.
+/// The state of a ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RingState {
     /// It is being opened.
@@ -60,7 +60,7 @@ impl RingView {
         self.opened.as_ref()?.0.status().ok()
     }
 
-    /// How it is.
+    /// The ring's state.
     pub fn state(&self) -> RingState {
         self.state.lock().clone()
     }
@@ -74,11 +74,11 @@ pub struct HostedRing {
     service: Service,
 }
 
-/// Has a ring end when it is used or dropped.
+/// Ends a ring when this is used or dropped.
 pub type Stopper = oneshot::Sender<()>;
 
 impl HostedRing {
-    /// Opens the ring and its socket. Blocks: a ring that was not closed is read.
+    /// Opens the ring and its socket. Blocks: a ring that was not closed has to be read first.
     ///
     /// # Errors
     /// Which of the two cannot be had, and why.

@@ -16,7 +16,7 @@ use waldo_terminal::notice::{self, LogLines};
 
 const LEVEL: &str = "info";
 
-/// Changes what is told.
+/// Changes what is logged.
 #[derive(Clone, Debug)]
 pub struct Logging(reload::Handle<EnvFilter, Registry>);
 
@@ -75,7 +75,7 @@ pub fn start(config: &LogConfig) -> anyhow::Result<Logging> {
 }
 
 impl Logging {
-    /// Tells from now on what `config` says.
+    /// Logs from now on what `config` says.
     ///
     /// # Errors
     /// The level makes no sense.

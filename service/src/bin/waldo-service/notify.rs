@@ -62,12 +62,12 @@ impl ServiceManager {
         self.tell(Message::Reloading);
     }
 
-    /// The end begins, and takes so long at most.
+    /// The end begins, and takes at most this long.
     pub fn stopping(&self, limit: Duration) {
         self.tell(Message::Stopping(limit));
     }
 
-    /// What goes on takes so much longer at most, whatever the unit's own limit.
+    /// What is being done takes at most this much longer, whatever the unit's own limit.
     pub fn extend(&self, limit: Duration) {
         self.tell(Message::Extend(limit));
     }
@@ -98,7 +98,7 @@ impl ServiceManager {
         self.tell(Message::Watchdog);
     }
 
-    /// For people.
+    /// A status line for people.
     pub fn status(&self, text: impl Into<String>) {
         self.tell(Message::Status(text.into()));
     }

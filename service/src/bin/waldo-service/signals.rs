@@ -1,4 +1,4 @@
-//! Signals: what ends the service, and what has it read its file again.
+//! Signals: those that end the service, and the one that makes it read its file again.
 
 #[cfg(test)]
 mod tests;

@@ -48,7 +48,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Has everything at hand to start.
+    /// Prepares the start.
     ///
     /// # Errors
     /// A socket that was handed over belongs to no ring.

@@ -237,7 +237,7 @@ pub fn render(rings: &[RingSnapshot]) -> String {
     for metric in METRICS {
         let mut samples = Samples { out: String::new(), name: metric.name };
         put(&mut samples, metric.origin, rings);
-        // A metric without values would be a promise.
+        // Nobody should wait for values of a metric that has none.
         if !samples.out.is_empty() {
             let (Metric { name, help, .. }, kind) = (metric, metric.kind());
             let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{}", samples.out);
