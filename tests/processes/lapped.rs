@@ -2,10 +2,12 @@
 
 use crate::roles::writer_append;
 use crate::support::child::Child;
-use crate::support::payload::payloads;
-use crate::support::ring::{Setup, TestRing, counter};
+use crate::support::payload::{check_batch, payload, payloads};
+use crate::support::ring::{Setup, TestRing, careful, counter};
 use crate::support::wait::wait_until;
-use waldo::reader::RingStatus;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use waldo::protocol::Log;
+use waldo::reader::{AttachOptions, Cursor, OnLapped, ReadError, Ring, RingStatus};
 use waldo::writer::{Io, Writer};
 
 fn setups() -> [Setup; 3] {
@@ -137,5 +139,83 @@ fn a_page_is_never_recycled_under_a_reader_that_just_opened_it() {
         println!("{page_len} bytes a page: {done:?}, {:?}", status.counters);
         assert!(counter(&status, "recycled_pages") > 100, "{status:?}");
         assert!(counter(&status, "disk_bytes") <= 4 * page_len, "{status:?}");
+    }
+}
+
+/// Nanoseconds since 1970.
+fn now_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
+}
+
+/// Appends until so many pages more are full, with records of this time.
+fn fill_at(writer: &mut Writer, time_ns: u64, pages: u64, max: usize) {
+    let last = writer.committed().page() + pages;
+    while writer.committed().page() < last {
+        let tip = writer.tip().unwrap_or(0);
+        writer.append_at(time_ns, &[Log::new_borrowed(tip + 1, tip, &payload(tip + 1, max))]).unwrap();
+    }
+}
+
+/// Pages leave a ring for their age too, of which no reader knows anything: to one that is behind it is as if
+/// the ring had gone round.
+#[test]
+fn a_reader_that_is_behind_what_became_too_old_is_told_and_goes_on_at_the_oldest_record() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    for setup in setups() {
+        for (files_only, read_before) in [(false, true), (false, false), (true, true), (true, false)] {
+            let ring = TestRing::new();
+            let options = setup.options().ring_size(50).keep_for(HOUR);
+            let mut writer = Writer::open(ring.home(), options).unwrap();
+            fill_at(&mut writer, now_ns() - 3 * HOUR.as_nanos() as u64, 6, setup.max);
+            let attach = AttachOptions::default().files_only(files_only);
+            let ring_read = Ring::attach_with(ring.home(), attach).unwrap();
+            let reader = |on_lapped| {
+                let options = careful().on_lapped(on_lapped).batch_bytes(1);
+                ring_read.reader_with(Cursor::Oldest, options).unwrap()
+            };
+            let (mut stays, mut goes_on) = (reader(OnLapped::Fail), reader(OnLapped::Oldest));
+            let mut read = 0;
+            if read_before {
+                read = check_batch(&stays.poll().unwrap().unwrap(), 0, setup.max);
+                assert_eq!(check_batch(&goes_on.poll().unwrap().unwrap(), 0, setup.max), read);
+            }
+            writer.sync().unwrap();
+            fill_at(&mut writer, now_ns(), 2, setup.max);
+            writer.sync().unwrap();
+            wait_until("what is too old has gone", || ring.status().oldest_page == 7);
+            let oldest = ring.status().oldest_seq_no.unwrap();
+            assert!(counter(&ring.status(), "expired_pages") == 6 && oldest > 100, "{oldest}");
+
+            // It finishes the page that it has.
+            let error = loop {
+                match stays.poll() {
+                    Ok(batch) => read = check_batch(&batch.unwrap(), read, setup.max),
+                    Err(error) => break error,
+                }
+            };
+            let told = |error: &ReadError| match error {
+                ReadError::Lapped { requested, oldest, lost } => (*requested, *oldest, *lost),
+                error => panic!("{error}"),
+            };
+            assert_eq!(told(&error), (read, oldest, Some(oldest - read - 1)));
+            assert_eq!(told(&stays.poll().unwrap_err()), told(&error), "until it seeks");
+            stays.seek(Cursor::Oldest).unwrap();
+            assert_eq!(stays.poll().unwrap().unwrap().first_seq_no(), oldest);
+
+            let mut last = if read_before { 1 } else { 0 };
+            while goes_on.lapses().count == 0 {
+                let batch = goes_on.poll().unwrap().unwrap();
+                match batch.first_seq_no() {
+                    first if first == last + 1 => last = batch.last_seq_no(),
+                    first => assert_eq!((first, last), (oldest, read)),
+                }
+            }
+            let lapse = goes_on.lapses().last.unwrap();
+            assert_eq!(
+                (lapse.requested, lapse.resumed_after, lapse.lost),
+                (read, Some(oldest - 1), told(&error).2)
+            );
+            writer.close().unwrap();
+        }
     }
 }

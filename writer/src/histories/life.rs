@@ -3,10 +3,12 @@
 use super::oracle::{Broken, Held, Owed, does_not_open};
 use super::recovery::look;
 use super::truth::{Entry, Truth};
+use crate::core::Core;
 use crate::disk::simulated::{Faults, Known, Lie, Op, Rng, SimDisk, State};
-use crate::{AppendError, Durability, Log, OnFull, Position, SharedWriter, Writer, WriterOptions};
+use crate::{AppendError, Durability, Log, Position, SharedWriter, Writer, WriterOptions};
 use std::path::Path;
 use std::sync::Arc;
+use waldo_shm_protocol::segment::Counter;
 
 /// How a life goes.
 #[derive(Clone, Debug)]
@@ -42,21 +44,29 @@ pub(super) struct Life<'a> {
     disk: SimDisk,
     /// Where the log ended, and with which record.
     places: Vec<(Position, u64)>,
+    /// The disk was full, and the ring gave up pages for that.
+    gave_up: bool,
 }
 
-/// Pages that a ring holds before the oldest goes, at least.
+/// Pages that a ring holds before the oldest goes, at least, if the disk has room for them.
 fn pages_min(options: &WriterOptions) -> u32 {
-    match (options.on_full, options.keep_for) {
-        (OnFull::Stop, None) => options.ring_size,
-        // As few as the disk has room for, or as are new enough.
-        (OnFull::DropOldest, _) | (_, Some(_)) => 1,
+    match options.keep_for {
+        None => options.ring_size,
+        // As few as are new enough.
+        Some(_) => 1,
     }
+}
+
+/// Whether the ring has given up pages because the disk was full, or is about to. To be asked after the disk.
+fn gives_up(core: &Core, options: &WriterOptions) -> bool {
+    let trims = core.control.publisher().segment().counters().get(Counter::FullDiskTrims);
+    core.pages_max() < options.ring_size as usize || trims > 0
 }
 
 impl<'a> Life<'a> {
     pub(super) fn new(home: &'a Path, truth: &'a mut Truth, number: u32, known: Known, rng: Rng) -> Life<'a> {
         let disk = SimDisk::new(State::default(), Faults::none());
-        Life { home, truth, number, known, rng, disk, places: Vec::new() }
+        Life { home, truth, number, known, rng, disk, places: Vec::new(), gave_up: false }
     }
 
     /// Lives on `start`. `power` says that what was committed only may be gone in it.
@@ -66,7 +76,16 @@ impl<'a> Life<'a> {
         self.known.ring_size = self.known.ring_size.min(pages_min(&regime.options));
         self.disk.note(self.known);
         let outcome = self.run(&start, power, regime);
-        Lived { journal: self.disk.take_journal(), outcome }
+        let mut journal = self.disk.take_journal();
+        if self.gave_up {
+            // When that began is not written down: it went on beside the steps.
+            for op in &mut journal {
+                if let Op::Note(known) = op {
+                    known.ring_size = 1;
+                }
+            }
+        }
+        Lived { journal, outcome }
     }
 
     fn run(&mut self, start: &State, power: bool, regime: &Regime) -> Result<(), Broken> {
@@ -84,11 +103,13 @@ impl<'a> Life<'a> {
             drop(writer);
             return Err(broken);
         }
+        let (core, options) = (writer.core(), writer.options().clone());
         if regime.shared {
             self.append_shared(&SharedWriter::new(writer), regime);
         } else {
             self.append_alone(writer, regime);
         }
+        self.gave_up |= gives_up(&core, &options);
         Ok(())
     }
 
@@ -113,7 +134,8 @@ impl<'a> Life<'a> {
             return Err(Broken { rule: "other tip", how: format!("tip {tip}, the files end with {found}") });
         }
         // The oldest pages go without a word if the ring is to have fewer.
-        let pages_min = pages_min(writer.options());
+        self.gave_up = gives_up(&writer.core(), writer.options());
+        let pages_min = if self.gave_up { 1 } else { pages_min(writer.options()) };
         let full = pages.iter().filter(|page| page.records > 0).count() >= pages_min as usize;
         owed.check_cut(start, Held { first: if full { 0 } else { first }, tip, epoch }, report.cut.as_ref())?;
         self.truth.end_at(tip);
