@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::meta::Meta;
-use waldo_shm_protocol::page::{PageFault, RECORDS_UNKNOWN};
+use waldo_shm_protocol::page::RECORDS_UNKNOWN;
 use waldo_shm_protocol::record::RecordFault;
 use waldo_shm_protocol::recovery::judge::{self, FooterVerdict};
 use waldo_shm_protocol::recovery::{self, DamageKind, Survey};
@@ -242,7 +242,7 @@ impl Check {
                 return self.without_footer(id);
             }
             Ok(footer) => footer,
-            Err(fault) if self.counts_for_nothing(id, &fault) => return self.without_footer(id),
+            Err(fault) if judge::footer(&fault) == FooterVerdict::None => return self.without_footer(id),
             Err(fault) => return Err(self.damaged(id, at, Damage::Footer(fault))),
         };
         if let Some((what, stored, found)) = footer.mismatch(found) {
@@ -260,26 +260,17 @@ impl Check {
         let known = (said.records_before != RECORDS_UNKNOWN).then_some(said.records_before);
         self.records_before = known.or(self.records_before).and_then(|n| n.checked_add(said.records));
         match walk.check_index(&footer) {
-            Err((_, Damage::Index(fault))) if self.counts_for_nothing(id, &fault) => self.without_footer(id),
+            Err((_, Damage::Index(fault))) if judge::footer(&fault) == FooterVerdict::None => {
+                self.without_footer(id)
+            }
             checked => checked.map_err(|(offset, damage)| self.damaged(id, offset, damage)),
         }
     }
 
     fn without_footer(&mut self, id: u64) -> Result<(), VerifyError> {
-        self.report.notes.push(format!("page {id} is sealed and has no footer yet"));
+        self.report.notes.push(format!("page {id} is sealed and has no good footer yet"));
         self.records_before = None;
         Ok(())
-    }
-
-    /// Whether a footer or an index with this fault is as good as none in page `id`, and no damage.
-    fn counts_for_nothing(&self, id: u64, fault: &PageFault) -> bool {
-        let verdict = match &self.ends {
-            Ends::Live(live) if id + 2 >= live.page() => FooterVerdict::None,
-            // Every page counts as durable.
-            Ends::Live(_) | Ends::Damage(_) => judge::footer(fault, id, Position::NONE, true),
-            Ends::Survey(survey) => judge::footer(fault, id, survey.durable, survey.clean),
-        };
-        verdict == FooterVerdict::None
     }
 
     fn finish(mut self, meta: &Meta) -> Result<VerifyReport, VerifyError> {

@@ -115,20 +115,18 @@ pub fn end_is_damage(id: u64, durable: Position) -> bool {
 pub enum FooterVerdict {
     /// There is no footer that counts. The page is walked over, and the writer makes one.
     None,
-    /// The footer had been durable, or may have been.
+    /// It is whole, and says what cannot be.
     Damage,
 }
 
-/// Judges the footer of page `id`, or its index. `durable` is how far the log was durable, `clean` that the
-/// writer had closed the ring.
+/// Judges a footer, or the index under a whole one, by what is wrong with it.
 ///
-/// A footer is written after the seal, and not flushed before the log goes on: a crash keeps all of it from
-/// the disk, or one of its sectors.
-pub fn footer(fault: &PageFault, id: u64, durable: Position, clean: bool) -> FooterVerdict {
+/// Both are written after the seal and flushed by nobody: the log goes on before they are on the disk, and so
+/// does a clean close. However much is known to be durable, a power cut may leave a page with neither, with
+/// one of them, or with a part of one. No crash leaves what has its checksum and cannot be.
+pub fn footer(fault: &PageFault) -> FooterVerdict {
     match fault {
-        // Of another page, or none.
-        PageFault::Magic => FooterVerdict::None,
-        _ if !clean && id >= durable.page() => FooterVerdict::None,
+        PageFault::Magic | PageFault::Checksum { .. } => FooterVerdict::None,
         _ => FooterVerdict::Damage,
     }
 }

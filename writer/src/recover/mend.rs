@@ -6,8 +6,9 @@ use crate::error::OpenError;
 use crate::page::Page;
 use std::io;
 use waldo_shm_protocol::Position;
-use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
+use waldo_shm_protocol::limits::{PAGE_FOOTER_LEN, RECORD_HEADER_LEN};
 use waldo_shm_protocol::names;
+use waldo_shm_protocol::page::PageFooter;
 use waldo_shm_protocol::record::{RecordFault, Seal, Stamp};
 use waldo_shm_protocol::recovery::{FoundPage, Survey};
 use zerocopy::IntoBytes;
@@ -121,6 +122,7 @@ fn cut_tail(disk: &dyn Disk, survey: &Survey) -> Result<Option<Cut>, OpenError> 
         page.file.write_all_at(&zeros[..piece], at).map_err(OpenError::io("write", path()))?;
         at += piece as u64;
     }
+    clear_footer(&page).map_err(OpenError::io("write", path()))?;
     page.file.sync_data().map_err(OpenError::io("flush", path()))?;
     // Nothing of the log was there: blank, or bytes from before this page was made.
     let nothing_lost = torn.beyond.records == 0
@@ -135,6 +137,19 @@ fn cut_tail(disk: &dyn Disk, survey: &Survey) -> Result<Option<Cut>, OpenError> 
                 | RecordFault::Checksum { .. }
         );
     Ok((!nothing_lost).then(|| cut(torn.fault.to_string(), end - offset)))
+}
+
+/// Takes the footer away from a page that the log goes on in. It may speak for records that are cut now, and
+/// the next one is flushed by nobody: a power cut could bring this one back under a page that holds others.
+fn clear_footer(page: &Page) -> io::Result<()> {
+    let at = page.header.geometry().footer_offset();
+    let mut bytes = [0; PAGE_FOOTER_LEN];
+    page.file.read_up_to(&mut bytes, at)?;
+    match PageFooter::check(&bytes, &page.header) {
+        Ok(_) => page.file.write_all_at(&[0; PAGE_FOOTER_LEN], at),
+        // What is no good footer is believed by nobody.
+        Err(_) => Ok(()),
+    }
 }
 
 fn reseal(page: &Page, found: &FoundPage, durable: Position) -> io::Result<()> {

@@ -6,7 +6,6 @@ use std::path::Path;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::page::RECORDS_UNKNOWN;
 use waldo_shm_protocol::record::RecordFault;
-use waldo_shm_protocol::recovery::judge::{self, FooterVerdict};
 use waldo_shm_protocol::recovery::{FoundPage, Survey};
 use waldo_shm_protocol::{Position, names};
 
@@ -61,12 +60,8 @@ impl Check<'_> {
 
     fn footer(&mut self, file: &PageFile, walk: &PageWalk) -> Option<String> {
         let before = self.records_before.take();
-        let (durable, clean) = (self.survey.durable, self.survey.clean);
-        if let Some(damage) = &file.footer_damage {
-            let none = damage
-                .fault
-                .is_some_and(|fault| judge::footer(&fault, file.id, durable, clean) == FooterVerdict::None);
-            return (!none).then(|| damage.text.clone());
+        if file.footer_damage.is_some() {
+            return file.footer_damage.clone();
         }
         let said = file.footer.as_ref()?.records_before;
         let known = if said == RECORDS_UNKNOWN { before } else { Some(said) };

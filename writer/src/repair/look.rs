@@ -301,7 +301,7 @@ fn rewrite(files: &[PageFile], run: &RecordRun, seal: bool, end: Option<Position
     let file = files.iter().find(|file| file.id == run.page)?;
     let mut reasons = Vec::new();
     reasons.extend(file.header_damage.as_ref().map(|damage| format!("a new header ({damage})")));
-    reasons.extend(file.footer_damage.as_ref().map(|damage| format!("a new footer ({})", damage.text)));
+    reasons.extend(file.footer_damage.as_ref().map(|damage| format!("a new footer ({damage})")));
     if run.from > PAGE_HEADER_LEN as u64 {
         reasons.push(format!("what stood before offset {} is cut", run.from));
     }

@@ -11,7 +11,7 @@ use waldo_shm_protocol::page::{
     IndexEntry, PageFault, PageFooter, PageGeometry, PageHeader, PageSummary, RECORDS_UNKNOWN,
 };
 use waldo_shm_protocol::record::{Frame, Record, RecordFault, RecordNumbers, Seal, Stamp};
-use waldo_shm_protocol::recovery::judge;
+use waldo_shm_protocol::recovery::judge::{self, FooterVerdict};
 use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step};
 use waldo_shm_protocol::{PageSeed, Position, RawRecord, RingId};
 use zerocopy::IntoBytes;
@@ -59,7 +59,7 @@ pub(super) struct PageFile {
     /// a header.
     pub(super) walk: Option<PageWalk>,
     /// What is wrong with footer or index of a page that is complete.
-    pub(super) footer_damage: Option<FooterDamage>,
+    pub(super) footer_damage: Option<String>,
     /// The footer of such a page, if it is good.
     pub(super) footer: Option<PageSummary>,
     /// The lowest predecessor and the highest number that good headers name, also those of damaged payloads.
@@ -83,13 +83,6 @@ pub(super) struct PageWalk {
     pub(super) epoch_first: u32,
     /// What it stopped at; `None` if that was the seal.
     pub(super) fault: Option<RecordFault>,
-}
-
-/// What is wrong with a footer, or with an index.
-pub(super) struct FooterDamage {
-    pub(super) text: String,
-    /// What the judge is to know; `None` if no crash explains it.
-    pub(super) fault: Option<PageFault>,
 }
 
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -251,27 +244,28 @@ fn check_footer(
     bytes: &[u8],
     header: &PageHeader,
     found: &PageSummary,
-) -> Result<Option<PageSummary>, FooterDamage> {
+) -> Result<Option<PageSummary>, String> {
     let geometry = header.geometry();
-    let faulty =
-        |what: &str, fault: PageFault| FooterDamage { text: format!("{what}: {fault}"), fault: Some(fault) };
-    let wrong = |text: String| FooterDamage { text, fault: None };
+    let faulty = |what: &str, fault: PageFault| match judge::footer(&fault) {
+        FooterVerdict::None => Ok(None),
+        FooterVerdict::Damage => Err(format!("{what}: {fault}")),
+    };
     let footer = match PageFooter::check(&bytes[geometry.footer_offset() as usize..], header) {
         Ok(footer) => footer,
-        Err(PageFault::Magic) => return Ok(None),
-        Err(fault) => return Err(faulty("page footer", fault)),
+        Err(fault) => return faulty("page footer", fault),
     };
     let said = footer.summary();
     if judge::footer_is_stale(said.records_end, found.records_end) {
         return Ok(None);
     }
     if let Some((what, said, found)) = footer.mismatch(found) {
-        return Err(wrong(format!("the footer says {said} for {what}, the page holds {found}")));
+        return Err(format!("the footer says {said} for {what}, the page holds {found}"));
     }
     let (start, len) = footer.index_range(&geometry);
-    let index = footer
-        .check_index(&bytes[start as usize..start as usize + len])
-        .map_err(|fault| faulty("sparse index", fault))?;
+    let index = match footer.check_index(&bytes[start as usize..start as usize + len]) {
+        Ok(index) => index,
+        Err(fault) => return faulty("sparse index", fault),
+    };
     let seed = seed_of(header);
     let fits = |entry: &IndexEntry| {
         matches!(good(bytes, seed, entry.offset as usize, bytes.len()),
@@ -279,7 +273,7 @@ fn check_footer(
     };
     match index.iter().all(fits) {
         true => Ok(Some(said)),
-        false => Err(wrong("an entry of the sparse index fits no record".into())),
+        false => Err("an entry of the sparse index fits no record".into()),
     }
 }
 

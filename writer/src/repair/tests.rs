@@ -6,7 +6,7 @@ use crate::{Durability, Io, Writer, WriterOptions};
 use std::fs;
 use waldo_shm_protocol::limits::PAGE_FOOTER_LEN;
 use waldo_shm_protocol::names;
-use waldo_shm_protocol::page::PageHeader;
+use waldo_shm_protocol::page::{PageFooter, PageHeader, PageSummary};
 use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step};
 
 fn options() -> WriterOptions {
@@ -264,8 +264,13 @@ fn a_foreign_page_leaves() {
 fn footers_are_written_again() {
     let (home, last) = ring();
     edit(&home, 4, |bytes| {
-        let at = bytes.len() - PAGE_FOOTER_LEN + 40;
-        bytes[at] ^= 1;
+        let at = bytes.len() - PAGE_FOOTER_LEN;
+        let header = PageHeader::check_any(bytes, bytes.len() as u64).unwrap();
+        let footer = PageFooter::check(&bytes[at..], &header).unwrap();
+        let start = footer.index_range(&header.geometry()).0 as usize;
+        let index = footer.check_index(&bytes[start..at]).unwrap();
+        let summary = PageSummary { last_time_ns: 1, ..footer.summary() };
+        bytes[at..].copy_from_slice(PageFooter::new(&header, &summary, &index).as_bytes());
     });
     let done = repaired(&home, Keep::Longest);
     assert_eq!((done.kept.unwrap().last_seq_no, done.dropped.len()), (last, 0));

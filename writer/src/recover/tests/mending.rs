@@ -179,3 +179,26 @@ fn a_page_that_was_sealed_stays_as_it_is() {
         assert!(fs::read(image.page(1)).unwrap()[..end] == before);
     }
 }
+
+/// A power cut takes records of a page whose footer is on the disk, and the log goes on in front of it with
+/// others. The footer that it gets then need not reach the disk.
+#[test]
+fn a_cut_takes_the_footer_that_speaks_for_what_is_cut() {
+    let home = Home::new();
+    let options = WriterOptions { durability: Durability::PageCache, ..options(Io::Pwrite) };
+    let mut writer = home.open(&options);
+    let mut last = 0;
+    while writer.committed().page() < 2 {
+        last += 1;
+        writer.append_payloads(&payloads(last..=last)).unwrap();
+    }
+    writer.settle();
+    let image = copy(&home);
+    let footer = || fs::read(image.page(1)).unwrap()[(options.page_len - FOOTER_LEN) as usize..].to_vec();
+    assert_ne!(footer(), [0; FOOTER_LEN as usize]);
+    let (_, offset, size) = places(image.path())[4];
+    overwrite(&image, 1, offset, &vec![0; size]);
+    let writer = image.open(&options);
+    assert_eq!((writer.tip(), writer.committed().page()), (Some(4), 1));
+    assert_eq!(footer(), [0; FOOTER_LEN as usize]);
+}
