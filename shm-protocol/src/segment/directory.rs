@@ -156,6 +156,13 @@ fn admitted(entries: &[IndexSlot], key: IndexKey) -> usize {
     low + 1 + entries[low + 1..high].partition_point(|slot| key.admits(slot))
 }
 
+/// The versions of a slot while it changes and afterwards. It is odd `before` if a writer was killed in the
+/// middle of a change: readers must not see what that one has left, so it stays odd.
+fn versions(before: u64) -> (u64, u64) {
+    let changing = before | 1;
+    (changing, changing + 1)
+}
+
 impl PageSlot {
     /// Runs `look` and gives its answer if the slot did not change meanwhile.
     fn stable<T>(&self, look: impl FnOnce() -> Option<T>) -> Option<T> {
@@ -222,9 +229,7 @@ impl PageSlot {
 
     /// Gives the slot to another page. A reader sees either the old content, or none, or the new.
     pub(super) fn replace(&self, info: &PageInfo) {
-        let version = self.version.load(Ordering::Relaxed);
-        self.version.store(version | 1, Ordering::Relaxed);
-        fence(Ordering::Release); // SYNC(slot-change)
+        let changed = self.begin_change();
         self.page_id.store(info.page_id, Ordering::Relaxed);
         self.first_seq_no.store(info.first_seq_no, Ordering::Relaxed);
         self.prev_seq_no.store(info.prev_seq_no, Ordering::Relaxed);
@@ -235,7 +240,15 @@ impl PageSlot {
         self.records_end.store(info.records_end, Ordering::Relaxed);
         self.last_seq_no.store(info.last_seq_no, Ordering::Relaxed);
         self.records.store(info.records, Ordering::Relaxed);
-        self.version.store((version | 1) + 1, Ordering::Release); // SYNC(slot)
+        self.version.store(changed, Ordering::Release); // SYNC(slot)
+    }
+
+    /// Hides the slot from readers. Returns the version that shows it again.
+    fn begin_change(&self) -> u64 {
+        let (changing, changed) = versions(self.version.load(Ordering::Relaxed));
+        self.version.store(changing, Ordering::Relaxed);
+        fence(Ordering::Release); // SYNC(slot-change)
+        changed
     }
 
     /// Adds an entry at the end of `entries`; `false` if it is full.
@@ -263,6 +276,13 @@ impl PageSlot {
 
 #[cfg(all(test, loom))]
 impl PageSlot {
+    /// What a writer leaves that is killed in the middle of [`PageSlot::replace`].
+    pub(super) fn replace_in_part(&self, info: &PageInfo) {
+        self.begin_change();
+        self.page_id.store(info.page_id, Ordering::Relaxed);
+        self.first_seq_no.store(info.first_seq_no, Ordering::Relaxed);
+    }
+
     pub(super) fn blank() -> PageSlot {
         PageSlot {
             version: AtomicU64::new(0),
@@ -285,5 +305,19 @@ impl PageSlot {
 impl IndexSlot {
     pub(super) fn blank() -> IndexSlot {
         IndexSlot { seq_no: AtomicU64::new(0), time_ns: AtomicU64::new(0), offset: AtomicU64::new(0) }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_hidden_while_it_changes_whatever_the_last_writer_left() {
+        for before in [0, 1, 2, 3, 6, 7, 1 << 40, (1 << 40) + 1] {
+            let (changing, changed) = versions(before);
+            assert!(changing % 2 == 1 && changing >= before, "{before}: {changing}");
+            assert!(changed % 2 == 0 && changed > changing, "{before}: {changed}");
+        }
     }
 }

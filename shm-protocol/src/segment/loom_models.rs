@@ -227,6 +227,26 @@ fn loom_slot_reuse_never_mixes_pages() {
     );
 }
 
+/// SYNC(slot), SYNC(slot-change): nor does a reader meet what a writer has left that was killed in the middle
+/// of a change, neither before the next writer replaces the slot nor while it does.
+#[test]
+fn loom_a_slot_left_in_the_middle_of_a_change_stays_hidden() {
+    explore(
+        Some(2), // as above
+        |shared| shared.memory.publisher().enter_page(&page(1)),
+        |shared| {
+            shared.memory.slots[0].replace_in_part(&page(2));
+            shared.memory.publisher().enter_page(&page(3));
+        },
+        |shared| {
+            if let Some(info) = shared.memory.slots[0].read() {
+                assert_ne!(info.page_id, 2);
+                assert_eq!(info, page(info.page_id));
+            }
+        },
+    );
+}
+
 /// Gives the slot of page 1, which has two entries, to page 2 and fills it again.
 fn reuse_index(shared: &Shared) {
     let publisher = shared.memory.publisher();
