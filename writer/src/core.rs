@@ -85,8 +85,8 @@ impl Core {
         self.pages_max.load(Ordering::Relaxed)
     }
 
-    /// The oldest page that has not left the ring. Relaxed: whoever finds an older one than there is waits for
-    /// the disk once without need.
+    /// The oldest page that has not left the ring. Relaxed: whoever finds an older one than there is waits
+    /// for the disk once without need.
     pub(crate) fn oldest_page(&self) -> u64 {
         self.oldest_page.load(Ordering::Relaxed)
     }
