@@ -62,6 +62,8 @@ pub(super) struct PageFile {
     pub(super) footer_damage: Option<FooterDamage>,
     /// The footer of such a page, if it is good.
     pub(super) footer: Option<PageSummary>,
+    /// The predecessor that the record at the page's start names, if its header is good.
+    pub(super) names_before: Option<u64>,
     /// The lowest predecessor and the highest number that good headers name, also those of damaged payloads.
     pub(super) named: Option<(u64, u64)>,
     /// Behind this, up to the index, all is zero.
@@ -71,7 +73,10 @@ pub(super) struct PageFile {
 }
 
 impl PageFile {
-    fn name(&mut self, record: &Record) {
+    fn name(&mut self, record: &Record, at: usize) {
+        if at == PAGE_HEADER_LEN {
+            self.names_before = Some(record.prev_seq_no());
+        }
         let (prev, last) = self.named.unwrap_or((u64::MAX, 0));
         self.named = Some((prev.min(record.prev_seq_no()), last.max(record.seq_no())));
     }
@@ -111,6 +116,7 @@ pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry
         walk: None,
         footer_damage: None,
         footer: None,
+        names_before: None,
         named: None,
         written_to: 0,
         epoch_max: 0,
@@ -177,7 +183,7 @@ fn scan(bytes: &[u8], header: &PageHeader, file: &mut PageFile) {
             Some((raw, Frame::Record(record))) => {
                 file.epoch_max = file.epoch_max.max(raw.epoch);
                 file.durable = file.durable.max(record.durable());
-                file.name(&record);
+                file.name(&record, at);
                 let follows = run.filter(|run| {
                     run.summary.last_seq_no == record.prev_seq_no() && run.summary.epoch <= record.epoch()
                 });
@@ -216,7 +222,7 @@ fn scan(bytes: &[u8], header: &PageHeader, file: &mut PageFile) {
             None => {
                 file.runs.extend(run.take());
                 if let Some((_, Frame::Record(record))) = good_header(bytes, seed, at, limit) {
-                    file.name(&record);
+                    file.name(&record, at);
                 }
                 at += RECORD_ALIGN;
             }
