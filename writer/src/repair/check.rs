@@ -1,7 +1,7 @@
 //! Whether all is good that the survey takes for the log. The survey reads of most pages only what sums them
 //! up; here every record counts, its payload too, and every footer, as for verification.
 
-use super::page::{PageFile, PageWalk};
+use super::page::{self, PageFile, PageWalk};
 use std::path::Path;
 use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::page::RECORDS_UNKNOWN;
@@ -14,7 +14,7 @@ use waldo_shm_protocol::{Position, names};
 pub(super) fn first_damage(home: &Path, files: &[PageFile], survey: &Survey) -> Option<String> {
     let mut check = Check { files, survey, prev: None, epoch: 0, count: Count::default() };
     survey.pages.iter().find_map(|page| {
-        let file = files.iter().find(|file| file.id == page.id)?;
+        let file = page::find(files, page.id)?;
         let path = home.join(names::page(page.id));
         check.page(page, file).map(|what| format!("{}: {what}", path.display()))
     })
@@ -83,7 +83,7 @@ impl Check<'_> {
 
     /// A survey that goes by the footer does not look at all of the seal.
     fn is_torn_seal(&self, at: Position, walk: &PageWalk) -> bool {
-        let next = self.files.iter().find(|file| file.id == at.page() + 1);
+        let next = page::find(self.files, at.page() + 1);
         let named = next.filter(|next| next.header_damage.is_none()).and_then(|next| next.names_before);
         let behind_records = walk.summary.records > 0 && u64::from(at.offset()) == walk.summary.records_end;
         let goes_on = behind_records && named == Some(walk.summary.last_seq_no);

@@ -62,7 +62,7 @@ pub(super) fn look(home: &Path, keep: Keep) -> Result<Found, OpenError> {
     let end = survey.as_ref().map(|survey| survey.end());
     let part = |run: &RecordRun| {
         end.is_none_or(|end| Position::new(run.page, run.from).is_some_and(|from| from < end))
-            && survey.as_ref().is_none_or(|survey| survey.pages.iter().any(|page| page.id == run.page))
+            && is_part(survey.as_ref(), run.page)
     };
     let stretches = stretches(files.iter().flat_map(|file| &file.runs).filter(|p| part(p)).copied());
     let chosen = match keep {
@@ -143,8 +143,8 @@ fn rebuild_meta(home: &Path, ids: &[u64]) -> Result<Meta, OpenError> {
     let mut headers = Vec::new();
     for id in ids {
         let path = home.join(names::page(*id));
-        let bytes = page::read(&path).map_err(OpenError::io("read", &path))?;
-        if let Ok(header) = PageHeader::check_any(&bytes, bytes.len() as u64) {
+        let (bytes, len) = page::read_start(&path).map_err(OpenError::io("read", &path))?;
+        if let Ok(header) = PageHeader::check_any(&bytes, len) {
             *rings.entry(header.fields().ring_id).or_default() += 1;
             headers.push(header);
         }
@@ -193,18 +193,19 @@ fn exchanges(files: &[PageFile]) -> (Vec<Action>, BTreeMap<u64, u64>) {
         .collect();
     let mut renamed: BTreeMap<u64, u64> = files.iter().map(|file| (file.id, file.id)).collect();
     let mut actions = Vec::new();
-    while let Some((from, to)) = holds.iter().find_map(|(name, holds_page)| {
-        let to = holds_page.filter(|page| page != name)?;
-        // A page of which there is another file, under the right name, is a copy.
-        (holds.get(&to).copied().flatten() != Some(to)).then_some((*name, to))
-    }) {
-        let there = holds.insert(to, Some(to)).flatten();
-        holds.insert(from, there);
-        if let Some(file) = renamed.remove(&from) {
-            let displaced = renamed.insert(to, file);
-            renamed.extend(displaced.map(|file| (from, file)));
+    let held = |holds: &BTreeMap<u64, Option<u64>>, name: u64| holds.get(&name).copied().flatten();
+    for from in files.iter().map(|file| file.id) {
+        // A page of which there is another file, under the right name, is a copy. A name that has its page
+        // keeps it.
+        while let Some(to) = held(&holds, from).filter(|to| *to != from && held(&holds, *to) != Some(*to)) {
+            let there = holds.insert(to, Some(to)).flatten();
+            holds.insert(from, there);
+            if let Some(file) = renamed.remove(&from) {
+                let displaced = renamed.insert(to, file);
+                renamed.extend(displaced.map(|file| (from, file)));
+            }
+            actions.push(Action::Exchange { from: names::page(from), to: names::page(to) });
         }
-        actions.push(Action::Exchange { from: names::page(from), to: names::page(to) });
     }
     (actions, renamed)
 }
@@ -227,6 +228,11 @@ fn stretches(runs: impl Iterator<Item = RecordRun>) -> Vec<Vec<RecordRun>> {
     stretches
 }
 
+/// Whether the page is one of those of the log, as far as that is known.
+fn is_part(survey: Option<&Survey>, id: u64) -> bool {
+    survey.is_none_or(|survey| survey.pages.binary_search_by_key(&id, |page| page.id).is_ok())
+}
+
 fn records(stretch: &[RecordRun]) -> u64 {
     stretch.iter().map(|run| run.summary.records).sum()
 }
@@ -245,9 +251,7 @@ fn span(stretch: &[RecordRun]) -> Span {
 /// Between which records some are lost, in front of the first stretch and behind the last one too. What a
 /// survey finds behind the end of the log was never part of it.
 fn lost(files: &[PageFile], stretches: &[Vec<RecordRun>], survey: Option<&Survey>) -> Vec<(u64, u64)> {
-    let part =
-        |file: &&PageFile| survey.is_none_or(|survey| survey.pages.iter().any(|page| page.id == file.id));
-    let named = || files.iter().filter(part).filter_map(|file| file.named);
+    let named = || files.iter().filter(|file| is_part(survey, file.id)).filter_map(|file| file.named);
     // Where no good header says so, a footer may.
     let oldest = survey.and_then(|survey| survey.pages.first()).filter(|page| page.summary.records > 0);
     let before = named().map(|named| named.0).chain(oldest.map(|page| page.summary.prev_seq_no)).min();
@@ -291,7 +295,7 @@ fn removals(files: &[PageFile], kept: &[RecordRun]) -> Vec<Action> {
 fn rewrites(files: &[PageFile], kept: &[(RecordRun, bool)], end: Option<Position>) -> Vec<Action> {
     let (mut actions, mut count) = (Vec::new(), Count::default());
     for (run, seal) in kept {
-        let Some(file) = files.iter().find(|file| file.id == run.page) else { continue };
+        let Some(file) = page::find(files, run.page) else { continue };
         let mut reasons = changes(file, run, *seal, end);
         let mut said = file.footer.as_ref().map(|footer| footer.records_before);
         // The footer that is made says nothing of this, and what the footer before says holds.
@@ -320,7 +324,7 @@ fn changes(file: &PageFile, run: &RecordRun, seal: bool, end: Option<Position>) 
         Some(end) => Position::new(run.page, run.to).is_some_and(|to| to < end),
         None => file.written_to > run.to,
     };
-    let whole = file.walk.as_ref().is_some_and(|walk| walk.fault.is_none());
+    let whole = file.walk.as_ref().map_or(run.sealed, |walk| walk.fault.is_none());
     if file.runs.iter().any(|other| other.from > run.from) || !seal && goes_on() {
         reasons.push(format!("what stands behind offset {} is cut", run.to));
     } else if seal && !whole {
