@@ -4,6 +4,7 @@
 mod about;
 mod capacity;
 mod copies;
+mod damaged_record;
 mod demo;
 #[path = "../../../tests/processes/support/disk_failure.rs"]
 mod disk_failure;

@@ -1,6 +1,6 @@
 //! Finding out what is good, what stays of it, and what is to be done.
 
-use super::check;
+use super::check::{self, Count};
 use super::page::{self, PageFile, RecordRun};
 use super::{Action, Keep, Repair, Span};
 use crate::clock;
@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RING_SIZE_MAX};
 use waldo_shm_protocol::meta::{META_LEN, Meta};
-use waldo_shm_protocol::page::{PageGeometry, PageHeader};
+use waldo_shm_protocol::page::{PageGeometry, PageHeader, RECORDS_UNKNOWN};
 use waldo_shm_protocol::recovery::Survey;
 use waldo_shm_protocol::{Position, RingId, names};
 
@@ -50,17 +50,19 @@ pub(super) fn look(home: &Path, keep: Keep) -> Result<Found, OpenError> {
     let mut files = read_pages(home, &ids, &meta)?;
     // Of pages in order none stands under another's name. What a crash leaves behind them is the writer's
     // business.
-    let mut actions = if survey.is_some() { Vec::new() } else { exchanges(&files) };
+    let (mut actions, renamed) =
+        if survey.is_some() { (Vec::new(), BTreeMap::new()) } else { exchanges(&files) };
     if !actions.is_empty() {
-        // What the files hold under their right names.
-        files = read_pages_as(home, &files, &meta)?;
+        // What the files hold under the names that they will have.
+        let read = renamed.iter().map(|(id, name)| read_page(home, *name, *id, &meta));
+        files = read.collect::<Result<_, _>>()?;
     }
     // Behind the end of a log that is in order, whatever stands there is a crash's doing and the writer's
     // business.
     let end = survey.as_ref().map(|survey| survey.end());
     let part = |run: &RecordRun| {
         end.is_none_or(|end| Position::new(run.page, run.from).is_some_and(|from| from < end))
-            && survey.as_ref().is_none_or(|survey| survey.pages.iter().any(|page| page.id == run.page))
+            && is_part(survey.as_ref(), run.page)
     };
     let stretches = stretches(files.iter().flat_map(|file| &file.runs).filter(|p| part(p)).copied());
     let chosen = match keep {
@@ -93,7 +95,7 @@ pub(super) fn look(home: &Path, keep: Keep) -> Result<Found, OpenError> {
     let last = kept.len().saturating_sub(1);
     found.kept = kept.iter().enumerate().map(|(n, run)| (*run, n < last || run.sealed)).collect();
     actions.extend(removals(&files, &kept));
-    actions.extend(found.kept.iter().filter_map(|(run, seal)| rewrite(&files, run, *seal, end)));
+    actions.extend(rewrites(&files, &found.kept, end));
     let epoch_max = files.iter().map(|file| file.epoch_max).max().unwrap_or(0);
     if let Some(action) = mend_meta(&mut found, meta_damage, epoch_max) {
         actions.push(action);
@@ -141,8 +143,8 @@ fn rebuild_meta(home: &Path, ids: &[u64]) -> Result<Meta, OpenError> {
     let mut headers = Vec::new();
     for id in ids {
         let path = home.join(names::page(*id));
-        let bytes = page::read(&path).map_err(OpenError::io("read", &path))?;
-        if let Ok(header) = PageHeader::check_any(&bytes, bytes.len() as u64) {
+        let (bytes, len) = page::read_start(&path).map_err(OpenError::io("read", &path))?;
+        if let Ok(header) = PageHeader::check_any(&bytes, len) {
             *rings.entry(header.fields().ring_id).or_default() += 1;
             headers.push(header);
         }
@@ -183,38 +185,29 @@ fn read_page(home: &Path, name: u64, id: u64, meta: &Meta) -> Result<PageFile, O
 }
 
 /// The names that have to be exchanged so that each page has its own. One step puts one page into its place.
-fn exchanges(files: &[PageFile]) -> Vec<Action> {
+/// With each name that there is then, the name that the file has now.
+fn exchanges(files: &[PageFile]) -> (Vec<Action>, BTreeMap<u64, u64>) {
     let mut holds: BTreeMap<u64, Option<u64>> = files
         .iter()
         .map(|file| (file.id, file.belongs_to.or(file.header_damage.is_none().then_some(file.id))))
         .collect();
+    let mut renamed: BTreeMap<u64, u64> = files.iter().map(|file| (file.id, file.id)).collect();
     let mut actions = Vec::new();
-    while let Some((from, to)) = holds.iter().find_map(|(name, holds_page)| {
-        let to = holds_page.filter(|page| page != name)?;
-        // A page of which there is another file, under the right name, is a copy.
-        (holds.get(&to).copied().flatten() != Some(to)).then_some((*name, to))
-    }) {
-        let there = holds.insert(to, Some(to)).flatten();
-        match there {
-            Some(page) => holds.insert(from, Some(page)),
-            None => holds.insert(from, None),
-        };
-        actions.push(Action::Exchange { from: names::page(from), to: names::page(to) });
-    }
-    actions
-}
-
-/// The same files as they will be after [`exchanges`].
-fn read_pages_as(home: &Path, files: &[PageFile], meta: &Meta) -> Result<Vec<PageFile>, OpenError> {
-    let mut read: BTreeMap<u64, PageFile> = BTreeMap::new();
-    for file in files {
-        let id = file.belongs_to.unwrap_or(file.id);
-        let known = read.get(&id).is_some_and(|known| known.header_damage.is_none());
-        if !known {
-            read.insert(id, read_page(home, file.id, id, meta)?);
+    let held = |holds: &BTreeMap<u64, Option<u64>>, name: u64| holds.get(&name).copied().flatten();
+    for from in files.iter().map(|file| file.id) {
+        // A page of which there is another file, under the right name, is a copy. A name that has its page
+        // keeps it.
+        while let Some(to) = held(&holds, from).filter(|to| *to != from && held(&holds, *to) != Some(*to)) {
+            let there = holds.insert(to, Some(to)).flatten();
+            holds.insert(from, there);
+            if let Some(file) = renamed.remove(&from) {
+                let displaced = renamed.insert(to, file);
+                renamed.extend(displaced.map(|file| (from, file)));
+            }
+            actions.push(Action::Exchange { from: names::page(from), to: names::page(to) });
         }
     }
-    Ok(read.into_values().collect())
+    (actions, renamed)
 }
 
 /// Runs, each of one page, that follow one another.
@@ -235,6 +228,11 @@ fn stretches(runs: impl Iterator<Item = RecordRun>) -> Vec<Vec<RecordRun>> {
     stretches
 }
 
+/// Whether the page is one of those of the log, as far as that is known.
+fn is_part(survey: Option<&Survey>, id: u64) -> bool {
+    survey.is_none_or(|survey| survey.pages.binary_search_by_key(&id, |page| page.id).is_ok())
+}
+
 fn records(stretch: &[RecordRun]) -> u64 {
     stretch.iter().map(|run| run.summary.records).sum()
 }
@@ -253,9 +251,7 @@ fn span(stretch: &[RecordRun]) -> Span {
 /// Between which records some are lost, in front of the first stretch and behind the last one too. What a
 /// survey finds behind the end of the log was never part of it.
 fn lost(files: &[PageFile], stretches: &[Vec<RecordRun>], survey: Option<&Survey>) -> Vec<(u64, u64)> {
-    let part =
-        |file: &&PageFile| survey.is_none_or(|survey| survey.pages.iter().any(|page| page.id == file.id));
-    let named = || files.iter().filter(part).filter_map(|file| file.named);
+    let named = || files.iter().filter(|file| is_part(survey, file.id)).filter_map(|file| file.named);
     // Where no good header says so, a footer may.
     let oldest = survey.and_then(|survey| survey.pages.first()).filter(|page| page.summary.records > 0);
     let before = named().map(|named| named.0).chain(oldest.map(|page| page.summary.prev_seq_no)).min();
@@ -295,10 +291,28 @@ fn removals(files: &[PageFile], kept: &[RecordRun]) -> Vec<Action> {
     older.chain(newer).collect()
 }
 
-/// What has to change in the page of a run that stays. `end` is where the log ended, if a survey has found
-/// that.
-fn rewrite(files: &[PageFile], run: &RecordRun, seal: bool, end: Option<Position>) -> Option<Action> {
-    let file = files.iter().find(|file| file.id == run.page)?;
+/// The pages that are made anew. `end` is where the log ended, if a survey has found that.
+fn rewrites(files: &[PageFile], kept: &[(RecordRun, bool)], end: Option<Position>) -> Vec<Action> {
+    let (mut actions, mut count) = (Vec::new(), Count::default());
+    for (run, seal) in kept {
+        let Some(file) = page::find(files, run.page) else { continue };
+        let mut reasons = changes(file, run, *seal, end);
+        let mut said = file.footer.as_ref().map(|footer| footer.records_before);
+        // The footer that is made says nothing of this, and what the footer before says holds.
+        if let Some((found, wrong)) = count.unlike(said).zip(said).filter(|_| reasons.is_empty()) {
+            reasons.push(format!("a new footer ({})", check::records_before(wrong, found)));
+        }
+        if !reasons.is_empty() {
+            said = Some(RECORDS_UNKNOWN);
+            actions.push(Action::Rewrite { name: names::page(run.page), reason: reasons.join("; ") });
+        }
+        count.pass(said, run.summary.records);
+    }
+    actions
+}
+
+/// What has to change in the page of a run that stays, but for what other pages say of it.
+fn changes(file: &PageFile, run: &RecordRun, seal: bool, end: Option<Position>) -> Vec<String> {
     let mut reasons = Vec::new();
     reasons.extend(file.header_damage.as_ref().map(|damage| format!("a new header ({damage})")));
     reasons.extend(file.footer_damage.as_ref().map(|damage| format!("a new footer ({damage})")));
@@ -310,12 +324,13 @@ fn rewrite(files: &[PageFile], run: &RecordRun, seal: bool, end: Option<Position
         Some(end) => Position::new(run.page, run.to).is_some_and(|to| to < end),
         None => file.written_to > run.to,
     };
+    let whole = file.walk.as_ref().map_or(run.sealed, |walk| walk.fault.is_none());
     if file.runs.iter().any(|other| other.from > run.from) || !seal && goes_on() {
         reasons.push(format!("what stands behind offset {} is cut", run.to));
-    } else if seal && !run.sealed {
+    } else if seal && !whole {
         reasons.push("its seal is written".into());
     }
-    (!reasons.is_empty()).then(|| Action::Rewrite { name: names::page(run.page), reason: reasons.join("; ") })
+    reasons
 }
 
 /// Metadata that do not claim more than there is.
@@ -343,6 +358,8 @@ fn mend_meta(found: &mut Found, damage: Option<String>, epoch_max: u32) -> Optio
         None if claims_more => {
             format!("the log is durable up to {} and was up to {}", meta.durable, before.known_durable())
         }
+        // A second repair would do the same for ever, each time with a backup, if a first one had not helped.
+        None if before.clean_end.is_none() => return None,
         None => "the ring counts as not closed, so that the next start looks at all of it".into(),
     };
     Some(Action::Rewrite { name: names::META.into(), reason })

@@ -2,7 +2,7 @@
 
 use super::Span;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use waldo_shm_protocol::limits::{
     INDEX_ENTRY_LEN, PAGE_FOOTER_LEN, PAGE_HEADER_LEN, PAGE_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN,
@@ -62,6 +62,8 @@ pub(super) struct PageFile {
     pub(super) footer_damage: Option<String>,
     /// The footer of such a page, if it is good.
     pub(super) footer: Option<PageSummary>,
+    /// The predecessor that the record at the page's start names, if its header is good.
+    pub(super) names_before: Option<u64>,
     /// The lowest predecessor and the highest number that good headers name, also those of damaged payloads.
     pub(super) named: Option<(u64, u64)>,
     /// Behind this, up to the index, all is zero.
@@ -71,7 +73,44 @@ pub(super) struct PageFile {
 }
 
 impl PageFile {
-    fn name(&mut self, record: &Record) {
+    /// Puts a good record to `run` if it follows that, else to a new one. Returns the run that it is in.
+    fn add(&mut self, run: Option<RecordRun>, at: usize, record: &Record) -> RecordRun {
+        self.epoch_max = self.epoch_max.max(record.epoch());
+        self.durable = self.durable.max(record.durable());
+        self.name(record, at);
+        let follows = run.filter(|run| {
+            run.summary.last_seq_no == record.prev_seq_no() && run.summary.epoch <= record.epoch()
+        });
+        if follows.is_none() {
+            self.runs.extend(run);
+        }
+        let mut run = follows.unwrap_or(RecordRun {
+            page: self.id,
+            from: at as u64,
+            to: at as u64,
+            summary: PageSummary {
+                first_seq_no: record.seq_no(),
+                prev_seq_no: record.prev_seq_no(),
+                first_time_ns: record.time_ns(),
+                records_before: RECORDS_UNKNOWN,
+                ..PageSummary::default()
+            },
+            epoch_first: record.epoch(),
+            sealed: false,
+        });
+        run.to = (at + record.size()) as u64;
+        run.summary.records += 1;
+        run.summary.records_end = run.to;
+        run.summary.last_seq_no = record.seq_no();
+        run.summary.last_time_ns = record.time_ns();
+        run.summary.epoch = record.epoch();
+        run
+    }
+
+    fn name(&mut self, record: &Record, at: usize) {
+        if at == PAGE_HEADER_LEN {
+            self.names_before = Some(record.prev_seq_no());
+        }
         let (prev, last) = self.named.unwrap_or((u64::MAX, 0));
         self.named = Some((prev.min(record.prev_seq_no()), last.max(record.seq_no())));
     }
@@ -93,6 +132,16 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
+/// The first bytes of a file, as many as a header has, and its length.
+pub(super) fn read_start(path: &Path) -> io::Result<(Vec<u8>, u64)> {
+    let stat = fs::symlink_metadata(path)?;
+    let mut bytes = Vec::new();
+    if stat.is_file() {
+        fs::File::open(path)?.take(PAGE_HEADER_LEN as u64).read_to_end(&mut bytes)?;
+    }
+    Ok((bytes, stat.len()))
+}
+
 /// Looks at the file of page `id` of this ring. `likely` is the shape of a page whose header says none.
 pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry) -> PageFile {
     let mut file = PageFile {
@@ -104,6 +153,7 @@ pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry
         walk: None,
         footer_damage: None,
         footer: None,
+        names_before: None,
         named: None,
         written_to: 0,
         epoch_max: 0,
@@ -122,8 +172,8 @@ pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry
             PageHeader::new(*ring_id, id, likely, 1, 0)
         }
     };
-    scan(bytes, &header, &mut file);
     if file.header_damage.is_some() {
+        scan(bytes, &header, &[], &mut file);
         // Only records tell that this was a page.
         if let Some(run) = file.runs.first() {
             let summary = &run.summary;
@@ -131,11 +181,12 @@ pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry
         }
         return file;
     }
+    let footer = Footer::read(bytes, &header);
+    let (walk, met) = scan(bytes, &header, footer.entries(), &mut file);
     file.header = Some(header);
     file.epoch_max = file.epoch_max.max(header.fields().epoch);
-    let walk = walk(bytes, &header, file.runs.first());
     if walk.fault.is_none() {
-        match check_footer(bytes, &header, &walk.summary) {
+        match footer.check(&walk.summary, met) {
             Ok(footer) => file.footer = footer,
             Err(damage) => file.footer_damage = Some(damage),
         }
@@ -144,78 +195,74 @@ pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry
     file
 }
 
-fn walk(bytes: &[u8], header: &PageHeader, first: Option<&RecordRun>) -> PageWalk {
+/// The file of page `id` among `files`, which are in order.
+pub(super) fn find(files: &[PageFile], id: u64) -> Option<&PageFile> {
+    files.binary_search_by_key(&id, |file| file.id).ok().and_then(|at| files.get(at))
+}
+
+/// Finds every good record, payloads included: first as whoever reads the page meets them, and behind what
+/// that stops at in every place where one could start. Returns the walk, and how many entries of the index it
+/// has met.
+fn scan(bytes: &[u8], header: &PageHeader, index: &[IndexEntry], file: &mut PageFile) -> (PageWalk, usize) {
+    let limit = (header.fields().records_limit as usize).min(bytes.len());
+    file.written_to = bytes[..limit].iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
     let mut scan = PageScan::new(header, None, 0, PayloadCheck::Verify);
+    let mut run: Option<RecordRun> = None;
+    let mut met = 0;
     let fault = loop {
         match scan.step(bytes, 0) {
-            Step::Record { .. } => {}
-            Step::Seal { .. } => break None,
+            Step::Record { offset, record } => {
+                run = Some(file.add(run, offset as usize, &record));
+                let entry = IndexEntry { seq_no: record.seq_no(), time_ns: record.time_ns(), offset };
+                met += usize::from(index.get(met) == Some(&entry));
+            }
+            Step::Seal { .. } => {
+                run = run.map(|run| RecordRun { sealed: true, ..run });
+                break None;
+            }
             Step::Fault { fault, .. } => break Some(fault),
             // All of the page is here.
             Step::More { .. } => break Some(RecordFault::NoRoom { room: 0 }),
         }
     };
-    PageWalk { summary: *scan.summary(), epoch_first: first.map_or(0, |run| run.epoch_first), fault }
+    if fault.is_some() {
+        run = search(&bytes[..limit], seed_of(header), scan.offset() as usize, run, file);
+    }
+    file.runs.extend(run);
+    let epoch_first = file.runs.first().map_or(0, |run| run.epoch_first);
+    (PageWalk { summary: *scan.summary(), epoch_first, fault }, met)
 }
 
-/// Finds every good record, payloads included, at every place where one could start.
-fn scan(bytes: &[u8], header: &PageHeader, file: &mut PageFile) {
-    let seed = seed_of(header);
-    let limit = (header.fields().records_limit as usize).min(bytes.len());
-    file.written_to = bytes[..limit].iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
-    let mut at = PAGE_HEADER_LEN;
-    let mut run: Option<RecordRun> = None;
-    while at + RECORD_HEADER_LEN <= limit {
-        match good(bytes, seed, at, limit) {
-            Some((raw, Frame::Record(record))) => {
-                file.epoch_max = file.epoch_max.max(raw.epoch);
-                file.durable = file.durable.max(record.durable());
-                file.name(&record);
-                let follows = run.filter(|run| {
-                    run.summary.last_seq_no == record.prev_seq_no() && run.summary.epoch <= record.epoch()
-                });
-                if follows.is_none() {
-                    file.runs.extend(run.take());
-                }
-                let mut next = follows.unwrap_or(RecordRun {
-                    page: header.fields().page_id,
-                    from: at as u64,
-                    to: at as u64,
-                    summary: PageSummary {
-                        first_seq_no: record.seq_no(),
-                        prev_seq_no: record.prev_seq_no(),
-                        first_time_ns: record.time_ns(),
-                        records_before: RECORDS_UNKNOWN,
-                        ..PageSummary::default()
-                    },
-                    epoch_first: record.epoch(),
-                    sealed: false,
-                });
+/// Looks for records from `at` on, up to the end or a seal. `run` ends at `at`. Returns the last run.
+fn search(
+    bytes: &[u8],
+    seed: PageSeed,
+    mut at: usize,
+    mut run: Option<RecordRun>,
+    file: &mut PageFile,
+) -> Option<RecordRun> {
+    while at + RECORD_HEADER_LEN <= bytes.len() {
+        match good_header(bytes, seed, at, bytes.len()) {
+            Some((_, Frame::Record(record))) if payload_is_good(bytes, at, &record) => {
+                run = Some(file.add(run, at, &record));
                 at += record.size();
-                next.to = at as u64;
-                next.summary.records += 1;
-                next.summary.records_end = at as u64;
-                next.summary.last_seq_no = record.seq_no();
-                next.summary.last_time_ns = record.time_ns();
-                next.summary.epoch = record.epoch();
-                run = Some(next);
             }
             Some((_, Frame::Seal(seal))) => {
-                if let Some(run) = run.as_mut().filter(|p| p.summary.last_seq_no == seal.last_seq_no()) {
+                if let Some(run) = run.as_mut().filter(|run| run.summary.last_seq_no == seal.last_seq_no()) {
                     run.sealed = true;
                 }
                 break;
             }
-            None => {
+            other => {
                 file.runs.extend(run.take());
-                if let Some((_, Frame::Record(record))) = good_header(bytes, seed, at, limit) {
-                    file.name(&record);
+                if let Some((_, Frame::Record(record))) = other {
+                    file.name(&record, at);
                 }
                 at += RECORD_ALIGN;
             }
         }
     }
-    file.runs.extend(run);
+    run
 }
 
 fn seed_of(header: &PageHeader) -> PageSeed {
@@ -229,51 +276,56 @@ fn good_header(bytes: &[u8], seed: PageSeed, at: usize, limit: usize) -> Option<
     Some((raw, frame))
 }
 
-fn good(bytes: &[u8], seed: PageSeed, at: usize, limit: usize) -> Option<(RawRecord, Frame)> {
-    let (raw, frame) = good_header(bytes, seed, at, limit)?;
-    if let Frame::Record(record) = &frame {
-        let payload = bytes.get(at + RECORD_HEADER_LEN..at + RECORD_HEADER_LEN + record.payload_len())?;
-        record.verify_payload(payload).ok()?;
-    }
-    Some((raw, frame))
+fn payload_is_good(bytes: &[u8], at: usize, record: &Record) -> bool {
+    let payload = bytes.get(at + RECORD_HEADER_LEN..at + RECORD_HEADER_LEN + record.payload_len());
+    payload.is_some_and(|payload| record.verify_payload(payload).is_ok())
 }
 
-/// What the footer says, if there is one that counts. Where there is none, the writer makes one when it opens
-/// the ring.
-fn check_footer(
-    bytes: &[u8],
-    header: &PageHeader,
-    found: &PageSummary,
-) -> Result<Option<PageSummary>, String> {
-    let geometry = header.geometry();
-    let faulty = |what: &str, fault: PageFault| match judge::footer(&fault) {
-        FooterVerdict::None => Ok(None),
-        FooterVerdict::Damage => Err(format!("{what}: {fault}")),
-    };
-    let footer = match PageFooter::check(&bytes[geometry.footer_offset() as usize..], header) {
-        Ok(footer) => footer,
-        Err(fault) => return faulty("page footer", fault),
-    };
-    let said = footer.summary();
-    if judge::footer_is_stale(said.records_end, found.records_end) {
-        return Ok(None);
+/// Footer and index of a page, unchecked against what it holds.
+struct Footer {
+    footer: Result<PageFooter, PageFault>,
+    index: Result<Vec<IndexEntry>, PageFault>,
+}
+
+impl Footer {
+    fn read(bytes: &[u8], header: &PageHeader) -> Footer {
+        let geometry = header.geometry();
+        let footer = PageFooter::check(&bytes[geometry.footer_offset() as usize..], header);
+        let index = footer.and_then(|footer| {
+            let (start, len) = footer.index_range(&geometry);
+            footer.check_index(&bytes[start as usize..start as usize + len])
+        });
+        Footer { footer, index }
     }
-    if let Some((what, said, found)) = footer.mismatch(found) {
-        return Err(format!("the footer says {said} for {what}, the page holds {found}"));
+
+    /// The index, as far as it can be read.
+    fn entries(&self) -> &[IndexEntry] {
+        self.index.as_deref().unwrap_or_default()
     }
-    let (start, len) = footer.index_range(&geometry);
-    let index = match footer.check_index(&bytes[start as usize..start as usize + len]) {
-        Ok(index) => index,
-        Err(fault) => return faulty("sparse index", fault),
-    };
-    let seed = seed_of(header);
-    let fits = |entry: &IndexEntry| {
-        matches!(good(bytes, seed, entry.offset as usize, bytes.len()),
-            Some((_, Frame::Record(record))) if record.seq_no() == entry.seq_no && record.time_ns() == entry.time_ns)
-    };
-    match index.iter().all(fits) {
-        true => Ok(Some(said)),
-        false => Err("an entry of the sparse index fits no record".into()),
+
+    /// What the footer says, if there is one that counts. Where there is none, the writer makes one when it
+    /// opens the ring. `met` entries of the index fit a record, each behind the one before.
+    fn check(&self, found: &PageSummary, met: usize) -> Result<Option<PageSummary>, String> {
+        let faulty = |what: &str, fault: &PageFault| match judge::footer(fault) {
+            FooterVerdict::None => Ok(None),
+            FooterVerdict::Damage => Err(format!("{what}: {fault}")),
+        };
+        let footer = match &self.footer {
+            Ok(footer) => footer,
+            Err(fault) => return faulty("page footer", fault),
+        };
+        let said = footer.summary();
+        if judge::footer_is_stale(said.records_end, found.records_end) {
+            return Ok(None);
+        }
+        if let Some((what, said, found)) = footer.mismatch(found) {
+            return Err(format!("the footer says {said} for {what}, the page holds {found}"));
+        }
+        match &self.index {
+            Err(fault) => faulty("sparse index", fault),
+            Ok(index) if met < index.len() => Err("an entry of the sparse index fits no record".into()),
+            Ok(_) => Ok(Some(said)),
+        }
     }
 }
 
@@ -287,7 +339,10 @@ pub(super) fn rebuild(bytes: &[u8], header: &PageHeader, run: &RecordRun, seal: 
     let mut index: Vec<IndexEntry> = Vec::new();
     let mut durable = Position::NONE;
     while at < run.to as usize {
-        let Some((raw, Frame::Record(record))) = good(bytes, seed, at, run.to as usize) else { break };
+        let Some((raw, Frame::Record(record))) = good_header(bytes, seed, at, run.to as usize) else { break };
+        if !payload_is_good(bytes, at, &record) {
+            break;
+        }
         let size = record.size();
         page[to..to + size].copy_from_slice(&bytes[at..at + size]);
         // What it says was durable lies before it, wherever it stands now.

@@ -57,7 +57,8 @@ fn step(home: &Path, found: &Found, action: &Action, backup: &Path) -> io::Resul
             let path = home.join(name);
             backup::keep(&path, backup)?;
             let id = names::parse_page(name);
-            let kept = found.kept.iter().find(|(run, _)| Some(run.page) == id);
+            let at = id.and_then(|id| found.kept.binary_search_by_key(&id, |(run, _)| run.page).ok());
+            let kept = at.and_then(|at| found.kept.get(at));
             if let (Some((run, seal)), Some(header)) = (kept, id.and_then(|id| found.headers.get(&id))) {
                 let bytes = page::rebuild(&page::read(&path)?, header, run, *seal);
                 replace(home, name, &bytes)?;

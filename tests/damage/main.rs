@@ -5,6 +5,8 @@
 //! none stood before it: each had ways of its own to find damage.
 #![allow(clippy::unwrap_used, reason = "a test, helpers included, fails by panicking")]
 
+mod twice;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
