@@ -23,6 +23,8 @@ pub(crate) struct Faults {
     pub(crate) sync: AtomicU64,
     /// Making a new page file.
     pub(crate) create: AtomicU64,
+    /// The same, from this number of page files on (ENOSPC); 0 for none.
+    pub(crate) files_max: AtomicU64,
     /// Giving a page its name, from this number of pages on (ENOSPC); 0 for none.
     pub(crate) pages_max: AtomicU64,
     /// Taking the name of a page away.
@@ -108,7 +110,6 @@ impl Faults {
 
     /// The most page files there have been at a time, of those made on this disk.
     pub(crate) fn files_max(&self) -> usize {
-        let is_page = |name: &str| ["page-", "fresh-", "trim-"].iter().any(|part| name.contains(part));
         let (mut files, mut max) = (0, 0);
         for (_, entry) in self.log.lock().iter() {
             match entry.split_once(' ') {
@@ -137,6 +138,11 @@ impl Faults {
     }
 }
 
+/// Whether it is a page, was one, or is to become one.
+fn is_page(name: &str) -> bool {
+    ["page-", "fresh-", "trim-"].iter().any(|part| name.contains(part))
+}
+
 pub(crate) struct FaultyDisk {
     inner: OsDisk,
     pub(crate) faults: Arc<Faults>,
@@ -150,8 +156,17 @@ impl FaultyDisk {
 
     fn wrap(&self, name: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
         let faults = Arc::clone(&self.faults);
-        let page = ["page-", "fresh-", "trim-"].iter().any(|part| name.contains(part));
-        Arc::new(FaultyFile { inner: file, faults, page, diverted: OnceLock::new() })
+        Arc::new(FaultyFile { inner: file, faults, page: is_page(name), diverted: OnceLock::new() })
+    }
+
+    /// Refuses if there are as many names of this kind as there may be.
+    fn room_for(&self, max: &AtomicU64, is_one: impl Fn(&str) -> bool) -> io::Result<()> {
+        let max = max.load(Ordering::Relaxed) as usize;
+        let there = || self.inner.list().map(|names| names.iter().filter(|name| is_one(name)).count());
+        if max > 0 && there()? >= max {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        Ok(())
     }
 }
 
@@ -161,6 +176,7 @@ impl Disk for FaultyDisk {
             Faults::check(&self.faults.create).inspect_err(|_| {
                 self.faults.refused.fetch_add(1, Ordering::Relaxed);
             })?;
+            self.room_for(&self.faults.files_max, is_page)?;
         }
         self.faults.note(format!("create {name}"));
         Ok(self.wrap(name, self.inner.create(name, rights)?))
@@ -174,11 +190,8 @@ impl Disk for FaultyDisk {
         if to.contains("trim-") {
             Faults::check(&self.faults.trim)?;
         }
-        let pages_max = self.faults.pages_max.load(Ordering::Relaxed);
-        let pages =
-            || self.inner.list().map(|names| names.iter().filter_map(|name| parse_page(name)).count());
-        if parse_page(to).is_some() && pages_max > 0 && pages()? as u64 >= pages_max {
-            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        if parse_page(to).is_some() {
+            self.room_for(&self.faults.pages_max, |name| parse_page(name).is_some())?;
         }
         self.faults.note(format!("rename {from} {to}"));
         self.inner.rename(from, to)

@@ -46,6 +46,8 @@ pub(super) struct Life<'a> {
     places: Vec<(Position, u64)>,
     /// The disk was full, and the ring gave up pages for that.
     gave_up: bool,
+    /// Pages that were given up for that when the ring had just been opened: lives before this one count.
+    trims_before: u64,
 }
 
 /// Pages that a ring holds before the oldest goes, at least, if the disk has room for them.
@@ -57,16 +59,20 @@ fn pages_min(options: &WriterOptions) -> u32 {
     }
 }
 
-/// Whether the ring has given up pages because the disk was full, or is about to. To be asked after the disk.
-fn gives_up(core: &Core, options: &WriterOptions) -> bool {
-    let trims = core.control.publisher().segment().counters().get(Counter::FullDiskTrims);
-    core.pages_max() < options.ring_size as usize || trims > 0
+/// Pages that were trimmed because the disk was full.
+fn full_disk_trims(core: &Core) -> u64 {
+    core.control.publisher().segment().counters().get(Counter::FullDiskTrims)
+}
+
+/// Whether the ring has fewer pages than it should have, for want of room.
+fn is_smaller(core: &Core, options: &WriterOptions) -> bool {
+    core.pages_max() < options.ring_size as usize
 }
 
 impl<'a> Life<'a> {
     pub(super) fn new(home: &'a Path, truth: &'a mut Truth, number: u32, known: Known, rng: Rng) -> Life<'a> {
         let disk = SimDisk::new(State::default(), Faults::none());
-        Life { home, truth, number, known, rng, disk, places: Vec::new(), gave_up: false }
+        Life { home, truth, number, known, rng, disk, places: Vec::new(), gave_up: false, trims_before: 0 }
     }
 
     /// Lives on `start`. `power` says that what was committed only may be gone in it.
@@ -109,7 +115,7 @@ impl<'a> Life<'a> {
         } else {
             self.append_alone(writer, regime);
         }
-        self.gave_up |= gives_up(&core, &options);
+        self.gave_up |= is_smaller(&core, &options) || full_disk_trims(&core) > self.trims_before;
         Ok(())
     }
 
@@ -134,7 +140,9 @@ impl<'a> Life<'a> {
             return Err(Broken { rule: "other tip", how: format!("tip {tip}, the files end with {found}") });
         }
         // The oldest pages go without a word if the ring is to have fewer.
-        self.gave_up = gives_up(&writer.core(), writer.options());
+        // It becomes smaller before it gives up the first page, and larger again only with appends.
+        self.gave_up = is_smaller(&writer.core(), writer.options());
+        self.trims_before = full_disk_trims(&writer.core());
         let pages_min = if self.gave_up { 1 } else { pages_min(writer.options()) };
         let full = pages.iter().filter(|page| page.records > 0).count() >= pages_min as usize;
         owed.check_cut(start, Held { first: if full { 0 } else { first }, tip, epoch }, report.cut.as_ref())?;

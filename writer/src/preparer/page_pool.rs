@@ -111,12 +111,13 @@ impl PagePool {
     ) -> PagePool {
         let oldest = held.front().map_or(active.id, |page| page.id);
         factory.core.oldest_page.store(oldest, Ordering::Relaxed);
+        let pages_max = factory.core.pages_max();
         PagePool {
             factory,
             ring_size,
-            pages_max: ring_size,
+            pages_max,
             expiry_ns: 0,
-            turns_left: 0,
+            turns_left: pages_max,
             held,
             complete: Vec::new(),
             active,

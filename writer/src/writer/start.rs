@@ -1,5 +1,7 @@
 //! From a directory to a live writer.
 
+mod active_page;
+
 use super::recovery_heartbeat::RecoveryHeartbeat;
 use super::started::Started;
 use super::{Writer, sum_records};
@@ -13,7 +15,7 @@ use crate::error::OpenError;
 use crate::lock::WriterLock;
 use crate::metafile::MetaFile;
 use crate::options::{Durability, Io, WriterOptions};
-use crate::page::{Page, PageTemplate};
+use crate::page::PageTemplate;
 use crate::preparer::{HeldPage, InitialPages, Preparer};
 use crate::recover::{self, OpenReport};
 use crate::rights::RightsChange;
@@ -24,9 +26,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use waldo_shm_protocol::limits::PAGE_HEADER_LEN;
 use waldo_shm_protocol::meta::Meta;
-use waldo_shm_protocol::page::{PageGeometry, PageHeader};
+use waldo_shm_protocol::page::PageGeometry;
 use waldo_shm_protocol::record::Stamp;
 use waldo_shm_protocol::recovery::{FoundPage, Survey};
 use waldo_shm_protocol::segment::{PageInfo, SegmentGeometry, WriterState};
@@ -223,11 +224,6 @@ fn scratch(disk: &dyn Disk) -> std::io::Result<Arc<dyn DiskFile>> {
     Ok(scratch)
 }
 
-/// A page that has no records yet.
-fn open_empty(disk: &dyn Disk, header: PageHeader) -> std::io::Result<Page> {
-    Ok(Page::open(disk, header)?.taken_up(PAGE_HEADER_LEN as u64))
-}
-
 struct Start {
     core: Arc<Core>,
     engine: Engine<super::WriteProgress>,
@@ -258,7 +254,7 @@ impl Start {
         let ready = survey
             .ready
             .filter(|ready| ready.id > active.page.id && ready.header.geometry() == self.geometry)
-            .map(|ready| open_empty(&*self.core.disk, ready.header))
+            .map(|ready| active_page::open_empty(&*self.core.disk, ready.header))
             .transpose()
             .map_err(OpenError::io("open", self.core.disk.path(&names::page(active.page.id + 1))))?;
         self.publish(&survey.pages, &active, tip);
@@ -317,36 +313,6 @@ impl Start {
             home: self.home,
             _lock: self.lock,
         })
-    }
-
-    /// The page that the log goes on in. Takes it out of what was found.
-    fn active_page(&self, survey: &mut Survey, template: PageTemplate) -> Result<ActivePage, OpenError> {
-        let disk = &*self.core.disk;
-        // Empty, but made for shorter records than the ring takes now: another file gets the page's name.
-        let outgrown = survey.pages.pop_if(|last| {
-            last.summary.records == 0 && !last.sealed && last.header.geometry() != self.geometry
-        });
-        if outgrown.is_none()
-            && let Some(last) = survey.pages.pop_if(|last| !last.sealed)
-        {
-            let path = disk.path(&names::page(last.id));
-            let page = Page::open(disk, last.header).map_err(OpenError::io("open", path))?;
-            let page = page.taken_up(last.summary.records_end);
-            return Ok(ActivePage::resumed(Arc::new(page), last.summary, last.index));
-        }
-        let last = survey.pages.last();
-        let id = outgrown.map_or(survey.next_id, |page| page.id);
-        let before = last.map_or(0, |last| sum_records(last.summary.records_before, last.summary.records));
-        let ready = survey.ready.filter(|ready| ready.id == id && ready.header.geometry() == self.geometry);
-        let path = disk.path(&names::page(id));
-        let page = match ready {
-            Some(ready) => open_empty(disk, ready.header).map_err(OpenError::io("open", path))?,
-            None => {
-                let template = PageTemplate { durable: true, ..template };
-                template.fresh(disk, id).map_err(OpenError::io("create", path))?
-            }
-        };
-        Ok(ActivePage::empty(Arc::new(page), before, self.opened.epoch))
     }
 
     fn publish(&self, sealed: &[FoundPage], active: &ActivePage, tip: Option<u64>) {

@@ -4,6 +4,7 @@ mod full_disk;
 mod geometry;
 mod in_flight;
 mod keep_for;
+mod restarts;
 mod strange_payloads;
 mod trimming;
 

@@ -8,10 +8,10 @@ use crate::testing::Home;
 use std::time::{Duration, Instant};
 use waldo_shm_protocol::names;
 
-const HOUR: u64 = 3_600_000_000_000;
+pub(super) const HOUR: u64 = 3_600_000_000_000;
 
 /// Fills so many pages with records of a time; the next record begins another page.
-fn fill(writer: &mut Writer, pages: u64, time_ns: u64) {
+pub(super) fn fill(writer: &mut Writer, pages: u64, time_ns: u64) {
     let last = writer.committed().page() + pages;
     while writer.committed().page() < last {
         let tip = writer.tip().unwrap_or(0);
@@ -19,11 +19,11 @@ fn fill(writer: &mut Writer, pages: u64, time_ns: u64) {
     }
 }
 
-fn oldest(home: &Home) -> u64 {
+pub(super) fn oldest(home: &Home) -> u64 {
     home.names().iter().filter_map(|name| names::parse_page(name)).min().unwrap()
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}");
