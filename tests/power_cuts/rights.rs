@@ -119,6 +119,9 @@ impl Changes {
     /// One change, one cut, and what is there then.
     fn change(&mut self) -> Result<(), String> {
         self.lives += 1;
+        // What is looked at now is what a power cut leaves: an older link, say, could come back with the
+        // rights of a change that was cut before.
+        self.commit();
         let before = self.look();
         let to = loop {
             let to = (self.dice.pick(&GROUPS), self.dice.pick(&MODES));
@@ -159,7 +162,8 @@ impl Changes {
     fn wait_for_a_step(&mut self, child: &Child, before: &All, to: Rights) -> Vec<Said> {
         let home = self.home();
         let differing = of_readers(before).filter(|(_, rights)| **rights != to);
-        let names: Vec<&String> = differing.map(|(name, _)| name).collect();
+        let home_differs = before.get_key_value(".").filter(|(_, rights)| **rights != of_directory(to));
+        let names: Vec<&String> = differing.chain(home_differs).map(|(name, _)| name).collect();
         let name = names[self.dice.within(0..=names.len() as u64 - 1) as usize];
         let mut heard = Vec::new();
         let deadline = Instant::now() + PATIENCE;
@@ -167,23 +171,27 @@ impl Changes {
         while !changed() && Instant::now() < deadline && !child.is_silent() {
             heard.extend(child.hear(Instant::now()));
         }
-        let commit = || File::open(&home).and_then(|dir| Ok(nix::unistd::syncfs(&dir)?)).unwrap();
         match self.dice.within(0..=4) {
             0 => {}
-            1 => commit(),
+            1 => self.commit(),
             2 => {
                 child.signal(Signal::SIGSTOP);
-                commit();
+                self.commit();
             }
             3 => {
                 child.signal(Signal::SIGSTOP);
-                commit();
+                self.commit();
                 child.signal(Signal::SIGCONT);
                 std::thread::sleep(self.dice.time(Duration::from_millis(2)));
             }
             _ => std::thread::sleep(self.dice.time(Duration::from_millis(20))),
         }
         heard
+    }
+
+    /// Makes all that has been done so far durable.
+    fn commit(&self) {
+        File::open(self.home()).and_then(|dir| Ok(nix::unistd::syncfs(&dir)?)).unwrap();
     }
 
     /// Cuts the power while `child` runs; what it had still said. What it says of durability once the cut has
@@ -223,10 +231,17 @@ impl Changes {
         // others with rights of their own.
         let ring = before["ring.meta"];
         for (name, found) in &now {
-            let before = before.get(name).unwrap_or(&ring);
+            // A page that was trimmed meanwhile has the rights that it had.
+            let page = name.strip_prefix("scratch-trim-").map(|id| format!("page-{id}"));
+            let before = before.get(name).or_else(|| before.get(&page?)).unwrap_or(&ring);
             for group in [GROUPS[0], GROUPS[1], NOT_OF_ANY] {
-                let of_ring = name != "writer.lock" && (may_read(ring, group) || may_read(to, group));
-                let allowed = name == "." || may_read(*before, group) || of_ring;
+                let of_ring = match name.as_str() {
+                    "writer.lock" => false,
+                    // It is never made anew, so that it has what it had, or what it is to have.
+                    "." => may_read(of_directory(to), group),
+                    _ => may_read(ring, group) || may_read(to, group),
+                };
+                let allowed = may_read(*before, group) || of_ring;
                 if may_read(*found, group) && !allowed {
                     return Err(format!(
                         "{name}: {before:?} to {to:?} became {found:?}, in a ring of {ring:?}: {group} may read it"
@@ -235,7 +250,9 @@ impl Changes {
             }
         }
         if before["ring.meta"] != now["ring.meta"] {
-            let late: Vec<_> = of_readers(&now).filter(|(_, found)| **found != to).collect();
+            // The change of its own group and mode can have been cut, too.
+            let others = of_readers(&now).filter(|(name, _)| *name != "ring.meta");
+            let late: Vec<_> = others.filter(|(_, found)| **found != to).collect();
             if !late.is_empty() {
                 return Err(format!("ring.meta was changed to {to:?}, and {late:?} not"));
             }
@@ -245,7 +262,7 @@ impl Changes {
 
     /// The next opening that asks for the same does the rest.
     fn judge_finished(&self, to: Rights) -> Result<(), String> {
-        let directory = (to.0, 0o2700 | to.1 & 0o044 | (to.1 & 0o044) >> 2);
+        let directory = of_directory(to);
         let now = self.look();
         let other = of_readers(&now).find(|(_, found)| **found != to);
         match other.or_else(|| now.get_key_value(".").filter(|(_, found)| **found != directory)) {
@@ -269,6 +286,11 @@ impl Changes {
         while child.hear(Instant::now() + PATIENCE).is_some() {}
         self.oracle.judge(&found, true).map(drop)
     }
+}
+
+/// What the directory has where the files have `files`.
+fn of_directory(files: Rights) -> Rights {
+    (files.0, 0o2700 | files.1 & 0o044 | (files.1 & 0o044) >> 2)
 }
 
 /// What nobody but the owner can open, whatever the ring's rights are.
