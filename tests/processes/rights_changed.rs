@@ -208,11 +208,11 @@ fn killed_between_two_steps_a_change_lets_nobody_in_and_is_finished_by_the_next(
             first.expect("opened");
             append(&mut first, 1000);
             close(first);
-            let before = all_rights(&ring);
             if prepared {
                 chown(ring.home(), None, Some(to.0)).unwrap();
                 fs::set_permissions(ring.home(), fs::Permissions::from_mode(directory(to.1))).unwrap();
             }
+            let before = all_rights(&ring);
             let args = as_user(setup(to).args(ring.home()), WRITER, WRITER).with("groups", READERS);
             let mut second = Child::spawn("writer", args.with(name, value));
             // Some steps are none of this change, or come later than the opening.
@@ -222,9 +222,10 @@ fn killed_between_two_steps_a_change_lets_nobody_in_and_is_finished_by_the_next(
             died += u32::from(second.ended_by() == Some(Signal::SIGSYS as i32));
             second.kill();
             for (file, found) in all_rights(&ring) {
-                let Some(before) = before.get(&file).filter(|_| file != ".") else { continue };
+                let Some(before) = before.get(&file) else { continue };
+                let after = if file == "." { (to.0, directory(to.1)) } else { to };
                 for group in [WRITER, READERS, OTHERS, NOT_OF_ANY] {
-                    let allowed = may_read(*before, group) || may_read(to, group);
+                    let allowed = may_read(*before, group) || may_read(after, group);
                     assert!(!may_read(found, group) || allowed, "{from:?} {to:?} {name} {file} {found:?}");
                 }
             }
