@@ -5,7 +5,7 @@ use super::recovery::look;
 use super::truth::{Entry, Truth};
 use crate::core::Core;
 use crate::disk::simulated::{Faults, Known, Lie, Op, Rng, SimDisk, State};
-use crate::{AppendError, Durability, Log, Position, SharedWriter, Writer, WriterOptions};
+use crate::{AppendError, Durability, Log, OnFull, Position, SharedWriter, Writer, WriterOptions};
 use std::path::Path;
 use std::sync::Arc;
 use waldo_shm_protocol::segment::Counter;
@@ -98,7 +98,11 @@ impl<'a> Life<'a> {
         let opened = Writer::open_on(self.home, Arc::new(self.disk.clone()), regime.options.clone());
         let writer = match opened {
             Ok(writer) => writer,
-            Err(_) if self.disk.failed() > 0 => return Ok(()),
+            Err(_) if self.disk.failed() > 0 => {
+                // It may have given up pages before it failed.
+                self.gave_up = regime.options.on_full == OnFull::DropOldest;
+                return Ok(());
+            }
             Err(error) => return Err(does_not_open(&error)),
         };
         self.disk.set_lie(regime.lie);
