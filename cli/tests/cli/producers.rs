@@ -225,7 +225,7 @@ fn what_a_service_that_is_gone_has_not_acknowledged_is_told() {
     let mut producer = Process::start(&mut append(&place, &["--wait", "0s"]));
     producer.write(b"1\n2\n");
     until_tip(&place.join("ring"), 3);
-    service.signal(Signal::SIGSTOP);
+    service.stop();
     producer.write(b"3\n4\n5\n");
     until("it has sent everything", || producer.waits_for_input().then_some(()));
     service.signal(Signal::SIGKILL);

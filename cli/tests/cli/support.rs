@@ -147,6 +147,19 @@ impl Process {
         self.child.id()
     }
 
+    /// Stops it. Its threads may run on for a moment after the signal has been sent.
+    pub fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        until("all its threads are stopped", || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().flatten();
+            let is_stopped = |task: std::fs::DirEntry| {
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+            };
+            tasks.into_iter().all(is_stopped).then_some(())
+        });
+    }
+
     /// Whether everything that it was sent has been read, and it waits for more.
     pub fn waits_for_input(&self) -> bool {
         let stdin = self.child.stdin.as_ref().unwrap();
