@@ -63,14 +63,7 @@ impl<'a> PageWalk<'a> {
 
     /// What has been found, for the check.
     pub(super) fn walked(&self, fault: Option<RecordFault>) -> WalkedPage {
-        WalkedPage {
-            id: self.header.fields().page_id,
-            summary: *self.summary(),
-            epoch_first: self.epoch_first,
-            fault,
-            footer: self.tail.check(self.summary()),
-            footer_at: self.header.geometry().footer_offset(),
-        }
+        WalkedPage::new(self.header, &self.tail, self.summary(), self.epoch_first, fault)
     }
 
     /// Where reading ends at the latest.

@@ -93,7 +93,7 @@ pub enum Damage {
     #[error("page footer: {0}")]
     Footer(PageFault),
     /// The footer does not describe the page.
-    #[error("the footer says {stored} for {what}, the page holds {found}")]
+    #[error("the footer says {stored} for {what}, it is {found}")]
     FooterMismatch {
         /// Which number.
         what: &'static str,

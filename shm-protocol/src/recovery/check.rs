@@ -3,9 +3,9 @@
 //! and repair use this code, so they agree about what is damage.
 
 use super::damage::{Damage, DamageKind};
-use super::tail::FooterCheck;
+use super::tail::{FooterCheck, PageTail};
 use crate::limits::PAGE_HEADER_LEN;
-use crate::page::{PageSummary, RECORDS_UNKNOWN};
+use crate::page::{PageHeader, PageSummary, RECORDS_UNKNOWN};
 use crate::record::RecordFault;
 
 /// What a walk through a page, with every check, has found.
@@ -19,10 +19,30 @@ pub struct WalkedPage {
     pub epoch_first: u32,
     /// What the walk stopped at; `None` if that was the seal.
     pub fault: Option<RecordFault>,
-    /// What its footer and index are, held against that. Of interest only if the seal is there.
+    /// What its footer and index are, held against that. Without a seal no footer counts.
     pub footer: FooterCheck,
     /// Where the footer stands.
     pub footer_at: u64,
+}
+
+impl WalkedPage {
+    /// A page with this header. `tail` has met its records.
+    pub fn new(
+        header: &PageHeader,
+        tail: &PageTail,
+        summary: &PageSummary,
+        epoch_first: u32,
+        fault: Option<RecordFault>,
+    ) -> WalkedPage {
+        WalkedPage {
+            id: header.fields().page_id,
+            summary: *summary,
+            epoch_first,
+            fault,
+            footer: if fault.is_none() { tail.check(summary) } else { Ok(None) },
+            footer_at: header.geometry().footer_offset(),
+        }
+    }
 }
 
 /// How many records there are before a page, from what the footers say, one after the other.

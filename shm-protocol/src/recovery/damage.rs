@@ -35,7 +35,7 @@ pub enum DamageKind {
     #[error("page footer: {0}")]
     Footer(PageFault),
     /// The footer says otherwise than the page holds, or than stands before the page.
-    #[error("the footer says {stored} for {what}, the page holds {found}")]
+    #[error("the footer says {stored} for {what}, it is {found}")]
     FooterMismatch {
         /// Which number.
         what: &'static str,
