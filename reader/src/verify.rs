@@ -18,10 +18,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use waldo_shm_protocol::limits::RECORD_HEADER_LEN;
 use waldo_shm_protocol::meta::Meta;
-use waldo_shm_protocol::page::RECORDS_UNKNOWN;
 use waldo_shm_protocol::record::RecordFault;
-use waldo_shm_protocol::recovery::judge::{self, FooterVerdict};
-use waldo_shm_protocol::recovery::{self, DamageKind, Survey};
+use waldo_shm_protocol::recovery::{self, CheckedPage, LogCheck, Stop, Survey};
 use waldo_shm_protocol::{Position, names};
 
 /// Checks the ring in `home`. `on_progress` is called every few megabytes.
@@ -57,9 +55,7 @@ pub fn verify(
         home,
         ends: plan.ends,
         progress: Progress { page: 0, bytes_done: 0, bytes_total },
-        prev: None,
-        epoch: 0,
-        records_before: None,
+        log: LogCheck::default(),
         report: VerifyReport {
             ring_id: meta.ring_id,
             pages: 0,
@@ -100,9 +96,7 @@ struct Check {
     home: PathBuf,
     ends: Ends,
     progress: Progress,
-    prev: Option<u64>,
-    epoch: u32,
-    records_before: Option<u64>,
+    log: LogCheck,
     report: VerifyReport,
 }
 
@@ -111,8 +105,13 @@ impl Check {
         self.home.join(names::page(id))
     }
 
-    fn damaged(&self, page: u64, offset: u64, damage: Damage) -> VerifyError {
-        VerifyError::Damaged { path: self.path(page), page, offset, seq_no: self.prev, damage }
+    fn damaged(&self, page: u64, offset: u64, seq_no: Option<u64>, damage: Damage) -> VerifyError {
+        VerifyError::Damaged { path: self.path(page), page, offset, seq_no, damage }
+    }
+
+    fn found(&self, damage: &recovery::Damage) -> VerifyError {
+        let seq_no = (damage.after_seq_no > 0).then_some(damage.after_seq_no);
+        self.damaged(damage.page, damage.offset, seq_no, damage.kind.into())
     }
 
     /// Whether page `id` is gone because the writer has trimmed it. The writer trims the oldest page first,
@@ -130,7 +129,7 @@ impl Check {
             Ok(Opened::Gone(_)) if matches!(self.ends, Ends::Live(_)) && self.trimmed_meanwhile(id) => {
                 self.report.notes.push(format!("page {id} was trimmed during the check"));
                 // It may have overtaken the check in the middle of the ring.
-                (self.prev, self.records_before) = (None, None);
+                self.log.skip();
                 return Ok(true);
             }
             // The survey has judged every header.
@@ -142,7 +141,7 @@ impl Check {
             Ends::Live(live) if live.page() == id => Some(u64::from(live.offset())),
             _ => None,
         };
-        let mut walk = PageWalk::new(&file, &path, &header, (self.prev, self.epoch), end);
+        let mut walk = PageWalk::new(&file, &path, &header, self.log.expected(), end)?;
         let base = self.progress.bytes_done;
         let outcome = walk.run(|offset| {
             self.progress.page = id;
@@ -155,122 +154,83 @@ impl Check {
         if summary.records > 0 {
             self.report.first_seq_no.get_or_insert(summary.first_seq_no);
             self.report.last_seq_no = Some(summary.last_seq_no);
-            self.prev = Some(summary.last_seq_no);
         }
-        self.epoch = summary.epoch;
         self.report.records += summary.records;
         self.report.payload_bytes += walk.payload_bytes;
         if let Some(position) = Position::new(id, walk.offset()) {
             self.report.end = position;
         }
-        match outcome {
-            End::Live => Ok(false),
-            End::Seal(seal) => {
-                let counted = [
-                    ("the number of records", seal.records(), summary.records),
-                    ("the last record", seal.last_seq_no(), summary.last_seq_no),
-                ];
-                for (what, stored, found) in counted {
-                    if stored != found {
-                        return Err(self.damaged(id, walk.offset(), Damage::Seal { what, stored, found }));
-                    }
-                }
+        let fault = match outcome {
+            End::Live => return Ok(false),
+            End::Seal => {
                 let behind = walk.offset() + RECORD_HEADER_LEN as u64;
                 self.report.end = Position::new(id, behind).unwrap_or(self.report.end);
-                self.footer(id, &walk)?;
-                Ok(true)
+                None
             }
-            End::Fault(fault) => self.decide(id, &walk, fault),
+            End::Fault(fault) => Some(fault),
+        };
+        let mut log = self.log;
+        let checked = log.page(&walk.walked(fault), |offset| self.stop(id, offset, &walk));
+        self.log = log;
+        match checked.map_err(|damage| self.found(&damage))? {
+            CheckedPage::Whole => {}
+            CheckedPage::NoFooter => {
+                self.report.notes.push(format!("page {id} is sealed and has no good footer yet"));
+            }
+            CheckedPage::TornSeal => self.report.notes.push(format!(
+                "page {id}, offset {}: the seal was torn by a crash; the writer writes it again when it starts",
+                walk.offset()
+            )),
+            CheckedPage::End => {
+                self.report.notes.extend(fault.and_then(|fault| self.torn_tail(id, walk.offset(), fault)));
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
 
     fn open_error(&self, id: u64, error: crate::ReadError) -> VerifyError {
         match error {
-            crate::ReadError::Page { fault, .. } => self.damaged(id, 0, Damage::Header(fault)),
+            crate::ReadError::Page { fault, .. } => {
+                self.damaged(id, 0, self.log.expected().0, Damage::Header(fault))
+            }
             crate::ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                self.damaged(id, 0, Damage::Missing)
+                self.damaged(id, 0, self.log.expected().0, Damage::Missing)
             }
             crate::ReadError::Io { path, source } => VerifyError::Io { path, source },
             other => VerifyError::Io { path: self.path(id), source: io::Error::other(other) },
         }
     }
 
-    /// The walk has stopped before a seal: does the log end here? `false` if so, `true` if it goes on in the
-    /// next page.
-    fn decide(&mut self, id: u64, walk: &PageWalk<'_>, fault: RecordFault) -> Result<bool, VerifyError> {
-        let offset = walk.offset();
-        let here = Position::new(id, offset);
+    /// What the place is where the walk has stopped before a seal.
+    fn stop(&self, id: u64, offset: u64, walk: &PageWalk<'_>) -> Stop {
         let live = matches!(self.ends, Ends::Live(_));
         if !live && torn_seal(&self.home, &self.report.ring_id, id, offset).is_some() {
-            self.report.notes.push(format!(
-                "page {id}, offset {offset}: the seal was torn by a crash; the writer writes it again when it starts"
-            ));
-            self.records_before = None;
-            return Ok(true);
+            return Stop::TornSeal;
         }
-        let Ends::Survey(survey) = &self.ends else {
+        let ends = match &self.ends {
+            Ends::Live(_) => false,
+            Ends::Survey(survey) => Position::new(id, offset) == Some(survey.end()),
             // Where there is no footer to believe, the survey has read the page: what it has found is the
             // damage.
-            let read = walk.footer().map_or(true, |footer| footer.summary().records_end <= offset);
-            if matches!(self.ends, Ends::Damage(_)) && read {
-                return Ok(false);
-            }
-            return Err(self.damaged(id, offset, Damage::Record(fault)));
+            Ends::Damage(_) => walk.said_end().is_none_or(|end| end <= offset),
         };
-        if here != Some(survey.end()) {
-            return Err(self.damaged(id, offset, Damage::Record(fault)));
-        }
+        if ends { Stop::End } else { Stop::Damage }
+    }
+
+    /// What is worth telling of the place where a log ends that nobody closed.
+    fn torn_tail(&self, id: u64, offset: u64, fault: RecordFault) -> Option<String> {
+        let Ends::Survey(survey) = &self.ends else { return None };
         // In a page that is used again, old bytes stand behind the end: they never pass for a header of this
         // page.
         let torn = matches!(fault, RecordFault::Payload { .. } | RecordFault::Chain { .. });
         let beyond = survey.torn.map_or(0, |torn| torn.beyond.records);
-        if torn || beyond > 0 {
-            self.report.notes.push(format!(
+        (torn || beyond > 0).then(|| {
+            format!(
                 "page {id}, offset {offset}: {fault}; an append was interrupted here ({beyond} records beyond it were \
                  never durable), the writer cuts them off when it starts"
-            ));
-        }
-        Ok(false)
-    }
-
-    /// Does the page's footer describe it?
-    fn footer(&mut self, id: u64, walk: &PageWalk<'_>) -> Result<(), VerifyError> {
-        let at = walk.footer_offset();
-        let found = walk.summary();
-        let footer = match walk.footer() {
-            Ok(footer) if judge::footer_is_stale(footer.summary().records_end, found.records_end) => {
-                return self.without_footer(id);
-            }
-            Ok(footer) => footer,
-            Err(fault) if judge::footer(&fault) == FooterVerdict::None => return self.without_footer(id),
-            Err(fault) => return Err(self.damaged(id, at, Damage::Footer(fault))),
-        };
-        if let Some((what, stored, found)) = footer.mismatch(found) {
-            return Err(self.damaged(id, at, Damage::FooterMismatch { what, stored, found }));
-        }
-        let said = footer.summary();
-        if said.records_before != RECORDS_UNKNOWN
-            && let Some(found) = self.records_before
-            && said.records_before != found
-        {
-            let what = "the number of records before the page";
-            let damage = Damage::FooterMismatch { what, stored: said.records_before, found };
-            return Err(self.damaged(id, at, damage));
-        }
-        let known = (said.records_before != RECORDS_UNKNOWN).then_some(said.records_before);
-        self.records_before = known.or(self.records_before).and_then(|n| n.checked_add(said.records));
-        match walk.check_index(&footer) {
-            Err((_, Damage::Index(fault))) if judge::footer(&fault) == FooterVerdict::None => {
-                self.without_footer(id)
-            }
-            checked => checked.map_err(|(offset, damage)| self.damaged(id, offset, damage)),
-        }
-    }
-
-    fn without_footer(&mut self, id: u64) -> Result<(), VerifyError> {
-        self.report.notes.push(format!("page {id} is sealed and has no good footer yet"));
-        self.records_before = None;
-        Ok(())
+            )
+        })
     }
 
     fn finish(mut self, meta: &Meta) -> Result<VerifyReport, VerifyError> {
@@ -280,13 +240,7 @@ impl Check {
                 self.report.notes.push(format!("a writer is running: checked up to {live}"));
             }
             Ends::Damage(damage) => {
-                self.prev = (damage.after_seq_no > 0).then_some(damage.after_seq_no);
-                let kind = match damage.kind {
-                    DamageKind::Header(fault) => Damage::Header(fault),
-                    DamageKind::Record(fault) => Damage::Record(fault),
-                    _ => Damage::Missing,
-                };
-                return Err(self.damaged(damage.page, damage.offset, kind));
+                return Err(self.found(damage));
             }
             Ends::Survey(survey) => {
                 if let Some(ready) = survey.ready {

@@ -208,15 +208,4 @@ pub(crate) fn head(bytes: &[u8]) -> Result<(RawRecord, Frame), RecordFault> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_are_asked_for_where_a_record_of_the_same_size_begins() {
-        for size in [48, 56, 148, 1048, 4096, 5000, 1 << 20] {
-            let distance = size << doublings(size);
-            assert!(distance.is_multiple_of(size) && distance >= AHEAD && distance >= RECORDS_AHEAD * size);
-            assert!(distance <= (2 * AHEAD).max(RECORDS_AHEAD * size), "{size}: {distance}");
-        }
-    }
-}
+mod tests;

@@ -18,6 +18,7 @@
 //! the ring is known to have been durable, and the log does not continue a durable part, the log is the
 //! longest run of pages.
 
+mod check;
 mod damage;
 mod evidence;
 mod findings;
@@ -26,12 +27,15 @@ mod page_walk;
 mod source;
 mod sparse;
 mod survey;
+mod tail;
 #[cfg(test)]
 mod tests;
 
+pub use check::{CheckedPage, LogCheck, RecordCount, Stop, WalkedPage};
 pub use damage::{Damage, DamageKind, SurveyError};
 pub use evidence::{Beyond, look_beyond};
 pub use page_walk::{PageRead, first_predecessor, read_footer, read_page};
 pub use source::{PageBytes, RingFiles};
 pub use sparse::Sparse;
 pub use survey::{FoundPage, LeftOver, ReadyPage, Survey, Torn, survey};
+pub use tail::{FooterCheck, PageTail};

@@ -2,7 +2,7 @@
 
 use crate::meanwhile::{Moment, let_happen};
 use crate::testing::{Forge, drain};
-use crate::{AttachOptions, Cursor, ReadError, Reader, ReaderOptions, Ring, Wakeup, WriterStatus};
+use crate::{AttachOptions, Cursor, Integrity, ReadError, Reader, ReaderOptions, Ring, Wakeup, WriterStatus};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -136,16 +136,28 @@ fn another_file_with_the_same_records_is_read_on() {
 /// was missed.
 #[test]
 fn a_record_that_has_been_trimmed_since_needs_no_comparison_with_its_successor_of_the_same_start() {
-    let (mut reader, n, _forge) = trimmed_behind_a_reader(1);
+    let (mut reader, n, _forge) = trimmed_behind_a_reader(1, Integrity::Headers);
     assert_eq!(drain(&mut reader), [n, n + 1]);
     assert_eq!(reader.lapses().count, 0);
 }
 
-/// As before, but the next record was appended by the next start of the writer: the last one read may have
-/// been lost and appended anew under its number, and nobody can tell any more.
+/// Going on there, it still knows what it has read: the next record may be damaged.
+#[test]
+fn a_reader_that_goes_on_behind_a_trimmed_page_keeps_its_checkpoint() {
+    let (mut reader, n, forge) = trimmed_behind_a_reader(1, Integrity::Payloads);
+    let checkpoint = reader.checkpoint().unwrap();
+    let next = forge.log.iter().find(|entry| entry.seq == n).unwrap();
+    forge.damage(next.page, next.offset + 50, b"#");
+    let error = reader.poll().unwrap_err();
+    assert!(matches!(error, ReadError::Corrupt { page: 2, .. }), "{error}");
+    assert_eq!(reader.checkpoint(), Some(checkpoint));
+}
+
+/// Where the next record was appended by the next start of the writer, the last one read may have been lost
+/// and appended anew under its number, and nobody can tell any more.
 #[test]
 fn a_record_that_has_been_trimmed_since_may_have_been_another_one_before_a_later_start() {
-    let (mut reader, n, _forge) = trimmed_behind_a_reader(2);
+    let (mut reader, n, _forge) = trimmed_behind_a_reader(2, Integrity::Headers);
     let error = reader.poll().unwrap_err();
     assert!(
         matches!(error, ReadError::Lapped { requested, oldest, lost: None } if (requested, oldest) == (n - 1, n)),
@@ -157,7 +169,7 @@ fn a_record_that_has_been_trimmed_since_may_have_been_another_one_before_a_later
 
 /// A reader of all of page 1, which has been trimmed; the ring holds records `n`, by this start of the
 /// writer, and `n + 1`.
-fn trimmed_behind_a_reader(epoch: u32) -> (Reader, u64, Forge) {
+fn trimmed_behind_a_reader(epoch: u32, integrity: Integrity) -> (Reader, u64, Forge) {
     let mut forge = Forge::live(PAGE, 4);
     forge.append_n(1);
     while forge.room() >= crate::testing::size(20) {
@@ -168,7 +180,7 @@ fn trimmed_behind_a_reader(epoch: u32) -> (Reader, u64, Forge) {
     assert_eq!(forge.position().page(), 2);
     let n = forge.tip();
     let in_page = forge.log.iter().filter(|e| e.page == 1).count();
-    let options = ReaderOptions { batch_bytes: 1 << 20, ..ReaderOptions::default() };
+    let options = ReaderOptions { batch_bytes: 1 << 20, integrity, ..ReaderOptions::default() };
     let mut reader = forge.attach().reader_with(Cursor::Oldest, options).unwrap();
     let mut read = 0;
     while read < in_page {

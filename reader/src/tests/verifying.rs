@@ -125,6 +125,29 @@ fn a_log_that_was_closed_and_is_shorter_now_is_damaged() {
     assert!(matches!(damage, Damage::Record(RecordFault::Blank)));
 }
 
+/// The preparer writes footers some time after their pages are complete.
+#[test]
+fn a_footer_that_is_written_during_the_check_is_no_damage() {
+    let mut forge = Forge::live(16384, 4);
+    forge.append_n(600);
+    let page = forge.oldest + 1;
+    let path = forge.page_path(page);
+    let whole = std::fs::read(&path).unwrap();
+    let mut bare = whole.clone();
+    bare[16384 - PAGE_FOOTER_LEN - 32 * 24..].fill(0);
+    std::fs::write(&path, bare).unwrap();
+    let mut written = false;
+    let report = verify(forge.home(), &mut |progress| {
+        if progress.page == page && !written {
+            std::fs::write(&path, &whole).unwrap();
+            written = true;
+        }
+    });
+    let notes = report.unwrap().notes;
+    assert!(notes.iter().any(|note| note.contains(&format!("page {page} is sealed and has no good footer"))));
+    assert!(run(&forge).unwrap().notes.len() < notes.len());
+}
+
 #[test]
 fn missing_and_foreign_pages_are_damage() {
     let forge = filled();

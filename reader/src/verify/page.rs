@@ -1,20 +1,20 @@
 //! One page, walked from its first record to its end.
 
-use super::{Damage, VerifyError};
+use super::VerifyError;
 use crate::source::files::survey::Bytes;
 use std::fs::File;
+use std::io;
 use std::path::Path;
-use waldo_shm_protocol::limits::{INDEX_ENTRY_LEN, PAGE_FOOTER_LEN};
-use waldo_shm_protocol::page::{IndexEntry, PageFault, PageFooter, PageHeader, PageSummary};
-use waldo_shm_protocol::record::{RecordFault, Seal};
-use waldo_shm_protocol::recovery::{PageBytes, Sparse};
+use waldo_shm_protocol::page::{PageHeader, PageSummary};
+use waldo_shm_protocol::record::RecordFault;
+use waldo_shm_protocol::recovery::{PageBytes, PageTail, Sparse, WalkedPage};
 use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step, WINDOW_MIN};
 
 const WINDOW: usize = 4 * WINDOW_MIN;
 
 /// How a page ends.
 pub(super) enum End {
-    Seal(Seal),
+    Seal,
     /// Where the running writer had got to.
     Live,
     Fault(RecordFault),
@@ -28,10 +28,9 @@ pub(super) struct PageWalk<'a> {
     scan: PageScan,
     /// Where to end, if not at the seal.
     end: Option<u64>,
-    /// The index, as far as it can be read without trusting it; records are struck off as they are met.
-    index: Vec<IndexEntry>,
-    /// Entries met so far.
-    met: usize,
+    /// Epoch of the first record.
+    epoch_first: u32,
+    tail: PageTail,
     pub(super) payload_bytes: u64,
 }
 
@@ -42,22 +41,11 @@ impl<'a> PageWalk<'a> {
         header: &'a PageHeader,
         (prev, epoch): (Option<u64>, u32),
         end: Option<u64>,
-    ) -> PageWalk<'a> {
+    ) -> Result<PageWalk<'a>, VerifyError> {
+        let file = Sparse::new(Bytes(file));
+        let tail = PageTail::read(&file, header).map_err(|source| unreadable(path, source))?;
         let scan = PageScan::new(header, prev, epoch, PayloadCheck::Verify);
-        let mut walk = PageWalk {
-            file: Sparse::new(Bytes(file)),
-            path,
-            header,
-            scan,
-            end,
-            index: Vec::new(),
-            met: 0,
-            payload_bytes: 0,
-        };
-        if let Ok(footer) = walk.footer() {
-            walk.index = walk.read_index(&footer).unwrap_or_default();
-        }
-        walk
+        Ok(PageWalk { file, path, header, scan, end, epoch_first: 0, tail, payload_bytes: 0 })
     }
 
     pub(super) fn summary(&self) -> &PageSummary {
@@ -68,8 +56,14 @@ impl<'a> PageWalk<'a> {
         self.scan.offset()
     }
 
-    pub(super) fn footer_offset(&self) -> u64 {
-        self.header.geometry().footer_offset()
+    /// Where the footer says that the records end.
+    pub(super) fn said_end(&self) -> Option<u64> {
+        self.tail.records_end()
+    }
+
+    /// What has been found, for the check.
+    pub(super) fn walked(&self, fault: Option<RecordFault>) -> WalkedPage {
+        WalkedPage::new(self.header, &self.tail, self.summary(), self.epoch_first, fault)
     }
 
     /// Where reading ends at the latest.
@@ -79,9 +73,7 @@ impl<'a> PageWalk<'a> {
     }
 
     fn read(&self, bytes: &mut [u8], offset: u64) -> Result<usize, VerifyError> {
-        self.file
-            .read_up_to(bytes, offset)
-            .map_err(|source| VerifyError::Io { path: self.path.to_path_buf(), source })
+        self.file.read_up_to(bytes, offset).map_err(|source| unreadable(self.path, source))
     }
 
     /// Walks to the end, and calls `on_window` with the offset now and then.
@@ -100,11 +92,12 @@ impl<'a> PageWalk<'a> {
                 match self.scan.step(&window[..got], start) {
                     Step::Record { offset, record } => {
                         self.payload_bytes += record.payload_len() as u64;
-                        let next = self.index.get(self.met);
-                        let entry = IndexEntry { seq_no: record.seq_no(), time_ns: record.time_ns(), offset };
-                        self.met += usize::from(next == Some(&entry));
+                        if self.scan.summary().records == 1 {
+                            self.epoch_first = record.epoch();
+                        }
+                        self.tail.meet(offset, &record);
                     }
-                    Step::Seal { seal, .. } => return Ok(End::Seal(seal)),
+                    Step::Seal { .. } => return Ok(End::Seal),
                     Step::Fault { fault, .. } => return Ok(End::Fault(fault)),
                     Step::More { offset } if offset > start => break,
                     // A whole window, and not one record in it: the file got shorter while it was read.
@@ -113,30 +106,8 @@ impl<'a> PageWalk<'a> {
             }
         }
     }
+}
 
-    pub(super) fn footer(&self) -> Result<PageFooter, PageFault> {
-        let mut bytes = [0; PAGE_FOOTER_LEN];
-        let got = self.read(&mut bytes, self.footer_offset()).unwrap_or(0);
-        PageFooter::check(&bytes[..got], self.header)
-    }
-
-    fn read_index(&self, footer: &PageFooter) -> Result<Vec<IndexEntry>, PageFault> {
-        let (start, len) = footer.index_range(&self.header.geometry());
-        let mut bytes = vec![0; len];
-        let got = self.read(&mut bytes, start).unwrap_or(0);
-        footer.check_index(&bytes[..got])
-    }
-
-    /// Has every index entry been met?
-    pub(super) fn check_index(&self, footer: &PageFooter) -> Result<(), (u64, Damage)> {
-        let (start, _) = footer.index_range(&self.header.geometry());
-        let index = self.read_index(footer).map_err(|fault| (start, Damage::Index(fault)))?;
-        match index.get(self.met) {
-            None => Ok(()),
-            Some(entry) => Err((
-                start + (self.met * INDEX_ENTRY_LEN) as u64,
-                Damage::IndexEntry { seq_no: entry.seq_no, offset: entry.offset },
-            )),
-        }
-    }
+fn unreadable(path: &Path, source: io::Error) -> VerifyError {
+    VerifyError::Io { path: path.to_path_buf(), source }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use waldo_shm_protocol::page::PageFault;
 use waldo_shm_protocol::record::RecordFault;
+use waldo_shm_protocol::recovery::DamageKind;
 use waldo_shm_protocol::{Position, RingId};
 
 /// How far a check has come.
@@ -88,21 +89,11 @@ pub enum Damage {
     /// A record that had been durable.
     #[error("{0}")]
     Record(RecordFault),
-    /// The seal does not count what the page holds.
-    #[error("the seal says {stored} for {what}, the page holds {found}")]
-    Seal {
-        /// Which number.
-        what: &'static str,
-        /// The seal's.
-        stored: u64,
-        /// The page's.
-        found: u64,
-    },
     /// The page's footer.
     #[error("page footer: {0}")]
     Footer(PageFault),
     /// The footer does not describe the page.
-    #[error("the footer says {stored} for {what}, the page holds {found}")]
+    #[error("the footer says {stored} for {what}, it is {found}")]
     FooterMismatch {
         /// Which number.
         what: &'static str,
@@ -122,4 +113,20 @@ pub enum Damage {
         /// The entry's offset.
         offset: u64,
     },
+}
+
+impl From<DamageKind> for Damage {
+    fn from(kind: DamageKind) -> Damage {
+        match kind {
+            DamageKind::Header(fault) => Damage::Header(fault),
+            DamageKind::Record(fault) => Damage::Record(fault),
+            DamageKind::Footer(fault) => Damage::Footer(fault),
+            DamageKind::FooterMismatch { what, stored, found } => {
+                Damage::FooterMismatch { what, stored, found }
+            }
+            DamageKind::Index(fault) => Damage::Index(fault),
+            DamageKind::IndexEntry { seq_no, offset } => Damage::IndexEntry { seq_no, offset },
+            _ => Damage::Missing,
+        }
+    }
 }

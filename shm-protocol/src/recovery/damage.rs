@@ -1,10 +1,10 @@
-//! Damage: bytes that had been durable are missing or bad.
+//! Damage: bytes that had been durable are missing or bad, or that nothing explains.
 
 use crate::page::PageFault;
 use crate::record::RecordFault;
 use thiserror::Error;
 
-/// The first damage that a survey met.
+/// The first damage that a survey or a check met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("page {page}, offset {offset}, after record {after_seq_no}: {kind}")]
 pub struct Damage {
@@ -31,6 +31,30 @@ pub enum DamageKind {
     /// A record cannot be used.
     #[error("{0}")]
     Record(RecordFault),
+    /// The page's footer is whole and says what cannot be. A survey meets neither this nor what follows.
+    #[error("page footer: {0}")]
+    Footer(PageFault),
+    /// The footer says otherwise than the page holds, or than stands before the page.
+    #[error("the footer says {stored} for {what}, it is {found}")]
+    FooterMismatch {
+        /// Which number.
+        what: &'static str,
+        /// The footer's.
+        stored: u64,
+        /// The page's.
+        found: u64,
+    },
+    /// The page's sparse index is whole and says what cannot be.
+    #[error("sparse index: {0}")]
+    Index(PageFault),
+    /// An entry of the sparse index fits no record.
+    #[error("sparse index: its entry for record {seq_no} at offset {offset} does not fit any record")]
+    IndexEntry {
+        /// The entry's record.
+        seq_no: u64,
+        /// The entry's offset.
+        offset: u64,
+    },
 }
 
 /// Why a survey was not completed.

@@ -1,5 +1,7 @@
 //! Where the bytes come from.
 
+use core::convert::Infallible;
+
 /// The page files of a ring.
 pub trait RingFiles {
     /// What can go wrong when they are read.
@@ -53,5 +55,21 @@ pub trait PageBytes {
     /// What the system says.
     fn next_unwritten(&self, _offset: u64) -> Result<u64, Self::Error> {
         self.size()
+    }
+}
+
+/// A file whose bytes are all in memory.
+impl PageBytes for &[u8] {
+    type Error = Infallible;
+
+    fn size(&self) -> Result<u64, Infallible> {
+        Ok(self.len() as u64)
+    }
+
+    fn read_up_to(&self, bytes: &mut [u8], offset: u64) -> Result<usize, Infallible> {
+        let from = usize::try_from(offset).ok().and_then(|offset| self.get(offset..)).unwrap_or_default();
+        let len = from.len().min(bytes.len());
+        bytes[..len].copy_from_slice(&from[..len]);
+        Ok(len)
     }
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use zerocopy::IntoBytes;
 
+mod checking;
 mod cost;
 mod following;
 mod missing;

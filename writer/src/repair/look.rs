@@ -1,6 +1,6 @@
 //! Finding out what is good, what stays of it, and what is to be done.
 
-use super::check::{self, Count};
+use super::check;
 use super::page::{self, PageFile, RecordRun};
 use super::{Action, Keep, Repair, Span};
 use crate::clock;
@@ -14,7 +14,7 @@ use std::path::Path;
 use waldo_shm_protocol::limits::{PAGE_HEADER_LEN, RING_SIZE_MAX};
 use waldo_shm_protocol::meta::{META_LEN, Meta};
 use waldo_shm_protocol::page::{PageGeometry, PageHeader, RECORDS_UNKNOWN};
-use waldo_shm_protocol::recovery::Survey;
+use waldo_shm_protocol::recovery::{RecordCount, Survey};
 use waldo_shm_protocol::{Position, RingId, names};
 
 /// What was found, and what is to be done about it.
@@ -293,14 +293,15 @@ fn removals(files: &[PageFile], kept: &[RecordRun]) -> Vec<Action> {
 
 /// The pages that are made anew. `end` is where the log ended, if a survey has found that.
 fn rewrites(files: &[PageFile], kept: &[(RecordRun, bool)], end: Option<Position>) -> Vec<Action> {
-    let (mut actions, mut count) = (Vec::new(), Count::default());
+    let (mut actions, mut count) = (Vec::new(), RecordCount::default());
     for (run, seal) in kept {
         let Some(file) = page::find(files, run.page) else { continue };
         let mut reasons = changes(file, run, *seal, end);
-        let mut said = file.footer.as_ref().map(|footer| footer.records_before);
+        let footer = file.walk.as_ref().and_then(|walk| walk.footer.ok().flatten());
+        let mut said = footer.map(|footer| footer.records_before);
         // The footer that is made says nothing of this, and what the footer before says holds.
-        if let Some((found, wrong)) = count.unlike(said).zip(said).filter(|_| reasons.is_empty()) {
-            reasons.push(format!("a new footer ({})", check::records_before(wrong, found)));
+        if let Some(damage) = count.mismatch(said).filter(|_| reasons.is_empty()) {
+            reasons.push(format!("a new footer ({damage})"));
         }
         if !reasons.is_empty() {
             said = Some(RECORDS_UNKNOWN);
@@ -315,7 +316,8 @@ fn rewrites(files: &[PageFile], kept: &[(RecordRun, bool)], end: Option<Position
 fn changes(file: &PageFile, run: &RecordRun, seal: bool, end: Option<Position>) -> Vec<String> {
     let mut reasons = Vec::new();
     reasons.extend(file.header_damage.as_ref().map(|damage| format!("a new header ({damage})")));
-    reasons.extend(file.footer_damage.as_ref().map(|damage| format!("a new footer ({damage})")));
+    let footer_damage = file.walk.as_ref().and_then(|walk| walk.footer.err());
+    reasons.extend(footer_damage.map(|(_, damage)| format!("a new footer ({damage})")));
     if run.from > PAGE_HEADER_LEN as u64 {
         reasons.push(format!("what stood before offset {} is cut", run.from));
     }

@@ -8,10 +8,10 @@ use waldo_shm_protocol::limits::{
     INDEX_ENTRY_LEN, PAGE_FOOTER_LEN, PAGE_HEADER_LEN, PAGE_LEN_MAX, RECORD_ALIGN, RECORD_HEADER_LEN,
 };
 use waldo_shm_protocol::page::{
-    IndexEntry, PageFault, PageFooter, PageGeometry, PageHeader, PageSummary, RECORDS_UNKNOWN,
+    IndexEntry, PageFooter, PageGeometry, PageHeader, PageSummary, RECORDS_UNKNOWN,
 };
 use waldo_shm_protocol::record::{Frame, Record, RecordFault, RecordNumbers, Seal, Stamp};
-use waldo_shm_protocol::recovery::judge::{self, FooterVerdict};
+use waldo_shm_protocol::recovery::{PageTail, WalkedPage};
 use waldo_shm_protocol::scan::{PageScan, PayloadCheck, Step};
 use waldo_shm_protocol::{PageSeed, Position, RawRecord, RingId};
 use zerocopy::IntoBytes;
@@ -55,13 +55,9 @@ pub(super) struct PageFile {
     /// The header is good and names another page of this ring.
     pub(super) belongs_to: Option<u64>,
     pub(super) runs: Vec<RecordRun>,
-    /// The records from the page's start on, as whoever reads the page meets them; `None` for a page without
-    /// a header.
-    pub(super) walk: Option<PageWalk>,
-    /// What is wrong with footer or index of a page that is complete.
-    pub(super) footer_damage: Option<String>,
-    /// The footer of such a page, if it is good.
-    pub(super) footer: Option<PageSummary>,
+    /// The records from the page's start on, as whoever reads the page meets them, and its footer; `None` for
+    /// a page without a header.
+    pub(super) walk: Option<WalkedPage>,
     /// The predecessor that the record at the page's start names, if its header is good.
     pub(super) names_before: Option<u64>,
     /// The lowest predecessor and the highest number that good headers name, also those of damaged payloads.
@@ -116,14 +112,6 @@ impl PageFile {
     }
 }
 
-/// A walk through the records of a page, with every check.
-pub(super) struct PageWalk {
-    pub(super) summary: PageSummary,
-    pub(super) epoch_first: u32,
-    /// What it stopped at; `None` if that was the seal.
-    pub(super) fault: Option<RecordFault>,
-}
-
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let stat = fs::symlink_metadata(path)?;
     if !stat.is_file() || stat.len() > PAGE_LEN_MAX {
@@ -151,8 +139,6 @@ pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry
         belongs_to: None,
         runs: Vec::new(),
         walk: None,
-        footer_damage: None,
-        footer: None,
         names_before: None,
         named: None,
         written_to: 0,
@@ -172,26 +158,19 @@ pub(super) fn look(bytes: &[u8], ring_id: &RingId, id: u64, likely: PageGeometry
             PageHeader::new(*ring_id, id, likely, 1, 0)
         }
     };
+    let Ok(mut tail) = PageTail::read(&bytes, &header);
+    let (summary, fault) = scan(bytes, &header, &mut tail, &mut file);
+    let first = file.runs.first().copied();
     if file.header_damage.is_some() {
-        scan(bytes, &header, &[], &mut file);
         // Only records tell that this was a page.
-        if let Some(run) = file.runs.first() {
-            let summary = &run.summary;
-            file.header = Some(PageHeader::new(*ring_id, id, likely, run.epoch_first, summary.first_time_ns));
-        }
+        file.header = first
+            .map(|run| PageHeader::new(*ring_id, id, likely, run.epoch_first, run.summary.first_time_ns));
         return file;
     }
-    let footer = Footer::read(bytes, &header);
-    let (walk, met) = scan(bytes, &header, footer.entries(), &mut file);
     file.header = Some(header);
     file.epoch_max = file.epoch_max.max(header.fields().epoch);
-    if walk.fault.is_none() {
-        match footer.check(&walk.summary, met) {
-            Ok(footer) => file.footer = footer,
-            Err(damage) => file.footer_damage = Some(damage),
-        }
-    }
-    file.walk = Some(walk);
+    let epoch_first = first.map_or(0, |run| run.epoch_first);
+    file.walk = Some(WalkedPage::new(&header, &tail, &summary, epoch_first, fault));
     file
 }
 
@@ -201,20 +180,23 @@ pub(super) fn find(files: &[PageFile], id: u64) -> Option<&PageFile> {
 }
 
 /// Finds every good record, payloads included: first as whoever reads the page meets them, and behind what
-/// that stops at in every place where one could start. Returns the walk, and how many entries of the index it
-/// has met.
-fn scan(bytes: &[u8], header: &PageHeader, index: &[IndexEntry], file: &mut PageFile) -> (PageWalk, usize) {
+/// that stops at in every place where one could start. Returns what the walk has found, and what it stopped
+/// at.
+fn scan(
+    bytes: &[u8],
+    header: &PageHeader,
+    tail: &mut PageTail,
+    file: &mut PageFile,
+) -> (PageSummary, Option<RecordFault>) {
     let limit = (header.fields().records_limit as usize).min(bytes.len());
     file.written_to = bytes[..limit].iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
     let mut scan = PageScan::new(header, None, 0, PayloadCheck::Verify);
     let mut run: Option<RecordRun> = None;
-    let mut met = 0;
     let fault = loop {
         match scan.step(bytes, 0) {
             Step::Record { offset, record } => {
                 run = Some(file.add(run, offset as usize, &record));
-                let entry = IndexEntry { seq_no: record.seq_no(), time_ns: record.time_ns(), offset };
-                met += usize::from(index.get(met) == Some(&entry));
+                tail.meet(offset, &record);
             }
             Step::Seal { .. } => {
                 run = run.map(|run| RecordRun { sealed: true, ..run });
@@ -229,8 +211,7 @@ fn scan(bytes: &[u8], header: &PageHeader, index: &[IndexEntry], file: &mut Page
         run = search(&bytes[..limit], seed_of(header), scan.offset() as usize, run, file);
     }
     file.runs.extend(run);
-    let epoch_first = file.runs.first().map_or(0, |run| run.epoch_first);
-    (PageWalk { summary: *scan.summary(), epoch_first, fault }, met)
+    (*scan.summary(), fault)
 }
 
 /// Looks for records from `at` on, up to the end or a seal. `run` ends at `at`. Returns the last run.
@@ -279,54 +260,6 @@ fn good_header(bytes: &[u8], seed: PageSeed, at: usize, limit: usize) -> Option<
 fn payload_is_good(bytes: &[u8], at: usize, record: &Record) -> bool {
     let payload = bytes.get(at + RECORD_HEADER_LEN..at + RECORD_HEADER_LEN + record.payload_len());
     payload.is_some_and(|payload| record.verify_payload(payload).is_ok())
-}
-
-/// Footer and index of a page, unchecked against what it holds.
-struct Footer {
-    footer: Result<PageFooter, PageFault>,
-    index: Result<Vec<IndexEntry>, PageFault>,
-}
-
-impl Footer {
-    fn read(bytes: &[u8], header: &PageHeader) -> Footer {
-        let geometry = header.geometry();
-        let footer = PageFooter::check(&bytes[geometry.footer_offset() as usize..], header);
-        let index = footer.and_then(|footer| {
-            let (start, len) = footer.index_range(&geometry);
-            footer.check_index(&bytes[start as usize..start as usize + len])
-        });
-        Footer { footer, index }
-    }
-
-    /// The index, as far as it can be read.
-    fn entries(&self) -> &[IndexEntry] {
-        self.index.as_deref().unwrap_or_default()
-    }
-
-    /// What the footer says, if there is one that counts. Where there is none, the writer makes one when it
-    /// opens the ring. `met` entries of the index fit a record, each behind the one before.
-    fn check(&self, found: &PageSummary, met: usize) -> Result<Option<PageSummary>, String> {
-        let faulty = |what: &str, fault: &PageFault| match judge::footer(fault) {
-            FooterVerdict::None => Ok(None),
-            FooterVerdict::Damage => Err(format!("{what}: {fault}")),
-        };
-        let footer = match &self.footer {
-            Ok(footer) => footer,
-            Err(fault) => return faulty("page footer", fault),
-        };
-        let said = footer.summary();
-        if judge::footer_is_stale(said.records_end, found.records_end) {
-            return Ok(None);
-        }
-        if let Some((what, said, found)) = footer.mismatch(found) {
-            return Err(format!("the footer says {said} for {what}, the page holds {found}"));
-        }
-        match &self.index {
-            Err(fault) => faulty("sparse index", fault),
-            Ok(index) if met < index.len() => Err("an entry of the sparse index fits no record".into()),
-            Ok(_) => Ok(Some(said)),
-        }
-    }
 }
 
 /// The bytes of a page with the records of `run`, at the page's start. With `seal`, the page is complete.
